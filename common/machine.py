@@ -1,0 +1,120 @@
+"""The machine and the process: threads, the C library's allocator, versions."""
+
+import ctypes
+import importlib.metadata
+import math
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
+
+
+def physical_cores() -> int:
+    """How many cores this process may use, hyper-threads not counted, at least 1."""
+    processors = sorted(os.sched_getaffinity(0))
+    cores = set()
+    for processor in processors:
+        topology = Path(f"/sys/devices/system/cpu/cpu{processor}/topology")
+        try:
+            package = (topology / "physical_package_id").read_text().strip()
+            cores.add((package, (topology / "core_id").read_text().strip()))
+        except OSError:  # not every system tells: count the processor as a core
+            cores.add(("", str(processor)))
+    return max(1, min(len(cores), _container_limit() or len(cores)))
+
+
+def prepare(threads: int) -> dict[str, str | int]:
+    """Set up threads and memory for fast arithmetic; to be called before a backend is imported.
+
+    What the environment already says is left as it is.
+
+    Args:
+        threads: number of CPU threads; 0 for one on each physical core.
+
+    Returns:
+        what was set: ``threads`` and ``allocator``, to be recorded with the run.
+    """
+    if not threads:
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(given) if given.isdecimal() and int(given) > 0 else physical_cores()
+    # MXNet reads this once, when it is imported, and by default takes half of the processors
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    return {"threads": threads, "allocator": _keep_memory()}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of the installed ones among the packages."""
+    found = {"python": platform.python_version()}
+    for package in ("numpy", *packages):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe() -> dict[str, str | int]:
+    """Processor, cores, memory and system, for records and reports."""
+    return {
+        "processor": _processor_name(),
+        "cores": physical_cores(),
+        "memory_gib": round(
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
+        ),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+    }
+
+
+def git_commit() -> str | None:
+    """The project's commit, with ``+changes`` if the files differ from it; None without git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+changes" if _git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PROJECT_DIRECTORY), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+def _keep_memory() -> str:
+    """Keep freed memory in the process, where the C library is glibc.
+
+    By default glibc returns large buffers to the kernel after every training step, and the page
+    faults of the next step cost PyTorch up to a third of its speed.
+    """
+    if any(name.startswith("MALLOC_") for name in os.environ) or "LD_PRELOAD" in os.environ:
+        return "as the environment says"
+    if platform.libc_ver()[0] != "glibc":
+        return "default"
+    library = ctypes.CDLL(None)
+    # numbers of M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD in malloc.h
+    settings = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
+    succeeded = all([library.mallopt(option, value) for option, value in settings])
+    return "glibc, keeps freed memory" if succeeded else "default"
+
+
+def _container_limit() -> int | None:
+    """Whole cores that a control group (a container) allows, or None."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        return None
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

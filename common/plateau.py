@@ -1,0 +1,83 @@
+"""The plateau that learners of this chapter meet: a loss that stays at ln(number of classes).
+
+The last block ends in a ReLU. When all its outputs are zero for every image, every class gets
+the same probability, the loss is exactly ln(classes), and the gradient is zero everywhere: the
+network is dead. But the loss also starts near ln(classes) and can stay there for long while the
+network is alive. Only a look at the activations tells the two apart.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# A loss counts as stuck when the mean of this many steps lies this close to ln(classes), in nats.
+WINDOW_STEPS = 100
+TOLERANCE = 0.005
+
+
+def is_stuck(losses: Sequence[float], num_classes: int) -> bool:
+    """Whether the last :data:`WINDOW_STEPS` losses sit at ln(number of classes).
+
+    Args:
+        losses: mean cross-entropy of each step, in nats.
+        num_classes: number of classes.
+    """
+    window = losses[-WINDOW_STEPS:]
+    if len(window) < WINDOW_STEPS:
+        return False
+    return abs(sum(window) / len(window) - math.log(num_classes)) < TOLERANCE
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the activations of a stuck network show."""
+
+    num_classes: int
+    dead_logits: float
+    """Share of logits that are exactly zero, 0 to 1."""
+    dead_channels: dict[str, float]
+    """Convolution -> share of its channels that are zero at every pixel of every image."""
+    first_dead_layer: str | None
+    """The first convolution with no living channel."""
+
+    def __str__(self) -> str:
+        """The explanation, for a person."""
+        where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"
+        if self.dead_logits == 1:
+            died = f"; the first layer with no living channel is {self.first_dead_layer}"
+            return (
+                f"{where} because the network is dead: 100 % of the logits are exactly 0 (the last "
+                f"block ends in a ReLU), so no gradient flows and it will not recover"
+                f"{died if self.first_dead_layer else ''}. What helps: another --seed, a lower "
+                "--lr, --init he, or --preset fast, which has all that keeps it alive."
+            )
+        worst = max(self.dead_channels, key=lambda name: self.dead_channels[name])
+        return (
+            f"{where}: the network answers nearly the same for every image, but it is alive: "
+            f"{self.dead_logits:.0%} of the logits are exactly 0, and in {worst}, the layer worst "
+            f"off, {self.dead_channels[worst]:.0%} of the channels are dead. It may still take "
+            "off; --init he or --preset fast start sooner."
+        )
+
+
+def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnosis:
+    """Look for what died.
+
+    Args:
+        activations: as :meth:`common.backends.Trainer.activations` gives them.
+        num_classes: number of classes.
+    """
+    dead = {
+        name: float((output == 0).all(axis=(0, 2, 3)).mean())
+        for name, output in activations.items()
+        if ".conv" in name
+    }
+    logits = list(activations.values())[-1]
+    return Diagnosis(
+        num_classes=num_classes,
+        dead_logits=float((logits == 0).mean()),
+        dead_channels=dead,
+        first_dead_layer=next((name for name, share in dead.items() if share == 1), None),
+    )

@@ -1,0 +1,35 @@
+"""Bilinear resizing as two matrix products, the same matrix for every backend."""
+
+import numpy as np
+
+
+def resize_matrix(size_in: int, size_out: int) -> np.ndarray:
+    """The matrix ``R`` for which ``R @ image @ R.T`` is the bilinearly resized image.
+
+    Pixel centres lie at half-integers (the convention of ``align_corners=False``, of OpenCV
+    and of TensorFlow 2) and samples outside the image take the nearest edge pixel. There is no
+    antialiasing: the chapter enlarges 28x28 images, where none is needed.
+
+    Args:
+        size_in: height (or width) of the square input, in pixels, at least 1.
+        size_out: height (or width) of the output, in pixels, at least 1.
+
+    Returns:
+        float64 array of shape ``(size_out, size_in)`` whose rows sum to 1.
+
+    Raises:
+        ValueError: if a size is below 1.
+    """
+    if size_in < 1 or size_out < 1:
+        raise ValueError(f"sizes must be at least 1, got {size_in} and {size_out}")
+    centres = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
+    centres = np.clip(centres, 0, size_in - 1)
+    left = np.floor(centres).astype(np.int64)
+    right = np.minimum(left + 1, size_in - 1)
+    weight_right = centres - left
+    matrix = np.zeros((size_out, size_in))
+    rows = np.arange(size_out)
+    # add, not assign: at the clamped edge left and right are the same pixel
+    np.add.at(matrix, (rows, left), 1 - weight_right)
+    np.add.at(matrix, (rows, right), weight_right)
+    return matrix

@@ -1,0 +1,161 @@
+"""What a run leaves behind: one directory, every file in it whole.
+
+::
+
+    config.json            every setting, versions, machine, data, git commit
+    metrics.jsonl          a line per epoch
+    curves.svg, curves.png the chapter's figure
+    model.safetensors      the weights, for any backend
+    checkpoint.safetensors where to go on with --resume
+    result.json            the figures at the end
+    tensorboard/           event files
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import NinError
+from common.files import write_json, write_text
+from common.settings import Settings
+from common.weights import load_arrays, save_arrays
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model.safetensors"
+RESULT = "result.json"
+TENSORBOARD = "tensorboard"
+
+
+@dataclass
+class Progress:
+    """How far a run has come; with the trainer's state, all that a resumed run needs."""
+
+    epoch: int = 0
+    """The epoch under way, from 0."""
+    step: int = 0
+    """Steps taken in it."""
+    losses: list[float] = field(default_factory=list)
+    """Mean cross-entropy of each of those steps, in nats."""
+    correct: list[int] = field(default_factory=list)
+    """Correctly classified training examples of each of those steps."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The lines of ``metrics.jsonl``, one per finished epoch."""
+    train_seconds: float = 0.0
+    """Time in training steps, as the book counts it."""
+    epoch_train_seconds: float = 0.0
+    """The same, of the epoch under way."""
+    total_seconds: float = 0.0
+    """Time since the command started, over all its resumptions."""
+    notes: list[str] = field(default_factory=list)
+    """What the run had to say: a plateau, for instance."""
+
+
+def check_free(out: Path | None) -> None:
+    """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise NinError(
+            f"--out {out}: exists and is not an empty directory; choose another, "
+            "or continue a run with --resume"
+        )
+
+
+def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) -> Path:
+    """Make a new, empty run directory.
+
+    Args:
+        out: where; ``None`` picks a new name under ``parent``.
+        settings: name the run.
+        parent: for the name that is picked.
+
+    Raises:
+        NinError: if ``out`` holds something or cannot be written.
+    """
+    try:
+        if out is not None:
+            check_free(out)
+            out.mkdir(parents=True, exist_ok=True)
+            return _writable(out)
+        name = f"{settings.backend}-{settings.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+            directory = parent / (name + suffix)
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:  # another run started in this second
+                continue
+            return _writable(directory)
+        raise NinError(f"--out: no free name like {parent / name}")
+    except OSError as error:
+        where = out if out is not None else parent
+        raise NinError(f"--out {where}: cannot be written ({error.strerror})") from error
+
+
+def _writable(directory: Path) -> Path:
+    write_text(directory / METRICS, "")
+    return directory
+
+
+def open_run(directory: Path) -> dict[str, Any]:
+    """The configuration of an existing run.
+
+    Raises:
+        NinError: if the directory is not a run.
+    """
+    if not (directory / CONFIG).is_file():
+        raise NinError(f"--resume {directory}: not a run directory (it has no {CONFIG})")
+    try:
+        config = json.loads((directory / CONFIG).read_text())
+        Settings(**config["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NinError(f"--resume {directory}: {CONFIG} is damaged ({error})") from error
+    return dict(config)
+
+
+def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:
+    """Write the checkpoint, whole or not at all; it replaces the last one."""
+    text = json.dumps(dataclasses.asdict(progress), sort_keys=True)
+    metadata = {"progress": text, "sha256": _digest(state, text)}
+    save_arrays(directory / CHECKPOINT, state, metadata)
+
+
+def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress]:
+    """Read the checkpoint.
+
+    Raises:
+        NinError: if it is missing or damaged.
+    """
+    path = directory / CHECKPOINT
+    if not path.is_file():
+        raise NinError(f"--resume {directory}: it has no {CHECKPOINT}")
+    state, metadata = load_arrays(path)
+    text = metadata.get("progress", "")
+    if metadata.get("sha256") != _digest(state, text):
+        raise NinError(f"{path}: damaged checkpoint (its checksum does not match its content)")
+    return state, Progress(**json.loads(text))
+
+
+def write_metrics(directory: Path, progress: Progress) -> None:
+    """Write ``metrics.jsonl``: one line per finished epoch."""
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in progress.rows)
+    write_text(directory / METRICS, "".join(lines))
+
+
+def write_result(directory: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json``."""
+    write_json(directory / RESULT, result)
+
+
+def _digest(state: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(state[name]).tobytes())
+    return digest.hexdigest()

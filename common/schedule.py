@@ -1,0 +1,45 @@
+"""What a run does when: the order of the examples and the learning rate."""
+
+import math
+
+import numpy as np
+
+from common.settings import Settings
+
+
+def example_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order in which one epoch visits the training examples.
+
+    It depends on nothing but its arguments, so every backend sees the same batches and a
+    resumed run goes on where it stopped.
+
+    Args:
+        seed: the run's seed.
+        epoch: number of the epoch, from 0.
+        count: number of training examples.
+
+    Returns:
+        int64 array of shape ``(count,)``, a permutation of ``range(count)``.
+    """
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def learning_rate(settings: Settings, step: int, total_steps: int) -> float:
+    """The learning rate of one optimizer step.
+
+    ``constant`` is ``settings.lr`` throughout. ``one-cycle`` (after Smith and Topin 2017,
+    arXiv:1708.07120) rises linearly to ``settings.lr`` over the first fifth of the run and
+    falls to 0 along half a cosine over the rest.
+
+    Args:
+        settings: the run's settings.
+        step: number of the step in the whole run, from 0.
+        total_steps: number of steps of the whole run.
+    """
+    if settings.schedule == "constant":
+        return settings.lr
+    warmup_steps = max(1, round(0.2 * total_steps))
+    if step < warmup_steps:
+        return settings.lr * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,490 @@
+"""The training loop: epochs, evaluation, records. The step itself is the backend's."""
+
+import dataclasses
+import json
+import math
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import architecture, backends, curves, machine, plateau, run_directory, schedule
+from common.backends import Backend, Trainer
+from common.data import CLASS_NAMES, Dataset
+from common.errors import NinError
+from common.files import write_json
+from common.progress import RunProgress, duration
+from common.run_directory import Progress
+from common.settings import Settings
+from common.signals import StopRequest
+from common.weights import save_arrays
+
+# Wait for the device and look at the losses this often, so that a GPU is not held up.
+METRICS_SECONDS = 0.2
+# Write a checkpoint and redraw the curves this often, and when a run ends or is stopped.
+RECORD_SECONDS = 60
+# The rate is estimated once this much time has passed after the first, slower, step.
+ESTIMATE_SECONDS = 3
+
+
+class NotFinite(Exception):
+    """The loss became infinite or not a number."""
+
+    def __init__(self, loss: float, epoch: int, step: int) -> None:
+        super().__init__(
+            f"the loss is not finite ({loss}) at epoch {epoch + 1}, step {step + 1}: training "
+            "diverged; try a lower --lr"
+        )
+
+
+class Run:
+    """One training run in its directory.
+
+    Args:
+        directory: the run directory, made by :func:`common.run_directory.create`.
+        settings: of the run.
+        dataset: training and test images.
+        backend: computes.
+        stop: asked between steps whether to stop.
+        say: prints a line for the person who watches.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        dataset: Dataset,
+        backend: Backend,
+        stop: StopRequest,
+        say: Callable[[str], None],
+    ) -> None:
+        self.started = time.monotonic()
+        self.directory = directory
+        self.settings = settings
+        self.dataset = dataset
+        self.backend = backend
+        self.stop = stop
+        self.say = say
+        self.progress = Progress()
+        self.resumed_seconds = 0.0
+        self.train_count = len(dataset.train_images)
+        self.steps_per_epoch = math.ceil(self.train_count / settings.batch_size)
+        self.total_steps = self.steps_per_epoch * settings.epochs
+
+        net = backend.nin(dataset.num_classes, architecture.IN_CHANNELS, settings.dropout)
+        backend.initialize(net, settings.init, settings.seed)
+        self.trainer: Trainer = backend.Trainer(net, settings, dataset)
+        self._estimated = False
+        self._stuck = False
+        self._last_record = time.monotonic()
+        self._writer: Any = None
+
+    def resume(self) -> None:
+        """Go on from the directory's checkpoint.
+
+        Raises:
+            NinError: if it is missing, damaged or of another network.
+        """
+        state, self.progress = run_directory.load_checkpoint(self.directory)
+        try:
+            self.trainer.load_state(state)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise NinError(
+                f"{self.directory / run_directory.CHECKPOINT}: damaged, or of another network "
+                f"({backends.one_line(error)})"
+            ) from error
+        self.resumed_seconds = self.progress.total_seconds
+
+    def train(self) -> bool:
+        """Run all epochs that are left.
+
+        Returns:
+            True if the run is complete, False if it was asked to stop.
+
+        Raises:
+            NotFinite: if the loss is not finite; the last checkpoint is from before.
+        """
+        self.save_checkpoint()
+        with RunProgress(
+            self.settings.epochs,
+            self.steps_per_epoch,
+            self.train_count,
+            len(self.dataset.test_images),
+            self.settings.batch_size,
+        ) as bars:
+            while self.progress.epoch < self.settings.epochs:
+                if not (self._train_epoch(bars) and self._evaluate_epoch(bars)):
+                    return False
+        return True
+
+    def result(self) -> dict[str, Any]:
+        """The content of ``result.json``, from what is done so far."""
+        progress, settings, dataset = self.progress, self.settings, self.dataset
+        last = progress.rows[-1] if progress.rows else {}
+        examples = progress.epoch * self.train_count + min(
+            progress.step * settings.batch_size, self.train_count
+        )
+        seconds = progress.train_seconds
+        return {
+            "backend": settings.backend,
+            "preset": settings.preset,
+            "data": dataset.kind,
+            "notice": dataset.notice,
+            "train_examples": self.train_count,
+            "test_examples": len(dataset.test_images),
+            "evaluated_on": dataset.evaluated_on,
+            "epochs": progress.epoch,
+            "train_loss": last.get("train_loss"),
+            "train_accuracy": last.get("train_accuracy"),
+            "test_accuracy": last.get("test_accuracy"),
+            "validation_accuracy": last.get("validation_accuracy"),
+            "examples_per_second": examples / seconds if seconds else None,
+            "train_seconds": seconds,
+            "total_seconds": self._total_seconds(),
+            "device": self.trainer.device.name,
+            "seed": settings.seed,
+            "complete": progress.epoch == settings.epochs,
+            "notes": progress.notes,
+        }
+
+    def finish(self) -> dict[str, Any]:
+        """Write everything that a run ends with, complete or not; return the result."""
+        result = self.result()
+        self.save_checkpoint()
+        self.save_model(result)
+        self._draw()
+        run_directory.write_result(self.directory, result)
+        if self._writer is not None:
+            self._writer.close()
+        return result
+
+    def abandon(self) -> dict[str, Any]:
+        """Write the result of a run that cannot go on; the last checkpoint stays as it is."""
+        result = self.result()
+        self._draw()
+        run_directory.write_result(self.directory, result)
+        return result
+
+    def save_checkpoint(self) -> None:
+        """Write the checkpoint and ``metrics.jsonl``."""
+        self.progress.total_seconds = self._total_seconds()
+        run_directory.save_checkpoint(self.directory, self.trainer.state(), self.progress)
+        run_directory.write_metrics(self.directory, self.progress)
+        self._last_record = time.monotonic()
+
+    def save_model(self, result: dict[str, Any]) -> None:
+        """Write ``model.safetensors``: float32 weights by canonical name, and what they are."""
+        names = list(CLASS_NAMES) if self.dataset.kind in ("full", "sample") else []
+        metadata = {
+            "network": json.dumps(
+                {
+                    "name": "nin",
+                    "num_classes": self.dataset.num_classes,
+                    "in_channels": architecture.IN_CHANNELS,
+                    "dropout": self.settings.dropout,
+                }
+            ),
+            "classes": json.dumps(names),
+            "pixels": json.dumps({"resize": self.settings.resize, "scale": "0 to 1"}),
+            "training": json.dumps(result),
+        }
+        weights = {
+            name: array.astype(np.float32)
+            for name, array in self.backend.get_weights(self.trainer.net).items()
+        }
+        save_arrays(self.directory / run_directory.MODEL, weights, metadata)
+
+    def _train_epoch(self, bars: RunProgress) -> bool:
+        progress, settings = self.progress, self.settings
+        order = schedule.example_order(settings.seed, progress.epoch, self.train_count)
+        first_step, rate, rate_from = progress.step, None, (progress.step, time.monotonic())
+        last_look = time.monotonic()
+        while progress.step < self.steps_per_epoch and self.stop.signal is None:
+            start = progress.step * settings.batch_size
+            step = progress.epoch * self.steps_per_epoch + progress.step
+            self.trainer.train_batch(
+                order[start : start + settings.batch_size],
+                schedule.learning_rate(settings, step, self.total_steps),
+                step,
+            )
+            progress.step += 1
+            now = time.monotonic()
+            first = progress.step == first_step + 1
+            last = progress.step == self.steps_per_epoch
+            if first or last or self.stop.signal is not None or now - last_look > METRICS_SECONDS:
+                self._take_metrics()
+                now = time.monotonic()
+                self._count_time(now - last_look)
+                if first:  # it compiles, and fills caches: not a measure of the speed
+                    rate_from = (progress.step, now)
+                elif now - rate_from[1] >= min(ESTIMATE_SECONDS, METRICS_SECONDS):
+                    steps = progress.step - rate_from[0]
+                    rate = steps * settings.batch_size / (now - rate_from[1])
+                    self._estimate(bars, rate, now - rate_from[1])
+                bars.training(progress.epoch, progress.step, rate)
+                self._watch_for_plateau()
+                if now - self._last_record > RECORD_SECONDS:
+                    self.save_checkpoint()
+                last_look = time.monotonic()
+        return self.stop.signal is None
+
+    def _count_time(self, seconds: float) -> None:
+        self.progress.train_seconds += seconds
+        self.progress.epoch_train_seconds += seconds
+
+    def _take_metrics(self) -> None:
+        losses, correct = self.trainer.take_metrics()
+        for loss in losses:
+            if not math.isfinite(loss):
+                raise NotFinite(float(loss), self.progress.epoch, len(self.progress.losses))
+            self.progress.losses.append(float(loss))
+        self.progress.correct.extend(int(count) for count in correct)
+
+    def _estimate(self, bars: RunProgress, rate: float, measured_seconds: float) -> None:
+        if self._estimated or measured_seconds < ESTIMATE_SECONDS:
+            return
+        self._estimated = True
+        done = self.progress.epoch + self.progress.step / self.steps_per_epoch
+        left = bars.run_seconds(rate, self.settings.epochs - done)
+        self.say(f"{rate:.1f} examples/s; the run will take about {duration(left)}")
+
+    def _watch_for_plateau(self) -> None:
+        stuck = plateau.is_stuck(self.progress.losses, self.dataset.num_classes)
+        if stuck and not self._stuck:
+            images = self.dataset.train_images[:64]
+            diagnosis = plateau.diagnose(
+                self.trainer.activations(images), self.dataset.num_classes
+            )
+            note = f"epoch {self.progress.epoch + 1}, step {self.progress.step}: {diagnosis}"
+            self.progress.notes.append(note)
+            self.say(f"note: {note}")
+        self._stuck = stuck
+
+    def _evaluate_epoch(self, bars: RunProgress) -> bool:
+        progress, images, labels = (
+            self.progress,
+            self.dataset.test_images,
+            self.dataset.test_labels,
+        )
+        started, correct = time.monotonic(), 0
+        for start in range(0, len(images), self.settings.batch_size):
+            if self.stop.signal is not None:
+                return False
+            end = start + self.settings.batch_size
+            predicted = self.trainer.logits(images[start:end]).argmax(1)
+            correct += int((predicted == labels[start:end]).sum())
+            bars.evaluating(progress.epoch, min(end, len(images)))
+        bars.evaluation_seconds = time.monotonic() - started
+
+        row = self._row(correct / len(images), bars.evaluation_seconds)
+        progress.rows.append(row)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.losses, progress.correct, progress.epoch_train_seconds = [], [], 0.0
+        run_directory.write_metrics(self.directory, progress)
+        if time.monotonic() - self._last_record > RECORD_SECONDS:
+            self.save_checkpoint()
+            self._draw()
+        self._log_events(row)
+        self.say(
+            f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, "
+            f"train acc {row['train_accuracy']:.3f}, {row['evaluated_on']} acc "
+            f"{row[row['evaluated_on'] + '_accuracy']:.3f} ({duration(row['train_seconds'])} + "
+            f"{duration(row['evaluation_seconds'])})"
+        )
+        return True
+
+    def _row(self, accuracy: float, evaluation_seconds: float) -> dict[str, Any]:
+        progress = self.progress
+        sizes = np.full(self.steps_per_epoch, self.settings.batch_size)
+        sizes[-1] = self.train_count - self.settings.batch_size * (self.steps_per_epoch - 1)
+        seen = np.cumsum(sizes)
+        loss = np.cumsum(np.array(progress.losses) * sizes) / seen
+        train_accuracy = np.cumsum(progress.correct) / seen
+        # the book's figure has five points per epoch, each the mean since the epoch began
+        marks = sorted({math.ceil(self.steps_per_epoch * part / 5) - 1 for part in range(1, 6)})
+        return {
+            "epoch": progress.epoch + 1,
+            "train_loss": float(loss[-1]),
+            "train_accuracy": float(train_accuracy[-1]),
+            "evaluated_on": self.dataset.evaluated_on,
+            f"{self.dataset.evaluated_on}_accuracy": accuracy,
+            "learning_rate": schedule.learning_rate(
+                self.settings, (progress.epoch + 1) * self.steps_per_epoch - 1, self.total_steps
+            ),
+            "train_seconds": progress.epoch_train_seconds,
+            "evaluation_seconds": evaluation_seconds,
+            "within_epoch": [
+                [
+                    progress.epoch + (mark + 1) / self.steps_per_epoch,
+                    float(loss[mark]),
+                    float(train_accuracy[mark]),
+                ]
+                for mark in marks
+            ],
+            "notice": self.dataset.notice,
+        }
+
+    def _draw(self) -> None:
+        if self.progress.rows:
+            settings = self.settings
+            title = (
+                f"NiN, {settings.backend}, {settings.preset}, "
+                f"{settings.resize}x{settings.resize}, seed {settings.seed}"
+            )
+            curves.draw(self.progress.rows, self.directory, title, self.dataset.notice)
+
+    def _log_events(self, row: dict[str, Any]) -> None:
+        if self._writer is None:
+            # needed once per epoch, not for the first step
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(
+                str(self.directory / run_directory.TENSORBOARD), purge_step=row["epoch"]
+            )
+            if self.dataset.notice:
+                self._writer.add_text("notice", self.dataset.notice, row["epoch"])
+        accuracy = f"{row['evaluated_on']}_accuracy"
+        for name in ("train_loss", "train_accuracy", accuracy, "learning_rate"):
+            self._writer.add_scalar(name, row[name], row["epoch"])
+        self._writer.flush()
+
+    def _total_seconds(self) -> float:
+        return self.resumed_seconds + time.monotonic() - self.started
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """The book's two lines, and a third when the data were not the whole real set."""
+    evaluated_on = result["evaluated_on"]
+    lines = [
+        f"loss {result['train_loss']:.3f}, train acc {result['train_accuracy']:.3f}, "
+        f"{evaluated_on} acc {result[evaluated_on + '_accuracy']:.3f}",
+        f"{result['examples_per_second']:.1f} examples/sec on {result['device']}",
+    ]
+    return [*lines, result["notice"]] if result["notice"] else lines
+
+
+def execute(
+    settings: Settings, data: str, out: Path | None, resume: Path | None
+) -> int:
+    """Train, from the settings to the files; print as it goes.
+
+    Args:
+        settings: of the run; with ``resume``, they must be the run's own.
+        data: as :func:`common.data.load` takes it.
+        out: a new directory for the run, or None to pick one.
+        resume: the directory of a run to continue, or None.
+
+    Returns:
+        The exit status: 0 complete, 1 diverged, 130 or 143 stopped by a signal.
+
+    Raises:
+        NinError: for whatever the user can put right.
+    """
+    from common.data import load
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    with StopRequest() as stop:
+        # the cheap checks first: a framework takes seconds to import
+        run_directory.check_free(out)
+        whole = load(data)
+        for line in whole.refused:
+            print(f"note: damaged data passed over: {line}", file=sys.stderr)
+        dataset = whole.hold_out(settings.validation).limit(settings.limit)
+        if settings.batch_size > len(dataset.train_images):
+            raise NinError(
+                f"--batch-size {settings.batch_size}: larger than the data "
+                f"({len(dataset.train_images)} training examples)"
+            )
+        prepared = machine.prepare(settings.threads)
+        backend = backends.load(settings.backend)
+        if settings.precision not in backend.PRECISIONS:
+            raise NinError(
+                f"--precision {settings.precision}: {settings.backend} has only "
+                f"{', '.join(backend.PRECISIONS)}"
+            )
+        backend.set_threads(int(prepared["threads"]))
+        device = backend.find_device(settings.device)
+        if resume is not None:
+            directory = resume
+            _check_same_data(directory, dataset)
+        else:
+            directory = run_directory.create(out, settings)
+            write_json(
+                directory / run_directory.CONFIG,
+                _config(settings, data, dataset, backend, device.name, prepared),
+            )
+        if dataset.notice:
+            say(dataset.notice)
+        say(
+            f"NiN with {settings.backend} on {device.name}, {prepared['threads']} threads, "
+            f"preset {settings.preset}, {len(dataset.train_images)} training examples: {directory}"
+        )
+        run = Run(directory, settings, dataset, backend, stop, say)
+        if resume is not None:
+            run.resume()
+        try:
+            complete = run.train()
+        except NotFinite as error:
+            run.abandon()
+            print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
+            return 1
+        result = run.finish()
+        if not complete:
+            say(
+                f"stopped in epoch {run.progress.epoch + 1}; continue with --resume {directory}"
+            )
+            return stop.exit_status
+    for line in summary(result):
+        say(line)
+    say(f"run directory: {directory}")
+    return 0
+
+
+def _config(
+    settings: Settings,
+    data: str,
+    dataset: Dataset,
+    backend: Backend,
+    device: str,
+    prepared: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "command": shlex.join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "settings": dataclasses.asdict(settings),
+        "data": {
+            "asked_for": data,
+            "kind": dataset.kind,
+            "directory": dataset.directory,
+            "sha256": dataset.checksums,
+            "train_examples": len(dataset.train_images),
+            "test_examples": len(dataset.test_images),
+            "num_classes": dataset.num_classes,
+            "evaluated_on": dataset.evaluated_on,
+            "notice": dataset.notice,
+        },
+        "device": device,
+        **prepared,
+        "versions": {
+            **machine.versions("safetensors", "matplotlib", "pooch", "rich", "tensorboardX"),
+            **backend.versions(),
+        },
+        "machine": machine.describe(),
+        "git_commit": machine.git_commit(),
+    }
+
+
+def _check_same_data(directory: Path, dataset: Dataset) -> None:
+    recorded = run_directory.open_run(directory)["data"]["sha256"]
+    for name, checksum in dataset.checksums.items():
+        if recorded.get(name) != checksum:
+            raise NinError(
+                f"--resume {directory}: the run was trained on another {name} "
+                f"(SHA-256 {recorded.get(name)}, found {checksum} in {dataset.directory})"
+            )

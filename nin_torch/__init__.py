@@ -1,0 +1,32 @@
+"""NiN in PyTorch.
+
+What this framework makes different: channels first (NCHW), weights stored (out, in, height,
+width), padding as a number, input channels stated, each ReLU a layer of its own, layers printed
+by class name and shapes as ``torch.Size``.
+"""
+
+from nin_torch.device import find_device, set_threads, versions
+from nin_torch.init import initialize
+from nin_torch.layers import activations, shape_walk
+from nin_torch.model import nin, nin_block
+from nin_torch.train import Trainer
+from nin_torch.weights import get_weights, set_weights
+
+NAME = "torch"
+PRECISIONS = ("float32", "bfloat16", "float64")
+
+__all__ = [
+    "NAME",
+    "PRECISIONS",
+    "Trainer",
+    "activations",
+    "find_device",
+    "get_weights",
+    "initialize",
+    "nin",
+    "nin_block",
+    "set_threads",
+    "set_weights",
+    "shape_walk",
+    "versions",
+]

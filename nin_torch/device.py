@@ -1,0 +1,35 @@
+"""Devices, threads and versions in PyTorch. A GPU is ``cuda:0``."""
+
+import torch
+
+from common.backends import Device
+from common.errors import NinError
+
+
+def find_device(kind: str) -> Device:
+    """The device to compute on.
+
+    Args:
+        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one.
+
+    Raises:
+        NinError: for ``gpu`` where PyTorch sees none.
+    """
+    if kind != "cpu" and torch.cuda.is_available():
+        return Device("gpu", "cuda:0", torch.device("cuda:0"))
+    if kind == "gpu":
+        raise NinError(
+            "--device gpu: PyTorch sees no GPU here; use --device cpu, "
+            "or see scripts/doctor.py for what it sees"
+        )
+    return Device("cpu", "cpu", torch.device("cpu"))
+
+
+def set_threads(count: int) -> None:
+    """Compute on this many CPU threads."""
+    torch.set_num_threads(count)
+
+
+def versions() -> dict[str, str]:
+    """Package name -> version."""
+    return {"torch": str(torch.__version__)}

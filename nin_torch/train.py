@@ -1,0 +1,147 @@
+"""The training step in PyTorch: channels-last memory, the framework's own optimizers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from common.data import Dataset
+from common.resize import resize_matrix
+from common.settings import Settings
+from nin_torch import layers
+from nin_torch.device import find_device
+from nin_torch.weights import from_canonical, parameters, to_canonical
+
+# canonical name of an optimizer's memory -> PyTorch's
+OPTIMIZER_MEMORY = {
+    "sgd": {"momentum": "momentum_buffer"},
+    "adamw": {"mean": "exp_avg", "variance": "exp_avg_sq"},
+}
+
+
+class Trainer:
+    """A network, its optimizer and the training data, together on one device.
+
+    Args:
+        net: an initialised network; it moves to the device.
+        settings: optimizer, precision, device, resize and seed are used.
+        dataset: the training images and labels are put on the device, as uint8.
+
+    Raises:
+        NinError: if the device is not there.
+    """
+
+    def __init__(self, net: nn.Sequential, settings: Settings, dataset: Dataset) -> None:
+        self.device = find_device(settings.device)
+        device = self.device.native
+        self.dtype = torch.float64 if settings.precision == "float64" else torch.float32
+        self.autocast = settings.precision == "bfloat16"
+        self.seed = settings.seed
+
+        # the same numbers in every run, also on a GPU
+        torch.backends.cudnn.deterministic = True
+        # channels last is what the CPU's and the GPU's convolutions are fastest with
+        self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
+        self.parameters = parameters(self.net)
+        self.optimizer_name = settings.optimizer
+        self.optimizer = _optimizer(list(self.parameters.values()), settings)
+
+        self.images = torch.from_numpy(dataset.train_images).to(device)
+        self.labels = torch.from_numpy(dataset.train_labels.astype(np.int64)).to(device)
+        matrix = resize_matrix(dataset.train_images.shape[1], settings.resize)
+        self.resize = torch.from_numpy(matrix).to(device, self.dtype)
+        self._losses: list[torch.Tensor] = []
+        self._correct: list[torch.Tensor] = []
+
+    def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
+        """One optimizer step; see :class:`common.backends.Trainer`."""
+        # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
+        torch.manual_seed(self.seed * 1_000_003 + step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        batch = torch.from_numpy(indices).to(self.images.device)
+        labels = self.labels[batch]
+
+        self.net.train()
+        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.net(self.pixels(self.images[batch]))
+        logits = logits.to(self.dtype)
+        loss = F.cross_entropy(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+        self._losses.append(loss.detach())
+        self._correct.append((logits.detach().argmax(1) == labels).sum())
+
+    def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Loss and correct answers of each step; see :class:`common.backends.Trainer`."""
+        if not self._losses:
+            return np.zeros(0), np.zeros(0, np.int64)
+        losses = torch.stack(self._losses).cpu().numpy().astype(np.float64)
+        correct = torch.stack(self._correct).cpu().numpy()
+        self._losses, self._correct = [], []
+        return losses, correct
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Predict with dropout off; see :class:`common.backends.Trainer`."""
+        self.net.eval()
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast),
+        ):
+            logits = self.net(self.pixels(torch.from_numpy(images).to(self.images.device)))
+        return logits.to(self.dtype).cpu().numpy()
+
+    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs of all layers; see :class:`common.backends.Trainer`."""
+        pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
+        return layers.activations(self.net, pixels)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
+        state = {name: to_canonical(value) for name, value in self.parameters.items()}
+        for name, value in self.parameters.items():
+            memory = self.optimizer.state.get(value, {})
+            for canonical, native in OPTIMIZER_MEMORY[self.optimizer_name].items():
+                if memory.get(native) is not None:
+                    state[f"{canonical}.{name}"] = to_canonical(memory[native])
+            if "step" in memory:
+                state["optimizer_steps"] = np.array(int(memory["step"]))
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up a saved state; see :class:`common.backends.Trainer`."""
+        for name, value in self.parameters.items():
+            from_canonical(value, state[name])
+            memory = self.optimizer.state[value]
+            for canonical, native in OPTIMIZER_MEMORY[self.optimizer_name].items():
+                if f"{canonical}.{name}" in state:
+                    memory[native] = torch.zeros_like(value)
+                    from_canonical(memory[native], state[f"{canonical}.{name}"])
+            if "optimizer_steps" in state:
+                memory["step"] = torch.tensor(float(state["optimizer_steps"]))
+
+    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """What the network sees: resized, scaled to 0...1.
+
+        Args:
+            images: uint8, (batch, height, width), on the device.
+
+        Returns:
+            (batch, 1, resize, resize).
+        """
+        scaled = images.to(self.dtype) / 255
+        return (self.resize @ scaled @ self.resize.T).unsqueeze(1)
+
+
+def _optimizer(values: list[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            values, settings.lr, settings.momentum, weight_decay=settings.weight_decay
+        )
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(values, settings.lr, weight_decay=settings.weight_decay)
+    raise ValueError(f"unknown optimizer {settings.optimizer!r}")

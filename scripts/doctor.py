@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Say which backends work on this machine, on what devices, and where data would come from."""
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from common import command_line, doctor
+from common.backends import BACKENDS
+from common.errors import NinError
+
+EXAMPLES = """\
+examples:
+  doctor.py                      a look at the machine; put its output into a bug report
+  doctor.py --backend mxnet      exit status 1 if that backend does not work
+  doctor.py --json               the same for machines
+"""
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    p = command_line.Parser("Look at this machine.", EXAMPLES)
+    p.add_argument(
+        "--backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"{', '.join(BACKENDS)} or all: exit with 1 if it does not work; may be repeated",
+    )
+    p.add_argument("--json", action="store_true", help="print JSON")
+    return p
+
+
+def command(options: argparse.Namespace) -> int:
+    """Report; returns the exit status."""
+    wanted = list(BACKENDS) if "all" in options.backend else options.backend
+    for name in wanted:
+        if name not in BACKENDS:
+            raise NinError(f"--backend {name}: unknown; choose one of {', '.join(BACKENDS)}, all")
+    report = doctor.examine()
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        show(report)
+    missing = doctor.missing(report, wanted)
+    for name in missing:
+        print(f"error: {report['backends'][name]['reason']}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def show(report: dict) -> None:
+    """Print the report for a person."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    machine = Table("machine", "", show_header=False, title="machine", title_justify="left")
+    for section in ("machine", "environment", "packages"):
+        for name, value in report[section].items():
+            machine.add_row(name, str(value))
+    machine.add_row("git commit", str(report["git_commit"]))
+    console.print(machine)
+
+    found = Table("backend", "works", "versions", "devices", "import", title="backends",
+                  title_justify="left")  # fmt: skip
+    for name, backend in report["backends"].items():
+        if backend["works"]:
+            versions = ", ".join(f"{key} {value}" for key, value in backend["versions"].items())
+            devices = ", ".join(backend["devices"])
+            found.add_row(name, "yes", versions, devices, f"{backend['import_seconds']} s")
+        else:
+            found.add_row(name, "no", backend["reason"], "", "")
+    console.print(found)
+
+    places = Table("data", "directory", "state", title="data, in the order of search",
+                   title_justify="left")  # fmt: skip
+    for place in report["data"]:
+        places.add_row(place["place"], place["directory"], place["state"])
+    console.print(places)
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Print the book's shape walk for one backend, or for all side by side."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from common import architecture, command_line, shapes
+from common.backends import BACKENDS
+from common.errors import NinError
+from common.files import write_json
+
+EXAMPLES = """\
+examples:
+  shapes.py --backend mxnet --lang tr    the book's lines, byte for byte
+  shapes.py --backend all                the three backends in one table
+  shapes.py --backend torch --resize 68
+
+exit status: 0, or 1 when the backends differ (all), or 2 when it could not run.
+"""
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    p = command_line.Parser("Print the output shape of every layer.", EXAMPLES)
+    p.add_argument(
+        "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch) or all"
+    )
+    p.add_argument("--resize", type=int, default=224, metavar="PIXELS", help="image size (224)")
+    p.add_argument("--lang", choices=sorted(shapes.WORDS), default="en", help="of the lines (en)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the shapes there as well")
+    return p
+
+
+def command(options: argparse.Namespace) -> int:
+    """Print the shapes; returns the exit status."""
+    architecture.check_input_size(options.resize)
+    if options.resize > 4096:
+        raise NinError(f"--resize {options.resize}: must be at most 4096 pixels")
+    everything = options.backend == "all"
+    names = list(BACKENDS) if everything else [options.backend]
+    walk = shapes.walk_apart if everything else shapes.walk
+    walks = {name: walk(name, options.resize) for name in names}
+    for name, layers in walks.items():
+        if everything:
+            print(f"{name}:")
+        print("\n".join(shapes.book_lines(layers, options.lang)), flush=True)
+        if everything:
+            print(flush=True)
+
+    first_difference = None
+    if everything:
+        rows, first_difference = shapes.side_by_side(walks, options.resize)
+        table = Table("layer", "on paper", *names, title="batch x channels x height x width")
+        for row in rows:
+            table.add_row(*row)
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        console.print(table)
+        print(
+            f"the first difference is in {first_difference}"
+            if first_difference
+            else "the backends agree"
+        )
+    if options.json:
+        report = {"resize": options.resize, "backends": walks, "first_difference": first_difference}
+        write_json(options.json, report)
+    return 1 if first_difference else 0
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())

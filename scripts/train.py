@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Train the chapter's network with one backend."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from common import command_line, run_directory, settings, training
+from common.backends import BACKENDS
+from common.errors import NinError
+
+EXAMPLES = """\
+examples:
+  train.py --backend torch --preset fast       a trained network in minutes, without a GPU
+  train.py --backend mxnet                     the chapter to the letter (hours without a GPU)
+  train.py --preset fast --data sample --epochs 2 --out runs/first
+  train.py --preset fast --validation 10000 --lr 0.001     choose without the test set
+  train.py --resume runs/first                 go on after Ctrl-C
+
+The last two lines are the book's: loss and accuracies, then the speed.
+"""
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    p = command_line.Parser("Train NiN on Fashion-MNIST.", EXAMPLES)
+    default = settings.Settings()
+    run = p.add_argument_group("the run")
+    run.add_argument(
+        "--backend", metavar="NAME", help=f"{', '.join(BACKENDS)} (default: {default.backend})"
+    )
+    run.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="book: the chapter to the letter (default). fast: the same network, trained in "
+        "minutes on a CPU",
+    )
+    run.add_argument(
+        "--data",
+        metavar="auto|full|sample|DIR",
+        default="auto",
+        help="Fashion-MNIST in full, its embedded sample, the first of the two that can be had "
+        "(auto, the default), or a directory of four idx files",
+    )
+    run.add_argument("--out", type=Path, metavar="DIR", help="new directory for all results")
+    run.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
+    over = p.add_argument_group("overrides of the preset")
+    over.add_argument("--epochs", type=int, metavar="N", help="passes over the training data")
+    over.add_argument("--lr", type=float, metavar="X", help="learning rate, or its peak")
+    over.add_argument("--batch-size", type=int, metavar="N", help="examples per step")
+    over.add_argument("--resize", type=int, metavar="PIXELS", help="side of the resized images")
+    over.add_argument("--optimizer", metavar="NAME", help=" or ".join(settings.OPTIMIZERS))
+    over.add_argument("--momentum", type=float, metavar="X", help="of sgd")
+    over.add_argument("--weight-decay", type=float, metavar="X", help="of either optimizer")
+    over.add_argument("--schedule", metavar="NAME", help=" or ".join(settings.SCHEDULES))
+    over.add_argument("--init", metavar="NAME", help=" or ".join(settings.INITIALIZATIONS))
+    over.add_argument("--dropout", type=float, metavar="P", help="before the last block")
+    more = p.add_argument_group("everything else")
+    more.add_argument("--seed", type=int, metavar="N", help="same seed, same numbers (0)")
+    more.add_argument("--limit", type=int, metavar="N", help="train on the first N examples only")
+    more.add_argument(
+        "--validation",
+        type=int,
+        metavar="N",
+        help="hold the last N training examples out and measure accuracy on them",
+    )
+    more.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
+    more.add_argument("--precision", metavar="NAME", help=", ".join(settings.PRECISIONS))
+    more.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
+    return p
+
+
+def command(options: argparse.Namespace) -> int:
+    """Train as the options say; returns the exit status."""
+    names = [field.name for field in dataclasses.fields(settings.Settings)]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if given.get("backend", "torch") not in BACKENDS:
+        raise NinError(
+            f"--backend {given['backend']}: unknown; choose one of {', '.join(BACKENDS)}"
+        )
+    if options.resume is None:
+        chosen = settings.from_preset(given.pop("preset", "book"), **given)
+        return training.execute(chosen, options.data, options.out, None)
+    if options.out is not None:
+        raise NinError("--out: a resumed run stays in its directory; leave it out")
+    config = run_directory.open_run(options.resume)
+    chosen = settings.Settings(**config["settings"])
+    for name, value in given.items():
+        if value != getattr(chosen, name):
+            raise NinError(
+                f"--resume {options.resume}: that run has --{name.replace('_', '-')} "
+                f"{getattr(chosen, name)}, not {value}; leave the option out"
+            )
+    data = config["data"]["asked_for"] if options.data == "auto" else options.data
+    return training.execute(chosen, data, None, options.resume)
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())

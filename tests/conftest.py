@@ -1,0 +1,65 @@
+"""Fixtures, and the option that says which backend the suite runs for.
+
+Every test that asks for ``backend`` runs once per backend, each backend in a process of its own
+(``make test`` does all four runs): ``pytest --backend torch``, ``tf`` or ``mxnet`` runs those
+tests; ``pytest`` alone, or ``--backend none``, runs the tests that need no framework.
+"""
+
+import os
+
+import numpy as np
+import pytest
+
+from common import backends, data, machine
+from common.errors import NinError
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--backend",
+        default="none",
+        choices=["none", *backends.BACKENDS],
+        help="run the tests of this backend (none: those that need no framework)",
+    )
+
+
+def pytest_report_header(config):
+    chosen = config.getoption("--backend")
+    what = "tests without a framework" if chosen == "none" else f"tests of backend {chosen}"
+    return f"{what}; make test runs them all"
+
+
+def pytest_collection_modifyitems(config, items):
+    chosen = config.getoption("--backend")
+    wanted = [item for item in items if ("backend_name" in item.fixturenames) == (chosen != "none")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
+
+
+@pytest.fixture(scope="session")
+def backend_name(pytestconfig):
+    return pytestconfig.getoption("--backend")
+
+
+@pytest.fixture(scope="session")
+def backend(backend_name):
+    """The backend's package; its absence fails in CI and skips elsewhere."""
+    prepared = machine.prepare(0)
+    try:
+        module = backends.load(backend_name)
+    except NinError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    module.set_threads(int(prepared["threads"]))
+    return module
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return data.load("sample")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20131216)

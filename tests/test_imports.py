@@ -1,0 +1,53 @@
+"""Importing one thing must not import another framework; each check in a fresh interpreter."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from common import backends
+
+FRAMEWORKS = {"torch", "tensorflow", "keras", "mxnet", "jax"}
+
+
+def imported_by(statement):
+    code = f"import json, sys\n{statement}\nprint('\\n' + json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_common_imports_no_framework():
+    modules = (
+        "architecture, backends, command_line, curves, data, doctor, errors, files, machine, "
+        "plateau, progress, resize, run_directory, schedule, settings, shapes, signals, training, "
+        "weights"
+    )
+    assert not imported_by(f"from common import {modules}") & FRAMEWORKS
+
+
+def test_a_backend_imports_its_own_framework_only(backend, backend_name):
+    package, framework = backends.BACKENDS[backend_name]
+    allowed = {"tf": {"tensorflow", "keras"}}.get(backend_name, {framework})
+    assert imported_by(f"import {package}") & FRAMEWORKS == allowed
+
+
+@pytest.mark.parametrize("variable", ["matplotlib", "tensorboardX", "pooch"])
+def test_starting_to_train_does_not_import_what_is_needed_later(variable):
+    assert variable not in imported_by("from common import training, data")
+
+
+def test_numpy_is_left_as_it_was_found(backend, backend_name):
+    package, _ = backends.BACKENDS[backend_name]
+    before = imported_names("numpy")
+    after = imported_names(package)
+    assert before == after
+
+
+def imported_names(package):
+    code = (
+        f"import json, numpy, {package}\n"
+        "print('\\n' + json.dumps([n for n in ('bool', 'float', 'object') if n in vars(numpy)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
