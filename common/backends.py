@@ -113,9 +113,7 @@ class Backend(Protocol):
     # nin_block(...) has the book's signature, which differs between the frameworks.
     nin_block: Any
 
-    def nin(
-        self, num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5
-    ) -> Any:
+    def nin(self, num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5) -> Any:
         """The chapter's network, a sequence of layers, its weights not yet meaningful."""
         ...
 
@@ -179,7 +177,9 @@ def load(name: str) -> Backend:
 def install_hint(name: str) -> str:
     """What to do to get a backend, in a few words."""
     if name == "mxnet" and sys.version_info >= (3, 13):
-        return "it needs NumPy 1, so Python 3.10 to 3.12: make train BACKEND=mxnet PYTHON=python3.12"
+        return (
+            "it needs NumPy 1, so Python 3.10 to 3.12: make train BACKEND=mxnet PYTHON=python3.12"
+        )
     return f'install it with: pip install -e ".[{name}]" (or make train BACKEND={name})'
 
 

@@ -56,14 +56,12 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def describe() -> dict[str, str | int]:
+def describe() -> dict[str, str | int | float]:
     """Processor, cores, memory and system, for records and reports."""
     return {
         "processor": _processor_name(),
         "cores": physical_cores(),
-        "memory_gib": round(
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
-        ),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -99,8 +97,8 @@ def _keep_memory() -> str:
     library = ctypes.CDLL(None)
     # numbers of M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD in malloc.h
     settings = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
-    succeeded = all([library.mallopt(option, value) for option, value in settings])
-    return "glibc, keeps freed memory" if succeeded else "default"
+    succeeded = [library.mallopt(option, value) for option, value in settings]
+    return "glibc, keeps freed memory" if all(succeeded) else "default"
 
 
 def _container_limit() -> int | None:

@@ -82,9 +82,7 @@ def book_lines(layers: Sequence[Mapping[str, Any]], language: str) -> list[str]:
         language: ``tr`` or ``en``.
     """
     # the book prints with commas, which puts a blank behind the tab
-    return [
-        f"{layer['book_name']} {WORDS[language]}:\t {layer['book_shape']}" for layer in layers
-    ]
+    return [f"{layer['book_name']} {WORDS[language]}:\t {layer['book_shape']}" for layer in layers]
 
 
 def side_by_side(

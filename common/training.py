@@ -31,7 +31,7 @@ RECORD_SECONDS = 60
 ESTIMATE_SECONDS = 3
 
 
-class NotFinite(Exception):
+class LossNotFiniteError(Exception):
     """The loss became infinite or not a number."""
 
     def __init__(self, loss: float, epoch: int, step: int) -> None:
@@ -106,7 +106,7 @@ class Run:
             True if the run is complete, False if it was asked to stop.
 
         Raises:
-            NotFinite: if the loss is not finite; the last checkpoint is from before.
+            LossNotFiniteError: if the loss is not finite; the last checkpoint is from before.
         """
         self.save_checkpoint()
         with RunProgress(
@@ -240,7 +240,9 @@ class Run:
         losses, correct = self.trainer.take_metrics()
         for loss in losses:
             if not math.isfinite(loss):
-                raise NotFinite(float(loss), self.progress.epoch, len(self.progress.losses))
+                raise LossNotFiniteError(
+                    float(loss), self.progress.epoch, len(self.progress.losses)
+                )
             self.progress.losses.append(float(loss))
         self.progress.correct.extend(int(count) for count in correct)
 
@@ -256,9 +258,7 @@ class Run:
         stuck = plateau.is_stuck(self.progress.losses, self.dataset.num_classes)
         if stuck and not self._stuck:
             images = self.dataset.train_images[:64]
-            diagnosis = plateau.diagnose(
-                self.trainer.activations(images), self.dataset.num_classes
-            )
+            diagnosis = plateau.diagnose(self.trainer.activations(images), self.dataset.num_classes)
             note = f"epoch {self.progress.epoch + 1}, step {self.progress.step}: {diagnosis}"
             self.progress.notes.append(note)
             self.say(f"note: {note}")
@@ -367,9 +367,7 @@ def summary(result: dict[str, Any]) -> list[str]:
     return [*lines, result["notice"]] if result["notice"] else lines
 
 
-def execute(
-    settings: Settings, data: str, out: Path | None, resume: Path | None
-) -> int:
+def execute(settings: Settings, data: str, out: Path | None, resume: Path | None) -> int:
     """Train, from the settings to the files; print as it goes.
 
     Args:
@@ -428,17 +426,17 @@ def execute(
         run = Run(directory, settings, dataset, backend, stop, say)
         if resume is not None:
             run.resume()
+            if run.progress.epoch == settings.epochs:
+                raise NinError(f"--resume {resume}: that run is complete; nothing is left to do")
         try:
             complete = run.train()
-        except NotFinite as error:
+        except LossNotFiniteError as error:
             run.abandon()
             print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
             return 1
         result = run.finish()
         if not complete:
-            say(
-                f"stopped in epoch {run.progress.epoch + 1}; continue with --resume {directory}"
-            )
+            say(f"stopped in epoch {run.progress.epoch + 1}; continue with --resume {directory}")
             return stop.exit_status
     for line in summary(result):
         say(line)

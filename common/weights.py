@@ -36,7 +36,10 @@ def check_parameters(
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write arrays and text metadata as one safetensors file, whole or not at all."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # ascontiguousarray alone would turn a scalar into an array of one element
+    contiguous = {
+        name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()
+    }
     write_bytes(path, save(contiguous, metadata=metadata))
 
 

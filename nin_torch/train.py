@@ -43,7 +43,7 @@ class Trainer:
         # the same numbers in every run, also on a GPU
         torch.backends.cudnn.deterministic = True
         # channels last is what the CPU's and the GPU's convolutions are fastest with
-        self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
+        self.net = net.to(device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = parameters(self.net)
         self.optimizer_name = settings.optimizer
         self.optimizer = _optimizer(list(self.parameters.values()), settings)
@@ -114,6 +114,7 @@ class Trainer:
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take up a saved state; see :class:`common.backends.Trainer`."""
+        self.optimizer.state.clear()
         for name, value in self.parameters.items():
             from_canonical(value, state[name])
             memory = self.optimizer.state[value]
@@ -137,7 +138,7 @@ class Trainer:
         return (self.resize @ scaled @ self.resize.T).unsqueeze(1)
 
 
-def _optimizer(values: list[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
+def _optimizer(values: list[torch.Tensor], settings: Settings) -> torch.optim.Optimizer:
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
             values, settings.lr, settings.momentum, weight_decay=settings.weight_decay

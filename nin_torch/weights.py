@@ -18,9 +18,9 @@ def convolutions(net: nn.Sequential) -> Iterator[tuple[str, nn.Conv2d]]:
             yield f"block{i}.conv{j}", layer
 
 
-def parameters(net: nn.Sequential) -> dict[str, nn.Parameter]:
+def parameters(net: nn.Sequential) -> dict[str, torch.Tensor]:
     """The framework's own parameters by canonical name, in order."""
-    named: dict[str, nn.Parameter] = {}
+    named: dict[str, torch.Tensor] = {}
     for name, convolution in convolutions(net):
         assert convolution.bias is not None
         named[f"{name}.weight"] = convolution.weight

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Say which backends work on this machine, on what devices, and where data would come from."""
 
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import json
 import sys

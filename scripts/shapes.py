@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Print the book's shape walk for one backend, or for all side by side."""
 
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import sys
 from pathlib import Path

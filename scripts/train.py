@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Train the chapter's network with one backend."""
 
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import dataclasses
 from pathlib import Path

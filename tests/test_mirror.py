@@ -52,7 +52,7 @@ def test_a_package_exports_what_the_others_export(package):
     assert exported(ROOT / package / "__init__.py") == exported(MODEL / "__init__.py")
 
 
-@pytest.mark.parametrize("package", ("common", "nin_torch", *MIRRORS))
+@pytest.mark.parametrize("package", ["common", "nin_torch", *MIRRORS])
 def test_no_package_imports_another_backend_and_common_imports_none(package):
     others = {"nin_torch", "nin_tf", "nin_mxnet"} - {package}
     frameworks = {"torch", "tensorflow", "keras", "mxnet"}

@@ -1,0 +1,42 @@
+"""Import MXNet 1.9.1, which is older than the NumPy it meets here.
+
+differs: no other backend needs this. MXNet reads ``numpy.bool`` while it is imported, a name
+that NumPy removed in 1.24. It is put back for the import only, so that other libraries, which
+may ask whether it is there, do not see it. (What MXNet still wants it for later is assigning
+to ``array[key]`` with an array as the key, which this package does not do.)
+"""
+
+import importlib.util
+import warnings
+
+import numpy as np
+
+
+def _import_mxnet() -> None:
+    # a missing mxnet is reported as such, by the import below
+    if importlib.util.find_spec("mxnet") is not None:
+        if int(np.__version__.split(".")[0]) >= 2:
+            raise ImportError(
+                f"mxnet 1.9.1 needs NumPy below 2, and NumPy {np.__version__} is installed here"
+            )
+        if importlib.util.find_spec("distutils") is None:
+            raise ImportError(
+                "mxnet 1.9.1 needs distutils, which Python 3.12 dropped; "
+                "the package setuptools brings it back"
+            )
+    # "in vars" and not hasattr: asking an older NumPy for the name makes it warn
+    missing = "bool" not in vars(np)
+    if missing:
+        vars(np)["bool"] = np.bool_
+    try:
+        with warnings.catch_warnings():
+            # MXNet looks for NumPy functions that are gone, and for the old distutils
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import mxnet
+    finally:
+        if missing:
+            del vars(np)["bool"]
+    mxnet.npx.set_np()
+
+
+_import_mxnet()

@@ -1,0 +1,57 @@
+"""Devices, threads and versions in MXNet. A GPU is ``gpu(0)``."""
+
+import ctypes
+
+import mxnet as mx
+from mxnet import npx
+from mxnet.base import _LIB, check_call
+
+from common.backends import Device
+from common.errors import NinError
+
+
+def find_device(kind: str) -> Device:
+    """The device to compute on.
+
+    Args:
+        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one.
+
+    Raises:
+        NinError: for ``gpu`` where MXNet sees none.
+    """
+    if kind != "cpu" and mx.context.num_gpus() > 0:
+        return Device("gpu", "gpu(0)", mx.gpu(0))
+    if kind == "gpu":
+        raise NinError(
+            "--device gpu: MXNet sees no GPU here; use --device cpu, "
+            "or see scripts/doctor.py for what it sees"
+        )
+    return Device("cpu", "cpu(0)", mx.cpu(0))
+
+
+def set_threads(count: int) -> None:
+    """Compute on this many CPU threads.
+
+    differs: MXNet computes on a worker thread of its own, and OpenMP counts per thread, so the
+    worker has to set the count itself (``MXSetNumOMPThreads`` reaches the caller only). Unless
+    ``OMP_NUM_THREADS`` was set before MXNet was imported, only convolutions and matrix products
+    take more threads than half of the processors: scripts set it too.
+    """
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    def on_worker(_context: int, _argument: int) -> None:
+        _LIB.omp_set_num_threads(count)
+
+    # MXNet's C struct Context: 1 is the CPU, and 0 its number
+    cpu = (ctypes.c_int * 2)(1, 0)
+    no_arrays = (None, 0, None, 0)
+    check_call(
+        _LIB.MXEnginePushSync(on_worker, None, None, ctypes.byref(cpu), *no_arrays, None, 0, None)
+    )
+    # the worker must have run it before Python frees it
+    npx.waitall()
+
+
+def versions() -> dict[str, str]:
+    """Package name -> version."""
+    return {"mxnet": str(mx.__version__)}

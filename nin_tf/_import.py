@@ -1,0 +1,59 @@
+"""Import TensorFlow, with Keras on top of it and without its start-up messages.
+
+differs: PyTorch needs none of this. Keras 3 runs on several frameworks and reads which one, and
+the layout of images, from the user's environment and configuration file; this package is
+TensorFlow and channels last whatever they say. TensorFlow writes notes about its build to
+standard error while it is imported, some of them (2.21) whatever its log level is.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+# Keras is the one that belongs to TensorFlow, not Keras 2 and not Keras on another framework
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["TF_USE_LEGACY_KERAS"] = "0"
+# what goes wrong in the C++ code comes up as an exception all the same
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# take a GPU's memory as it is needed, not all of it at once
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what C++ code writes to standard error; show it after all if the import fails."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            written.seek(0)
+            os.write(stderr, written.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _import_tensorflow() -> None:
+    # a log level that the user set is a wish to see the messages
+    quiet = _quiet() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" else contextlib.nullcontext()
+    with quiet:
+        import tensorflow as tf
+
+        backend = tf.keras.backend.backend()
+    if backend != "tensorflow":
+        raise ImportError(
+            f"keras was imported before nin_tf, on top of {backend}; use a process of its own"
+        )
+    tf.keras.backend.set_image_data_format("channels_last")
+    tf.keras.backend.set_floatx("float32")
+
+
+_import_tensorflow()

@@ -1,0 +1,271 @@
+"""The commands as a person uses them: each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import architecture, backends
+from common.errors import NinError
+from common.weights import load_arrays
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(script, *arguments):
+    return [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
+
+
+def run(script, *arguments, **options):
+    return subprocess.run(
+        command(script, *arguments), capture_output=True, text=True, timeout=300, **options
+    )
+
+
+def assert_one_clear_line(done, words, status=2):
+    assert done.returncode == status, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert words in lines[0]
+
+
+BAD_INPUT = {
+    "unknown backend": ("--backend jax", "--backend jax: unknown; choose one of torch, tf, mxnet"),
+    "unknown preset": ("--preset slow", "--preset slow: unknown; choose one of book, fast"),
+    "unknown option": ("--epoch 3", "unrecognized arguments: --epoch 3"),
+    "not a number": ("--epochs three", "invalid int value: 'three'"),
+    "no epochs": ("--epochs 0", "--epochs 0: must be a whole number from 1"),
+    "negative learning rate": ("--lr -0.1", "--lr -0.1: must be a number above 0"),
+    "learning rate not a number": ("--lr nan", "--lr nan: must be"),
+    "infinite learning rate": ("--lr inf", "--lr inf: must be"),
+    "no batch": ("--batch-size 0", "--batch-size 0: must be"),
+    "negative seed": ("--seed -1", "--seed -1: must be"),
+    "absurd threads": ("--threads 100000", "--threads 100000: must be"),
+    "resize too small": ("--resize 66", "the smallest that works is 67"),
+    "absurd resize": ("--resize 100000", "--resize 100000: must be"),
+    "dropout of everything": ("--dropout 1", "--dropout 1.0: must be"),
+    "unknown optimizer": ("--optimizer adam", "--optimizer adam: must be sgd or adamw"),
+    "unknown schedule": ("--schedule cosine", "--schedule cosine: must be constant or one-cycle"),
+    "unknown init": ("--init zeros", "--init zeros: must be xavier or he"),
+    "unknown device": ("--device tpu", "--device tpu: must be auto, cpu, gpu"),
+    "unknown precision": ("--precision half", "--precision half: must be"),
+    "momentum of adamw": ("--optimizer adamw --momentum 0.9", "only the sgd optimizer has it"),
+    "batch larger than the data": (
+        "--data sample --limit 100 --batch-size 101",
+        "--batch-size 101: larger than the data (100 training examples)",
+    ),
+    "limit beyond the data": ("--data sample --limit 20000", "only 10000 training examples"),
+    "limit of nothing": ("--limit 0", "--limit 0: must be"),
+    "validation of everything": ("--data sample --validation 10000", "leaves none of 10000"),
+    "no such data": ("--data nowhere", "data nowhere: no such directory"),
+    "not a run": ("--resume .", "not a run directory (it has no config.json)"),
+    "no such run": ("--resume nowhere", "not a run directory"),
+    "out beside resume": ("--resume . --out new", "--out: a resumed run stays"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_to_train_gets_one_clear_line(tmp_path, arguments, words):
+    done = run("train.py", *arguments.split(), cwd=tmp_path)
+    assert_one_clear_line(done, words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run("train.py", "--resize", "5", "--debug", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["train.py", "shapes.py", "doctor.py"])
+def test_help_teaches_with_examples(script):
+    done = run(script, "--help")
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
+
+
+def test_a_directory_that_holds_something_is_never_written_to(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    done = run("train.py", "--data", "sample", "--out", tmp_path)
+    assert_one_clear_line(done, "exists and is not an empty directory")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = run("train.py", "--data", "sample", "--out", tmp_path / "file")
+    assert_one_clear_line(done, "exists and is not an empty directory")
+
+
+def test_shapes_of_an_image_too_small_name_the_smallest_that_works():
+    assert_one_clear_line(run("shapes.py", "--resize", "10"), "the smallest that works is 67")
+
+
+def test_shapes_of_an_unknown_backend_are_refused():
+    assert_one_clear_line(run("shapes.py", "--backend", "jax"), "choose one of torch, tf, mxnet")
+
+
+def test_the_doctor_refuses_an_unknown_backend():
+    assert_one_clear_line(run("doctor.py", "--backend", "jax"), "choose one of torch, tf, mxnet")
+
+
+@pytest.mark.parametrize("name", list(backends.BACKENDS))
+def test_a_backend_that_is_not_installed_is_named_with_what_to_install(tmp_path, name):
+    """As on a machine without it: the framework is hidden from a fresh interpreter."""
+    _, framework = backends.BACKENDS[name]
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.abc, sys\n"
+        "class Hide(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] == {framework!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = run("train.py", "--data", "sample", "--backend", name, env=environment, cwd=tmp_path)
+    assert_one_clear_line(done, f"backend {name}: {framework} is not installed; ")
+    assert f"make train BACKEND={name}" in done.stderr
+
+
+# ------------------------------------------------------- with a backend
+
+
+@pytest.fixture
+def quick(backend_name):
+    """Arguments of a run of some seconds."""
+    arguments = "--preset fast --data sample --limit 192 --batch-size 32 --resize 67 --device cpu"
+    return ["--backend", backend_name, *arguments.split()]
+
+
+def test_train_prints_the_books_two_lines_and_where_the_run_is(backend, quick, tmp_path):
+    done = run("train.py", *quick, "--epochs", 1, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    book, speed, notice, where = done.stdout.splitlines()[-4:]
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert book == (
+        f"loss {result['train_loss']:.3f}, train acc {result['train_accuracy']:.3f}, "
+        f"test acc {result['test_accuracy']:.3f}"
+    )
+    assert speed == f"{result['examples_per_second']:.1f} examples/sec on {result['device']}"
+    assert "embedded sample" in notice
+    assert where.endswith(str(tmp_path / "run"))
+    assert "Traceback" not in done.stderr
+
+
+def test_the_configuration_records_settings_versions_data_and_machine(backend, quick, tmp_path):
+    done = run("train.py", *quick, "--epochs", 1, "--seed", 7, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["seed"] == 7
+    assert config["settings"]["preset"] == "fast"
+    assert set(config["versions"]) >= {"python", "numpy", *backend.versions()}
+    assert len(config["data"]["sha256"]) == 4
+    assert config["threads"] >= 1
+    assert "git_commit" in config
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_checkpoint_from_which_the_run_goes_on(backend, quick, tmp_path, number):
+    arguments = [*quick, "--epochs", 2, "--out"]
+    whole = run("train.py", *arguments, tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+
+    process = subprocess.Popen(
+        command("train.py", *arguments, tmp_path / "run"), stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 1:"):
+            process.send_signal(number)
+            break
+    rest = process.stdout.read()
+    assert process.wait() == 128 + number
+    assert str(tmp_path / "run") in rest
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["complete"] is False
+
+    done = run("train.py", "--resume", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    expected, _ = load_arrays(tmp_path / "whole" / "model.safetensors")
+    found, _ = load_arrays(tmp_path / "run" / "model.safetensors")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_a_complete_run_is_not_trained_further(backend, quick, tmp_path):
+    run("train.py", *quick, "--epochs", 1, "--out", tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    done = run("train.py", "--resume", tmp_path / "run")
+    assert_one_clear_line(done, "is complete")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(
+    backend, backend_name, quick, tmp_path
+):
+    directory = tmp_path / "run"
+    run("train.py", *quick, "--epochs", 1, "--out", directory)
+    other = "torch" if backend_name != "torch" else "tf"
+    for arguments, words in (
+        (["--backend", other], f"that run has --backend {backend_name}, not {other}"),
+        (["--preset", "book"], "that run has --preset fast, not book"),
+        (["--lr", "0.5"], "that run has --lr 0.0015, not 0.5"),
+    ):
+        assert_one_clear_line(run("train.py", "--resume", directory, *arguments), words)
+
+    checkpoint = directory / "checkpoint.safetensors"
+    content = bytearray(checkpoint.read_bytes())
+    content[-1000] ^= 1
+    for damaged in (bytes(content), content[:5000], b"", b"no safetensors file"):
+        checkpoint.write_bytes(damaged)
+        assert_one_clear_line(run("train.py", "--resume", directory), "checkpoint.safetensors")
+    checkpoint.unlink()
+    assert_one_clear_line(run("train.py", "--resume", directory), "has no checkpoint.safetensors")
+
+
+def test_a_missing_gpu_is_one_clear_line(backend, quick, tmp_path):
+    if has_gpu(backend):
+        pytest.skip("this machine has a GPU")
+    done = run("train.py", *quick, "--device", "gpu", "--out", tmp_path / "run")
+    assert_one_clear_line(done, "--device gpu: ")
+    assert not (tmp_path / "run").exists()
+
+
+def has_gpu(backend):
+    try:
+        return backend.find_device("gpu").kind == "gpu"
+    except NinError:
+        return False
+
+
+def test_a_precision_that_the_backend_lacks_is_one_clear_line(backend, quick):
+    lacking = {"float32", "bfloat16", "float64"} - set(backend.PRECISIONS)
+    for precision in lacking:
+        done = run("train.py", *quick, "--precision", precision)
+        assert_one_clear_line(done, f"--precision {precision}: ")
+
+
+def test_shapes_of_a_backend_print_one_line_per_layer_and_write_json(
+    backend, backend_name, tmp_path
+):
+    file = tmp_path / "shapes.json"
+    done = run("shapes.py", "--backend", backend_name, "--resize", 67, "--json", file)
+    assert done.returncode == 0, done.stderr
+    layers = json.loads(file.read_text())["backends"][backend_name]
+    assert len(done.stdout.splitlines()) == len(layers)
+    named = {layer["name"]: tuple(layer["shape"]) for layer in layers if layer["name"]}
+    assert named == architecture.layer_shapes(67)
+
+
+def test_the_doctor_finds_the_backend(backend, backend_name):
+    done = run("doctor.py", "--backend", backend_name, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["backends"][backend_name]["works"] is True
+    assert report["backends"][backend_name]["devices"][0] == backend.find_device("cpu").name
+    assert any(place["state"].startswith("intact") for place in report["data"])

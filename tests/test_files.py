@@ -1,0 +1,107 @@
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from common import files, machine, run_directory
+from common.errors import NinError
+from common.run_directory import Progress
+from common.settings import Settings, from_preset
+from common.weights import load_arrays, save_arrays
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="nan"):
+        files.write_json(path, {"a": float("nan")})
+    with pytest.raises(TypeError):
+        files.write_bytes(path, "text, not bytes")
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_written_file_has_the_permissions_of_an_ordinary_one(tmp_path):
+    files.write_text(tmp_path / "ours", "x")
+    (tmp_path / "ordinary").write_text("x")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_arrays_of_any_layout_come_back_from_a_file(tmp_path, rng):
+    arrays = {
+        "scalar": np.array(7),
+        "transposed": rng.random((3, 4, 5)).T,
+        "strided": rng.random((6, 6))[::2, ::3],
+        "empty": np.zeros((0, 3), np.float32),
+    }
+    save_arrays(tmp_path / "file", arrays, {"words": "with ünicode"})
+    found, metadata = load_arrays(tmp_path / "file")
+    assert metadata == {"words": "with ünicode"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].shape == array.shape
+
+
+def test_a_checkpoint_gives_back_the_progress_exactly(tmp_path):
+    progress = Progress(
+        epoch=2, step=3, losses=[0.1, 1 / 3], correct=[5, 6], rows=[{"epoch": 1, "x": 2 / 3}]
+    )
+    run_directory.save_checkpoint(tmp_path, {"w": np.ones(3)}, progress)
+    state, found = run_directory.load_checkpoint(tmp_path)
+    assert found == progress
+    assert state["w"].tolist() == [1, 1, 1]
+
+
+def test_a_changed_bit_in_a_checkpoint_is_noticed(tmp_path):
+    run_directory.save_checkpoint(tmp_path, {"w": np.ones(1000)}, Progress())
+    path = tmp_path / run_directory.CHECKPOINT
+    content = bytearray(path.read_bytes())
+    content[-4] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(NinError, match="damaged checkpoint"):
+        run_directory.load_checkpoint(tmp_path)
+
+
+def test_runs_started_in_the_same_second_get_directories_of_their_own(tmp_path):
+    made = {run_directory.create(None, Settings(), tmp_path) for _ in range(5)}
+    assert len(made) == 5
+
+
+def test_a_config_that_is_damaged_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(NinError, match=r"config\.json is damaged"):
+        run_directory.open_run(tmp_path)
+
+
+def test_the_book_preset_is_the_chapter():
+    settings = from_preset("book")
+    assert (settings.lr, settings.epochs, settings.batch_size, settings.resize) == (
+        0.1, 10, 128, 224,
+    )  # fmt: skip
+    assert (settings.optimizer, settings.momentum, settings.weight_decay) == ("sgd", 0, 0)
+    assert (settings.init, settings.schedule, settings.dropout) == ("xavier", "constant", 0.5)
+
+
+def test_a_preset_can_be_overridden_in_everything():
+    settings = from_preset("fast", epochs=3, lr=0.5, optimizer="sgd", momentum=0.9, seed=4)
+    assert (settings.epochs, settings.lr, settings.optimizer, settings.momentum) == (
+        3, 0.5, "sgd", 0.9,
+    )  # fmt: skip
+    assert settings.resize == from_preset("fast").resize
+
+
+def test_threads_follow_the_environment_unless_asked_for(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert machine.prepare(0)["threads"] == 3
+    assert machine.prepare(2)["threads"] == 2
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_without_a_wish_there_is_a_thread_for_each_usable_core(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    cores = machine.physical_cores()
+    assert 1 <= cores <= len(os.sched_getaffinity(0))
+    assert machine.prepare(0)["threads"] == cores

@@ -1,0 +1,294 @@
+"""The training step of each backend, checked against arithmetic written out in NumPy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from common.resize import resize_matrix
+from common.settings import Settings
+
+SIZE = 67
+BATCH = 8
+SETTINGS = Settings(
+    batch_size=BATCH, resize=SIZE, init="he", dropout=0.0, device="cpu", precision="float64"
+)
+
+
+@pytest.fixture(scope="module")
+def small(sample):
+    return sample.limit(200)
+
+
+@pytest.fixture
+def make(backend, small):
+    """Makes a trainer with the given changes to SETTINGS, always from the same weights."""
+
+    def make(**changes):
+        settings = dataclasses.replace(SETTINGS, **changes)
+        net = backend.nin(small.num_classes, 1, settings.dropout)
+        backend.initialize(net, "he", 3)
+        weights = backend.get_weights(net)
+        rng = np.random.default_rng(3)
+        for name, array in weights.items():
+            if name.endswith("bias"):  # so that a bias that is lost shows
+                weights[name] = rng.normal(0, 0.05, array.shape).astype(array.dtype)
+        backend.set_weights(net, weights)
+        return backend.Trainer(net, settings, small)
+
+    return make
+
+
+def batch(step):
+    return np.arange(BATCH, dtype=np.int64) + step * BATCH
+
+
+def weights_of(backend, trainer):
+    return backend.get_weights(trainer.net)
+
+
+def gradients(backend, make, weights, indices):
+    """Gradients at some weights, taken from one plain SGD step of learning rate 1."""
+    trainer = make(optimizer="sgd")
+    backend.set_weights(trainer.net, weights)
+    trainer.train_batch(indices, 1.0, 0)
+    after = weights_of(backend, trainer)
+    return {name: weights[name] - after[name] for name in weights}
+
+
+def test_all_backends_see_the_same_pixels(make, small):
+    matrix = resize_matrix(28, SIZE)
+    images = small.train_images[:5]
+    expected = (matrix @ (images / 255) @ matrix.T)[:, None]
+    for precision, tolerance in (("float32", 1e-6), ("float64", 1e-14)):
+        seen = make(precision=precision).activations(images)["input"]
+        np.testing.assert_allclose(seen, expected, rtol=0, atol=tolerance)
+
+
+def test_the_metrics_are_the_mean_cross_entropy_and_the_correct_count(make, small):
+    trainer = make()
+    indices = batch(0)
+    logits = trainer.logits(small.train_images[indices])
+    labels = small.train_labels[indices]
+    trainer.train_batch(indices, 0.01, 0)
+    losses, correct = trainer.take_metrics()
+    shifted = logits - logits.max(1, keepdims=True)
+    log_softmax = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    expected = -log_softmax[np.arange(BATCH), labels].mean()
+    np.testing.assert_allclose(losses, [expected], rtol=1e-10)
+    assert correct.tolist() == [(logits.argmax(1) == labels).sum()]
+
+
+def test_metrics_come_one_per_step_and_are_taken_once(make):
+    trainer = make(precision="float32")
+    for step in range(3):
+        trainer.train_batch(batch(step), 0.01, step)
+    losses, correct = trainer.take_metrics()
+    assert losses.shape == correct.shape == (3,)
+    assert [array.size for array in trainer.take_metrics()] == [0, 0]
+
+
+def test_the_gradient_is_the_slope_of_the_loss(backend, make, rng):
+    """Central differences along random directions of every parameter, in double precision."""
+    weights = weights_of(backend, make())
+    slopes = gradients(backend, make, weights, batch(0))
+
+    def loss_at(values):
+        trainer = make()
+        backend.set_weights(trainer.net, values)
+        trainer.train_batch(batch(0), 1e-30, 0)
+        return trainer.take_metrics()[0][0]
+
+    step = 1e-6
+    for name in ("block1.conv1.weight", "block2.conv3.bias", "block4.conv3.weight"):
+        direction = rng.standard_normal(weights[name].shape)
+        direction /= np.linalg.norm(direction)
+        up = {**weights, name: weights[name] + step * direction}
+        down = {**weights, name: weights[name] - step * direction}
+        measured = (loss_at(up) - loss_at(down)) / (2 * step)
+        expected = (slopes[name] * direction).sum()
+        np.testing.assert_allclose(measured, expected, rtol=1e-4, atol=1e-8, err_msg=name)
+
+
+def sgd(weights, slopes, memory, step, lr, momentum, decay):
+    for name in weights:
+        slope = slopes[name] + decay * weights[name]
+        memory[name] = momentum * memory.get(name, 0) + slope
+        weights[name] = weights[name] - lr * memory[name]
+
+
+def adamw(weights, slopes, memory, step, lr, momentum, decay):
+    for name in weights:
+        mean, variance = memory.get(name, (0, 0))
+        mean = 0.9 * mean + 0.1 * slopes[name]
+        variance = 0.999 * variance + 0.001 * slopes[name] ** 2
+        memory[name] = mean, variance
+        mean, variance = mean / (1 - 0.9**step), variance / (1 - 0.999**step)
+        decayed = weights[name] * (1 - lr * decay)
+        weights[name] = decayed - lr * mean / (np.sqrt(variance) + 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("rule", "optimizer", "momentum", "decay"),
+    [
+        (sgd, "sgd", 0.0, 0.0),
+        (sgd, "sgd", 0.9, 0.0),
+        (sgd, "sgd", 0.9, 0.1),
+        (adamw, "adamw", 0.0, 0.0),
+        (adamw, "adamw", 0.0, 0.1),
+    ],
+)
+def test_the_update_is_the_published_rule(backend, make, rule, optimizer, momentum, decay):
+    trainer = make(optimizer=optimizer, momentum=momentum, weight_decay=decay)
+    weights, memory = weights_of(backend, trainer), {}
+    # learning rates differ from step to step, as under a schedule
+    for step, lr in enumerate((0.01, 0.003)):
+        slopes = gradients(backend, make, weights_of(backend, trainer), batch(step))
+        rule(weights, slopes, memory, step + 1, lr, momentum, decay)
+        trainer.train_batch(batch(step), lr, step)
+    for name, array in weights_of(backend, trainer).items():
+        # Adam divides by the gradient's size, so where that is tiny its rounding shows
+        np.testing.assert_allclose(array, weights[name], rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_a_smaller_last_batch_is_averaged_over_its_own_size(backend, make):
+    trainer = make()
+    weights = weights_of(backend, trainer)
+    trainer.train_batch(batch(0), 0.01, 0)
+    trainer.train_batch(batch(1)[:3], 0.01, 1)
+    middle = make()
+    backend.set_weights(middle.net, weights)
+    middle.train_batch(batch(0), 0.01, 0)
+    slopes = gradients(backend, make, weights_of(backend, middle), batch(1)[:3])
+    for name, array in weights_of(backend, trainer).items():
+        expected = weights_of(backend, middle)[name] - 0.01 * slopes[name]
+        np.testing.assert_allclose(array, expected, rtol=1e-7, atol=1e-10, err_msg=name)
+
+
+# ------------------------------------------------------------------ dropout
+
+
+def losses_with_dropout(make, seed, step):
+    trainer = make(dropout=0.5, seed=seed, precision="float32")
+    trainer.train_batch(batch(0), 0.01, step)
+    return trainer.take_metrics()[0][0]
+
+
+def test_dropout_is_decided_by_seed_and_step_alone(make):
+    assert losses_with_dropout(make, 1, 5) == losses_with_dropout(make, 1, 5)
+
+
+def test_dropout_differs_from_step_to_step(make):
+    assert len({losses_with_dropout(make, 1, step) for step in range(4)}) == 4
+
+
+def test_dropout_differs_from_seed_to_seed(make):
+    assert len({losses_with_dropout(make, seed, 5) for seed in range(4)}) == 4
+
+
+def test_dropout_keeps_its_masks_apart_for_neighbouring_seeds_and_steps(make):
+    assert losses_with_dropout(make, 1, 2) != losses_with_dropout(make, 2, 1)
+
+
+def test_dropout_is_off_in_prediction(make, small):
+    with_dropout, without = make(dropout=0.5), make(dropout=0.0)
+    images = small.test_images[:5]
+    np.testing.assert_array_equal(with_dropout.logits(images), without.logits(images))
+
+
+def test_prediction_does_not_depend_on_the_rest_of_the_batch(make, small):
+    trainer = make()
+    images = small.test_images[:6]
+    together = trainer.logits(images)
+    apart = np.concatenate([trainer.logits(images[:1]), trainer.logits(images[1:])])
+    np.testing.assert_allclose(together, apart, rtol=1e-9, atol=1e-12)
+
+
+# -------------------------------------------------------------- activations
+
+
+def test_activations_name_every_convolution_and_layer_in_order(make, small):
+    names = list(make().activations(small.train_images[:2]))
+    blocks = {i: [f"block{i}.conv{j}" for j in (1, 2, 3)] for i in (1, 2, 3, 4)}
+    expected = ["input", *blocks[1], "pool1", *blocks[2], "pool2", *blocks[3], "pool3", "dropout"]
+    assert names == [*expected, *blocks[4], "global_pool", "flatten"]
+
+
+def test_the_last_activation_is_the_logits(make, small):
+    trainer = make()
+    images = small.train_images[:4]
+    np.testing.assert_allclose(
+        trainer.activations(images)["flatten"], trainer.logits(images), rtol=1e-10
+    )
+
+
+def test_activations_of_convolutions_are_after_their_relu(make, small):
+    outputs = make().activations(small.train_images[:2])
+    assert all(outputs[name].min() == 0 for name in outputs if ".conv" in name)
+
+
+# --------------------------------------------------------------------- state
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"optimizer": "adamw", "weight_decay": 0.01},
+    ],
+)
+@pytest.mark.parametrize("stop_after", [0, 1, 3])
+def test_training_goes_on_from_a_saved_state_bit_for_bit(backend, make, changes, stop_after):
+    changes = {**changes, "dropout": 0.5, "precision": "float32"}
+    whole = make(**changes)
+    for step in range(5):
+        whole.train_batch(batch(step), 1e-3, step)
+
+    first = make(**changes)
+    for step in range(stop_after):
+        first.train_batch(batch(step), 1e-3, step)
+    state = first.state()
+    second = make(**changes)
+    second.train_batch(batch(7), 0.1, 0)  # whatever it did before must not matter
+    second.load_state(state)
+    for step in range(stop_after, 5):
+        second.train_batch(batch(step), 1e-3, step)
+    for name, array in weights_of(backend, second).items():
+        np.testing.assert_array_equal(array, weights_of(backend, whole)[name], err_msg=name)
+
+
+def test_a_saved_state_is_a_copy(make):
+    trainer = make(optimizer="adamw")
+    trainer.train_batch(batch(0), 1e-3, 0)
+    state = trainer.state()
+    before = {name: array.copy() for name, array in state.items()}
+    trainer.train_batch(batch(1), 1e-3, 1)
+    assert all((state[name] == before[name]).all() for name in state)
+
+
+def test_the_weights_of_two_trainers_are_apart(backend, make):
+    one, other = make(), make()
+    before = weights_of(backend, other)
+    one.train_batch(batch(0), 0.1, 0)
+    assert all((weights_of(backend, other)[name] == before[name]).all() for name in before)
+
+
+# ----------------------------------------------------------------- precision
+
+
+def test_every_precision_that_is_offered_learns(backend, make):
+    for precision in backend.PRECISIONS:
+        trainer = make(precision=precision, optimizer="adamw")
+        for step in range(25):
+            trainer.train_batch(batch(0), 3e-4, step)
+        losses, _ = trainer.take_metrics()
+        assert losses[-5:].mean() < 0.8 * losses[0], precision
+
+
+def test_float64_is_computed_in_float64(make, small):
+    single = make(precision="float32").logits(small.train_images[:4])
+    double = make(precision="float64").logits(small.train_images[:4])
+    assert single.dtype == np.float32
+    assert double.dtype == np.float64
+    assert 0 < np.abs(single - double).max() < 1e-4
