@@ -24,6 +24,18 @@ def example_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
+def step_seed(seed: int, step: int) -> int:
+    """A seed for the dropout mask of one step, from 0 to 2**32 - 1.
+
+    Hashed, because some generators give neighbouring seeds related numbers.
+
+    Args:
+        seed: the run's seed.
+        step: number of the step in the whole run, from 0.
+    """
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
 def learning_rate(settings: Settings, step: int, total_steps: int) -> float:
     """The learning rate of one optimizer step.
 

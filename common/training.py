@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +83,22 @@ class Run:
         self._last_record = time.monotonic()
         self._writer: Any = None
 
-    def resume(self) -> None:
-        """Go on from the directory's checkpoint.
+    def resume(self, state: Mapping[str, np.ndarray], progress: Progress) -> None:
+        """Go on from a checkpoint.
+
+        Args:
+            state: of the trainer.
+            progress: of the run.
 
         Raises:
-            NinError: if it is missing, damaged or of another network.
+            NinError: if it is of another network.
         """
-        state, self.progress = run_directory.load_checkpoint(self.directory)
+        self.progress = progress
         try:
             self.trainer.load_state(state)
         except (KeyError, ValueError, RuntimeError) as error:
             raise NinError(
-                f"{self.directory / run_directory.CHECKPOINT}: damaged, or of another network "
+                f"{self.directory / run_directory.CHECKPOINT}: not of this network "
                 f"({backends.one_line(error)})"
             ) from error
         self.resumed_seconds = self.progress.total_seconds
@@ -230,6 +234,8 @@ class Run:
                 if now - self._last_record > RECORD_SECONDS:
                     self.save_checkpoint()
                 last_look = time.monotonic()
+        # the signal may have come after the last look
+        self._take_metrics()
         return self.stop.signal is None
 
     def _count_time(self, seconds: float) -> None:
@@ -399,6 +405,11 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
                 f"--batch-size {settings.batch_size}: larger than the data "
                 f"({len(dataset.train_images)} training examples)"
             )
+        if resume is not None:
+            _check_same_data(resume, dataset)
+            checkpoint = run_directory.load_checkpoint(resume)
+            if checkpoint[1].epoch == settings.epochs:
+                raise NinError(f"--resume {resume}: that run is complete; nothing is left to do")
         prepared = machine.prepare(settings.threads)
         backend = backends.load(settings.backend)
         if settings.precision not in backend.PRECISIONS:
@@ -410,7 +421,6 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         device = backend.find_device(settings.device)
         if resume is not None:
             directory = resume
-            _check_same_data(directory, dataset)
         else:
             directory = run_directory.create(out, settings)
             write_json(
@@ -425,9 +435,7 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         )
         run = Run(directory, settings, dataset, backend, stop, say)
         if resume is not None:
-            run.resume()
-            if run.progress.epoch == settings.epochs:
-                raise NinError(f"--resume {resume}: that run is complete; nothing is left to do")
+            run.resume(*checkpoint)
         try:
             complete = run.train()
         except LossNotFiniteError as error:

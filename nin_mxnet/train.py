@@ -12,6 +12,7 @@ from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
 from common.data import Dataset
 from common.resize import resize_matrix
+from common.schedule import step_seed
 from common.settings import Settings
 from nin_mxnet import layers
 from nin_mxnet.device import find_device
@@ -66,8 +67,7 @@ class Trainer:
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.backends.Trainer`."""
         # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
-        # differs: MXNet gives neighbouring seeds the same mask, only shifted; hashing parts them
-        mx.random.seed(int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0]))
+        mx.random.seed(step_seed(self.seed, step))
         batch = mnp.array(indices, dtype=np.int64, ctx=self.device.native)
         labels = self.labels.take(batch)
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from common.data import Dataset
 from common.resize import resize_matrix
+from common.schedule import step_seed
 from common.settings import Settings
 from nin_torch import layers
 from nin_torch.device import find_device
@@ -58,7 +59,7 @@ class Trainer:
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.backends.Trainer`."""
         # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
-        torch.manual_seed(self.seed * 1_000_003 + step)
+        torch.manual_seed(step_seed(self.seed, step))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         batch = torch.from_numpy(indices).to(self.images.device)
@@ -123,7 +124,8 @@ class Trainer:
                     memory[native] = torch.zeros_like(value)
                     from_canonical(memory[native], state[f"{canonical}.{name}"])
             if "optimizer_steps" in state:
-                memory["step"] = torch.tensor(float(state["optimizer_steps"]))
+                steps = float(state["optimizer_steps"])
+                memory["step"] = torch.tensor(steps, device=value.device)
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
         """What the network sees: resized, scaled to 0...1.
@@ -139,10 +141,11 @@ class Trainer:
 
 
 def _optimizer(values: list[torch.Tensor], settings: Settings) -> torch.optim.Optimizer:
+    lr, decay = settings.lr, settings.weight_decay
+    # fused: one pass over each weight, and the same bits in every run; PyTorch's other AdamW is
+    # not reproducible on a CPU (seen in 2.13: two or three different results in seven runs)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            values, settings.lr, settings.momentum, weight_decay=settings.weight_decay
-        )
+        return torch.optim.SGD(values, lr, settings.momentum, weight_decay=decay, fused=True)
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(values, settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(values, lr, weight_decay=decay, fused=True)
     raise ValueError(f"unknown optimizer {settings.optimizer!r}")
