@@ -1,9 +1,9 @@
-"""Ctrl-C and ``kill`` as a request that the work stops at its next safe point."""
+"""Ctrl-C, ``kill`` and a closed terminal as a request to stop at the next safe point."""
 
 import signal
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
@@ -18,7 +18,7 @@ class StopRequest:
 
     @property
     def exit_status(self) -> int:
-        """128 + the signal's number, as shells count: 130 for Ctrl-C, 143 for SIGTERM."""
+        """128 + the signal's number, as shells count: 130 for Ctrl-C, 143 for ``kill``."""
         return 128 + (self.signal or 0)
 
     def __enter__(self) -> "StopRequest":

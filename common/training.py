@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import shlex
 import sys
 import time
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from common import architecture, backends, curves, machine, plateau, run_directory, schedule
-from common.backends import Backend, Trainer
+from common.backends import Backend, Device, Trainer
 from common.data import CLASS_NAMES, Dataset
+from common.data import load as load_data
 from common.errors import NinError
 from common.files import write_json
 from common.progress import RunProgress, duration
@@ -362,6 +364,14 @@ class Run:
         return self.resumed_seconds + time.monotonic() - self.started
 
 
+def say(line: str) -> None:
+    """Print a line for the person who watches; nobody watching is no reason to stop training."""
+    try:
+        print(line, flush=True)
+    except OSError:  # the terminal or the reader of a pipe is gone; the files still tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def summary(result: dict[str, Any]) -> list[str]:
     """The book's two lines, and a third when the data were not the whole real set."""
     evaluated_on = result["evaluated_on"]
@@ -383,73 +393,94 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         resume: the directory of a run to continue, or None.
 
     Returns:
-        The exit status: 0 complete, 1 diverged, 130 or 143 stopped by a signal.
+        The exit status: 0 complete, 1 diverged, 128 + its number if stopped by a signal.
 
     Raises:
         NinError: for whatever the user can put right.
     """
-    from common.data import load
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
     with StopRequest() as stop:
         # the cheap checks first: a framework takes seconds to import
         run_directory.check_free(out)
-        whole = load(data)
-        for line in whole.refused:
-            print(f"note: damaged data passed over: {line}", file=sys.stderr)
-        dataset = whole.hold_out(settings.validation).limit(settings.limit)
-        if settings.batch_size > len(dataset.train_images):
-            raise NinError(
-                f"--batch-size {settings.batch_size}: larger than the data "
-                f"({len(dataset.train_images)} training examples)"
-            )
-        if resume is not None:
-            _check_same_data(resume, dataset)
-            checkpoint = run_directory.load_checkpoint(resume)
-            if checkpoint[1].epoch == settings.epochs:
-                raise NinError(f"--resume {resume}: that run is complete; nothing is left to do")
+        dataset = _load_dataset(settings, data)
+        checkpoint = None if resume is None else _load_checkpoint(resume, settings, dataset)
         prepared = machine.prepare(settings.threads)
-        backend = backends.load(settings.backend)
-        if settings.precision not in backend.PRECISIONS:
-            raise NinError(
-                f"--precision {settings.precision}: {settings.backend} has only "
-                f"{', '.join(backend.PRECISIONS)}"
-            )
-        backend.set_threads(int(prepared["threads"]))
-        device = backend.find_device(settings.device)
-        if resume is not None:
-            directory = resume
-        else:
-            directory = run_directory.create(out, settings)
-            write_json(
-                directory / run_directory.CONFIG,
-                _config(settings, data, dataset, backend, device.name, prepared),
-            )
+        backend, device = _load_backend(settings, int(prepared["threads"]), dataset.num_classes)
+        directory = resume or run_directory.create(out, settings)
+        if resume is None:
+            config = _config(settings, data, dataset, backend, device.name, prepared)
+            write_json(directory / run_directory.CONFIG, config)
         if dataset.notice:
             say(dataset.notice)
         say(
             f"NiN with {settings.backend} on {device.name}, {prepared['threads']} threads, "
             f"preset {settings.preset}, {len(dataset.train_images)} training examples: {directory}"
         )
-        run = Run(directory, settings, dataset, backend, stop, say)
-        if resume is not None:
-            run.resume(*checkpoint)
         try:
+            run = Run(directory, settings, dataset, backend, stop, say)
+            if checkpoint is not None:
+                run.resume(*checkpoint)
             complete = run.train()
+            result = run.finish()
         except LossNotFiniteError as error:
             run.abandon()
             print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
             return 1
-        result = run.finish()
-        if not complete:
-            say(f"stopped in epoch {run.progress.epoch + 1}; continue with --resume {directory}")
-            return stop.exit_status
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise NinError(
+                f"out of memory in {directory}; take a smaller --batch-size or --resize"
+            ) from error
+    if not complete:
+        say(f"stopped in epoch {run.progress.epoch + 1}; continue with --resume {directory}")
+        return stop.exit_status
+    say(f"run directory: {directory}")
     for line in summary(result):
         say(line)
-    say(f"run directory: {directory}")
     return 0
+
+
+def _load_dataset(settings: Settings, data: str) -> Dataset:
+    whole = load_data(data)
+    for line in whole.refused:
+        print(f"note: damaged data passed over: {line}", file=sys.stderr)
+    dataset = whole.hold_out(settings.validation).limit(settings.limit)
+    if settings.batch_size > len(dataset.train_images):
+        raise NinError(
+            f"--batch-size {settings.batch_size}: larger than the data "
+            f"({len(dataset.train_images)} training examples)"
+        )
+    return dataset
+
+
+def _load_checkpoint(
+    directory: Path, settings: Settings, dataset: Dataset
+) -> tuple[dict[str, np.ndarray], Progress]:
+    recorded = run_directory.open_run(directory)["data"]["sha256"]
+    for name, checksum in dataset.checksums.items():
+        if recorded.get(name) != checksum:
+            raise NinError(
+                f"--resume {directory}: the run was trained on another {name} "
+                f"(SHA-256 {recorded.get(name)}, found {checksum} in {dataset.directory})"
+            )
+    state, progress = run_directory.load_checkpoint(directory)
+    if progress.epoch == settings.epochs:
+        raise NinError(f"--resume {directory}: that run is complete; nothing is left to do")
+    return state, progress
+
+
+def _load_backend(settings: Settings, threads: int, num_classes: int) -> tuple[Backend, Device]:
+    backend = backends.load(settings.backend)
+    if settings.precision not in backend.PRECISIONS:
+        raise NinError(
+            f"--precision {settings.precision}: {settings.backend} has only "
+            f"{', '.join(backend.PRECISIONS)}"
+        )
+    backend.set_threads(threads)
+    device = backend.find_device(settings.device)
+    if device.kind == "cpu":
+        _check_memory(settings, num_classes)
+    return backend, device
 
 
 def _config(
@@ -486,11 +517,20 @@ def _config(
     }
 
 
-def _check_same_data(directory: Path, dataset: Dataset) -> None:
-    recorded = run_directory.open_run(directory)["data"]["sha256"]
-    for name, checksum in dataset.checksums.items():
-        if recorded.get(name) != checksum:
-            raise NinError(
-                f"--resume {directory}: the run was trained on another {name} "
-                f"(SHA-256 {recorded.get(name)}, found {checksum} in {dataset.directory})"
-            )
+def _check_memory(settings: Settings, num_classes: int) -> None:
+    """Refuse a batch whose activations alone cannot fit into this machine's memory."""
+    shapes = architecture.layer_shapes(settings.resize, settings.batch_size, num_classes)
+    values = sum(3 * math.prod(shape) for name, shape in shapes.items() if "block" in name)
+    needed = values * (8 if settings.precision == "float64" else 4) / 2**30
+    available = float(machine.describe()["memory_gib"])
+    if needed > available:
+        raise NinError(
+            f"--batch-size {settings.batch_size}: needs more than {needed:.0f} GiB of memory at "
+            f"--resize {settings.resize}, this machine has {available:.0f}; take a smaller one"
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Each framework has its own exception for it; all say so."""
+    words = f"{type(error).__name__} {error}".lower()
+    return any(phrase in words for phrase in ("out of memory", "not enough memory", "exhausted"))

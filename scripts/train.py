@@ -18,8 +18,16 @@ examples:
   train.py --preset fast --validation 10000 --lr 0.001     choose without the test set
   train.py --resume runs/first                 go on after Ctrl-C
 
-The last two lines are the book's: loss and accuracies, then the speed.
+It ends with the book's two lines: loss and accuracies, then the speed.
 """
+
+
+def of(name: str) -> str:
+    """What the presets say of a setting, for the help."""
+    values = {p: getattr(settings.from_preset(p), name) for p in settings.PRESETS}
+    if len(set(values.values())) == 1:
+        return f"({values['book']})"
+    return "(" + ", ".join(f"{preset}: {value}" for preset, value in values.items()) + ")"
 
 
 def parser() -> command_line.Parser:
@@ -46,16 +54,29 @@ def parser() -> command_line.Parser:
     run.add_argument("--out", type=Path, metavar="DIR", help="new directory for all results")
     run.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
     over = p.add_argument_group("overrides of the preset")
-    over.add_argument("--epochs", type=int, metavar="N", help="passes over the training data")
-    over.add_argument("--lr", type=float, metavar="X", help="learning rate, or its peak")
-    over.add_argument("--batch-size", type=int, metavar="N", help="examples per step")
-    over.add_argument("--resize", type=int, metavar="PIXELS", help="side of the resized images")
-    over.add_argument("--optimizer", metavar="NAME", help=" or ".join(settings.OPTIMIZERS))
-    over.add_argument("--momentum", type=float, metavar="X", help="of sgd")
-    over.add_argument("--weight-decay", type=float, metavar="X", help="of either optimizer")
-    over.add_argument("--schedule", metavar="NAME", help=" or ".join(settings.SCHEDULES))
-    over.add_argument("--init", metavar="NAME", help=" or ".join(settings.INITIALIZATIONS))
-    over.add_argument("--dropout", type=float, metavar="P", help="before the last block")
+    over.add_argument(
+        "--epochs", type=int, metavar="N", help=f"passes over the data {of('epochs')}"
+    )
+    over.add_argument("--lr", type=float, metavar="X", help=f"(peak) learning rate {of('lr')}")
+    over.add_argument(
+        "--batch-size", type=int, metavar="N", help=f"examples per step {of('batch_size')}"
+    )
+    over.add_argument(
+        "--resize", type=int, metavar="PIXELS", help=f"side of the resized images {of('resize')}"
+    )
+    for name, choices in (
+        ("optimizer", settings.OPTIMIZERS),
+        ("schedule", settings.SCHEDULES),
+        ("init", settings.INITIALIZATIONS),
+    ):
+        over.add_argument(f"--{name}", metavar="NAME", help=f"{' or '.join(choices)} {of(name)}")
+    over.add_argument("--momentum", type=float, metavar="X", help=f"of sgd {of('momentum')}")
+    over.add_argument(
+        "--weight-decay", type=float, metavar="X", help=f"of the optimizer {of('weight_decay')}"
+    )
+    over.add_argument(
+        "--dropout", type=float, metavar="P", help=f"before the last block {of('dropout')}"
+    )
     more = p.add_argument_group("everything else")
     more.add_argument("--seed", type=int, metavar="N", help="same seed, same numbers (0)")
     more.add_argument("--limit", type=int, metavar="N", help="train on the first N examples only")

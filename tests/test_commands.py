@@ -146,7 +146,7 @@ def quick(backend_name):
 def test_train_prints_the_books_two_lines_and_where_the_run_is(backend, quick, tmp_path):
     done = run("train.py", *quick, "--epochs", 1, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    book, speed, notice, where = done.stdout.splitlines()[-4:]
+    where, book, speed, notice = done.stdout.splitlines()[-4:]
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert book == (
         f"loss {result['train_loss']:.3f}, train acc {result['train_accuracy']:.3f}, "
@@ -170,7 +170,12 @@ def test_the_configuration_records_settings_versions_data_and_machine(backend, q
     assert "git_commit" in config
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_tried(backend, quick):
+    huge = ["--limit", 10_000, "--batch-size", 10_000, "--resize", 4096]
+    assert_one_clear_line(run("train.py", *quick, *huge), "--batch-size 10000: needs more than")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_a_checkpoint_from_which_the_run_goes_on(backend, quick, tmp_path, number):
     arguments = [*quick, "--epochs", 2, "--out"]
     whole = run("train.py", *arguments, tmp_path / "whole")
