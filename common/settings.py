@@ -10,6 +10,7 @@ from common.errors import NinError
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "one-cycle")
 INITIALIZATIONS = ("xavier", "he")
+LAST_BLOCKS = ("drawn", "identity")
 PRECISIONS = ("float32", "bfloat16", "float64")
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -32,6 +33,7 @@ class Settings:
     weight_decay: float = 0.0
     schedule: str = "constant"
     init: str = "xavier"
+    last_block: str = "drawn"
     dropout: float = architecture.DROPOUT
     seed: int = 0
     limit: int | None = None
@@ -52,6 +54,7 @@ class Settings:
             ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
             ("schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
             ("init", self.init in INITIALIZATIONS, " or ".join(INITIALIZATIONS)),
+            ("last_block", self.last_block in LAST_BLOCKS, " or ".join(LAST_BLOCKS)),
             ("dropout", 0 <= self.dropout < 1, "a number from 0 to below 1"),
             ("seed", 0 <= self.seed < 2**31, "a whole number from 0 to 2147483647"),
             ("limit", self.limit is None or self.limit >= 1, "a whole number of at least 1"),
@@ -73,13 +76,14 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "book": {},
     "fast": {
-        "epochs": 5,
+        "epochs": 4,
         "lr": 1.5e-3,
         "resize": 68,
         "optimizer": "adamw",
         "weight_decay": 5e-4,
         "schedule": "one-cycle",
         "init": "he",
+        "last_block": "identity",
     },
 }
 

@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from common import architecture, backends, curves, machine, plateau, run_directory, schedule
+from common import (
+    architecture,
+    backends,
+    curves,
+    initialization,
+    machine,
+    plateau,
+    run_directory,
+    schedule,
+)
 from common.backends import Backend, Device, Trainer
 from common.data import CLASS_NAMES, Dataset
 from common.data import load as load_data
@@ -79,6 +88,8 @@ class Run:
 
         net = backend.nin(dataset.num_classes, architecture.IN_CHANNELS, settings.dropout)
         backend.initialize(net, settings.init, settings.seed)
+        if settings.last_block == "identity":
+            backend.set_weights(net, initialization.identity_last_block(backend.get_weights(net)))
         self.trainer: Trainer = backend.Trainer(net, settings, dataset)
         self._estimated = False
         self._stuck = False

@@ -68,8 +68,11 @@ def parser() -> command_line.Parser:
         ("optimizer", settings.OPTIMIZERS),
         ("schedule", settings.SCHEDULES),
         ("init", settings.INITIALIZATIONS),
+        ("last-block", settings.LAST_BLOCKS),
     ):
-        over.add_argument(f"--{name}", metavar="NAME", help=f"{' or '.join(choices)} {of(name)}")
+        over.add_argument(
+            f"--{name}", metavar="NAME", help=f"{' or '.join(choices)} {of(name.replace('-', '_'))}"
+        )
     over.add_argument("--momentum", type=float, metavar="X", help=f"of sgd {of('momentum')}")
     over.add_argument(
         "--weight-decay", type=float, metavar="X", help=f"of the optimizer {of('weight_decay')}"

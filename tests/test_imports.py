@@ -19,7 +19,8 @@ def imported_by(statement):
 
 def test_common_imports_no_framework():
     modules = (
-        "architecture, backends, command_line, curves, data, doctor, errors, files, machine, "
+        "architecture, backends, command_line, curves, data, doctor, errors, files, "
+        "initialization, machine, "
         "plateau, progress, resize, run_directory, schedule, settings, shapes, signals, training, "
         "weights"
     )

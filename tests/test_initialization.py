@@ -1,0 +1,49 @@
+import numpy as np
+
+from common import initialization
+from common.settings import Settings, from_preset
+
+
+def dead_classes(backend, sample, last_block, seed):
+    """How many classes have the logit 0 for each of 100 images at the start of training."""
+    net = backend.nin()
+    backend.initialize(net, "he", seed)
+    if last_block == "identity":
+        weights = initialization.identity_last_block(backend.get_weights(net))
+        backend.set_weights(net, weights)
+    trainer = backend.Trainer(net, Settings(resize=67, device="cpu"), sample)
+    logits = trainer.logits(sample.train_images[:100])
+    return int((logits == 0).all(axis=0).sum())
+
+
+def test_as_drawn_some_classes_are_dead_from_the_start(backend, sample):
+    assert sum(dead_classes(backend, sample, "drawn", seed) for seed in range(6)) >= 6
+
+
+def test_with_an_identity_in_the_last_block_none_is(backend, sample):
+    assert [dead_classes(backend, sample, "identity", seed) for seed in range(6)] == [0] * 6
+
+
+def test_only_the_last_block_is_changed(rng):
+    weights = {
+        "block3.conv2.weight": rng.random((4, 4, 1, 1)),
+        "block4.conv1.weight": rng.random((3, 4, 3, 3)),
+        "block4.conv1.bias": rng.random(3),
+        "block4.conv2.weight": rng.random((3, 3, 1, 1)),
+        "block4.conv2.bias": rng.random(3),
+        "block4.conv3.weight": rng.random((3, 3, 1, 1)),
+        "block4.conv3.bias": rng.random(3),
+    }
+    changed = initialization.identity_last_block(weights)
+    assert changed.keys() == weights.keys()
+    assert [name for name in weights if changed[name] is weights[name]] == [
+        "block3.conv2.weight",
+        "block4.conv1.weight",
+    ]
+    x = rng.random(3)
+    np.testing.assert_array_equal(changed["block4.conv3.weight"][:, :, 0, 0] @ x, x)
+    assert changed["block4.conv1.bias"].tolist() == [1, 1, 1]
+
+
+def test_the_book_preset_draws_the_last_block_like_the_others():
+    assert from_preset("book").last_block == "drawn"
