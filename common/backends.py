@@ -162,8 +162,9 @@ def load(name: str) -> Backend:
     package, framework = _entry(name)
     try:
         module: ModuleType = importlib.import_module(package)
-    except ImportError as error:
-        if error.name is not None and error.name.split(".")[0] == framework:
+    except Exception as error:  # a framework beside the wrong NumPy fails in any way it likes
+        missing = getattr(error, "name", None) or ""
+        if isinstance(error, ModuleNotFoundError) and missing.split(".")[0] == framework:
             raise NinError(
                 f"backend {name}: {framework} is not installed; {install_hint(name)}"
             ) from error
