@@ -53,5 +53,6 @@ $(VENV)/installed-%:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
 		echo "error: $$($(PYTHON) --version) found; Python 3.10 to 3.13 is needed: make PYTHON=..." >&2; exit 2; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	@test -e $(VENV) && existed=yes; $(PYTHON) -m venv $(VENV) || { \
+		[ -n "$$existed" ] || rm -rf $(VENV); \
 		echo "error: no virtual environment can be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }

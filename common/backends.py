@@ -159,7 +159,8 @@ def load(name: str) -> Backend:
     Raises:
         NinError: unknown name, or its framework is not installed or does not import.
     """
-    package, framework = _entry(name)
+    check_name(name)
+    package, framework = BACKENDS[name]
     try:
         module: ModuleType = importlib.import_module(package)
     except Exception as error:  # a framework beside the wrong NumPy fails in any way it likes
@@ -189,7 +190,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _entry(name: str) -> tuple[str, str]:
+def check_name(name: str) -> None:
+    """Raise :class:`NinError` unless this is the name of a backend."""
     if name not in BACKENDS:
         raise NinError(f"--backend {name}: unknown; choose one of {', '.join(BACKENDS)}")
-    return BACKENDS[name]

@@ -41,9 +41,9 @@ def draw(rows: Sequence[dict[str, Any]], directory: Path, title: str, notice: st
     axes.locator_params("x", integer=True)
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
-    axes.set_title(title, fontsize=11)
+    axes.set_title(title, fontsize=11, parse_math=False)
     if notice:
-        figure.suptitle(notice, fontsize=7, color="C1", wrap=True)
+        figure.suptitle(notice, fontsize=7, color="C1", wrap=True, parse_math=False)
     for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, **options)

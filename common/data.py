@@ -132,6 +132,10 @@ class Dataset:
         available = len(self.train_images)
         if count >= available:
             raise NinError(f"--validation {count}: leaves none of {available} training examples")
+        note = (
+            f"Trained without the last {count} of {available} training images, on which accuracy "
+            "is measured."
+        )
         return dataclasses.replace(
             self,
             train_images=self.train_images[:-count],
@@ -139,6 +143,7 @@ class Dataset:
             test_images=self.train_images[-count:],
             test_labels=self.train_labels[-count:],
             evaluated_on="validation",
+            notice=f"{self.notice} {note}".strip(),
         )
 
 
@@ -168,14 +173,14 @@ def load(spec: str = "auto") -> Dataset:
         return _with_notice(dataset)
     refused: list[str] = []
     for directory in (cache_directory(), SYSTEM_DIRECTORY):
-        if directory.is_dir():
-            try:
+        try:
+            if directory.is_dir():
                 return dataclasses.replace(_read_full(directory), refused=tuple(refused))
-            except NinError as error:
-                refused.append(str(error))
+        except (NinError, OSError) as error:
+            refused.append(str(error))
     try:
         download(cache_directory())
-        return dataclasses.replace(_read_full(cache_directory()), refused=tuple(refused))
+        return _read_full(cache_directory())
     except NinError as error:
         why = "; ".join([*refused, str(error)])
     if spec == "full":
@@ -206,6 +211,10 @@ def download(directory: Path) -> None:
     """
     import pooch
 
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NinError(f"cache {directory}: cannot be written ({error.strerror})") from error
     pooch.get_logger().setLevel("ERROR")
     print(f"downloading Fashion-MNIST (30 MB) to {directory}", file=sys.stderr)
     mirrors = os.environ.get(MIRRORS_VARIABLE, "").split() or MIRRORS
@@ -276,7 +285,7 @@ def read_directory(directory: Path) -> Dataset:
         test_labels=arrays[TEST_LABELS],
         num_classes=num_classes,
         kind=_kind(checksums, directory),
-        directory=str(directory),
+        directory=str(directory.resolve()),
         checksums=checksums,
     )
 
@@ -357,6 +366,6 @@ def _with_notice(dataset: Dataset) -> Dataset:
     notices = {
         "full": "",
         "sample": f"On the embedded sample of Fashion-MNIST: {counts} of 60000 and 10000.",
-        "custom": f"On the files in {dataset.directory}, not Fashion-MNIST: {counts}.",
+        "custom": f"On {dataset.directory}, not the published Fashion-MNIST files: {counts}.",
     }
     return dataclasses.replace(dataset, notice=notices[dataset.kind])

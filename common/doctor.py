@@ -18,7 +18,7 @@ PROBE_SECONDS = 180
 def examine() -> dict[str, Any]:
     """Everything that the doctor reports, as plain data."""
     return {
-        "machine": machine.describe(),
+        "machine": {**machine.describe(), "threads": int(machine.prepare(0)["threads"])},
         "environment": {
             name: os.environ[name]
             for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", data.DIRECTORY_VARIABLE)
@@ -73,6 +73,7 @@ def probe_apart(name: str) -> dict[str, Any]:
             [sys.executable, "-c", code, name],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=PROBE_SECONDS,
             env=environment,
         )
@@ -83,7 +84,10 @@ def probe_apart(name: str) -> dict[str, Any]:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         return {"works": False, "reason": f"its import failed: {lines[-1]}"}
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    try:
+        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    except (IndexError, ValueError):
+        return {"works": False, "reason": "its import ended without an answer"}
 
 
 def data_places() -> list[dict[str, str]]:

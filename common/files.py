@@ -15,8 +15,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         content: what it holds.
 
     Raises:
-        OSError: if it cannot be written; an existing file is then unchanged.
+        OSError: naming the file, if it cannot be written; an existing file is then unchanged.
     """
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe is not to be replaced
+            path.write_bytes(content)
+        else:
+            _replace(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -34,8 +44,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """:func:`write_bytes` for UTF-8 text."""
-    write_bytes(path, content.encode())
+    """:func:`write_bytes` for UTF-8 text; bytes of file names that are not UTF-8 pass through."""
+    write_bytes(path, content.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: Path, content: Any) -> None:

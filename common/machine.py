@@ -14,16 +14,22 @@ PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
 
 def physical_cores() -> int:
     """How many cores this process may use, hyper-threads not counted, at least 1."""
-    processors = sorted(os.sched_getaffinity(0))
     cores = set()
-    for processor in processors:
-        topology = Path(f"/sys/devices/system/cpu/cpu{processor}/topology")
-        try:
-            package = (topology / "physical_package_id").read_text().strip()
-            cores.add((package, (topology / "core_id").read_text().strip()))
-        except OSError:  # not every system tells: count the processor as a core
-            cores.add(("", str(processor)))
-    return max(1, min(len(cores), _container_limit() or len(cores)))
+    for processor in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+        # not every system tells: then a processor counts as a core
+        cores.add(_read(siblings) or str(processor))
+    return max(1, min(len(cores), _container_cores() or len(cores)))
+
+
+def memory_gib() -> float:
+    """Memory that this process may use, in GiB."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        text = _read(Path("/sys/fs/cgroup") / file)
+        if text.isdecimal():
+            limits.append(int(text))
+    return round(min(limits) / 2**30, 1)
 
 
 def prepare(threads: int) -> dict[str, str | int]:
@@ -61,7 +67,7 @@ def describe() -> dict[str, str | int | float]:
     return {
         "processor": _processor_name(),
         "cores": physical_cores(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gib": memory_gib(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -71,6 +77,8 @@ def describe() -> dict[str, str | int | float]:
 def git_commit() -> str | None:
     """The project's commit, with ``+changes`` if the files differ from it; None without git."""
     try:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != PROJECT_DIRECTORY:
+            return None  # a copy inside somebody else's repository
         commit = _git("rev-parse", "HEAD")
         return commit + ("+changes" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
@@ -101,13 +109,23 @@ def _keep_memory() -> str:
     return "glibc, keeps freed memory" if all(succeeded) else "default"
 
 
-def _container_limit() -> int | None:
+def _container_cores() -> int | None:
     """Whole cores that a control group (a container) allows, or None."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
+    groups = Path("/sys/fs/cgroup")
+    quota, _, period = _read(groups / "cpu.max").partition(" ")
+    if not quota:  # the older layout
+        quota = _read(groups / "cpu/cpu.cfs_quota_us")
+        period = _read(groups / "cpu/cpu.cfs_period_us")
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None
+    return max(1, math.ceil(int(quota) / int(period)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _processor_name() -> str:

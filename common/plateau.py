@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.settings import Settings
+
 # A loss counts as stuck when the mean of this many steps lies this close to ln(classes), in nats.
 WINDOW_STEPS = 100
 TOLERANCE = 0.005
@@ -35,6 +37,8 @@ class Diagnosis:
     """What the activations of a stuck network show."""
 
     num_classes: int
+    images: int
+    """How many were looked at."""
     dead_logits: float
     """Share of logits that are exactly zero, 0 to 1."""
     dead_channels: dict[str, float]
@@ -42,23 +46,33 @@ class Diagnosis:
     first_dead_layer: str | None
     """The first convolution with no living channel."""
 
-    def __str__(self) -> str:
-        """The explanation, for a person."""
+    def explain(self, settings: Settings) -> str:
+        """One line for a person: what it is, and what helps that the run does not do yet."""
+        ways = []
+        if settings.init != "he":
+            ways.append("--init he")
+        if settings.last_block != "identity":
+            ways.append("--last-block identity")
+        ways += ["a lower --lr", "another --seed"]
+        if settings.preset != "fast":
+            ways.append("or --preset fast, which has all that keeps the network alive")
+        what_helps = f"What helps: {', '.join(ways)}."
         where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"
         if self.dead_logits == 1:
-            died = f"; the first layer with no living channel is {self.first_dead_layer}"
+            first = self.first_dead_layer
+            died = f"; the first layer with no living channel is {first}" if first else ""
             return (
-                f"{where} because the network is dead: 100 % of the logits are exactly 0 (the last "
-                f"block ends in a ReLU), so no gradient flows and it will not recover"
-                f"{died if self.first_dead_layer else ''}. What helps: another --seed, a lower "
-                "--lr, --init he, or --preset fast, which has all that keeps it alive."
+                f"{where} because the network is dead: on {self.images} training images 100 % of "
+                "the logits are exactly 0 (the last block ends in a ReLU), so that no gradient "
+                f"flows{died}. {what_helps}"
             )
         worst = max(self.dead_channels, key=lambda name: self.dead_channels[name])
         return (
-            f"{where}: the network answers nearly the same for every image, but it is alive: "
-            f"{self.dead_logits:.0%} of the logits are exactly 0, and in {worst}, the layer worst "
-            f"off, {self.dead_channels[worst]:.0%} of the channels are dead. It may still take "
-            "off; --init he or --preset fast start sooner."
+            f"{where}: the network answers nearly the same for every image, but it is alive: on "
+            f"{self.images} training images {100 * self.dead_logits:.1f} % of the logits are "
+            f"exactly 0, and in {worst}, the layer worst off, "
+            f"{100 * self.dead_channels[worst]:.0f} % of the channels are dead. It may still take "
+            f"off. {what_helps}"
         )
 
 
@@ -77,6 +91,7 @@ def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnos
     logits = list(activations.values())[-1]
     return Diagnosis(
         num_classes=num_classes,
+        images=len(logits),
         dead_logits=float((logits == 0).mean()),
         dead_channels=dead,
         first_dead_layer=next((name for name, share in dead.items() if share == 1), None),

@@ -1,7 +1,10 @@
 """How a run shows where it is: bars on a terminal, plain lines elsewhere."""
 
+import contextlib
+import math
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console
@@ -84,8 +87,9 @@ class RunProgress:
         traceback: TracebackType | None,
     ) -> None:
         """Stop to show."""
-        if self._bars:
-            self._bars.stop()
+        with self._nobody_may_watch():
+            if self._bars:
+                self._bars.stop()
 
     def run_seconds(self, rate: float, epochs: float) -> float:
         """Estimated time for so many epochs, evaluation included, in seconds.
@@ -126,6 +130,26 @@ class RunProgress:
         self._show(label, "", done, (epoch + 1) / self.epochs, left, None)
 
     def _show(
+        self,
+        label: str,
+        speed: str,
+        epoch_done: float,
+        run_done: float,
+        epoch_left: float | None,
+        run_left: float | None,
+    ) -> None:
+        with self._nobody_may_watch():
+            self._draw(label, speed, epoch_done, run_done, epoch_left, run_left)
+
+    @contextlib.contextmanager
+    def _nobody_may_watch(self) -> Iterator[None]:
+        """A terminal that was closed is no reason to stop training, or not to stop it well."""
+        try:
+            yield
+        except OSError:
+            self._bars, self._last_line = None, math.inf
+
+    def _draw(
         self,
         label: str,
         speed: str,

@@ -11,11 +11,14 @@
     tensorboard/           event files
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,10 @@ class Progress:
     """The lines of ``metrics.jsonl``, one per finished epoch."""
     train_seconds: float = 0.0
     """Time in training steps, as the book counts it."""
+    recent_losses: list[float] = field(default_factory=list)
+    """Those of the last steps, also of the epoch before, to recognise a plateau."""
+    stuck: bool = False
+    """Whether those sit on a plateau, which has been told."""
     epoch_train_seconds: float = 0.0
     """The same, of the epoch under way."""
     total_seconds: float = 0.0
@@ -107,16 +114,52 @@ def open_run(directory: Path) -> dict[str, Any]:
     """The configuration of an existing run.
 
     Raises:
-        NinError: if the directory is not a run.
+        NinError: if the directory is not a run, or its configuration is damaged.
     """
     if not (directory / CONFIG).is_file():
         raise NinError(f"--resume {directory}: not a run directory (it has no {CONFIG})")
     try:
-        config = json.loads((directory / CONFIG).read_text())
-        Settings(**config["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NinError(f"--resume {directory}: {CONFIG} is damaged ({error})") from error
-    return dict(config)
+        text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
+        config = dict(json.loads(text))
+        Settings(**config["settings"]).check()
+        if not config["data"].keys() >= {"kind", "directory", "sha256"}:
+            raise KeyError("data")
+    except (OSError, ValueError, KeyError, TypeError, NinError) as error:
+        raise NinError(
+            f"--resume {directory}: {CONFIG} is damaged ({type(error).__name__}: {error})"
+        ) from error
+    return config
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Keep other processes from training in the directory.
+
+    Raises:
+        NinError: if one does.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NinError(f"{directory}: another run is writing there; wait for it") from error
+        except OSError:  # a file system without locks
+            pass
+        for left_over in directory.glob(f".{CHECKPOINT}.*"):  # of a process that was killed
+            left_over.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether the run's ``result.json`` says that all epochs ran."""
+    try:
+        text = (directory / RESULT).read_text(encoding="utf-8", errors="surrogateescape")
+        return bool(json.loads(text)["complete"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:
@@ -139,7 +182,10 @@ def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress]:
     text = metadata.get("progress", "")
     if metadata.get("sha256") != _digest(state, text):
         raise NinError(f"{path}: damaged checkpoint (its checksum does not match its content)")
-    return state, Progress(**json.loads(text))
+    try:
+        return state, Progress(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise NinError(f"{path}: written by another version of this program") from error
 
 
 def write_metrics(directory: Path, progress: Progress) -> None:

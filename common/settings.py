@@ -10,7 +10,7 @@ from common.errors import NinError
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "one-cycle")
 INITIALIZATIONS = ("xavier", "he")
-LAST_BLOCKS = ("drawn", "identity")
+LAST_BLOCKS = ("random", "identity")
 PRECISIONS = ("float32", "bfloat16", "float64")
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -33,7 +33,7 @@ class Settings:
     weight_decay: float = 0.0
     schedule: str = "constant"
     init: str = "xavier"
-    last_block: str = "drawn"
+    last_block: str = "random"
     dropout: float = architecture.DROPOUT
     seed: int = 0
     limit: int | None = None

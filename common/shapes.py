@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from common import architecture, backends
+from common import architecture, backends, machine
 from common.errors import NinError
 
 # what stands between the layer's name and the tab
 WORDS = {"tr": "cikti sekli", "en": "output shape"}
-PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
 WORKER_SECONDS = 300
 
 
@@ -58,7 +57,7 @@ def walk_apart(backend_name: str, size: int) -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "shapes.json"
-        script = PROJECT_DIRECTORY / "scripts" / "shapes.py"
+        script = machine.PROJECT_DIRECTORY / "scripts" / "shapes.py"
         command = [sys.executable, str(script), "--backend", backend_name]
         command += ["--resize", str(size), "--json", str(file)]
         try:

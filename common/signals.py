@@ -1,5 +1,7 @@
 """Ctrl-C, ``kill`` and a closed terminal as a request to stop at the next safe point."""
 
+import contextlib
+import os
 import signal
 from types import FrameType, TracebackType
 
@@ -7,9 +9,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """While it is entered, the first signal is only noted; a second one ends the process.
+    """While it is entered, the first signal is only noted; a second one raises at once.
 
-    Use as a context manager and look at :attr:`signal` between steps.
+    Use as a context manager and look at :attr:`signal` between steps. A signal that was ignored
+    before (as ``nohup`` does with a closed terminal) stays ignored.
     """
 
     def __init__(self) -> None:
@@ -23,8 +26,12 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""
-        self._previous = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
+        self._previous = {
+            number: handler
+            for number in SIGNALS
+            if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+        }
+        for number in self._previous:
             signal.signal(number, self._note)
         return self
 
@@ -39,6 +46,9 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
         self.signal = number
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        # print() could be interrupted in the middle of a line of its own
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nstopping after this step, with a checkpoint; again to stop at once\n")

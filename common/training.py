@@ -38,16 +38,16 @@ from common.weights import save_arrays
 METRICS_SECONDS = 0.2
 # Write a checkpoint and redraw the curves this often, and when a run ends or is stopped.
 RECORD_SECONDS = 60
-# The rate is estimated once this much time has passed after the first, slower, step.
+# The rate is told once this much training time has passed after the first, slower, step.
 ESTIMATE_SECONDS = 3
 
 
-class LossNotFiniteError(Exception):
-    """The loss became infinite or not a number."""
+class DivergedError(Exception):
+    """Training diverged: a loss or a weight became infinite or not a number."""
 
-    def __init__(self, loss: float, epoch: int, step: int) -> None:
+    def __init__(self, what: str, progress: Progress) -> None:
         super().__init__(
-            f"the loss is not finite ({loss}) at epoch {epoch + 1}, step {step + 1}: training "
+            f"{what} at epoch {progress.epoch + 1}, step {len(progress.losses) + 1}: training "
             "diverged; try a lower --lr"
         )
 
@@ -62,6 +62,7 @@ class Run:
         backend: computes.
         stop: asked between steps whether to stop.
         say: prints a line for the person who watches.
+        started: when the command started, as ``time.monotonic()`` counts.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class Run:
         backend: Backend,
         stop: StopRequest,
         say: Callable[[str], None],
+        started: float | None = None,
     ) -> None:
-        self.started = time.monotonic()
+        self.started = time.monotonic() if started is None else started
         self.directory = directory
         self.settings = settings
         self.dataset = dataset
@@ -92,7 +94,10 @@ class Run:
             backend.set_weights(net, initialization.identity_last_block(backend.get_weights(net)))
         self.trainer: Trainer = backend.Trainer(net, settings, dataset)
         self._estimated = False
-        self._stuck = False
+        # to measure the rate: steps and seconds of this process, but for the first step of each
+        # epoch, in which a framework may compile
+        self._timed_steps = 0
+        self._timed_seconds = 0.0
         self._last_record = time.monotonic()
         self._writer: Any = None
 
@@ -123,7 +128,7 @@ class Run:
             True if the run is complete, False if it was asked to stop.
 
         Raises:
-            LossNotFiniteError: if the loss is not finite; the last checkpoint is from before.
+            DivergedError: if a loss or weight is not finite; the last checkpoint is from before.
         """
         self.save_checkpoint()
         with RunProgress(
@@ -169,27 +174,45 @@ class Run:
         }
 
     def finish(self) -> dict[str, Any]:
-        """Write everything that a run ends with, complete or not; return the result."""
-        result = self.result()
+        """Write everything that a run ends with, complete or not; return the result.
+
+        Raises:
+            DivergedError: if a weight is not finite.
+        """
         self.save_checkpoint()
-        self.save_model(result)
-        self._draw()
+        self.save_model(self.result())
+        return self._conclude()
+
+    def abandon(self, note: str) -> dict[str, Any]:
+        """Write the result of a run that cannot go on; the last checkpoint stays as it is.
+
+        Args:
+            note: why, for ``result.json``.
+        """
+        self.progress.notes.append(note)
+        return self._conclude()
+
+    def _conclude(self) -> dict[str, Any]:
+        result = self.result()
         run_directory.write_result(self.directory, result)
+        # the figure last: when it fails, nothing else is lost
+        self._draw()
         if self._writer is not None:
             self._writer.close()
         return result
 
-    def abandon(self) -> dict[str, Any]:
-        """Write the result of a run that cannot go on; the last checkpoint stays as it is."""
-        result = self.result()
-        self._draw()
-        run_directory.write_result(self.directory, result)
-        return result
-
     def save_checkpoint(self) -> None:
-        """Write the checkpoint and ``metrics.jsonl``."""
+        """Write the checkpoint and ``metrics.jsonl``.
+
+        Raises:
+            DivergedError: if a weight is not finite; the last checkpoint is left as it is.
+        """
+        state = self.trainer.state()
+        for name, array in state.items():
+            if not np.isfinite(array).all():
+                raise DivergedError(f"{name} is not finite", self.progress)
         self.progress.total_seconds = self._total_seconds()
-        run_directory.save_checkpoint(self.directory, self.trainer.state(), self.progress)
+        run_directory.save_checkpoint(self.directory, state, self.progress)
         run_directory.write_metrics(self.directory, self.progress)
         self._last_record = time.monotonic()
 
@@ -218,7 +241,7 @@ class Run:
     def _train_epoch(self, bars: RunProgress) -> bool:
         progress, settings = self.progress, self.settings
         order = schedule.example_order(settings.seed, progress.epoch, self.train_count)
-        first_step, rate, rate_from = progress.step, None, (progress.step, time.monotonic())
+        first_step = looked_at = progress.step
         last_look = time.monotonic()
         while progress.step < self.steps_per_epoch and self.stop.signal is None:
             start = progress.step * settings.batch_size
@@ -229,59 +252,65 @@ class Run:
                 step,
             )
             progress.step += 1
-            now = time.monotonic()
             first = progress.step == first_step + 1
             last = progress.step == self.steps_per_epoch
-            if first or last or self.stop.signal is not None or now - last_look > METRICS_SECONDS:
+            if first or last or time.monotonic() - last_look > METRICS_SECONDS:
                 self._take_metrics()
-                now = time.monotonic()
-                self._count_time(now - last_look)
-                if first:  # it compiles, and fills caches: not a measure of the speed
-                    rate_from = (progress.step, now)
-                elif now - rate_from[1] >= min(ESTIMATE_SECONDS, METRICS_SECONDS):
-                    steps = progress.step - rate_from[0]
-                    rate = steps * settings.batch_size / (now - rate_from[1])
-                    self._estimate(bars, rate, now - rate_from[1])
-                bars.training(progress.epoch, progress.step, rate)
+                seconds = time.monotonic() - last_look
+                progress.train_seconds += seconds
+                progress.epoch_train_seconds += seconds
+                if not first:
+                    self._timed_steps += progress.step - looked_at
+                    self._timed_seconds += seconds
+                looked_at = progress.step
+                bars.training(progress.epoch, progress.step, self._rate())
+                self._estimate(bars)
                 self._watch_for_plateau()
-                if now - self._last_record > RECORD_SECONDS:
+                if time.monotonic() - self._last_record > RECORD_SECONDS:
                     self.save_checkpoint()
                 last_look = time.monotonic()
         # the signal may have come after the last look
         self._take_metrics()
         return self.stop.signal is None
 
-    def _count_time(self, seconds: float) -> None:
-        self.progress.train_seconds += seconds
-        self.progress.epoch_train_seconds += seconds
-
     def _take_metrics(self) -> None:
+        progress = self.progress
         losses, correct = self.trainer.take_metrics()
         for loss in losses:
             if not math.isfinite(loss):
-                raise LossNotFiniteError(
-                    float(loss), self.progress.epoch, len(self.progress.losses)
-                )
-            self.progress.losses.append(float(loss))
-        self.progress.correct.extend(int(count) for count in correct)
+                raise DivergedError(f"the loss is not finite ({loss})", progress)
+            progress.losses.append(float(loss))
+        progress.correct.extend(int(count) for count in correct)
+        recent = [*progress.recent_losses, *(float(loss) for loss in losses)]
+        progress.recent_losses = recent[-plateau.WINDOW_STEPS :]
 
-    def _estimate(self, bars: RunProgress, rate: float, measured_seconds: float) -> None:
-        if self._estimated or measured_seconds < ESTIMATE_SECONDS:
+    def _rate(self) -> float | None:
+        if not self._timed_steps:
+            return None
+        return self._timed_steps * self.settings.batch_size / self._timed_seconds
+
+    def _estimate(self, bars: RunProgress) -> None:
+        rate = self._rate()
+        if self._estimated or rate is None or self._timed_seconds < ESTIMATE_SECONDS:
             return
         self._estimated = True
         done = self.progress.epoch + self.progress.step / self.steps_per_epoch
         left = bars.run_seconds(rate, self.settings.epochs - done)
-        self.say(f"{rate:.1f} examples/s; the run will take about {duration(left)}")
+        self.say(f"{rate:.1f} examples/s; about {duration(left)} to go")
 
     def _watch_for_plateau(self) -> None:
-        stuck = plateau.is_stuck(self.progress.losses, self.dataset.num_classes)
-        if stuck and not self._stuck:
+        progress = self.progress
+        stuck = plateau.is_stuck(progress.recent_losses, self.dataset.num_classes)
+        if stuck and not progress.stuck:
             images = self.dataset.train_images[:64]
             diagnosis = plateau.diagnose(self.trainer.activations(images), self.dataset.num_classes)
-            note = f"epoch {self.progress.epoch + 1}, step {self.progress.step}: {diagnosis}"
-            self.progress.notes.append(note)
+            note = (
+                f"epoch {progress.epoch + 1}, step {progress.step}: "
+                f"{diagnosis.explain(self.settings)}"
+            )
+            progress.notes.append(note)
             self.say(f"note: {note}")
-        self._stuck = stuck
+        progress.stuck = stuck
 
     def _evaluate_epoch(self, bars: RunProgress) -> bool:
         progress, images, labels = (
@@ -294,8 +323,10 @@ class Run:
             if self.stop.signal is not None:
                 return False
             end = start + self.settings.batch_size
-            predicted = self.trainer.logits(images[start:end]).argmax(1)
-            correct += int((predicted == labels[start:end]).sum())
+            logits = self.trainer.logits(images[start:end])
+            if not np.isfinite(logits).all():
+                raise DivergedError("a logit is not finite", progress)
+            correct += int((logits.argmax(1) == labels[start:end]).sum())
             bars.evaluating(progress.epoch, min(end, len(images)))
         bars.evaluation_seconds = time.monotonic() - started
 
@@ -311,8 +342,8 @@ class Run:
         self.say(
             f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, "
             f"train acc {row['train_accuracy']:.3f}, {row['evaluated_on']} acc "
-            f"{row[row['evaluated_on'] + '_accuracy']:.3f} ({duration(row['train_seconds'])} + "
-            f"{duration(row['evaluation_seconds'])})"
+            f"{row[row['evaluated_on'] + '_accuracy']:.3f} (training "
+            f"{duration(row['train_seconds'])}, evaluation {duration(row['evaluation_seconds'])})"
         )
         return True
 
@@ -379,6 +410,8 @@ def say(line: str) -> None:
     """Print a line for the person who watches; nobody watching is no reason to stop training."""
     try:
         print(line, flush=True)
+    except UnicodeEncodeError:  # a file name that the terminal's encoding lacks
+        print(ascii(line), flush=True)
     except OSError:  # the terminal or the reader of a pipe is gone; the files still tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -409,6 +442,7 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
     Raises:
         NinError: for whatever the user can put right.
     """
+    started = time.monotonic()
     with StopRequest() as stop:
         # the cheap checks first: a framework takes seconds to import
         run_directory.check_free(out)
@@ -416,32 +450,37 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         checkpoint = None if resume is None else _load_checkpoint(resume, settings, dataset)
         prepared = machine.prepare(settings.threads)
         backend, device = _load_backend(settings, int(prepared["threads"]), dataset.num_classes)
+        config = _config(settings, data, dataset, backend, device.name, prepared)
         directory = resume or run_directory.create(out, settings)
-        if resume is None:
-            config = _config(settings, data, dataset, backend, device.name, prepared)
-            write_json(directory / run_directory.CONFIG, config)
-        if dataset.notice:
-            say(dataset.notice)
-        say(
-            f"NiN with {settings.backend} on {device.name}, {prepared['threads']} threads, "
-            f"preset {settings.preset}, {len(dataset.train_images)} training examples: {directory}"
-        )
-        try:
-            run = Run(directory, settings, dataset, backend, stop, say)
+        with run_directory.lock(directory):
+            if checkpoint is None:
+                write_json(directory / run_directory.CONFIG, config)
+            else:
+                checkpoint[1].notes.extend(_record_resumption(directory, config))
+            if dataset.notice:
+                say(dataset.notice)
+            say(
+                f"NiN with {settings.backend} on {device.name}, {prepared['threads']} threads, "
+                f"preset {settings.preset}, {len(dataset.train_images)} training examples: "
+                f"{directory}"
+            )
+            run = Run(directory, settings, dataset, backend, stop, say, started)
             if checkpoint is not None:
                 run.resume(*checkpoint)
-            complete = run.train()
-            result = run.finish()
-        except LossNotFiniteError as error:
-            run.abandon()
-            print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
-            return 1
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise NinError(
-                f"out of memory in {directory}; take a smaller --batch-size or --resize"
-            ) from error
+            try:
+                complete = run.train()
+                result = run.finish()
+            except DivergedError as error:
+                run.abandon(str(error))
+                print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
+                return 1
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                run.abandon("out of memory")
+                raise NinError(
+                    f"out of memory in {directory}; take a smaller --batch-size or --resize"
+                ) from error
     if not complete:
         say(f"stopped in epoch {run.progress.epoch + 1}; continue with --resume {directory}")
         return stop.exit_status
@@ -449,6 +488,24 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
     for line in summary(result):
         say(line)
     return 0
+
+
+def _record_resumption(directory: Path, now: dict[str, Any]) -> list[str]:
+    """Add to ``config.json`` on what the run goes on; say what is not as it was."""
+    config = run_directory.open_run(directory)
+    names = ("device", "threads", "versions", "machine", "git_commit", "started")
+    config.setdefault("resumed", []).append({name: now[name] for name in names})
+    write_json(directory / run_directory.CONFIG, config)
+    changed = [
+        f"{name} {now[name]} instead of {config.get(name)}"
+        for name in ("device", "threads", "versions")
+        if now[name] != config.get(name)
+    ]
+    if not changed:
+        return []
+    note = f"resumed with {', '.join(changed)}: not bit for bit what it would have been"
+    say(f"note: {note}")
+    return [note]
 
 
 def _load_dataset(settings: Settings, data: str) -> Dataset:
@@ -475,7 +532,7 @@ def _load_checkpoint(
                 f"(SHA-256 {recorded.get(name)}, found {checksum} in {dataset.directory})"
             )
     state, progress = run_directory.load_checkpoint(directory)
-    if progress.epoch == settings.epochs:
+    if progress.epoch == settings.epochs and run_directory.is_complete(directory):
         raise NinError(f"--resume {directory}: that run is complete; nothing is left to do")
     return state, progress
 
@@ -532,8 +589,8 @@ def _check_memory(settings: Settings, num_classes: int) -> None:
     """Refuse a batch whose activations alone cannot fit into this machine's memory."""
     shapes = architecture.layer_shapes(settings.resize, settings.batch_size, num_classes)
     values = sum(3 * math.prod(shape) for name, shape in shapes.items() if "block" in name)
-    needed = values * (8 if settings.precision == "float64" else 4) / 2**30
-    available = float(machine.describe()["memory_gib"])
+    bytes_each = {"float64": 8, "float32": 4, "bfloat16": 2}[settings.precision]
+    needed, available = values * bytes_each / 2**30, machine.memory_gib()
     if needed > available:
         raise NinError(
             f"--batch-size {settings.batch_size}: needs more than {needed:.0f} GiB of memory at "
@@ -541,7 +598,8 @@ def _check_memory(settings: Settings, num_classes: int) -> None:
         )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Each framework has its own exception for it; all say so."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception of any framework says that memory ran out; each has its own words."""
     words = f"{type(error).__name__} {error}".lower()
-    return any(phrase in words for phrase in ("out of memory", "not enough memory", "exhausted"))
+    phrases = ("out of memory", "not enough memory", "exhausted", "allocate memory", "bad_alloc")
+    return any(phrase in words for phrase in (*phrases, "allocate cpu memory"))

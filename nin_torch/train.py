@@ -41,7 +41,7 @@ class Trainer:
         self.autocast = settings.precision == "bfloat16"
         self.seed = settings.seed
 
-        # the same numbers in every run, also on a GPU
+        # of the GPU library's convolutions, take those that give the same numbers in every run
         torch.backends.cudnn.deterministic = True
         # channels last is what the CPU's and the GPU's convolutions are fastest with
         self.net = net.to(device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

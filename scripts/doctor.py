@@ -7,11 +7,11 @@ import json
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from common import command_line, doctor
+from common import backends, command_line, doctor
 from common.backends import BACKENDS
-from common.errors import NinError
 
 EXAMPLES = """\
 examples:
@@ -39,8 +39,7 @@ def command(options: argparse.Namespace) -> int:
     """Report; returns the exit status."""
     wanted = list(BACKENDS) if "all" in options.backend else options.backend
     for name in wanted:
-        if name not in BACKENDS:
-            raise NinError(f"--backend {name}: unknown; choose one of {', '.join(BACKENDS)}, all")
+        backends.check_name(name)
     report = doctor.examine()
     if options.json:
         print(json.dumps(report, indent=2))
@@ -58,7 +57,7 @@ def show(report: dict) -> None:
     machine = Table("machine", "", show_header=False, title="machine", title_justify="left")
     for section in ("machine", "environment", "packages"):
         for name, value in report[section].items():
-            machine.add_row(name, str(value))
+            machine.add_row(name, escape(str(value)))
     machine.add_row("git commit", str(report["git_commit"]))
     console.print(machine)
 
@@ -70,13 +69,13 @@ def show(report: dict) -> None:
             devices = ", ".join(backend["devices"])
             found.add_row(name, "yes", versions, devices, f"{backend['import_seconds']} s")
         else:
-            found.add_row(name, "no", backend["reason"], "", "")
+            found.add_row(name, "no", escape(backend["reason"]), "", "")
     console.print(found)
 
     places = Table("data", "directory", "state", title="data, in the order of search",
                    title_justify="left")  # fmt: skip
     for place in report["data"]:
-        places.add_row(place["place"], place["directory"], place["state"])
+        places.add_row(*(escape(place[key]) for key in ("place", "directory", "state")))
     console.print(places)
 
 

@@ -41,6 +41,8 @@ def command(options: argparse.Namespace) -> int:
     architecture.check_input_size(options.resize)
     if options.resize > 4096:
         raise NinError(f"--resize {options.resize}: must be at most 4096 pixels")
+    if options.json and not options.json.parent.is_dir():
+        raise NinError(f"--json {options.json}: there is no directory {options.json.parent}")
     everything = options.backend == "all"
     names = list(BACKENDS) if everything else [options.backend]
     walk = shapes.walk_apart if everything else shapes.walk

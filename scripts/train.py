@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from common import command_line, run_directory, settings, training
-from common.backends import BACKENDS
+from common.backends import BACKENDS, check_name
 from common.errors import NinError
 
 EXAMPLES = """\
@@ -47,7 +47,6 @@ def parser() -> command_line.Parser:
     run.add_argument(
         "--data",
         metavar="auto|full|sample|DIR",
-        default="auto",
         help="Fashion-MNIST in full, its embedded sample, the first of the two that can be had "
         "(auto, the default), or a directory of four idx files",
     )
@@ -64,15 +63,28 @@ def parser() -> command_line.Parser:
     over.add_argument(
         "--resize", type=int, metavar="PIXELS", help=f"side of the resized images {of('resize')}"
     )
-    for name, choices in (
-        ("optimizer", settings.OPTIMIZERS),
-        ("schedule", settings.SCHEDULES),
-        ("init", settings.INITIALIZATIONS),
-        ("last-block", settings.LAST_BLOCKS),
-    ):
-        over.add_argument(
-            f"--{name}", metavar="NAME", help=f"{' or '.join(choices)} {of(name.replace('-', '_'))}"
-        )
+    over.add_argument(
+        "--optimizer",
+        metavar="NAME",
+        help=f"sgd, or adamw: a step size of its own for every weight {of('optimizer')}",
+    )
+    over.add_argument(
+        "--schedule",
+        metavar="NAME",
+        help="constant learning rate, or one-cycle: a rise to the peak, then a fall to 0 "
+        f"{of('schedule')}",
+    )
+    over.add_argument(
+        "--init",
+        metavar="NAME",
+        help=f"initial weights: xavier, as in the book, or he, made for ReLUs {of('init')}",
+    )
+    over.add_argument(
+        "--last-block",
+        metavar="NAME",
+        help="its two 1x1 convolutions start random, or as the identity, so that no class is "
+        f"dead from the start {of('last_block')}",
+    )
     over.add_argument("--momentum", type=float, metavar="X", help=f"of sgd {of('momentum')}")
     over.add_argument(
         "--weight-decay", type=float, metavar="X", help=f"of the optimizer {of('weight_decay')}"
@@ -90,7 +102,9 @@ def parser() -> command_line.Parser:
         help="hold the last N training examples out and measure accuracy on them",
     )
     more.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
-    more.add_argument("--precision", metavar="NAME", help=", ".join(settings.PRECISIONS))
+    more.add_argument(
+        "--precision", metavar="NAME", help="float32 (default), bfloat16 (not mxnet) or float64"
+    )
     more.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
     return p
 
@@ -99,13 +113,11 @@ def command(options: argparse.Namespace) -> int:
     """Train as the options say; returns the exit status."""
     names = [field.name for field in dataclasses.fields(settings.Settings)]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    if given.get("backend", "torch") not in BACKENDS:
-        raise NinError(
-            f"--backend {given['backend']}: unknown; choose one of {', '.join(BACKENDS)}"
-        )
+    if "backend" in given:
+        check_name(given["backend"])
     if options.resume is None:
         chosen = settings.from_preset(given.pop("preset", "book"), **given)
-        return training.execute(chosen, options.data, options.out, None)
+        return training.execute(chosen, options.data or "auto", options.out, None)
     if options.out is not None:
         raise NinError("--out: a resumed run stays in its directory; leave it out")
     config = run_directory.open_run(options.resume)
@@ -116,7 +128,11 @@ def command(options: argparse.Namespace) -> int:
                 f"--resume {options.resume}: that run has --{name.replace('_', '-')} "
                 f"{getattr(chosen, name)}, not {value}; leave the option out"
             )
-    data = config["data"]["asked_for"] if options.data == "auto" else options.data
+    # what was used, not what was asked for: auto may find something else today
+    used = config["data"]
+    data = used["directory"] if Path(used["directory"]).is_dir() else used["kind"]
+    if options.data is not None:
+        data = options.data
     return training.execute(chosen, data, None, options.resume)
 
 

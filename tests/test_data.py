@@ -92,7 +92,7 @@ def test_any_directory_in_the_mnist_layout_works_gzipped_or_not(directory, zippe
     dataset = data.load(str(directory))
     assert (len(dataset.train_images), len(dataset.test_images)) == (30, 20)
     assert dataset.num_classes == 3
-    assert "not Fashion-MNIST" in dataset.notice
+    assert "not the published Fashion-MNIST files" in dataset.notice
 
 
 def test_the_environment_variable_names_the_directory(directory, monkeypatch):

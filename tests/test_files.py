@@ -1,11 +1,13 @@
+import dataclasses
 import json
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common import files, machine, run_directory
+from common import files, machine, run_directory, training
 from common.errors import NinError
 from common.run_directory import Progress
 from common.settings import Settings, from_preset
@@ -105,3 +107,68 @@ def test_without_a_wish_there_is_a_thread_for_each_usable_core(monkeypatch):
     cores = machine.physical_cores()
     assert 1 <= cores <= len(os.sched_getaffinity(0))
     assert machine.prepare(0)["threads"] == cores
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory",
+        "OOM when allocating tensor: ResourceExhaustedError",
+        "Failed to allocate CPU Memory",
+        "std::bad_alloc",
+    ],
+)
+def test_memory_that_ran_out_is_recognised_in_each_frameworks_words(words):
+    assert training.is_out_of_memory(RuntimeError(words))
+    assert not training.is_out_of_memory(RuntimeError("shapes do not match"))
+
+
+def test_two_runs_cannot_write_to_one_directory(tmp_path):
+    with (
+        run_directory.lock(tmp_path),
+        pytest.raises(NinError, match="another run is writing there"),
+        run_directory.lock(tmp_path),
+    ):
+        pass
+
+
+def test_a_directory_is_free_again_after_its_run(tmp_path):
+    for _ in range(2):
+        with run_directory.lock(tmp_path):
+            assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    (tmp_path / ".checkpoint.safetensors.abc123").write_bytes(b"half")
+    (tmp_path / "config.json").write_text("{}")
+    with run_directory.lock(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_config_in_any_language_comes_back(tmp_path):
+    config = {
+        "settings": dataclasses.asdict(Settings()),
+        "data": {"kind": "custom", "directory": "/data/müşteri\udcff", "sha256": {}},
+    }
+    files.write_json(tmp_path / "config.json", config)
+    assert run_directory.open_run(tmp_path) == config
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"settings": {}}', '{"settings": {"lr": -1}}']
+)
+def test_a_config_that_lacks_something_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(NinError, match=r"config\.json is damaged"):
+        run_directory.open_run(tmp_path)
+
+
+def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path):
+    files.write_text(Path("/dev/null"), "x")
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(OSError, match="nowhere/file"):
+        files.write_text(tmp_path / "nowhere" / "file", "x")

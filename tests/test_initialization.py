@@ -17,7 +17,7 @@ def dead_classes(backend, sample, last_block, seed):
 
 
 def test_as_drawn_some_classes_are_dead_from_the_start(backend, sample):
-    assert sum(dead_classes(backend, sample, "drawn", seed) for seed in range(6)) >= 6
+    assert sum(dead_classes(backend, sample, "random", seed) for seed in range(6)) >= 6
 
 
 def test_with_an_identity_in_the_last_block_none_is(backend, sample):
@@ -46,4 +46,4 @@ def test_only_the_last_block_is_changed(rng):
 
 
 def test_the_book_preset_draws_the_last_block_like_the_others():
-    assert from_preset("book").last_block == "drawn"
+    assert from_preset("book").last_block == "random"

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import plateau
+from common.settings import Settings, from_preset
 
 LN10 = math.log(10)
 
@@ -40,8 +41,8 @@ def test_the_first_layer_without_a_living_channel_is_named():
     found = plateau.diagnose(activations(np.zeros((4, 6, 8, 8)), np.zeros((4, 10))), 10)
     assert found.first_dead_layer == "block1.conv2"
     assert found.dead_logits == 1
-    assert "will not recover" in str(found)
-    assert "block1.conv2" in str(found)
+    assert "the network is dead: on 4 training images 100 %" in found.explain(Settings())
+    assert "block1.conv2" in found.explain(Settings())
 
 
 def test_a_living_network_is_not_called_dead():
@@ -51,7 +52,7 @@ def test_a_living_network_is_not_called_dead():
     found = plateau.diagnose(activations(conv2, logits), 10)
     assert found.first_dead_layer is None
     assert found.dead_channels == {"block1.conv1": 0, "block1.conv2": 0.5}
-    assert "it is alive: 50%" in str(found)
+    assert "it is alive: on 4 training images 50.0 %" in found.explain(Settings())
 
 
 def test_a_channel_that_one_pixel_of_one_image_excites_is_alive():
@@ -64,4 +65,12 @@ def test_a_channel_that_one_pixel_of_one_image_excites_is_alive():
 def test_both_explanations_are_one_line():
     dead = plateau.diagnose(activations(np.zeros((4, 6, 8, 8)), np.zeros((4, 10))), 10)
     alive = plateau.diagnose(activations(np.ones((4, 6, 8, 8)), np.ones((4, 10))), 10)
-    assert "\n" not in str(dead) + str(alive)
+    assert "\n" not in dead.explain(Settings()) + alive.explain(Settings())
+
+
+def test_the_advice_is_nothing_that_the_run_does_already():
+    dead = plateau.diagnose(activations(np.zeros((4, 6, 8, 8)), np.zeros((4, 10))), 10)
+    assert "--init he, --last-block identity" in dead.explain(Settings())
+    fast = dead.explain(from_preset("fast"))
+    assert "a lower --lr" in fast
+    assert not any(words in fast for words in ("--init", "--last-block", "--preset"))

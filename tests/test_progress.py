@@ -1,4 +1,5 @@
 import io
+import os
 
 import pytest
 from rich.console import Console
@@ -52,3 +53,17 @@ def test_elsewhere_a_plain_line_comes_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0)
     show(monkeypatch, terminal=False)
     assert capsys.readouterr().err == "epoch 1/2: 50%, 321.5 examples/s, run 6 s left\n"
+
+
+def test_a_terminal_that_is_closed_does_not_stop_the_run(monkeypatch):
+    master, slave = os.openpty()
+    terminal = os.fdopen(slave, "w")
+    monkeypatch.setattr(
+        progress, "Console", lambda stderr: Console(file=terminal, force_terminal=True)
+    )
+    with RunProgress(2, 10, 1280, 100, 128) as run:
+        run.training(0, 1, 100.0)
+        os.close(master)
+        for step in range(2, 11):
+            run.training(0, step, 100.0)
+            run.evaluating(0, 10 * step)

@@ -169,8 +169,8 @@ def test_another_seed_gives_other_numbers(finished, start):
     assert rows_of(first)[-1]["train_loss"] != rows_of(second)[-1]["train_loss"]
 
 
-# looks at the stop: one before each step, one after each epoch's steps, one per test batch ...
-@pytest.mark.parametrize("looks", [0, 3, 7, 10, 14])
+# looks at the stop: one before each of 5 steps, one after them, one before the only test batch
+@pytest.mark.parametrize("looks", [0, 3, 6, 10, 13])
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_weights(
     finished, start, backend, looks
 ):
@@ -201,14 +201,37 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
     run = start(say=poison)
     with pytest.raises(
-        training.LossNotFiniteError, match=r"not finite .* epoch 2, step 1: .* try a lower --lr"
+        training.DivergedError, match=r"not finite .* epoch 2, step 1: .* try a lower --lr"
     ):
         run.train()
-    run.abandon()
+    run.abandon("diverged")
     state, progress = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
     assert all(map(math.isfinite, progress.losses))
     assert json.loads((run.directory / "result.json").read_text())["complete"] is False
+
+
+def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
+    run = start(epochs=1)
+    assert run.train()
+    weights = backend.get_weights(run.trainer.net)
+    weights["block3.conv2.bias"][0] = np.inf
+    backend.set_weights(run.trainer.net, weights)
+    with pytest.raises(training.DivergedError, match=r"block3\.conv2\.bias is not finite"):
+        run.finish()
+    state, _ = run_directory.load_checkpoint(run.directory)
+    assert all(np.isfinite(array).all() for array in state.values())
+
+
+def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start):
+    run = start()
+    assert run.train()
+    run.save_checkpoint()  # and then the process is gone
+    assert not run_directory.is_complete(run.directory)
+    resumed = start(directory=run.directory)
+    assert resumed.train()
+    assert resumed.finish()["test_accuracy"] == finished[1]["test_accuracy"]
+    assert run_directory.is_complete(run.directory)
 
 
 def kill_the_last_block(run, backend):
@@ -230,6 +253,15 @@ def test_a_dead_network_is_recognised_and_explained_without_stopping(start, back
     assert "100 % of the logits are exactly 0" in notes[0]
     assert "block4.conv2" in notes[0]
     assert run.finish()["notes"] == [notes[0].removeprefix("note: ")]
+
+
+def test_a_plateau_longer_than_an_epoch_is_told_once(start, backend, monkeypatch):
+    monkeypatch.setattr(plateau, "WINDOW_STEPS", 7)  # of 5 steps an epoch
+    said = []
+    run = start(say=said.append, epochs=3)
+    kill_the_last_block(run, backend)
+    assert run.train()
+    assert len([line for line in said if line.startswith("note:")]) == 1
 
 
 def test_a_validation_split_is_named_and_the_test_set_is_not_touched(start):
