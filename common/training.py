@@ -207,10 +207,7 @@ class Run:
         Raises:
             DivergedError: if a weight is not finite; the last checkpoint is left as it is.
         """
-        state = self.trainer.state()
-        for name, array in state.items():
-            if not np.isfinite(array).all():
-                raise DivergedError(f"{name} is not finite", self.progress)
+        state = self._finite_state()
         self.progress.total_seconds = self._total_seconds()
         run_directory.save_checkpoint(self.directory, state, self.progress)
         run_directory.write_metrics(self.directory, self.progress)
@@ -237,6 +234,13 @@ class Run:
             for name, array in self.backend.get_weights(self.trainer.net).items()
         }
         save_arrays(self.directory / run_directory.MODEL, weights, metadata)
+
+    def _finite_state(self) -> dict[str, np.ndarray]:
+        state = self.trainer.state()
+        for name, array in state.items():
+            if not np.isfinite(array).all():
+                raise DivergedError(f"{name} is not finite", self.progress)
+        return state
 
     def _train_epoch(self, bars: RunProgress) -> bool:
         progress, settings = self.progress, self.settings
@@ -271,6 +275,8 @@ class Run:
                 last_look = time.monotonic()
         # the signal may have come after the last look
         self._take_metrics()
+        # some frameworks' pooling and ReLU turn NaN into numbers, so that the loss hides it
+        self._finite_state()
         return self.stop.signal is None
 
     def _take_metrics(self) -> None:
