@@ -6,12 +6,14 @@ tests; ``pytest`` alone, or ``--backend none``, runs the tests that need no fram
 """
 
 import os
+import signal
 
 import numpy as np
 import pytest
 
 from common import backends, data, machine
 from common.errors import NinError
+from common.signals import SIGNALS
 
 
 def pytest_addoption(parser):
@@ -34,6 +36,15 @@ def pytest_collection_modifyitems(config, items):
     wanted = [item for item in items if ("backend_name" in item.fixturenames) == (chosen != "none")]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = wanted
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_are_not_ignored():
+    """A shell's background jobs, and nohup, start with some signals ignored; tests send them."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
