@@ -17,13 +17,15 @@ PROBE_SECONDS = 180
 
 def examine() -> dict[str, Any]:
     """Everything that the doctor reports, as plain data."""
+    # before machine.prepare, which sets a variable of its own
+    environment = {
+        name: os.environ[name]
+        for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", data.DIRECTORY_VARIABLE)
+        if name in os.environ
+    }
     return {
         "machine": {**machine.describe(), "threads": int(machine.prepare(0)["threads"])},
-        "environment": {
-            name: os.environ[name]
-            for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", data.DIRECTORY_VARIABLE)
-            if name in os.environ
-        },
+        "environment": environment,
         "packages": machine.versions(
             "safetensors", "matplotlib", "pooch", "rich", "tensorboardX", "setuptools"
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import architecture, backends
+from common import architecture, backends, machine
 from common.errors import NinError
 from common.weights import load_arrays
 
@@ -159,6 +159,16 @@ def test_the_doctor_prints_what_to_install_unabridged():
     assert "embedded sample" in done.stdout
     for name in filter(framework_is_missing, backends.BACKENDS):
         assert f".[{name}]" in done.stdout or "Python 3.10 to 3.12" in done.stdout
+
+
+def test_the_doctor_reports_the_environment_as_it_found_it():
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    for given in ({}, {"OMP_NUM_THREADS": "1"}):
+        done = run("doctor.py", "--json", env={**environment, **given})
+        report = json.loads(done.stdout)
+        assert report["environment"].get("OMP_NUM_THREADS") == given.get("OMP_NUM_THREADS")
+        threads = int(given.get("OMP_NUM_THREADS", machine.physical_cores()))
+        assert report["machine"]["threads"] == threads
 
 
 def test_an_out_that_cannot_be_written_is_refused():
