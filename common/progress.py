@@ -38,7 +38,6 @@ class RunProgress:
         steps_per_epoch: number of batches of one epoch.
         test_examples: evaluated after each epoch; counts as work of the run.
         train_examples: trained on in each epoch.
-        batch_size: examples per step.
     """
 
     def __init__(
@@ -47,13 +46,11 @@ class RunProgress:
         steps_per_epoch: int,
         train_examples: int,
         test_examples: int,
-        batch_size: int,
     ) -> None:
         self.epochs = epochs
         self.steps_per_epoch = steps_per_epoch
         self.train_examples = train_examples
         self.test_examples = test_examples
-        self.batch_size = batch_size
         # a forward pass is about a third of a training step, until one has been measured
         self.evaluation_seconds: float | None = None
         self._console = Console(stderr=True)
@@ -96,12 +93,12 @@ class RunProgress:
 
         Args:
             rate: measured training speed, in examples/s.
-            epochs: how many, may be a fraction.
+            epochs: how many, may be a fraction; one that has begun still ends in an evaluation.
         """
         evaluation = self.evaluation_seconds
         if evaluation is None:
             evaluation = self.test_examples / (3 * rate)
-        return epochs * (self.train_examples / rate + evaluation)
+        return epochs * self.train_examples / rate + math.ceil(epochs) * evaluation
 
     def training(self, epoch: int, step: int, rate: float | None) -> None:
         """Show that so many steps of an epoch are done.
@@ -109,7 +106,7 @@ class RunProgress:
         Args:
             epoch: from 0.
             step: steps done in it.
-            rate: examples/s in this epoch so far, None if not yet known.
+            rate: examples/s of this process so far, None if not yet known.
         """
         done = step / self.steps_per_epoch
         epoch_left = run_left = None
@@ -139,7 +136,22 @@ class RunProgress:
         run_left: float | None,
     ) -> None:
         with self._nobody_may_watch():
-            self._draw(label, speed, epoch_done, run_done, epoch_left, run_left)
+            if self._bars:
+                update = self._bars.update
+                update(
+                    self._epoch_bar,
+                    description=label,
+                    completed=epoch_done,
+                    rate=speed,
+                    seconds_left=epoch_left,
+                )
+                update(self._run_bar, completed=run_done, seconds_left=run_left)
+            elif time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
+                self._last_line = time.monotonic()
+                parts = [f"{label}: {epoch_done:.0%}", speed]
+                if run_left is not None:
+                    parts.append(f"run {duration(run_left)} left")
+                print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def _nobody_may_watch(self) -> Iterator[None]:
@@ -148,29 +160,3 @@ class RunProgress:
             yield
         except OSError:
             self._bars, self._last_line = None, math.inf
-
-    def _draw(
-        self,
-        label: str,
-        speed: str,
-        epoch_done: float,
-        run_done: float,
-        epoch_left: float | None,
-        run_left: float | None,
-    ) -> None:
-        if self._bars:
-            update = self._bars.update
-            update(
-                self._epoch_bar,
-                description=label,
-                completed=epoch_done,
-                rate=speed,
-                seconds_left=epoch_left,
-            )
-            update(self._run_bar, completed=run_done, seconds_left=run_left)
-        elif time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
-            self._last_line = time.monotonic()
-            parts = [f"{label}: {epoch_done:.0%}", speed]
-            if run_left is not None:
-                parts.append(f"run {duration(run_left)} left")
-            print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)

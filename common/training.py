@@ -136,7 +136,6 @@ class Run:
             self.steps_per_epoch,
             self.train_count,
             len(self.dataset.test_images),
-            self.settings.batch_size,
         ) as bars:
             while self.progress.epoch < self.settings.epochs:
                 if not (self._train_epoch(bars) and self._evaluate_epoch(bars)):

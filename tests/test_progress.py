@@ -17,13 +17,20 @@ def test_durations_are_written_for_people(seconds, words):
 
 
 def test_the_estimate_counts_training_and_evaluation_of_every_epoch():
-    run = RunProgress(10, 469, 60_000, 10_000, 128)
+    run = RunProgress(10, 469, 60_000, 10_000)
     run.evaluation_seconds = 20
     assert run.run_seconds(rate=1000, epochs=10) == pytest.approx(10 * (60 + 20))
 
 
+def test_the_estimate_of_an_epoch_that_has_begun_has_its_whole_evaluation():
+    run = RunProgress(2, 469, 60_000, 10_000)
+    run.evaluation_seconds = 20
+    assert run.run_seconds(rate=1000, epochs=0.1) == pytest.approx(6 + 20)
+    assert run.run_seconds(rate=1000, epochs=1.1) == pytest.approx(66 + 40)
+
+
 def test_before_an_evaluation_was_measured_it_counts_as_a_third_of_training():
-    run = RunProgress(1, 469, 60_000, 10_000, 128)
+    run = RunProgress(1, 469, 60_000, 10_000)
     assert run.run_seconds(rate=1000, epochs=1) == pytest.approx(60 + 10_000 / 3000)
 
 
@@ -32,7 +39,7 @@ def show(monkeypatch, terminal):
     monkeypatch.setattr(
         progress, "Console", lambda stderr: Console(file=screen, force_terminal=terminal, width=120)
     )
-    with RunProgress(2, 10, 1280, 100, 128) as run:
+    with RunProgress(2, 10, 1280, 100) as run:
         run.training(0, 5, 321.5)
         run._bars and run._bars.refresh()
     return screen.getvalue()
@@ -61,7 +68,7 @@ def test_a_terminal_that_is_closed_does_not_stop_the_run(monkeypatch):
     monkeypatch.setattr(
         progress, "Console", lambda stderr: Console(file=terminal, force_terminal=True)
     )
-    with RunProgress(2, 10, 1280, 100, 128) as run:
+    with RunProgress(2, 10, 1280, 100) as run:
         run.training(0, 1, 100.0)
         os.close(master)
         for step in range(2, 11):
