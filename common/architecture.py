@@ -99,6 +99,10 @@ def layer_shapes(
     return shapes
 
 
+# The canonical names of the chapter's ten layers, in order.
+LAYER_NAMES = tuple(layer_shapes(224))
+
+
 def parameter_shapes(
     num_classes: int = NUM_CLASSES, in_channels: int = IN_CHANNELS
 ) -> dict[str, tuple[int, ...]]:

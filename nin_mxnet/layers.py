@@ -6,14 +6,12 @@ import numpy as np
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
+from common.architecture import LAYER_NAMES
 from common.backends import LayerOutput
 from nin_mxnet.weights import parameters
 
 # canonical name of each layer of the network
-NAMES = (
-    "block1", "pool1", "block2", "pool2", "block3", "pool3", "dropout", "block4",
-    "global_pool", "flatten",
-)  # fmt: skip
+NAMES = LAYER_NAMES
 
 
 def shape_walk(net: nn.Sequential, images: np.ndarray) -> Iterator[LayerOutput]:

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from common.architecture import LAYER_NAMES
 from common.backends import LayerOutput
 
 # canonical name of each layer of the network
-NAMES = (
-    "block1", "pool1", "block2", "pool2", "block3", "pool3", "dropout", "block4",
-    # differs: GlobalAveragePooling2D drops height and width, Reshape puts them back
-    None, "global_pool", "flatten",
-)  # fmt: skip
+# differs: GlobalAveragePooling2D drops height and width and has no name, Reshape puts them back
+NAMES = (*LAYER_NAMES[:-2], None, *LAYER_NAMES[-2:])
 
 
 def shape_walk(net: tf.keras.Sequential, images: np.ndarray) -> Iterator[LayerOutput]:

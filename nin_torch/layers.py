@@ -6,13 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from common.architecture import LAYER_NAMES
 from common.backends import LayerOutput
 
 # canonical name of each layer of the network
-NAMES = (
-    "block1", "pool1", "block2", "pool2", "block3", "pool3", "dropout", "block4",
-    "global_pool", "flatten",
-)  # fmt: skip
+NAMES = LAYER_NAMES
 
 
 def shape_walk(net: nn.Sequential, images: np.ndarray) -> Iterator[LayerOutput]:

@@ -130,10 +130,9 @@ def command(options: argparse.Namespace) -> int:
             )
     # what was used, not what was asked for: auto may find something else today
     used = config["data"]
-    data = used["directory"] if Path(used["directory"]).is_dir() else used["kind"]
-    if options.data is not None:
-        data = options.data
-    return training.execute(chosen, data, None, options.resume)
+    moved = used["kind"] in ("full", "sample") and not Path(used["directory"]).is_dir()
+    data = used["kind"] if moved else used["directory"]
+    return training.execute(chosen, options.data or data, None, options.resume)
 
 
 if __name__ == "__main__":
