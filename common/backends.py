@@ -7,11 +7,13 @@ A fourth one is a new package and one line in :data:`BACKENDS`.
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from common import machine
 from common.data import Dataset
 from common.errors import NinError
 from common.settings import Settings
@@ -149,6 +151,29 @@ class Backend(Protocol):
         """Put an initialised network and the training data on the device."""
         ...
 
+    # A file as the framework's users write and load it, without this project.
+
+    def save_native(self, net: Any, path: Path) -> list[Path]:
+        """Write the network; all files that were written, ``path`` being the last of them."""
+        ...
+
+    def load_native(self, path: Path) -> dict[str, np.ndarray]:
+        """The weights in such a file, named as :meth:`get_weights` does; not checked."""
+        ...
+
+    def run_native(self, path: Path, pixels: np.ndarray) -> np.ndarray:
+        """What the file makes of float32 pixels (batch, channels, height, width): logits."""
+        ...
+
+
+class Started(NamedTuple):
+    """A backend that is ready to compute."""
+
+    backend: Backend
+    device: Device
+    prepared: dict[str, str | int]
+    """Threads and allocator, as :func:`common.machine.prepare` set them."""
+
 
 def load(name: str) -> Backend:
     """Import a backend.
@@ -174,6 +199,26 @@ def load(name: str) -> Backend:
             "scripts/doctor.py shows more"
         ) from error
     return cast(Backend, module)
+
+
+def start(settings: Settings) -> Started:
+    """Prepare this process, import a backend and find its device.
+
+    Args:
+        settings: backend, precision, threads and device are used.
+
+    Raises:
+        NinError: as :func:`load`; or the backend has no such precision or device.
+    """
+    prepared = machine.prepare(settings.threads)
+    backend = load(settings.backend)
+    if settings.precision not in backend.PRECISIONS:
+        raise NinError(
+            f"--precision {settings.precision}: {settings.backend} has only "
+            f"{', '.join(backend.PRECISIONS)}"
+        )
+    backend.set_threads(int(prepared["threads"]))
+    return Started(backend, backend.find_device(settings.device), prepared)
 
 
 def install_hint(name: str) -> str:

@@ -1,7 +1,6 @@
 """The training loop: epochs, evaluation, records. The step itself is the backend's."""
 
 import dataclasses
-import json
 import math
 import os
 import shlex
@@ -23,7 +22,7 @@ from common import (
     run_directory,
     schedule,
 )
-from common.backends import Backend, Device, Trainer
+from common.backends import Backend, Trainer
 from common.data import CLASS_NAMES, Dataset
 from common.data import load as load_data
 from common.errors import NinError
@@ -32,7 +31,7 @@ from common.progress import RunProgress, duration
 from common.run_directory import Progress
 from common.settings import Settings
 from common.signals import StopRequest
-from common.weights import save_arrays
+from common.weights import Model, save_model
 
 # Wait for the device and look at the losses this often, so that a GPU is not held up.
 METRICS_SECONDS = 0.2
@@ -214,25 +213,19 @@ class Run:
 
     def save_model(self, result: dict[str, Any]) -> None:
         """Write ``model.safetensors``: float32 weights by canonical name, and what they are."""
-        names = list(CLASS_NAMES) if self.dataset.kind in ("full", "sample") else []
-        metadata = {
-            "network": json.dumps(
-                {
-                    "name": "nin",
-                    "num_classes": self.dataset.num_classes,
-                    "in_channels": architecture.IN_CHANNELS,
-                    "dropout": self.settings.dropout,
-                }
-            ),
-            "classes": json.dumps(names),
-            "pixels": json.dumps({"resize": self.settings.resize, "scale": "0 to 1"}),
-            "training": json.dumps(result),
-        }
-        weights = {
-            name: array.astype(np.float32)
-            for name, array in self.backend.get_weights(self.trainer.net).items()
-        }
-        save_arrays(self.directory / run_directory.MODEL, weights, metadata)
+        model = Model(
+            weights={
+                name: array.astype(np.float32)
+                for name, array in self.backend.get_weights(self.trainer.net).items()
+            },
+            num_classes=self.dataset.num_classes,
+            in_channels=architecture.IN_CHANNELS,
+            dropout=self.settings.dropout,
+            class_names=CLASS_NAMES if self.dataset.kind in ("full", "sample") else (),
+            resize=self.settings.resize,
+            training=result,
+        )
+        save_model(self.directory / run_directory.MODEL, model)
 
     def _finite_state(self) -> dict[str, np.ndarray]:
         state = self.trainer.state()
@@ -453,8 +446,9 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         run_directory.check_free(out)
         dataset = _load_dataset(settings, data)
         checkpoint = None if resume is None else _load_checkpoint(resume, settings, dataset)
-        prepared = machine.prepare(settings.threads)
-        backend, device = _load_backend(settings, int(prepared["threads"]), dataset.num_classes)
+        backend, device, prepared = backends.start(settings)
+        if device.kind == "cpu":
+            _check_memory(settings, dataset.num_classes)
         config = _config(settings, data, dataset, backend, device.name, prepared)
         directory = resume or run_directory.create(out, settings)
         with run_directory.lock(directory):
@@ -540,20 +534,6 @@ def _load_checkpoint(
     if progress.epoch == settings.epochs and run_directory.is_complete(directory):
         raise NinError(f"--resume {directory}: that run is complete; nothing is left to do")
     return state, progress
-
-
-def _load_backend(settings: Settings, threads: int, num_classes: int) -> tuple[Backend, Device]:
-    backend = backends.load(settings.backend)
-    if settings.precision not in backend.PRECISIONS:
-        raise NinError(
-            f"--precision {settings.precision}: {settings.backend} has only "
-            f"{', '.join(backend.PRECISIONS)}"
-        )
-    backend.set_threads(threads)
-    device = backend.find_device(settings.device)
-    if device.kind == "cpu":
-        _check_memory(settings, num_classes)
-    return backend, device
 
 
 def _config(
