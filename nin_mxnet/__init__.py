@@ -10,6 +10,7 @@ switches it to its NumPy interface, for the whole process, as the book does.
 
 import nin_mxnet._import  # noqa: F401  differs: has to come before any import of mxnet
 from nin_mxnet.device import find_device, set_threads, versions
+from nin_mxnet.export import load_native, run_native, save_native
 from nin_mxnet.init import initialize
 from nin_mxnet.layers import activations, shape_walk
 from nin_mxnet.model import nin, nin_block
@@ -28,8 +29,11 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
+    "load_native",
     "nin",
     "nin_block",
+    "run_native",
+    "save_native",
     "set_threads",
     "set_weights",
     "shape_walk",

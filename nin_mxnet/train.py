@@ -1,13 +1,13 @@
 """The training step in MXNet: the layers as one compiled graph, update rules written out."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 from mxnet import np as mnp
-from mxnet.gluon import Block, Parameter, nn
+from mxnet.gluon import Parameter, nn
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
 from common.data import Dataset
@@ -15,6 +15,7 @@ from common.resize import resize_matrix
 from common.schedule import step_seed
 from common.settings import Settings
 from nin_mxnet import layers
+from nin_mxnet._graph import as_graph
 from nin_mxnet.device import find_device
 from nin_mxnet.weights import from_canonical, parameters, to_canonical
 
@@ -46,11 +47,7 @@ class Trainer:
         net.collect_params().reset_ctx(device)
         net.cast(self.dtype)
         self.net = net
-        # differs: nn.Sequential, the book's choice, runs layer by layer; the same layers in one
-        # HybridSequential compile to one graph that keeps its memory from step to step
-        self.graph = nn.HybridSequential()
-        self.graph.add(*_leaves(net))
-        self.graph.hybridize(static_alloc=True)
+        self.graph = as_graph(net)
         self.cross_entropy = SoftmaxCrossEntropyLoss()
         self.cross_entropy.hybridize(static_alloc=True)
         self.parameters = parameters(self.net)
@@ -142,15 +139,6 @@ class Trainer:
         # from the right only: (R @ image @ R.T).T = R @ (R @ image).T, so transpose twice
         half = mnp.dot(scaled.transpose(0, 1, 3, 2), self.resize.T)
         return mnp.dot(half.transpose(0, 1, 3, 2), self.resize.T)
-
-
-def _leaves(layer: Block) -> Iterator[Block]:
-    """The layers inside all nested ``nn.Sequential``, in order."""
-    if isinstance(layer, nn.Sequential):
-        for inner in layer:
-            yield from _leaves(inner)
-    else:
-        yield layer
 
 
 class _SGD:

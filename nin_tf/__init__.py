@@ -10,6 +10,7 @@ last, for the whole process (see ``_import.py``).
 
 import nin_tf._import  # noqa: F401  differs: has to come before any import of tensorflow
 from nin_tf.device import find_device, set_threads, versions
+from nin_tf.export import load_native, run_native, save_native
 from nin_tf.init import initialize
 from nin_tf.layers import activations, shape_walk
 from nin_tf.model import nin, nin_block
@@ -27,8 +28,11 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
+    "load_native",
     "nin",
     "nin_block",
+    "run_native",
+    "save_native",
     "set_threads",
     "set_weights",
     "shape_walk",

@@ -6,6 +6,7 @@ by class name and shapes as ``torch.Size``.
 """
 
 from nin_torch.device import find_device, set_threads, versions
+from nin_torch.export import load_native, run_native, save_native
 from nin_torch.init import initialize
 from nin_torch.layers import activations, shape_walk
 from nin_torch.model import nin, nin_block
@@ -23,8 +24,11 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
+    "load_native",
     "nin",
     "nin_block",
+    "run_native",
+    "save_native",
     "set_threads",
     "set_weights",
     "shape_walk",

@@ -8,8 +8,12 @@ from common.resize import resize_matrix
 from common.weights import Model
 
 
-def model(seed=0, num_classes=10, resize=67, **fields):
-    """A model with He weights and small biases, drawn by NumPy: the same on every machine."""
+def model(seed=2, num_classes=10, resize=67, **fields):
+    """A model with He weights and small biases, drawn by NumPy: the same on every machine.
+
+    Not every seed gives one that is good to compare with: where the last ReLUs are nearly all
+    shut, the logits are small remainders of large sums and mostly rounding.
+    """
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in architecture.parameter_shapes(num_classes).items():

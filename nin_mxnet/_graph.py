@@ -1,0 +1,26 @@
+"""The network as one graph.
+
+differs: no other backend needs this. ``nn.Sequential``, the book's choice, runs layer by layer
+and cannot be exported; the same layers in one ``HybridSequential`` compile to one graph.
+"""
+
+from collections.abc import Iterator
+
+from mxnet.gluon import Block, nn
+
+
+def as_graph(net: nn.Sequential) -> nn.HybridSequential:
+    """The layers of a network, with their weights, in one graph that keeps its memory."""
+    graph = nn.HybridSequential()
+    graph.add(*_leaves(net))
+    graph.hybridize(static_alloc=True)
+    return graph
+
+
+def _leaves(layer: Block) -> Iterator[Block]:
+    """The layers inside all nested ``nn.Sequential``, in order."""
+    if isinstance(layer, nn.Sequential):
+        for inner in layer:
+            yield from _leaves(inner)
+    else:
+        yield layer

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Say what a trained network sees in images: of Fashion-MNIST, or photos of clothes."""
+
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
+import argparse
+import sys
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from common import command_line, prediction, settings
+from common.backends import BACKENDS
+from common.errors import NinError
+from common.prediction import Outputs, Predictions
+from common.weights import load_model
+
+EXAMPLES = """\
+examples:
+  predict.py --weights runs/first/model.safetensors                  accuracy on the test images
+  predict.py --weights model.safetensors --backend mxnet             weights of any backend
+  predict.py --weights model.safetensors --indices 0:64 --picture grid.png
+  predict.py --weights model.safetensors --images shirt.jpg boot.png photos, made 28x28 and grey
+"""
+# The table stops here when nobody chose the images.
+MOST_ROWS = 20
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    p = command_line.Parser("Predict the classes of images.", EXAMPLES)
+    p.add_argument(
+        "--weights", type=Path, metavar="FILE", required=True, help="model.safetensors of a run"
+    )
+    p.add_argument(
+        "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch)"
+    )
+    what = p.add_argument_group("the images")
+    what.add_argument(
+        "--images", type=Path, nargs="+", metavar="FILE", help="PNG or JPEG photos, not a data set"
+    )
+    what.add_argument(
+        "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
+    )
+    what.add_argument("--split", metavar="NAME", help=f"{' or '.join(prediction.SPLITS)} (test)")
+    what.add_argument("--indices", metavar="A:B", help="like 0:64, or 3,5,8 (all of the split)")
+    p.add_argument(
+        "--resize",
+        type=int,
+        metavar="PIXELS",
+        help="side of the resized images (what the network was trained on)",
+    )
+    p.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
+    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
+    out = p.add_argument_group("what to write besides")
+    out.add_argument("--logits", type=Path, metavar="FILE", help="a NumPy file, (images, classes)")
+    out.add_argument(
+        "--picture", type=Path, metavar="FILE", help="the images with their classes, wrong ones red"
+    )
+    out.add_argument("--json", type=Path, metavar="FILE", help="all probabilities")
+    return p
+
+
+def command(options: argparse.Namespace) -> int:
+    """Predict as the options say; returns the exit status."""
+    outputs = Outputs(options.logits, options.picture, options.json)
+    outputs.check()
+    model = load_model(options.weights)
+    resize = model.resize if options.resize is None else options.resize
+    if resize is None:
+        print(f"note: {options.weights} does not say what size of images it was trained on; "
+              "--resize does", file=sys.stderr)  # fmt: skip
+    chosen = settings.from_preset(
+        "book",
+        backend=options.backend,
+        resize=resize,
+        device=options.device,
+        threads=options.threads,
+    )
+    if options.images:
+        for name in ("data", "split", "indices"):
+            if getattr(options, name) is not None:
+                raise NinError(f"--{name}: of a data set, not of --images; leave one of them out")
+        images = prediction.from_files(options.images)
+    else:
+        images = prediction.from_dataset(
+            options.data or "auto", options.split or "test", options.indices, model.num_classes
+        )
+    if images.notice:
+        print(images.notice)
+    predictions = prediction.predict(model, chosen, images)
+    predictions.write(outputs)
+    show(predictions, None if options.images or options.indices else MOST_ROWS)
+    return 0
+
+
+def show(predictions: Predictions, most: int | None) -> None:
+    """Print a table on a terminal, lines with tabs elsewhere; then how many are right."""
+    rows = islice(predictions.rows(), most)
+    if sys.stdout.isatty():
+        known = predictions.images.labels is not None
+        table = Table("image", "predicted", "next", *(["true", ""] if known else []))
+        for row in rows:
+            table.add_row(*row, style="red" if row[-1] == "wrong" else None)
+        Console().print(table)
+    else:
+        for row in rows:
+            print("\t".join(row).rstrip())
+    left = 0 if most is None else len(predictions.logits) - most
+    if left > 0:
+        print(f"... and {left} more; --indices or --json shows them")
+    print(predictions.summary())
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())
