@@ -235,6 +235,13 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception of any framework says that memory ran out; each has its own words."""
+    words = f"{type(error).__name__} {error}".lower()
+    phrases = ("out of memory", "not enough memory", "exhausted", "allocate memory", "bad_alloc")
+    return any(phrase in words for phrase in (*phrases, "allocate cpu memory"))
+
+
 def check_name(name: str) -> None:
     """Raise :class:`NinError` unless this is the name of a backend."""
     if name not in BACKENDS:

@@ -196,6 +196,14 @@ def load(spec: str = "auto") -> Dataset:
     )
 
 
+def load_and_tell(spec: str) -> Dataset:
+    """:func:`load` for a command: copies that are damaged are told on standard error."""
+    dataset = load(spec)
+    for line in dataset.refused:
+        print(f"note: damaged data passed over: {line}", file=sys.stderr)
+    return dataset
+
+
 def cache_directory() -> Path:
     """Where downloads are kept, following the system's convention for caches."""
     import pooch  # imports requests and more: only when the full set is looked for

@@ -14,8 +14,7 @@ from rich.progress import track
 
 from common import architecture, backends, files, photos, pictures
 from common.backends import Backend
-from common.data import Dataset
-from common.data import load as load_data
+from common.data import Dataset, load_and_tell
 from common.errors import NinError
 from common.settings import Settings
 from common.weights import Model
@@ -73,7 +72,7 @@ def from_dataset(data: str, split: str, indices: str | None, num_classes: int) -
     """
     if split not in SPLITS:
         raise NinError(f"--split {split}: must be {' or '.join(SPLITS)}")
-    dataset = load_data(data)
+    dataset = load_and_tell(data)
     if dataset.num_classes != num_classes:
         raise NinError(
             f"--data {data}: has {dataset.num_classes} classes, the network {num_classes}"
@@ -274,7 +273,12 @@ class Predictions:
 def predict(model: Model, settings: Settings, images: Images) -> Predictions:
     """Start the backend of the settings and show it the images."""
     backend, device, _ = backends.start(settings)
-    logits = compute_logits(backend, model, settings, images.pixels)
+    try:
+        logits = compute_logits(backend, model, settings, images.pixels)
+    except Exception as error:
+        if not backends.is_out_of_memory(error):
+            raise
+        raise NinError("out of memory; take a smaller --resize") from error
     if not np.isfinite(logits).all():
         raise NinError("the logits are not finite numbers: these weights are too large for float32")
     return Predictions(model, settings, images, device.name, logits)

@@ -23,8 +23,7 @@ from common import (
     schedule,
 )
 from common.backends import Backend, Trainer
-from common.data import CLASS_NAMES, Dataset
-from common.data import load as load_data
+from common.data import CLASS_NAMES, Dataset, load_and_tell
 from common.errors import NinError
 from common.files import write_json
 from common.progress import RunProgress, duration
@@ -474,7 +473,7 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
                 print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
                 return 1
             except Exception as error:
-                if not is_out_of_memory(error):
+                if not backends.is_out_of_memory(error):
                     raise
                 run.abandon("out of memory")
                 raise NinError(
@@ -508,10 +507,7 @@ def _record_resumption(directory: Path, now: dict[str, Any]) -> list[str]:
 
 
 def _load_dataset(settings: Settings, data: str) -> Dataset:
-    whole = load_data(data)
-    for line in whole.refused:
-        print(f"note: damaged data passed over: {line}", file=sys.stderr)
-    dataset = whole.hold_out(settings.validation).limit(settings.limit)
+    dataset = load_and_tell(data).hold_out(settings.validation).limit(settings.limit)
     if settings.batch_size > len(dataset.train_images):
         raise NinError(
             f"--batch-size {settings.batch_size}: larger than the data "
@@ -581,10 +577,3 @@ def _check_memory(settings: Settings, num_classes: int) -> None:
             f"--batch-size {settings.batch_size}: needs more than {needed:.0f} GiB of memory at "
             f"--resize {settings.resize}, this machine has {available:.0f}; take a smaller one"
         )
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception of any framework says that memory ran out; each has its own words."""
-    words = f"{type(error).__name__} {error}".lower()
-    phrases = ("out of memory", "not enough memory", "exhausted", "allocate memory", "bad_alloc")
-    return any(phrase in words for phrase in (*phrases, "allocate cpu memory"))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common import command_line, prediction, settings
-from common.backends import BACKENDS
+from common.backends import BACKENDS, check_name
 from common.errors import NinError
 from common.prediction import Outputs, Predictions
 from common.weights import load_model
@@ -66,6 +66,7 @@ def command(options: argparse.Namespace) -> int:
     """Predict as the options say; returns the exit status."""
     outputs = Outputs(options.logits, options.picture, options.json)
     outputs.check()
+    check_name(options.backend)
     model = load_model(options.weights)
     resize = model.resize if options.resize is None else options.resize
     if resize is None:

@@ -84,7 +84,9 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["train.py", "shapes.py", "doctor.py"])
+@pytest.mark.parametrize(
+    "script", ["train.py", "shapes.py", "doctor.py", "predict.py", "convert.py"]
+)
 def test_help_teaches_with_examples(script):
     done = run(script, "--help")
     assert done.returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import files, machine, run_directory, training
+from common import backends, files, machine, run_directory
 from common.errors import NinError
 from common.run_directory import Progress
 from common.settings import Settings, from_preset
@@ -120,8 +120,8 @@ def test_without_a_wish_there_is_a_thread_for_each_usable_core(monkeypatch):
     ],
 )
 def test_memory_that_ran_out_is_recognised_in_each_frameworks_words(words):
-    assert training.is_out_of_memory(RuntimeError(words))
-    assert not training.is_out_of_memory(RuntimeError("shapes do not match"))
+    assert backends.is_out_of_memory(RuntimeError(words))
+    assert not backends.is_out_of_memory(RuntimeError("shapes do not match"))
 
 
 def test_two_runs_cannot_write_to_one_directory(tmp_path):

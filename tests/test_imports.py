@@ -8,7 +8,7 @@ import pytest
 
 from common import backends
 
-FRAMEWORKS = {"torch", "tensorflow", "keras", "mxnet", "jax"}
+FRAMEWORKS = {"torch", "tensorflow", "keras", "mxnet", "jax", "onnx", "onnxruntime"}
 
 
 def imported_by(statement):
@@ -19,10 +19,9 @@ def imported_by(statement):
 
 def test_common_imports_no_framework():
     modules = (
-        "architecture, backends, command_line, curves, data, doctor, errors, files, "
-        "initialization, machine, "
-        "plateau, progress, resize, run_directory, schedule, settings, shapes, signals, training, "
-        "weights"
+        "architecture, backends, command_line, conversion, curves, data, doctor, errors, files, "
+        "initialization, machine, onnx_format, photos, pictures, plateau, prediction, progress, "
+        "resize, run_directory, schedule, settings, shapes, signals, training, weights"
     )
     assert not imported_by(f"from common import {modules}") & FRAMEWORKS
 
@@ -36,6 +35,11 @@ def test_a_backend_imports_its_own_framework_only(backend, backend_name):
 @pytest.mark.parametrize("variable", ["matplotlib", "tensorboardX", "pooch"])
 def test_starting_to_train_does_not_import_what_is_needed_later(variable):
     assert variable not in imported_by("from common import training, data")
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "PIL", "pooch"])
+def test_starting_to_predict_does_not_import_what_only_pictures_need(package):
+    assert package not in imported_by("from common import prediction, conversion")
 
 
 def test_numpy_is_left_as_it_was_found(backend, backend_name):
