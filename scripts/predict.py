@@ -70,8 +70,12 @@ def command(options: argparse.Namespace) -> int:
     model = load_model(options.weights)
     resize = model.resize if options.resize is None else options.resize
     if resize is None:
-        print(f"note: {options.weights} does not say what size of images it was trained on; "
-              "--resize does", file=sys.stderr)  # fmt: skip
+        resize = settings.Settings.resize
+        print(
+            f"note: {options.weights} does not say what size of images it was trained on; taking "
+            f"the book's {resize}, or what --resize says",
+            file=sys.stderr,
+        )
     chosen = settings.from_preset(
         "book",
         backend=options.backend,

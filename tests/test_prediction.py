@@ -112,6 +112,18 @@ def test_bad_input_to_predict_gets_one_clear_line(weights, tmp_path, arguments, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_that_do_not_say_their_size_are_run_at_the_books_with_a_note(model, tmp_path):
+    save_arrays(tmp_path / "w", model.weights, {})
+    note, error = run(
+        "predict.py", "--weights", "w", "--images", "a.png", cwd=tmp_path
+    ).stderr.splitlines()
+    assert note == (
+        "note: w does not say what size of images it was trained on; taking the book's 224, "
+        "or what --resize says"
+    )
+    assert error == "error: a.png: no such file"
+
+
 def test_weights_of_other_classes_than_the_data_are_refused(tmp_path):
     save_model(tmp_path / "three", reference.model(num_classes=3))
     done = run("predict.py", "--weights", tmp_path / "three", "--data", "sample")
@@ -267,19 +279,12 @@ def test_predict_writes_logits_picture_and_json_and_prints_words(
         assert wrong == ([] if entry["predicted"] == entry["true"] else ["wrong"])
 
 
-def test_predict_takes_photos_and_the_books_size_where_the_weights_do_not_say_theirs(
-    backend, backend_name, model, tmp_path
-):
-    save_arrays(tmp_path / "w", model.weights, {})
+def test_photos_are_predicted_and_drawn_under_their_names(backend, settings, model, tmp_path):
     paths = [photo(tmp_path / "trouser.png"), photo(tmp_path / "dress.jpg", clothes=90)]
-    out = ["--picture", tmp_path / "out.svg", "--json", tmp_path / "out.json"]
-    arguments = ["--weights", tmp_path / "w", "--backend", backend_name, *out, "--images", *paths]
-    done = run("predict.py", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("note: ")
-    assert done.stderr.count("\n") == 1
-    assert json.loads((tmp_path / "out.json").read_text())["resize"] == 224
+    found = prediction.predict(model, settings, prediction.from_files(paths))
+    assert found.summary() == "2 images"
+    assert [row[0] for row in found.rows()] == list(map(str, paths))
+    assert all(any(name in row[1] for name in CLASS_NAMES) for row in found.rows())
+    assert found.report()["accuracy"] is None
+    found.write(prediction.Outputs(picture=tmp_path / "out.svg"))
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
-    lines = done.stdout.splitlines()
-    assert [line.split("\t")[0] for line in lines] == [*map(str, paths), "2 images"]
-    assert all(any(name in line for name in CLASS_NAMES) for line in lines[:2])
