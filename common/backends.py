@@ -1,10 +1,15 @@
 """The contract between the project and a backend, and the registry that finds backends.
 
 A backend is a package that fulfils :class:`Backend`: ``nin_torch``, ``nin_tf``, ``nin_mxnet``.
-A fourth one is a new package and one line in :data:`BACKENDS`.
+A fourth one is a new package and one line in :data:`BACKENDS`, or, from outside of this project,
+a package that registers itself under the entry point group ``nin.backends``, or just a file
+(``./my_nin.py``) or a package's name. The comparison needs little of the contract: the names in
+:data:`REQUIRED`, and of a :class:`Trainer` ``logits`` or ``activations``.
 """
 
 import importlib
+import importlib.metadata
+import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +29,11 @@ BACKENDS: dict[str, tuple[str, str]] = {
     "tf": ("nin_tf", "tensorflow"),
     "mxnet": ("nin_mxnet", "mxnet"),
 }
+
+ENTRY_POINTS = "nin.backends"
+
+# without these there is nothing to load
+REQUIRED = ("nin", "set_weights", "Trainer")
 
 
 class LayerOutput(NamedTuple):
@@ -94,6 +104,21 @@ class Trainer(Protocol):
         Returns:
             ``input``, ``block1.conv1`` (after its ReLU) ... ``flatten`` -> array, channels
             first, in the order of computation.
+        """
+        ...
+
+    def gradients(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Loss of a batch and its slope in every parameter, dropout off; changes nothing.
+
+        Args:
+            images: uint8, shape ``(batch, height, width)``, before resizing.
+            labels: whole numbers, shape ``(batch,)``.
+
+        Returns:
+            mean cross-entropy in nats, and canonical name -> gradient, shaped as
+            :meth:`Backend.get_weights` shapes the parameter.
         """
         ...
 
@@ -175,30 +200,58 @@ class Started(NamedTuple):
     """Threads and allocator, as :func:`common.machine.prepare` set them."""
 
 
-def load(name: str) -> Backend:
+def names() -> list[str]:
+    """The backends with a name of their own: this project's and the registered ones."""
+    return list(dict.fromkeys([*BACKENDS, *_entry_points()]))
+
+
+def load(spec: str) -> Backend:
     """Import a backend.
 
     Args:
-        name: a key of :data:`BACKENDS`.
+        spec: one of :func:`names`, a file (``./my_nin.py``), a directory that is a package, or
+            the name of a package.
 
     Raises:
-        NinError: unknown name, or its framework is not installed or does not import.
+        NinError: unknown, its framework is not installed or does not import, or not a backend.
     """
-    check_name(name)
-    package, framework = BACKENDS[name]
+    check_name(spec)
+    package, framework = BACKENDS.get(spec, (spec, None))
     try:
-        module: ModuleType = importlib.import_module(package)
+        module = _import(spec) if framework is None else importlib.import_module(package)
     except Exception as error:  # a framework beside the wrong NumPy fails in any way it likes
         missing = getattr(error, "name", None) or ""
         if isinstance(error, ModuleNotFoundError) and missing.split(".")[0] == framework:
             raise NinError(
-                f"backend {name}: {framework} is not installed; {install_hint(name)}"
+                f"backend {spec}: {framework} is not installed; {install_hint(spec)}"
             ) from error
+        more = "; scripts/doctor.py shows more" if framework is not None else ""
         raise NinError(
-            f"backend {name}: {framework} does not import ({one_line(error)}); "
-            "scripts/doctor.py shows more"
+            f"backend {spec}: {framework or 'it'} does not import ({one_line(error)}){more}"
         ) from error
+    lacking = [name for name in REQUIRED if not hasattr(module, name)]
+    if lacking:
+        raise NinError(f"backend {spec}: not a backend, it has no {', '.join(lacking)}")
     return cast(Backend, module)
+
+
+def check_name(spec: str) -> None:
+    """Raise :class:`NinError` if there is no such backend; imports none of them."""
+    if _is_path(spec):
+        if not Path(spec).exists():
+            raise NinError(f"backend {spec}: no such file")
+    elif spec not in names() and not _is_package(spec):
+        raise NinError(f"--backend {spec}: unknown; choose one of {', '.join(names())}")
+
+
+def label(spec: str) -> str:
+    """A short name for reports: ``my_nin`` for ``./my_nin.py``."""
+    return Path(spec).resolve().stem if _is_path(spec) else spec
+
+
+def absolute(spec: str) -> str:
+    """The same backend, for a process in another directory."""
+    return str(Path(spec).resolve()) if _is_path(spec) else spec
 
 
 def start(settings: Settings) -> Started:
@@ -242,7 +295,28 @@ def is_out_of_memory(error: Exception) -> bool:
     return any(phrase in words for phrase in (*phrases, "allocate cpu memory"))
 
 
-def check_name(name: str) -> None:
-    """Raise :class:`NinError` unless this is the name of a backend."""
-    if name not in BACKENDS:
-        raise NinError(f"--backend {name}: unknown; choose one of {', '.join(BACKENDS)}")
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _is_path(spec: str) -> bool:
+    return spec.endswith(".py") or "/" in spec
+
+
+def _is_package(spec: str) -> bool:
+    try:
+        return importlib.util.find_spec(spec) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _import(spec: str) -> ModuleType:
+    """Import a backend that is not of this project."""
+    if _is_path(spec):
+        path = Path(spec).resolve()
+        # under its own name, beside what it may import from its directory
+        sys.path.insert(0, str(path.parent))
+        return importlib.import_module(path.stem)
+    if spec in _entry_points():
+        return cast(ModuleType, _entry_points()[spec].load())
+    return importlib.import_module(spec)

@@ -100,6 +100,22 @@ class Trainer:
         pixels = self.pixels(mnp.array(images, dtype=np.uint8, ctx=self.device.native))
         return layers.activations(self.net, pixels)
 
+    def gradients(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Loss and its gradients, dropout off; see :class:`common.backends.Trainer`."""
+        pixels = self.pixels(mnp.array(images, dtype=np.uint8, ctx=self.device.native))
+        target = mnp.array(labels, dtype=np.int64, ctx=self.device.native)
+        # differs: MXNet's dropout that is off lets values through but multiplies their gradients
+        # by a mask it never drew (seen in 1.9.1), so here the layer itself is left out
+        graph = nn.HybridSequential()
+        graph.add(*(leaf for leaf in _leaves(self.net) if not isinstance(leaf, nn.Dropout)))
+        with autograd.record():
+            loss = self.cross_entropy(graph(pixels), target).mean()
+        loss.backward()
+        named = self.parameters.items()
+        return loss.item(), {name: to_canonical(value.grad()) for name, value in named}
+
     def state(self) -> dict[str, np.ndarray]:
         """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
         state = {name: to_canonical(value.data()) for name, value in self.parameters.items()}

@@ -88,6 +88,22 @@ class Trainer:
         with tf.device(self.device.native):
             return layers.activations(self.net, self.pixels(tf.constant(images)))
 
+    def gradients(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Loss and its gradients, dropout off; see :class:`common.backends.Trainer`."""
+        with tf.device(self.device.native):
+            pixels = self.pixels(tf.constant(images))
+            target = tf.constant(labels.astype(np.int64))
+            with tf.GradientTape() as tape:
+                logits = tf.cast(self.net(pixels, training=False), self.dtype)
+                loss = tf.reduce_mean(
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits)
+                )
+            slopes = tape.gradient(loss, list(self.parameters.values()))
+        named = zip(self.parameters, slopes, strict=True)
+        return float(loss.numpy()), {name: to_canonical(slope) for name, slope in named}
+
     def state(self) -> dict[str, np.ndarray]:
         """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
         state = {name: to_canonical(value) for name, value in self.parameters.items()}

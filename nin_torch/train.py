@@ -101,6 +101,18 @@ class Trainer:
         pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
         return layers.activations(self.net, pixels)
 
+    def gradients(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Loss and its gradients, dropout off; see :class:`common.backends.Trainer`."""
+        pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
+        target = torch.from_numpy(labels.astype(np.int64)).to(self.images.device)
+        self.net.eval()
+        loss = F.cross_entropy(self.net(pixels), target)
+        slopes = torch.autograd.grad(loss, list(self.parameters.values()))
+        named = zip(self.parameters, slopes, strict=True)
+        return loss.item(), {name: to_canonical(slope) for name, slope in named}
+
     def state(self) -> dict[str, np.ndarray]:
         """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
         state = {name: to_canonical(value) for name, value in self.parameters.items()}

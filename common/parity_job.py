@@ -1,0 +1,205 @@
+"""What crosses between the comparison and each backend's process: a job, and a recording.
+
+A job is its options and three kinds of arrays (images, labels, weights); a recording is what one
+backend made of it. Both are a JSON file and a safetensors file: nothing is ever unpickled.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import architecture, settings
+from common.data import Dataset
+from common.errors import NinError
+from common.files import write_json
+from common.schedule import example_order
+from common.weights import load_arrays, save_arrays
+
+LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
+DTYPES = ("float32", "float64")
+DEVICES = ("cpu", "gpu")
+
+# Training goes over this many batches again and again: the last pass's loss can be set beside the
+# first's.
+PASS_STEPS = 4
+# The book's SGD, at a rate where the weights below do learn; at its 0.1 they may die.
+LEARNING_RATE = 0.02
+
+JOB = "job"
+RECORDING = "recording"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every backend of a comparison does."""
+
+    levels: tuple[str, ...] = LEVELS
+    resize: int = 224
+    batch_size: int = 8
+    seed: int = 0
+    dtype: str = "float32"
+    steps: int = 50
+    device: str = "cpu"
+    threads: int = 0
+
+    def check(self) -> None:
+        """Raise :class:`NinError` for a value that makes no sense, naming its option."""
+        for name in self.levels:
+            if name not in LEVELS:
+                raise NinError(f"--levels {name}: unknown; choose from {','.join(LEVELS)}")
+        if not self.levels:
+            raise NinError(f"--levels: choose from {','.join(LEVELS)}")
+        fewest = 2 * PASS_STEPS
+        rules: list[tuple[str, bool, str]] = [
+            ("dtype", self.dtype in DTYPES, " or ".join(DTYPES)),
+            ("device", self.device in DEVICES, " or ".join(DEVICES)),
+            ("batch_size", 2 <= self.batch_size <= 1024, "a whole number from 2 to 1024"),
+            ("steps", fewest <= self.steps <= 10_000, f"a whole number from {fewest} to 10000"),
+        ]
+        for name, good, wanted in rules:
+            if not good:
+                option = "--" + name.replace("_", "-")
+                raise NinError(f"{option} {getattr(self, name)}: must be {wanted}")
+        # seed, threads and image size have the bounds of a training run
+        settings.Settings(seed=self.seed, threads=self.threads, resize=self.resize).check()
+
+    @property
+    def oblong_width(self) -> int:
+        """A width above :attr:`resize` at which each pooling layer leaves a column over.
+
+        So that height is told from width, and rounding down from rounding up.
+        """
+        width = self.resize + 1
+        while not _leaves_over(width):
+            width += 1
+        return width
+
+
+@dataclass
+class Recording:
+    """What one backend computed."""
+
+    name: str
+    about: dict[str, Any] = field(default_factory=dict)
+    """Versions, device, type of the numbers, seconds, interpreter."""
+    shapes: list[dict[str, Any]] | None = None
+    """For each layer ``name``, ``book_name``, ``shape`` and ``oblong`` (for an oblong image)."""
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    """``level/what`` -> array."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Level -> what the backend lacks for it."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Level -> the error in it."""
+
+    def group(self, level: str) -> dict[str, np.ndarray]:
+        """The arrays of one level."""
+        start = level + "/"
+        return {
+            name.removeprefix(start): array
+            for name, array in self.arrays.items()
+            if name.startswith(start)
+        }
+
+    def has(self, level: str) -> bool:
+        """Whether there is anything of this level to compare."""
+        if level == "training":
+            return "training/losses" in self.arrays
+        return bool(self.shapes) if level == "shapes" else bool(self.group(level))
+
+
+def draw_weights(seed: int) -> dict[str, np.ndarray]:
+    """Weights under which a comparison sees everything; the same for all backends.
+
+    He's normal weights with two changes. Each filter's mean is taken out: what a ReLU gives has a
+    positive mean, which 3,000 weights of no exact mean 0 turn into an offset that leaves whole
+    channels, and half of the ten classes, dead for every image. And the last convolution is made
+    twice as large, with biases around 0.2: every logit lives, its ReLU still cuts some pixels off,
+    and the differences between images are well above the rounding. Biases are small and random,
+    so that a lost one shows.
+
+    Args:
+        seed: the same seed gives the same weights.
+
+    Returns:
+        canonical name -> array of float32 numbers, which are exact in float64 too.
+    """
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for name, shape in architecture.parameter_shapes().items():
+        if name.endswith("weight"):
+            array = rng.normal(0, math.sqrt(2 / math.prod(shape[1:])), shape)
+            array -= array.mean(axis=(1, 2, 3), keepdims=True)
+            array *= 2 if name == "block4.conv3.weight" else 1
+        else:
+            array = rng.normal(0.2 if name == "block4.conv3.bias" else 0, 0.05, shape)
+        weights[name] = array.astype(np.float32)
+    return weights
+
+
+def draw_examples(job: Job, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The images and labels of the batches that training goes over; the first is compared.
+
+    Returns:
+        uint8 images (count, height, width), and labels (count,).
+    """
+    count = PASS_STEPS * job.batch_size
+    if count > len(dataset.train_images):
+        raise NinError(
+            f"--batch-size {job.batch_size}: {PASS_STEPS} batches are needed and there are only "
+            f"{len(dataset.train_images)} images"
+        )
+    order = example_order(job.seed, 0, len(dataset.train_images))[:count]
+    return dataset.train_images[order], dataset.train_labels[order]
+
+
+def write_job(directory: Path, backend: str, job: Job, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put a job into a directory, for one backend."""
+    save_arrays(directory / f"{JOB}.safetensors", arrays, {})
+    write_json(directory / f"{JOB}.json", {"backend": backend, **dataclasses.asdict(job)})
+
+
+def read_job(directory: Path) -> tuple[str, Job, dict[str, np.ndarray]]:
+    """The reverse of :func:`write_job`: backend, job and arrays."""
+    fields = json.loads((directory / f"{JOB}.json").read_text())
+    backend = fields.pop("backend")
+    arrays, _ = load_arrays(directory / f"{JOB}.safetensors")
+    return backend, Job(**{**fields, "levels": tuple(fields["levels"])}), arrays
+
+
+def write_recording(directory: Path, recording: Recording) -> None:
+    """Put a recording into the directory of its job."""
+    save_arrays(directory / f"{RECORDING}.safetensors", recording.arrays, {})
+    fields = {f.name: getattr(recording, f.name) for f in dataclasses.fields(recording)}
+    write_json(
+        directory / f"{RECORDING}.json",
+        {name: value for name, value in fields.items() if name != "arrays"},
+    )
+
+
+def read_recording(directory: Path) -> Recording:
+    """The reverse of :func:`write_recording`.
+
+    Raises:
+        NinError: if it is missing or damaged.
+    """
+    arrays, _ = load_arrays(directory / f"{RECORDING}.safetensors")
+    try:
+        fields = json.loads((directory / f"{RECORDING}.json").read_text())
+        return Recording(**fields, arrays=arrays)
+    except (OSError, ValueError, TypeError) as error:
+        raise NinError(f"{directory}: its recording is damaged ({error})") from error
+
+
+def _leaves_over(width: int) -> bool:
+    """Whether no pooling layer's windows fit this width exactly."""
+    for layer in architecture.spatial_layers():
+        if isinstance(layer, architecture.Pool) and (width - layer.kernel_size) % layer.stride == 0:
+            return False
+        width = architecture.output_size(width, layer)
+    return True

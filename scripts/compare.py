@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Compare backends layer by layer: do they compute the same network, and where do they differ?"""
+
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
+import argparse
+import sys
+from pathlib import Path
+
+from common import command_line, parity_job, parity_report, parity_run
+from common.backends import BACKENDS
+from common.errors import NinError
+from common.files import write_json, write_text
+
+EXAMPLES = """\
+examples:
+  compare.py                                       the three backends, all levels, float32
+  compare.py --backends torch,tf --dtype float64   tells rounding from error
+  compare.py --backends torch,./my_nin.py          an implementation of your own
+  compare.py --resize 99 --steps 8 --html out.html
+  compare.py --python mxnet=/opt/old/bin/python    a backend from another environment
+                                                   (or NIN_PYTHON_MXNET=/opt/old/bin/python)
+
+exit status: 0 all that could be compared agrees, 1 the first deviating layer is named, 2 something
+could not run: a backend is missing, crashed or hung, or the network is dead.
+"""
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    default = parity_job.Job()
+    p = command_line.Parser("Compare backends layer by layer.", EXAMPLES)
+    p.add_argument(
+        "--backends",
+        default=",".join(BACKENDS),
+        metavar="NAMES",
+        help=f"two or more of {', '.join(BACKENDS)}, a file or a package (all three)",
+    )
+    p.add_argument(
+        "--levels",
+        default=",".join(default.levels),
+        metavar="NAMES",
+        help=f"some of {','.join(default.levels)} (all)",
+    )
+    for name, what in (
+        ("resize", "image size in pixels"),
+        ("batch-size", "images, also of a training batch"),
+        ("seed", "decides weights and images"),
+        ("steps", "of training"),
+        ("threads", "CPU threads, 0 for one per core"),
+    ):
+        value = getattr(default, name.replace("-", "_"))
+        p.add_argument(f"--{name}", type=int, default=value, metavar="N", help=f"{what} ({value})")
+    p.add_argument(
+        "--dtype", default=default.dtype, metavar="NAME", help="float32 (default) or float64"
+    )
+    p.add_argument("--device", default=default.device, metavar="NAME", help="cpu (default) or gpu")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write everything there for machines")
+    p.add_argument("--html", type=Path, metavar="FILE", help="write a page there, with curves")
+    p.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="the interpreter of a backend; may be repeated",
+    )
+    p.add_argument(
+        "--timeout", type=float, default=900, metavar="SECONDS", help="for each backend (900)"
+    )
+    return p
+
+
+def command(options: argparse.Namespace) -> int:
+    """Compare; returns the exit status."""
+    for file in (options.json, options.html):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise NinError(f"{file}: no such directory")
+    if not options.timeout > 0:
+        raise NinError(f"--timeout {options.timeout}: must be a number above 0")
+    job = parity_job.Job(
+        levels=_names(options.levels),
+        resize=options.resize,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        dtype=options.dtype,
+        steps=options.steps,
+        device=options.device,
+        threads=options.threads,
+    )
+    report = parity_run.run(
+        _names(options.backends),
+        job,
+        options.python,
+        options.timeout,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if options.json is not None:
+        write_json(options.json, report.as_json())
+    if options.html is not None:
+        write_text(options.html, parity_report.html(report))
+    if len(report.backends) < 2:
+        lost = "; ".join(f"{name}: {reason}" for name, reason in report.lost.items())
+        raise NinError(f"fewer than two backends ran ({lost})")
+    parity_report.show(report)
+    return report.exit_status
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())

@@ -1,0 +1,242 @@
+"""The chapter's network in plain NumPy: a fourth backend, complete, for the parity comparison.
+
+It fulfils as much of :class:`common.backends.Backend` as the comparison asks for, in one file and
+in the plainest arithmetic, so that it can be checked by eye: ``scripts/compare.py --backends
+torch,tests/numpy_nin.py``. The mutation suite breaks it in one place at a time.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from common.backends import LayerOutput
+from common.resize import resize_matrix
+
+
+class Convolution:
+    """A convolution as one matrix product over all windows."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride, padding):
+        self.stride, self.padding = stride, padding
+        self.weight = np.zeros((out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = np.zeros(out_channels)
+
+    def forward(self, X, training=False):
+        X = np.pad(X, ((0, 0), (0, 0), *[(self.padding, self.padding)] * 2))
+        self.input_shape = X.shape
+        windows = sliding_window_view(X, self.weight.shape[2:], (2, 3))
+        # (batch, height, width, channels, kernel, kernel)
+        windows = windows[:, :, :: self.stride, :: self.stride].transpose(0, 2, 3, 1, 4, 5)
+        self.windows_shape = windows.shape
+        self.columns = windows.reshape(-1, self.weight[0].size)
+        Y = self.columns @ self.weight.reshape(len(self.weight), -1).T + self.bias
+        return Y.reshape(*self.windows_shape[:3], -1).transpose(0, 3, 1, 2)
+
+    def backward(self, slope):
+        rows = slope.transpose(0, 2, 3, 1).reshape(len(self.columns), -1)
+        self.weight_slope = (rows.T @ self.columns).reshape(self.weight.shape)
+        self.bias_slope = rows.sum(0)
+        windows = (rows @ self.weight.reshape(len(self.weight), -1)).reshape(self.windows_shape)
+        padded = add_windows(windows, self.input_shape, self.stride)
+        return padded[:, :, self.padding : padded.shape[2] - self.padding or None,
+                      self.padding : padded.shape[3] - self.padding or None]  # fmt: skip
+
+
+class ReLU:
+    def forward(self, X, training=False):
+        self.positive = X > 0
+        return X * self.positive
+
+    def backward(self, slope):
+        return slope * self.positive
+
+
+class MaxPool:
+    """3x3, stride 2; a window that does not fit is dropped."""
+
+    def forward(self, X, training=False):
+        self.input_shape = X.shape
+        windows = sliding_window_view(X, (3, 3), (2, 3))[:, :, ::2, ::2]
+        windows = windows.reshape(*windows.shape[:4], 9)
+        self.largest = windows.argmax(-1)
+        return windows.max(-1)
+
+    def backward(self, slope):
+        windows = slope[..., None] * (self.largest[..., None] == np.arange(9))
+        windows = windows.transpose(0, 2, 3, 1, 4)
+        return add_windows(windows.reshape(*windows.shape[:4], 3, 3), self.input_shape, 2)
+
+
+class Dropout:
+    def __init__(self, rate):
+        self.rate = rate
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, X, training=False):
+        self.mask = np.ones_like(X)
+        if training and self.rate:
+            self.mask = (self.rng.random(X.shape) >= self.rate).astype(X.dtype) / (1 - self.rate)
+        return X * self.mask
+
+    def backward(self, slope):
+        return slope * self.mask
+
+
+class GlobalAveragePool:
+    def forward(self, X, training=False):
+        self.input_shape = X.shape
+        return X.mean((2, 3), keepdims=True)
+
+    def backward(self, slope):
+        height, width = self.input_shape[2:]
+        return np.broadcast_to(slope / (height * width), self.input_shape)
+
+
+class Flatten:
+    def forward(self, X, training=False):
+        return X.reshape(len(X), -1)
+
+    def backward(self, slope):
+        return slope[:, :, None, None]
+
+
+def add_windows(windows, shape, stride):
+    """The reverse of cutting into windows: each goes back to its place, overlaps add up.
+
+    Args:
+        windows: (batch, height, width, channels, kernel, kernel).
+        shape: of the result, (batch, channels, height, width).
+        stride: from window to window, in pixels.
+    """
+    _, height, width, _, kernel, _ = windows.shape
+    whole = np.zeros(shape, windows.dtype)
+    windows = windows.transpose(0, 3, 1, 2, 4, 5)
+    for i in range(kernel):
+        for j in range(kernel):
+            rows = slice(i, i + stride * (height - 1) + 1, stride)
+            columns = slice(j, j + stride * (width - 1) + 1, stride)
+            whole[:, :, rows, columns] += windows[..., i, j]
+    return whole
+
+
+def nin_block(in_channels, out_channels, kernel_size, stride, padding):
+    """Canonical name within the block -> layer."""
+    return {
+        "conv1": Convolution(in_channels, out_channels, kernel_size, stride, padding),
+        "relu1": ReLU(),
+        "conv2": Convolution(out_channels, out_channels, 1, 1, 0),
+        "relu2": ReLU(),
+        "conv3": Convolution(out_channels, out_channels, 1, 1, 0),
+        "relu3": ReLU(),
+    }
+
+
+def nin(num_classes=10, in_channels=1, dropout=0.5):
+    """The chapter's network: canonical name -> layer, or for a block such names."""
+    return {
+        "block1": nin_block(in_channels, 96, 11, 4, 0),
+        "pool1": MaxPool(),
+        "block2": nin_block(96, 256, 5, 1, 2),
+        "pool2": MaxPool(),
+        "block3": nin_block(256, 384, 3, 1, 1),
+        "pool3": MaxPool(),
+        "dropout": Dropout(dropout),
+        "block4": nin_block(384, num_classes, 3, 1, 1),
+        "global_pool": GlobalAveragePool(),
+        "flatten": Flatten(),
+    }
+
+
+def leaves(net):
+    """All layers in order; those of a block as ``block1.conv1`` ..."""
+    for name, layer in net.items():
+        if isinstance(layer, dict):
+            yield from ((f"{name}.{inner}", value) for inner, value in layer.items())
+        else:
+            yield name, layer
+
+
+def convolutions(net):
+    return [(name, layer) for name, layer in leaves(net) if isinstance(layer, Convolution)]
+
+
+def get_weights(net):
+    weights = {}
+    for name, layer in convolutions(net):
+        weights[f"{name}.weight"] = layer.weight.copy()
+        weights[f"{name}.bias"] = layer.bias.copy()
+    return weights
+
+
+def set_weights(net, weights):
+    for name, layer in convolutions(net):
+        layer.weight = weights[f"{name}.weight"].copy()
+        layer.bias = weights[f"{name}.bias"].copy()
+
+
+def shape_walk(net, images):
+    X = images
+    for name, layer in net.items():
+        for inner in layer.values() if isinstance(layer, dict) else [layer]:
+            X = inner.forward(X)
+        yield LayerOutput(name, str(X.shape), name, X)
+
+
+def cross_entropy(logits, labels):
+    """Mean cross-entropy in nats, and its slope in the logits."""
+    shifted = logits - logits.max(1, keepdims=True)
+    log_softmax = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    rows = np.arange(len(labels))
+    slope = np.exp(log_softmax)
+    slope[rows, labels] -= 1
+    return -log_softmax[rows, labels].mean(), slope / len(labels)
+
+
+class Trainer:
+    def __init__(self, net, settings, dataset):
+        self.net = net
+        self.dtype = np.dtype(settings.precision)
+        self.images, self.labels = dataset.train_images, dataset.train_labels
+        matrix = resize_matrix(dataset.train_images.shape[1], settings.resize)
+        self.resize = matrix.astype(self.dtype)
+        self.metrics = []
+
+    def pixels(self, images):
+        scaled = images.astype(self.dtype) / 255
+        return (self.resize @ scaled @ self.resize.T)[:, None]
+
+    def forward(self, images, training=False):
+        X, outputs = self.pixels(images), {}
+        outputs["input"] = X
+        for name, layer in leaves(self.net):
+            X = layer.forward(X, training)
+            # the ReLU that follows overwrites the entry of its convolution
+            outputs[name.replace("relu", "conv")] = X
+        return outputs
+
+    def activations(self, images):
+        return self.forward(images)
+
+    def logits(self, images):
+        return self.forward(images)["flatten"]
+
+    def gradients(self, images, labels, training=False):
+        loss, slope = cross_entropy(self.forward(images, training)["flatten"], labels)
+        for _, layer in reversed(list(leaves(self.net))):
+            slope = layer.backward(slope)
+        slopes = {}
+        for name, layer in convolutions(self.net):
+            slopes[f"{name}.weight"] = layer.weight_slope
+            slopes[f"{name}.bias"] = layer.bias_slope
+        return float(loss), slopes
+
+    def train_batch(self, indices, learning_rate, step):
+        loss, slopes = self.gradients(self.images[indices], self.labels[indices], training=True)
+        self.metrics.append(loss)
+        weights = get_weights(self.net)
+        set_weights(
+            self.net, {name: w - learning_rate * slopes[name] for name, w in weights.items()}
+        )
+
+    def take_metrics(self):
+        losses, self.metrics = np.array(self.metrics), []
+        return losses, np.zeros(len(losses), np.int64)  # it does not count correct answers
