@@ -215,7 +215,7 @@ def load(spec: str) -> Backend:
     Raises:
         NinError: unknown, its framework is not installed or does not import, or not a backend.
     """
-    check_name(spec)
+    check_spec(spec)
     package, framework = BACKENDS.get(spec, (spec, None))
     try:
         module = _import(spec) if framework is None else importlib.import_module(package)
@@ -235,13 +235,19 @@ def load(spec: str) -> Backend:
     return cast(Backend, module)
 
 
-def check_name(spec: str) -> None:
-    """Raise :class:`NinError` if there is no such backend; imports none of them."""
+def check_name(name: str) -> None:
+    """Raise :class:`NinError` unless this is the name of a backend."""
+    if name not in names():
+        raise NinError(f"--backend {name}: unknown; choose one of {', '.join(names())}")
+
+
+def check_spec(spec: str) -> None:
+    """Raise :class:`NinError` unless :func:`load` would find something; imports no backend."""
     if _is_path(spec):
         if not Path(spec).exists():
             raise NinError(f"backend {spec}: no such file")
-    elif spec not in names() and not _is_package(spec):
-        raise NinError(f"--backend {spec}: unknown; choose one of {', '.join(names())}")
+    elif not _is_package(spec):
+        check_name(spec)
 
 
 def label(spec: str) -> str:

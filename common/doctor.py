@@ -30,7 +30,7 @@ def examine() -> dict[str, Any]:
             "safetensors", "matplotlib", "pooch", "rich", "tensorboardX", "setuptools"
         ),
         "git_commit": machine.git_commit(),
-        "backends": {name: probe_apart(name) for name in backends.BACKENDS},
+        "backends": {name: probe_apart(name) for name in backends.names()},
         "data": data_places(),
     }
 

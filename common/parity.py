@@ -42,12 +42,13 @@ class Tolerances(NamedTuple):
 
 
 TOLERANCES = {
-    "float32": Tolerances(outputs=1e-5, gradients=1e-5, losses=1e-4, updates=1e-2),
+    "float32": Tolerances(outputs=1e-5, gradients=1e-5, losses=1e-4, updates=5e-2),
     "float64": Tolerances(outputs=1e-9, gradients=1e-9, losses=1e-9, updates=1e-7),
 }
 
 # The training counts as learning when the last pass's mean loss is below this part of the first's.
-LEARNED = 0.99
+# The batches are the same ones again, so that nothing but learning lowers it.
+LEARNED = 0.999
 # A loss this close to ln(classes), in nats, is that of a network that answers nothing.
 DEAD_LOSS = 1e-4
 
@@ -410,8 +411,11 @@ def _training(
             _add(row, _pair(one, other), largest_difference(a, b), TOLERANCES[job.dtype].losses)
         rows.append(row)
     level.tables.append(Table("loss of each step: absolute / relative", rows))
-    for problem in (_not_learned(name, values, job) for name, values in losses.items()):
-        _refuse_if(level, problem)
+    for name, values in losses.items():
+        _refuse_if(level, _not_learned(name, values))
+    first = next(iter(losses.values()))
+    before, after = first[:PASS_STEPS].mean(), first[-PASS_STEPS:].mean()
+    level.notes.append(f"mean loss of the first pass {before:.4f}, of the last {after:.4f}")
 
     changes = []
     for recording in have:
@@ -505,7 +509,7 @@ def _weak_spots(have: Sequence[Recording], job: Job) -> list[str]:
     return notes
 
 
-def _not_learned(name: str, losses: np.ndarray, job: Job) -> str | None:
+def _not_learned(name: str, losses: np.ndarray) -> str | None:
     """Why this training would agree whatever the code does."""
     if len(losses) < 2 * PASS_STEPS or not np.isfinite(losses).all():
         return None

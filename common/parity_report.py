@@ -4,6 +4,7 @@ import io
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -68,10 +69,9 @@ def drawings(report: Report) -> dict[str, str]:
                 parity.TOLERANCES[report.job["dtype"]],
                 "outputs" if level.name == "activations" else "gradients",
             )
-            rows = tables[0].rows
-            pictures[level.name] = _draw(lambda axes, r=rows, x=limit: _differences(axes, r, x))
+            pictures[level.name] = _draw(partial(_differences, rows=tables[0].rows, limit=limit))
         if level.name == "training" and report.losses:
-            pictures[level.name] = _draw(lambda axes: _losses(axes, report))
+            pictures[level.name] = _draw(partial(_losses, report=report))
     return pictures
 
 

@@ -14,9 +14,9 @@ from common.errors import NinError
 from common.parity_job import (
     Job,
     Recording,
-    draw_examples,
-    draw_weights,
+    draw_material,
     read_recording,
+    weights_of,
     write_job,
 )
 
@@ -80,18 +80,15 @@ def run(
     if len(names) < 2:
         raise NinError("--backends: name at least two, with a comma between them")
     for spec in specs:
-        backends.check_name(spec)
+        backends.check_spec(spec)
     python_of = interpreters(names, python)
-    weights = draw_weights(job.seed)
-    images, labels = draw_examples(job, data.load("sample"))
-    arrays = {"images": images, "labels": labels}
-    arrays |= {f"weights/{name}": array for name, array in weights.items()}
+    material = draw_material(job, data.load("sample"))
 
     recordings: list[Recording] = []
     lost: dict[str, str] = {}
     for name, spec in zip(names, specs, strict=True):
         with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
-            write_job(Path(directory), backends.absolute(spec), job, arrays)
+            write_job(Path(directory), backends.absolute(spec), job, material)
             try:
                 recording = _work(python_of[name], Path(directory), timeout)
             except LostError as error:
@@ -100,7 +97,7 @@ def run(
                 continue
         recordings.append(recording)
         say(f"{name}: recorded in {recording.about.get('seconds', 0)} s")
-    return parity.compare(recordings, job, weights, lost)
+    return parity.compare(recordings, job, weights_of(material), lost)
 
 
 def _work(interpreter: str, directory: Path, timeout: float) -> Recording:

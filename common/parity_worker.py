@@ -25,22 +25,23 @@ from common.parity_job import (
     Job,
     Recording,
     read_job,
+    weights_of,
     write_recording,
 )
 from common.resize import resize_matrix
 from common.settings import Settings
 
 
-def record(name: str, backend: Backend, job: Job, arrays: Mapping[str, np.ndarray]) -> Recording:
+def record(name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]) -> Recording:
     """Do a job with a backend of this process.
 
     Args:
         name: what the report calls the backend.
         backend: computes.
         job: what to record.
-        arrays: ``images``, ``labels`` and ``weights/...``, the same for all backends.
+        material: as :func:`common.parity_job.draw_material` gives it.
     """
-    recorder = _Recorder(name, backend, job, arrays)
+    recorder = _Recorder(name, backend, job, material)
     for level in LEVELS:
         if level in job.levels:
             recorder.record(level)
@@ -49,15 +50,13 @@ def record(name: str, backend: Backend, job: Job, arrays: Mapping[str, np.ndarra
 
 class _Recorder:
     def __init__(
-        self, name: str, backend: Backend, job: Job, arrays: Mapping[str, np.ndarray]
+        self, name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]
     ) -> None:
         self.backend = backend
         self.job = job
-        self.images, self.labels = arrays["images"], arrays["labels"]
+        self.images, self.labels = material["images"], material["labels"]
         self.weights = {
-            name.removeprefix("weights/"): array.astype(job.dtype)
-            for name, array in arrays.items()
-            if name.startswith("weights/")
+            name: array.astype(job.dtype) for name, array in weights_of(material).items()
         }
         self.recording = Recording(name)
 
@@ -195,7 +194,7 @@ def _need(owner: Any, name: str, has: str = "it has") -> Any:
 def main(directory: Path) -> None:
     """Do the job in a directory."""
     started = time.monotonic()
-    spec, job, arrays = read_job(directory)
+    spec, job, material = read_job(directory)
     threads = int(machine.prepare(job.threads)["threads"])
     backend = backends.load(spec)
     precisions = getattr(backend, "PRECISIONS", (job.dtype,))
@@ -205,7 +204,7 @@ def main(directory: Path) -> None:
         backend.set_threads(threads)
     if hasattr(backend, "find_device"):
         backend.find_device(job.device)
-    recording = record(backends.label(spec), backend, job, arrays)
+    recording = record(backends.label(spec), backend, job, material)
     recording.about |= {
         "versions": backend.versions() if hasattr(backend, "versions") else {},
         "python": platform.python_version(),
