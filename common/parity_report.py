@@ -35,6 +35,8 @@ def show(report: Report) -> None:
     for name, reason in report.lost.items():
         about.add_row(name, Text(reason, "red"))
     console.print(about)
+    if report.job["device"] == "gpu":
+        console.print("TF32 is off")
     for level in report.levels:
         _show_level(console, level)
     status = {0: "bold green", 1: "bold red"}.get(report.exit_status, "bold yellow")

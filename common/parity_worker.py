@@ -19,7 +19,6 @@ from common.backends import Backend, one_line
 from common.data import Dataset
 from common.errors import NinError
 from common.parity_job import (
-    LEARNING_RATE,
     LEVELS,
     PASS_STEPS,
     Job,
@@ -133,7 +132,8 @@ class _Recorder:
         size = self.job.batch_size
         for step in range(self.job.steps):
             first = step % PASS_STEPS * size
-            train_batch(np.arange(first, first + size, dtype=np.int64), LEARNING_RATE, step)
+            indices = np.arange(first, first + size, dtype=np.int64)
+            train_batch(indices, self.job.learning_rate, step)
         losses, _ = take_metrics()
         self._keep("training", {"losses": np.array(losses, np.float64)})
         if hasattr(self.backend, "get_weights"):
@@ -150,7 +150,7 @@ class _Recorder:
         job = self.job
         settings = Settings(
             backend=self.recording.name,
-            lr=LEARNING_RATE,
+            lr=job.learning_rate,
             batch_size=job.batch_size,
             resize=job.resize,
             dropout=dropout,

@@ -16,6 +16,7 @@ from common.errors import NinError
 from common.weights import load_arrays
 
 ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("[a-z]*.py"))
 
 
 def command(script, *arguments):
@@ -84,9 +85,7 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "script", ["train.py", "shapes.py", "doctor.py", "predict.py", "convert.py"]
-)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_help_teaches_with_examples(script):
     done = run(script, "--help")
     assert done.returncode == 0

@@ -110,6 +110,36 @@ def test_the_gradient_is_the_slope_of_the_loss(backend, make, rng):
         np.testing.assert_allclose(measured, expected, rtol=1e-4, atol=1e-8, err_msg=name)
 
 
+def test_gradients_are_those_of_a_training_step_without_dropout(backend, make, small):
+    """Also where the network has dropout: it is off."""
+    indices = batch(0)
+    trainer = make(dropout=0.5)
+    weights = weights_of(backend, trainer)
+    loss, slopes = trainer.gradients(small.train_images[indices], small.train_labels[indices])
+    plain = make(dropout=0.0)
+    plain.train_batch(indices, 1.0, 0)
+    np.testing.assert_allclose(plain.take_metrics()[0], [loss], rtol=1e-12)
+    assert list(slopes) == list(weights)
+    for name, slope in gradients(backend, make, weights, indices).items():
+        np.testing.assert_allclose(slopes[name], slope, rtol=1e-7, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_taking_gradients_changes_nothing(backend, make, small, precision):
+    with_look, without = (make(precision=precision, optimizer="adamw") for _ in range(2))
+    for step in range(2):
+        with_look.gradients(small.train_images[:4], small.train_labels[:4])
+        with_look.train_batch(batch(step), 1e-3, step)
+        without.train_batch(batch(step), 1e-3, step)
+    assert weights_equal(backend, with_look, without)
+    assert with_look.take_metrics()[0].tolist() == without.take_metrics()[0].tolist()
+
+
+def weights_equal(backend, one, other):
+    arrays = weights_of(backend, other)
+    return all((a == arrays[name]).all() for name, a in weights_of(backend, one).items())
+
+
 def sgd(weights, slopes, memory, step, lr, momentum, decay):
     for name in weights:
         slope = slopes[name] + decay * weights[name]
