@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = "parity.html.j2"
 STATUS_STYLES = {"agree": "bold green", "deviate": "bold red"}
+# none: a page needs no addresses of vocabularies
+METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 # of a long training the terminal shows these steps, the page all
 STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 50, 100, 200, 500, 1000)
 
@@ -71,9 +73,10 @@ def drawings(report: Report) -> dict[str, str]:
                 parity.TOLERANCES[report.job["dtype"]],
                 "outputs" if level.name == "activations" else "gradients",
             )
-            pictures[level.name] = _draw(partial(_differences, rows=tables[0].rows, limit=limit))
+            plot = partial(_differences, rows=tables[0].rows, limit=limit)
+            pictures[level.name] = _draw(level.name, plot)
         if level.name == "training" and report.losses:
-            pictures[level.name] = _draw(partial(_losses, report=report))
+            pictures[level.name] = _draw(level.name, partial(_losses, report=report))
     return pictures
 
 
@@ -107,11 +110,11 @@ def _shown(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _draw(plot: Callable[["Axes"], None]) -> str:
+def _draw(name: str, plot: Callable[["Axes"], None]) -> str:
     import matplotlib
 
-    # text as text, and the same report gives the same picture
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nin"}):
+    # text as text; the same report gives the same picture, and each picture other names inside
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
@@ -119,7 +122,7 @@ def _draw(plot: Callable[["Axes"], None]) -> str:
         FigureCanvasSVG(figure)
         plot(figure.add_subplot())
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+        figure.savefig(text, format="svg", metadata=METADATA, transparent=True)
     # within a page the picture begins at its svg element
     return text.getvalue()[text.getvalue().index("<svg") :]
 
@@ -146,6 +149,6 @@ def _differences(axes: "Axes", rows: list[Row], limit: float) -> None:
     axes.axhline(limit, color="C3", linestyle="--", label="tolerance")
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=7)
-    axes.set_ylabel("relative difference")
+    axes.set_ylabel("relative difference (none: bottom)")
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
