@@ -12,15 +12,15 @@ from mxnet.gluon import Block, nn
 def as_graph(net: nn.Sequential) -> nn.HybridSequential:
     """The layers of a network, with their weights, in one graph that keeps its memory."""
     graph = nn.HybridSequential()
-    graph.add(*_leaves(net))
+    graph.add(*leaves(net))
     graph.hybridize(static_alloc=True)
     return graph
 
 
-def _leaves(layer: Block) -> Iterator[Block]:
+def leaves(layer: Block) -> Iterator[Block]:
     """The layers inside all nested ``nn.Sequential``, in order."""
     if isinstance(layer, nn.Sequential):
         for inner in layer:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield layer

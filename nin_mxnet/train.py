@@ -15,7 +15,7 @@ from common.resize import resize_matrix
 from common.schedule import step_seed
 from common.settings import Settings
 from nin_mxnet import layers
-from nin_mxnet._graph import as_graph
+from nin_mxnet._graph import as_graph, leaves
 from nin_mxnet.device import find_device
 from nin_mxnet.weights import from_canonical, parameters, to_canonical
 
@@ -109,7 +109,7 @@ class Trainer:
         # differs: MXNet's dropout that is off lets values through but multiplies their gradients
         # by a mask it never drew (seen in 1.9.1), so here the layer itself is left out
         graph = nn.HybridSequential()
-        graph.add(*(leaf for leaf in _leaves(self.net) if not isinstance(leaf, nn.Dropout)))
+        graph.add(*(leaf for leaf in leaves(self.net) if not isinstance(leaf, nn.Dropout)))
         with autograd.record():
             loss = self.cross_entropy(graph(pixels), target).mean()
         loss.backward()
