@@ -23,10 +23,10 @@ help:
 train: $(VENV)/installed-$(BACKEND)
 	$(PY) scripts/train.py --backend $(BACKEND) --preset fast $(ARGS)
 
-# each backend is tested in a process of its own: TensorFlow and MXNet do not share one
+# each backend is tested in processes of its own: TensorFlow and MXNet do not share one
 test: $(VENV)/installed-all
-	$(PY) -m pytest --backend none $(ARGS)
-	for backend in $(BACKENDS); do $(PY) -m pytest --backend $$backend $(ARGS) || exit 1; done
+	for backend in none $(BACKENDS); do \
+		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
 
 check: $(VENV)/installed-all
 	$(PY) -m ruff format --check

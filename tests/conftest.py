@@ -8,6 +8,10 @@ tests; ``pytest`` alone, or ``--backend none``, runs the tests that need no fram
 import os
 import signal
 
+# Several processes test at once: a thread that waits must not keep a core from the others. Set
+# before any framework starts its threads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import numpy as np
 import pytest
 

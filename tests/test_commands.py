@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from common import architecture, backends, machine
 from common.errors import NinError
+from common.signals import SIGNALS
 from common.weights import load_arrays
 
 ROOT = Path(__file__).parent.parent
@@ -183,32 +185,55 @@ def test_an_out_that_cannot_be_written_is_refused():
 # ------------------------------------------------------- with a backend
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quick(backend_name):
     """Arguments of a run of some seconds."""
     arguments = "--preset fast --data sample --limit 192 --batch-size 32 --resize 67 --device cpu"
     return ["--backend", backend_name, *arguments.split()]
 
 
-def test_train_prints_the_books_two_lines_and_where_the_run_is(backend, quick, tmp_path):
-    done = run("train.py", *quick, "--epochs", 1, "--out", tmp_path / "run")
+# as many as there are signals that a run can be stopped with, and one to end
+EPOCHS = len(SIGNALS) + 1
+
+
+@pytest.fixture(scope="module")
+def whole(backend, quick, tmp_path_factory):
+    """A complete run that nothing disturbed: what it printed, and its directory."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    done = run("train.py", *quick, "--epochs", EPOCHS, "--seed", 7, "--out", directory)
     assert done.returncode == 0, done.stderr
+    return done, directory
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy of that run, to be spoilt."""
+    return Path(shutil.copytree(whole[1], tmp_path / "copy"))
+
+
+def assert_same_weights(directory, whole):
+    expected, _ = load_arrays(whole[1] / "model.safetensors")
+    found, _ = load_arrays(directory / "model.safetensors")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_train_prints_the_books_two_lines_and_where_the_run_is(whole):
+    done, directory = whole
     where, book, speed, notice = done.stdout.splitlines()[-4:]
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = json.loads((directory / "result.json").read_text())
     assert book == (
         f"loss {result['train_loss']:.3f}, train acc {result['train_accuracy']:.3f}, "
         f"test acc {result['test_accuracy']:.3f}"
     )
     assert speed == f"{result['examples_per_second']:.1f} examples/sec on {result['device']}"
     assert "embedded sample" in notice
-    assert where.endswith(str(tmp_path / "run"))
+    assert where.endswith(str(directory))
     assert "Traceback" not in done.stderr
 
 
-def test_the_configuration_records_settings_versions_data_and_machine(backend, quick, tmp_path):
-    done = run("train.py", *quick, "--epochs", 1, "--seed", 7, "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+def test_the_configuration_records_settings_versions_data_and_machine(backend, whole):
+    config = json.loads((whole[1] / "config.json").read_text())
     assert config["settings"]["seed"] == 7
     assert config["settings"]["preset"] == "fast"
     assert set(config["versions"]) >= {"python", "numpy", *backend.versions()}
@@ -222,40 +247,33 @@ def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_tried(backend, 
     assert_one_clear_line(run("train.py", *quick, *huge), "--batch-size 10000: needs more than")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_a_checkpoint_from_which_the_run_goes_on(backend, quick, tmp_path, number):
-    arguments = [*quick, "--epochs", 2, "--out"]
-    whole = run("train.py", *arguments, tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
-
-    process = subprocess.Popen(
-        command("train.py", *arguments, tmp_path / "run"), stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("epoch 1:"):
-            process.send_signal(number)
-            break
-    rest = process.stdout.read()
-    assert process.wait() == 128 + number
-    assert str(tmp_path / "run") in rest
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["complete"] is False
-
-    done = run("train.py", "--resume", tmp_path / "run")
+def test_after_each_signal_the_run_goes_on_exactly_from_its_checkpoint(whole, quick, tmp_path):
+    """A run that each signal stopped once, in another epoch, ends as the one that none did."""
+    directory = tmp_path / "run"
+    arguments = [*quick, "--epochs", EPOCHS, "--seed", 7, "--out", directory]
+    for number in SIGNALS:
+        process = subprocess.Popen(
+            command("train.py", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        for line in process.stdout:
+            if line.startswith("epoch "):
+                process.send_signal(number)
+                break
+        rest, errors = process.communicate()
+        assert process.returncode == 128 + number, errors
+        assert f"continue with --resume {directory}" in rest
+        result = json.loads((directory / "result.json").read_text())
+        assert result["complete"] is False
+        arguments = ["--resume", directory]
+    done = run("train.py", *arguments)
     assert done.returncode == 0, done.stderr
-    expected, _ = load_arrays(tmp_path / "whole" / "model.safetensors")
-    found, _ = load_arrays(tmp_path / "run" / "model.safetensors")
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert_same_weights(directory, whole)
 
 
-def test_a_run_that_is_killed_outright_goes_on_from_its_last_checkpoint(
-    backend, backend_name, quick, tmp_path
-):
-    """A checkpoint is due after every step here; kill -9 comes in the middle of an epoch."""
-    arguments = [*quick, "--epochs", "1", "--out"]
-    whole = run("train.py", *arguments, tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
+def test_a_run_that_is_killed_outright_goes_on_from_its_last_checkpoint(whole, quick, tmp_path):
+    """A checkpoint is due after every step here; kill -9 comes in the middle of the last epoch."""
+    arguments = [*quick, "--epochs", EPOCHS, "--seed", 7, "--out", tmp_path / "run"]
     code = (
         "import os, signal, sys; sys.path.insert(0, 'scripts'); import train\n"
         "from common import command_line, run_directory, training\n"
@@ -263,51 +281,42 @@ def test_a_run_that_is_killed_outright_goes_on_from_its_last_checkpoint(
         "save = run_directory.save_checkpoint\n"
         "def save_and_die(directory, state, progress):\n"
         "    save(directory, state, progress)\n"
-        "    progress.step == 3 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"    if progress.epoch == {EPOCHS - 1} and progress.step == 3:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "run_directory.save_checkpoint = save_and_die\n"
         "command_line.run(train.command, train.parser())\n"
     )
-    killed = subprocess.run(
-        [sys.executable, "-c", code, *arguments, str(tmp_path / "run")], cwd=ROOT
-    )
+    killed = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     done = run("train.py", "--resume", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    expected, _ = load_arrays(tmp_path / "whole" / "model.safetensors")
-    found, _ = load_arrays(tmp_path / "run" / "model.safetensors")
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert_same_weights(tmp_path / "run", whole)
 
 
-def test_a_complete_run_is_not_trained_further(backend, quick, tmp_path):
-    run("train.py", *quick, "--epochs", 1, "--out", tmp_path / "run")
-    before = (tmp_path / "run" / "model.safetensors").read_bytes()
-    done = run("train.py", "--resume", tmp_path / "run")
+def test_a_complete_run_is_not_trained_further(copy):
+    before = (copy / "model.safetensors").read_bytes()
+    done = run("train.py", "--resume", copy)
     assert_one_clear_line(done, "is complete")
-    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    assert (copy / "model.safetensors").read_bytes() == before
 
 
-def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(
-    backend, backend_name, quick, tmp_path
-):
-    directory = tmp_path / "run"
-    run("train.py", *quick, "--epochs", 1, "--out", directory)
+def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(backend_name, copy):
     other = "torch" if backend_name != "torch" else "tf"
     for arguments, words in (
         (["--backend", other], f"that run has --backend {backend_name}, not {other}"),
         (["--preset", "book"], "that run has --preset fast, not book"),
         (["--lr", "0.5"], "that run has --lr 0.0015, not 0.5"),
     ):
-        assert_one_clear_line(run("train.py", "--resume", directory, *arguments), words)
+        assert_one_clear_line(run("train.py", "--resume", copy, *arguments), words)
 
-    checkpoint = directory / "checkpoint.safetensors"
+    checkpoint = copy / "checkpoint.safetensors"
     content = bytearray(checkpoint.read_bytes())
     content[-1000] ^= 1
     for damaged in (bytes(content), content[:5000], b"", b"no safetensors file"):
         checkpoint.write_bytes(damaged)
-        assert_one_clear_line(run("train.py", "--resume", directory), "checkpoint.safetensors")
+        assert_one_clear_line(run("train.py", "--resume", copy), "checkpoint.safetensors")
     checkpoint.unlink()
-    assert_one_clear_line(run("train.py", "--resume", directory), "has no checkpoint.safetensors")
+    assert_one_clear_line(run("train.py", "--resume", copy), "has no checkpoint.safetensors")
 
 
 def test_a_missing_gpu_is_one_clear_line(backend, quick, tmp_path):
