@@ -1,27 +1,35 @@
 import numpy as np
+import pytest
 
 from common import initialization
 from common.settings import Settings, from_preset
 
 
-def dead_classes(backend, sample, last_block, seed):
+@pytest.fixture(scope="module")
+def dead_classes(backend, sample):
     """How many classes have the logit 0 for each of 100 images at the start of training."""
     net = backend.nin()
-    backend.initialize(net, "he", seed)
-    if last_block == "identity":
-        weights = initialization.identity_last_block(backend.get_weights(net))
-        backend.set_weights(net, weights)
+    backend.initialize(net, "he", 0)
     trainer = backend.Trainer(net, Settings(resize=67, device="cpu"), sample)
-    logits = trainer.logits(sample.train_images[:100])
-    return int((logits == 0).all(axis=0).sum())
+
+    def dead_classes(last_block, seed):
+        backend.initialize(net, "he", seed)
+        weights = backend.get_weights(net)
+        if last_block == "identity":
+            weights = initialization.identity_last_block(weights)
+        backend.set_weights(trainer.net, weights)
+        logits = trainer.logits(sample.train_images[:100])
+        return int((logits == 0).all(axis=0).sum())
+
+    return dead_classes
 
 
-def test_as_drawn_some_classes_are_dead_from_the_start(backend, sample):
-    assert sum(dead_classes(backend, sample, "random", seed) for seed in range(6)) >= 6
+def test_as_drawn_some_classes_are_dead_from_the_start(dead_classes):
+    assert sum(dead_classes("random", seed) for seed in range(6)) >= 6
 
 
-def test_with_an_identity_in_the_last_block_none_is(backend, sample):
-    assert [dead_classes(backend, sample, "identity", seed) for seed in range(6)] == [0] * 6
+def test_with_an_identity_in_the_last_block_none_is(dead_classes):
+    assert [dead_classes("identity", seed) for seed in range(6)] == [0] * 6
 
 
 def test_only_the_last_block_is_changed(rng):

@@ -418,7 +418,7 @@ def test_the_command_names_the_first_layer_that_deviates(candidate, tmp_path):
 
 BROKEN = {
     "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
-    "hangs": ("import time\ntime.sleep(1000)", "no answer in 10 s"),
+    "hangs": ("import time\ntime.sleep(1000)", "no answer in 4 s"),
     "missing": ("import framework_that_nobody_has", "No module named 'framework_that_nobody_has'"),
     "leaves": ("import os\nos._exit(0)", "ended without a recording"),
 }
@@ -429,7 +429,7 @@ def test_a_backend_that_breaks_is_named_and_the_others_are_compared(
     candidate, tmp_path, lines, words
 ):
     specs = ",".join([candidate("one"), candidate("broken", lines), candidate("two")])
-    options = ["--levels", "activations", "--timeout", 10]
+    options = ["--levels", "activations", "--timeout", 4]
     done = run("--backends", specs, *options, *SMALL, cwd=tmp_path)
     assert done.returncode == 2, done.stdout
     assert "one, two agree in activations" in done.stdout

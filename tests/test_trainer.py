@@ -20,7 +20,7 @@ def small(sample):
     return sample.limit(200)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make(backend, small):
     """Makes a trainer with the given changes to SETTINGS, always from the same weights."""
 
@@ -47,13 +47,24 @@ def weights_of(backend, trainer):
     return backend.get_weights(trainer.net)
 
 
-def gradients(backend, make, weights, indices):
+@pytest.fixture(scope="module")
+def plain(backend, make):
+    """A trainer of plain SGD, which remembers nothing: weights are set before each use."""
+    return make(optimizer="sgd")
+
+
+@pytest.fixture(scope="module")
+def gradients(backend, plain):
     """Gradients at some weights, taken from one plain SGD step of learning rate 1."""
-    trainer = make(optimizer="sgd")
-    backend.set_weights(trainer.net, weights)
-    trainer.train_batch(indices, 1.0, 0)
-    after = weights_of(backend, trainer)
-    return {name: weights[name] - after[name] for name in weights}
+
+    def gradients(weights, indices):
+        backend.set_weights(plain.net, weights)
+        plain.train_batch(indices, 1.0, 0)
+        plain.take_metrics()
+        after = weights_of(backend, plain)
+        return {name: weights[name] - after[name] for name in weights}
+
+    return gradients
 
 
 def test_all_backends_see_the_same_pixels(make, small):
@@ -88,16 +99,15 @@ def test_metrics_come_one_per_step_and_are_taken_once(make):
     assert [array.size for array in trainer.take_metrics()] == [0, 0]
 
 
-def test_the_gradient_is_the_slope_of_the_loss(backend, make, rng):
+def test_the_gradient_is_the_slope_of_the_loss(backend, make, plain, gradients, rng):
     """Central differences along random directions of every parameter, in double precision."""
     weights = weights_of(backend, make())
-    slopes = gradients(backend, make, weights, batch(0))
+    slopes = gradients(weights, batch(0))
 
     def loss_at(values):
-        trainer = make()
-        backend.set_weights(trainer.net, values)
-        trainer.train_batch(batch(0), 1e-30, 0)
-        return trainer.take_metrics()[0][0]
+        backend.set_weights(plain.net, values)
+        plain.train_batch(batch(0), 1e-30, 0)
+        return plain.take_metrics()[0][0]
 
     step = 1e-6
     for name in ("block1.conv1.weight", "block2.conv3.bias", "block4.conv3.weight"):
@@ -110,17 +120,19 @@ def test_the_gradient_is_the_slope_of_the_loss(backend, make, rng):
         np.testing.assert_allclose(measured, expected, rtol=1e-4, atol=1e-8, err_msg=name)
 
 
-def test_gradients_are_those_of_a_training_step_without_dropout(backend, make, small):
+def test_gradients_are_those_of_a_training_step_without_dropout(
+    backend, make, plain, gradients, small
+):
     """Also where the network has dropout: it is off."""
     indices = batch(0)
     trainer = make(dropout=0.5)
     weights = weights_of(backend, trainer)
     loss, slopes = trainer.gradients(small.train_images[indices], small.train_labels[indices])
-    plain = make(dropout=0.0)
+    backend.set_weights(plain.net, weights)
     plain.train_batch(indices, 1.0, 0)
     np.testing.assert_allclose(plain.take_metrics()[0], [loss], rtol=1e-12)
     assert list(slopes) == list(weights)
-    for name, slope in gradients(backend, make, weights, indices).items():
+    for name, slope in gradients(weights, indices).items():
         np.testing.assert_allclose(slopes[name], slope, rtol=1e-7, atol=1e-12, err_msg=name)
 
 
@@ -168,12 +180,14 @@ def adamw(weights, slopes, memory, step, lr, momentum, decay):
         (adamw, "adamw", 0.0, 0.1),
     ],
 )
-def test_the_update_is_the_published_rule(backend, make, rule, optimizer, momentum, decay):
+def test_the_update_is_the_published_rule(
+    backend, make, gradients, rule, optimizer, momentum, decay
+):
     trainer = make(optimizer=optimizer, momentum=momentum, weight_decay=decay)
     weights, memory = weights_of(backend, trainer), {}
     # learning rates differ from step to step, as under a schedule
     for step, lr in enumerate((0.01, 0.003)):
-        slopes = gradients(backend, make, weights_of(backend, trainer), batch(step))
+        slopes = gradients(weights_of(backend, trainer), batch(step))
         rule(weights, slopes, memory, step + 1, lr, momentum, decay)
         trainer.train_batch(batch(step), lr, step)
     for name, array in weights_of(backend, trainer).items():
@@ -181,43 +195,53 @@ def test_the_update_is_the_published_rule(backend, make, rule, optimizer, moment
         np.testing.assert_allclose(array, weights[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
-def test_a_smaller_last_batch_is_averaged_over_its_own_size(backend, make):
+def test_a_smaller_last_batch_is_averaged_over_its_own_size(backend, make, gradients):
     trainer = make()
-    weights = weights_of(backend, trainer)
     trainer.train_batch(batch(0), 0.01, 0)
+    before = weights_of(backend, trainer)
+    slopes = gradients(before, batch(1)[:3])
     trainer.train_batch(batch(1)[:3], 0.01, 1)
-    middle = make()
-    backend.set_weights(middle.net, weights)
-    middle.train_batch(batch(0), 0.01, 0)
-    slopes = gradients(backend, make, weights_of(backend, middle), batch(1)[:3])
     for name, array in weights_of(backend, trainer).items():
-        expected = weights_of(backend, middle)[name] - 0.01 * slopes[name]
+        expected = before[name] - 0.01 * slopes[name]
         np.testing.assert_allclose(array, expected, rtol=1e-7, atol=1e-10, err_msg=name)
 
 
 # ------------------------------------------------------------------ dropout
 
 
-def losses_with_dropout(make, seed, step):
-    trainer = make(dropout=0.5, seed=seed, precision="float32")
-    trainer.train_batch(batch(0), 0.01, step)
-    return trainer.take_metrics()[0][0]
+@pytest.fixture(scope="module")
+def loss_with_dropout(make):
+    """The loss of a batch with the mask of a seed and a step; the weights stay as they are."""
+    trainers = {}
+
+    def loss(seed, step):
+        if seed not in trainers:
+            trainers[seed] = make(dropout=0.5, seed=seed, precision="float32")
+        trainers[seed].train_batch(batch(0), 0.0, step)
+        return trainers[seed].take_metrics()[0][0]
+
+    return loss
 
 
-def test_dropout_is_decided_by_seed_and_step_alone(make):
-    assert losses_with_dropout(make, 1, 5) == losses_with_dropout(make, 1, 5)
+def test_dropout_is_decided_by_seed_and_step_alone(loss_with_dropout, make):
+    first = loss_with_dropout(1, 5)
+    loss_with_dropout(1, 6)
+    assert loss_with_dropout(1, 5) == first
+    another = make(dropout=0.5, seed=1, precision="float32")
+    another.train_batch(batch(0), 0.0, 5)
+    assert another.take_metrics()[0][0] == first
 
 
-def test_dropout_differs_from_step_to_step(make):
-    assert len({losses_with_dropout(make, 1, step) for step in range(4)}) == 4
+def test_dropout_differs_from_step_to_step(loss_with_dropout):
+    assert len({loss_with_dropout(1, step) for step in range(4)}) == 4
 
 
-def test_dropout_differs_from_seed_to_seed(make):
-    assert len({losses_with_dropout(make, seed, 5) for seed in range(4)}) == 4
+def test_dropout_differs_from_seed_to_seed(loss_with_dropout):
+    assert len({loss_with_dropout(seed, 5) for seed in range(4)}) == 4
 
 
-def test_dropout_keeps_its_masks_apart_for_neighbouring_seeds_and_steps(make):
-    assert losses_with_dropout(make, 1, 2) != losses_with_dropout(make, 2, 1)
+def test_dropout_keeps_its_masks_apart_for_neighbouring_seeds_and_steps(loss_with_dropout):
+    assert loss_with_dropout(1, 2) != loss_with_dropout(2, 1)
 
 
 def test_dropout_is_off_in_prediction(make, small):
