@@ -337,15 +337,22 @@ def _parameters(level: Level, have: Sequence[Recording], weights: Mapping[str, n
     rows, totals = [], Row("total", {"on paper": f"{sum(w.size for w in weights.values()):,}"})
     names = [*weights]
     names += [n for r in have for n in r.group("parameters") if n not in names]
+    shapes = {name: array.shape for name, array in weights.items()}
+    # where one parameter has another shape, a backend refuses all of them: the shape is the mistake
+    settable = {
+        recording.name: {n: a.shape for n, a in recording.group("parameters").items()} == shapes
+        for recording in have
+    }
     for name in dict.fromkeys(names):
-        expected = weights[name].shape if name in weights else None
+        expected = shapes.get(name)
         row = Row(name, {"on paper": _shape_text(expected) if expected else "missing"})
         for recording in have:
             found = recording.group("parameters").get(name)
             text, good = "missing", False
             if found is not None:
                 text, good = _shape_text(found.shape), found.shape == expected
-                if good and not np.array_equal(found, weights[name]):
+                kept = good and np.array_equal(found, weights[name])
+                if good and settable[recording.name] and not kept:
                     text, good = f"{text}  does not keep what it was given", False
             row.cells[recording.name] = text
             row.values[recording.name] = None if found is None else list(found.shape)

@@ -5,7 +5,9 @@ one. A mistake that no numbers can show in this network is here too, with what s
 """
 
 import dataclasses
+import importlib
 import importlib.util
+import operator
 import sys
 from pathlib import Path
 
@@ -616,3 +618,53 @@ def test_pooling_that_rounds_up_changes_no_number_at_67_pixels_but_a_shape(sampl
     report = parity.compare(both, job, parity_job.weights_of(small))
     assert [level.status for level in report.levels] == ["deviate", "agree"]
     assert report.deviation.first == "pool1"
+
+
+# ---------------------------------------------- in the frameworks' own networks
+
+POOLING = {
+    "torch": ("nn", "MaxPool2d", "AvgPool2d"),
+    "tf": ("tf.keras.layers", "MaxPool2D", "AveragePooling2D"),
+    "mxnet": ("nn", "MaxPool2D", "AvgPool2D"),
+}
+
+
+@pytest.fixture(scope="module")
+def intact_network(backend, material):
+    job = dataclasses.replace(JOB, levels=UP_TO_ACTIVATIONS)
+    return parity_worker.record("right", backend, job, material)
+
+
+def test_average_pooling_in_a_framework_is_caught(
+    backend, backend_name, intact_network, material, monkeypatch
+):
+    where, largest, average = POOLING[backend_name]
+    layers = operator.attrgetter(where)(importlib.import_module(f"{backend.__name__}.model"))
+    monkeypatch.setattr(layers, largest, getattr(layers, average))
+    report = compare(material, intact_network, backend, UP_TO_ACTIVATIONS)
+    assert_caught(report, "activations", "pool1")
+
+
+@pytest.mark.parametrize(
+    ("window", "changes", "level", "layer"),
+    [
+        (5, {"padding": {2: 0, "same": "valid"}}, "shapes", "block2"),
+        (11, {"strides": {4: 3}}, "shapes", "block1"),
+        (5, {"kernel_size": {5: 3}, "padding": {2: 1}}, "parameters", "block2.conv1.weight"),
+    ],
+    ids=["valid for same", "a wrong stride", "a smaller window"],
+)
+def test_a_wrong_block_in_a_framework_is_caught(
+    backend, intact_network, material, monkeypatch, window, changes, level, layer
+):
+    model = importlib.import_module(f"{backend.__name__}.model")
+    right = model.nin_block
+
+    def wrong(*arguments, **options):
+        if options["kernel_size"] == window:
+            for name, instead in changes.items():
+                options[name] = instead.get(options[name], options[name])
+        return right(*arguments, **options)
+
+    monkeypatch.setattr(model, "nin_block", wrong)
+    assert_caught(compare(material, intact_network, backend, UP_TO_ACTIVATIONS), level, layer)
