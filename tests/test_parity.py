@@ -405,6 +405,16 @@ def test_the_command_agrees_and_writes_json_and_a_page(candidate, tmp_path):
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_the_readmes_backend_of_one_file_is_compared_as_far_as_it_goes(candidate, tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(# my_nin\.py\n.*?)```", readme, re.DOTALL).group(1)
+    (tmp_path / "my_nin.py").write_text(code)
+    done = run("--backends", f"{candidate('whole')},./my_nin.py", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "whole, my_nin agree in activations; shapes: not compared" in done.stdout
+    assert "my_nin not compared: its Trainer has no gradients" in done.stdout
+
+
 def test_the_command_names_the_first_layer_that_deviates(candidate, tmp_path):
     wrong = "class MaxPool(MaxPool):\n    def forward(self, X, training=False):\n"
     wrong += "        return super().forward(X) * 1.0001\n"
