@@ -27,6 +27,35 @@ class Pool(NamedTuple):
     stride: int
 
 
+class Convolution(NamedTuple):
+    """One of the twelve convolutions, at one size of the network's input."""
+
+    name: str
+    """Canonical: ``block1.conv1`` ... ``block4.conv3``."""
+    in_channels: int
+    out_channels: int
+    kernel_size: int
+    stride: int
+    padding: int
+    input_size: int
+    """Height and width of what it sees, in pixels."""
+    output_size: int
+    """Height and width of what it gives, in pixels."""
+    is_first: bool
+    """Whether its input is the image, of which training needs no gradient."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """For one image, forward."""
+        window = self.in_channels * self.kernel_size**2
+        return self.output_size**2 * self.out_channels * window
+
+    @property
+    def training_multiply_adds(self) -> int:
+        """For one image, forward and backward: as much again for each of the two gradients."""
+        return self.multiply_adds * (2 if self.is_first else 3)
+
+
 NUM_CLASSES = 10
 IN_CHANNELS = 1
 DROPOUT = 0.5
@@ -97,6 +126,29 @@ def layer_shapes(
     shapes["global_pool"] = (batch, num_classes, 1, 1)
     shapes["flatten"] = (batch, num_classes)
     return shapes
+
+
+def convolutions(
+    size: int, num_classes: int = NUM_CLASSES, in_channels: int = IN_CHANNELS
+) -> list[Convolution]:
+    """The twelve convolutions in order, for an input of this height and width in pixels.
+
+    Raises:
+        NinError: if the input is too small.
+    """
+    check_input_size(size)
+    found: list[Convolution] = []
+    for layer in spatial_layers(num_classes):
+        out_size = output_size(size, layer)
+        if isinstance(layer, Block):
+            first = (layer.kernel_size, layer.stride, layer.padding)
+            for i, window in enumerate((first, (1, 1, 0), (1, 1, 0)), start=1):
+                channels = (in_channels, layer.out_channels)
+                name = f"{layer.name}.conv{i}"
+                found.append(Convolution(name, *channels, *window, size, out_size, not found))
+                in_channels, size = layer.out_channels, out_size
+        size = out_size
+    return found
 
 
 # The canonical names of the chapter's ten layers, in order.

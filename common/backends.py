@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from common import machine
+from common.architecture import Convolution
 from common.data import Dataset
 from common.errors import NinError
 from common.settings import Settings
@@ -31,6 +32,9 @@ BACKENDS: dict[str, tuple[str, str]] = {
 }
 
 ENTRY_POINTS = "nin.backends"
+
+# What scripts/bench.py times: does something so many times, one at least, and waits for the device.
+Work = Callable[[int], None]
 
 # without these there is nothing to load
 REQUIRED = ("nin", "set_weights", "Trainer")
@@ -188,6 +192,33 @@ class Backend(Protocol):
 
     def run_native(self, path: Path, pixels: np.ndarray) -> np.ndarray:
         """What the file makes of float32 pixels (batch, channels, height, width): logits."""
+        ...
+
+    # What scripts/bench.py times. The arrays are on the device before it begins.
+
+    def bare_step(
+        self, trainer: Any, images: np.ndarray, labels: np.ndarray, learning_rate: float
+    ) -> Work:
+        """A trainer's network and optimizer on one batch: what the framework itself costs.
+
+        Forward, loss, backward and update; the pixels are resized beforehand, nothing is gathered
+        and nothing is measured but the last loss.
+        """
+        ...
+
+    def matrix_product(self, device: Device, size: int) -> Work:
+        """The product of two float32 matrices of this height and width."""
+        ...
+
+    def convolution(self, device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
+        """A float32 convolution with its bias, alone, laid out in memory as in training.
+
+        Args:
+            device: where to compute.
+            layer: which one.
+            batch: number of images.
+            backward: also the gradients of weights, bias and, but for the first, of the input.
+        """
         ...
 
 

@@ -112,7 +112,7 @@ def _work(interpreter: str, directory: Path, timeout: float) -> Recording:
                 stderr=output,
                 # Python looks for modules there first, and must find this project
                 cwd=machine.PROJECT_DIRECTORY,
-                env=_environment(os.environ),
+                env=worker_environment(os.environ),
                 timeout=timeout,
             )
         except subprocess.TimeoutExpired as error:
@@ -121,22 +121,27 @@ def _work(interpreter: str, directory: Path, timeout: float) -> Recording:
             raise LostError(f"{interpreter} does not start ({error.strerror})") from error
         output.seek(0)
         lines = output.read().decode(errors="replace").strip().splitlines()
-    if done.returncode < 0:
-        try:
-            reason = signal.Signals(-done.returncode).name
-        except ValueError:
-            reason = f"signal {-done.returncode}"
-        raise LostError(f"crashed ({reason})")
     if done.returncode:
-        last = lines[-1].strip() if lines else f"exit status {done.returncode}"
-        raise LostError(last.removeprefix("error: "))
+        raise LostError(why_it_ended(done.returncode, lines))
     try:
         return read_recording(directory)
     except NinError as error:
         raise LostError("ended without a recording") from error
 
 
-def _environment(given: Mapping[str, str]) -> dict[str, str]:
+def why_it_ended(status: int, lines: Sequence[str]) -> str:
+    """Why a process failed, in a few words, from its exit status and the lines that it wrote."""
+    if status < 0:
+        try:
+            return f"crashed ({signal.Signals(-status).name})"
+        except ValueError:
+            return f"crashed (signal {-status})"
+    last = lines[-1].strip() if lines else f"exit status {status}"
+    return last.removeprefix("error: ")
+
+
+def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a backend's process, from that of this one."""
     path = [str(machine.PROJECT_DIRECTORY), given.get("PYTHONPATH", ""), str(Path.cwd())]
     return {
         **given,

@@ -129,16 +129,24 @@ class Run:
             DivergedError: if a loss or weight is not finite; the last checkpoint is from before.
         """
         self.save_checkpoint()
-        with RunProgress(
+        with self.bars() as bars:
+            while self.progress.epoch < self.settings.epochs:
+                if not self.train_epoch(bars):
+                    return False
+        return True
+
+    def bars(self) -> RunProgress:
+        """What shows the progress of this run."""
+        return RunProgress(
             self.settings.epochs,
             self.steps_per_epoch,
             self.train_count,
             len(self.dataset.test_images),
-        ) as bars:
-            while self.progress.epoch < self.settings.epochs:
-                if not (self._train_epoch(bars) and self._evaluate_epoch(bars)):
-                    return False
-        return True
+        )
+
+    def train_epoch(self, bars: RunProgress) -> bool:
+        """Train for what is left of one epoch, and evaluate; False if asked to stop."""
+        return self._train_steps(bars) and self._evaluate_epoch(bars)
 
     def result(self) -> dict[str, Any]:
         """The content of ``result.json``, from what is done so far."""
@@ -233,7 +241,7 @@ class Run:
                 raise DivergedError(f"{name} is not finite", self.progress)
         return state
 
-    def _train_epoch(self, bars: RunProgress) -> bool:
+    def _train_steps(self, bars: RunProgress) -> bool:
         progress, settings = self.progress, self.settings
         order = schedule.example_order(settings.seed, progress.epoch, self.train_count)
         first_step = looked_at = progress.step

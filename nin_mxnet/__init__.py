@@ -9,6 +9,7 @@ switches it to its NumPy interface, for the whole process, as the book does.
 """
 
 import nin_mxnet._import  # noqa: F401  differs: has to come before any import of mxnet
+from nin_mxnet.bench import bare_step, convolution, matrix_product
 from nin_mxnet.device import find_device, set_threads, versions
 from nin_mxnet.export import load_native, run_native, save_native
 from nin_mxnet.init import initialize
@@ -26,10 +27,13 @@ __all__ = [
     "PRECISIONS",
     "Trainer",
     "activations",
+    "bare_step",
+    "convolution",
     "find_device",
     "get_weights",
     "initialize",
     "load_native",
+    "matrix_product",
     "nin",
     "nin_block",
     "run_native",

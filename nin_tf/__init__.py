@@ -9,6 +9,7 @@ last, for the whole process (see ``_import.py``).
 """
 
 import nin_tf._import  # noqa: F401  differs: has to come before any import of tensorflow
+from nin_tf.bench import bare_step, convolution, matrix_product
 from nin_tf.device import find_device, set_threads, versions
 from nin_tf.export import load_native, run_native, save_native
 from nin_tf.init import initialize
@@ -25,10 +26,13 @@ __all__ = [
     "PRECISIONS",
     "Trainer",
     "activations",
+    "bare_step",
+    "convolution",
     "find_device",
     "get_weights",
     "initialize",
     "load_native",
+    "matrix_product",
     "nin",
     "nin_block",
     "run_native",

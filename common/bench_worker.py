@@ -1,0 +1,321 @@
+"""One backend's part of the bench: a process that lives on and measures what it is told to.
+
+``python -m common.bench_worker`` reads a JSON object a line, first its options, then requests, and
+answers each with one. What a request needs is made and warmed up when it first comes, so that
+only one process computes at a time and all are in steady state.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from common import architecture, backends, machine, settings
+from common.backends import Work, one_line
+from common.data import Dataset, load
+from common.errors import NinError
+from common.settings import Settings
+from common.signals import StopRequest
+from common.training import Run
+
+# The library that is measured beside the backends; it only multiplies matrices.
+NUMPY = "numpy"
+# So low that the network stays as it is, and every backend goes on with the same sort of numbers.
+LEARNING_RATE = 1e-6
+# A run evaluates a sixth as many images as it trains on, as Fashion-MNIST's 10000 and 60000.
+TRAIN_BATCHES_PER_TEST_BATCH = 6
+MOST_TIMES = 1000
+WARM_UP_SECONDS = 2
+# A run in the bench is one of so many epochs, of which only some are ever trained.
+EPOCHS = 1000
+
+
+def settings_for(size: int, batch_size: int, **others: Any) -> Settings:
+    """The preset that trains at a size: ``fast`` at its own size, else the book's."""
+    preset = "fast" if size == settings.PRESETS["fast"]["resize"] else "book"
+    return settings.from_preset(preset, resize=size, batch_size=batch_size, **others)
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had resident, in bytes; 0 if the system cannot say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
+
+
+class Worker:
+    """Measures with one backend.
+
+    Args:
+        backend: the backend as :func:`common.backends.load` takes it, or :data:`NUMPY`.
+        data: as :func:`common.data.load` takes it.
+        device: ``auto``, ``cpu`` or ``gpu``.
+        threads: CPU threads, 0 for one on each core.
+
+    Raises:
+        NinError: as :func:`common.backends.start`.
+    """
+
+    def __init__(self, backend: str, data: str, device: str, threads: int) -> None:
+        self.common: dict[str, Any] = {"backend": backend, "device": device, "threads": threads}
+        self.data = data
+        self.about: dict[str, Any]
+        if backend == NUMPY:
+            self.about = {**machine.prepare(threads), "versions": machine.versions()}
+        else:
+            started = backends.start(Settings(**self.common))
+            self.backend, self.device = started.backend, started.device
+            self.about = {
+                **started.prepared,
+                "device": started.device.name,
+                "versions": {**machine.versions(), **started.backend.versions()},
+            }
+        self._works: dict[str, tuple[Work, int]] = {}
+        self._runs: dict[tuple[int, int], Run] = {}
+        self._directory = tempfile.TemporaryDirectory(prefix="nin-bench-")
+        self._dataset: Dataset | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what a request says; what came out, as plain data.
+
+        Args:
+            request: ``do``: one of the methods below, and its arguments.
+        """
+        actions: dict[str, Callable[..., dict[str, Any]]] = {
+            "product": self.product,
+            "convolution": self.convolution,
+            "step": self.step,
+            "train": self.train,
+            "predict": self.predict,
+            "memory": self.memory,
+            "whole": self.whole,
+        }
+        return actions[request["do"]](**{k: v for k, v in request.items() if k != "do"})
+
+    def product(self, n: int, seconds: float) -> dict[str, Any]:
+        """Seconds of each of some products of two matrices of this size."""
+
+        def make() -> Work:
+            if self.common["backend"] != NUMPY:
+                return self.backend.matrix_product(self.device, n)
+            A, B = np.random.default_rng(0).standard_normal((2, n, n), np.float32)
+            return _repeat(lambda: np.dot(A, B))
+
+        work, times = self._warm(f"product {n}", make, seconds)
+        return {"seconds": [_time(work) for _ in range(times)]}
+
+    def convolution(
+        self, size: int, batch: int, layer: str, backward: bool, seconds: float
+    ) -> dict[str, Any]:
+        """Seconds of each of some computations of one convolution."""
+        named = {each.name: each for each in architecture.convolutions(size)}
+        work = self.backend.convolution(self.device, named[layer], batch, backward)
+        # made anew each time: the arrays of all twelve would be too much to keep
+        times = _warm_up(work, seconds)
+        return {"seconds": [_time(work) for _ in range(times)]}
+
+    def step(self, size: int, batch: int, seconds: float) -> dict[str, Any]:
+        """Seconds of so many bare steps together; see :class:`common.backends.Backend`."""
+
+        def make() -> Work:
+            images, labels = self._batch(batch)
+            trainer = self._run(size, batch, seconds).trainer
+            return self.backend.bare_step(trainer, images, labels, LEARNING_RATE)
+
+        work, times = self._warm(f"step {size} {batch}", make, seconds)
+        return {"times": times, "seconds": _time(lambda _: work(times))}
+
+    def train(self, size: int, batch: int, seconds: float) -> dict[str, Any]:
+        """One epoch of ``train.py``, with all that it does in an epoch, evaluation included."""
+        run = self._run(size, batch, seconds)
+        started = time.perf_counter()
+        with run.bars() as bars:
+            run.train_epoch(bars)
+        elapsed = time.perf_counter() - started
+        row = run.progress.rows[-1]
+        return {
+            "steps": run.steps_per_epoch,
+            "test_batches": math.ceil(len(run.dataset.test_images) / batch),
+            "seconds": elapsed,
+            "train_seconds": row["train_seconds"],
+            "evaluation_seconds": row["evaluation_seconds"],
+        }
+
+    def predict(self, size: int, batch: int, seconds: float, run_batch: int) -> dict[str, Any]:
+        """Seconds of each of some predictions; pixels go to the device and logits come back.
+
+        Args:
+            size: of the resized images, in pixels.
+            batch: images at a time.
+            seconds: to spend, about.
+            run_batch: batch of the training run whose network predicts.
+        """
+
+        def make() -> Work:
+            images, _ = self._batch(batch)
+            trainer = self._run(size, run_batch, seconds).trainer
+            return _repeat(lambda: trainer.logits(images))
+
+        work, times = self._warm(f"predict {size} {batch}", make, seconds)
+        return {"seconds": [_time(work) for _ in range(times)]}
+
+    def memory(self) -> dict[str, Any]:
+        """The peak of this process so far."""
+        return {"bytes": peak_memory()}
+
+    def whole(self, size: int, batch: int, train: int, test: int, epochs: int) -> dict[str, Any]:
+        """Seconds from reading the data to the last file of a run, imports not counted."""
+        started = time.perf_counter()
+        dataset = first_images(load(self.data), train, test)
+        with tempfile.TemporaryDirectory(dir=self._directory.name) as directory:
+            chosen = settings_for(size, batch, **{**self.common, "epochs": epochs})
+            run = Run(Path(directory), chosen, dataset, self.backend, StopRequest(), _nothing)
+            run.train()
+            run.finish()
+        return {"seconds": time.perf_counter() - started}
+
+    def dataset(self) -> Dataset:
+        """Of this process, read once."""
+        if self._dataset is None:
+            self._dataset = load(self.data)
+        return self._dataset
+
+    def _batch(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        dataset = self.dataset()
+        return dataset.train_images[:count], dataset.train_labels[:count]
+
+    def _warm(self, key: str, make: Callable[[], Work], seconds: float) -> tuple[Work, int]:
+        """What was made for a key, and how often it is to be done in about so many seconds."""
+        if key not in self._works:
+            work = make()
+            self._works[key] = work, _warm_up(work, seconds)
+        return self._works[key]
+
+    def _run(self, size: int, batch: int, seconds: float) -> Run:
+        """A run whose epochs take about so many seconds, its network warmed up."""
+        if (size, batch) not in self._runs:
+            run, step_seconds = self._new_run(size, batch, 1)
+            dataset = self.dataset()
+            most = min(
+                len(dataset.train_images) // (TRAIN_BATCHES_PER_TEST_BATCH * batch),
+                len(dataset.test_images) // batch,
+            )
+            test_batches = round(seconds / step_seconds / TRAIN_BATCHES_PER_TEST_BATCH)
+            if min(test_batches, most) > 1:
+                run, _ = self._new_run(size, batch, min(test_batches, most))
+            self._runs[size, batch] = run
+        return self._runs[size, batch]
+
+    def _new_run(self, size: int, batch: int, test_batches: int) -> tuple[Run, float]:
+        dataset = first_images(
+            self.dataset(),
+            TRAIN_BATCHES_PER_TEST_BATCH * test_batches * batch,
+            test_batches * batch,
+        )
+        chosen = settings_for(size, batch, **{**self.common, "epochs": EPOCHS})
+        directory = Path(self._directory.name) / f"{size}-{batch}"
+        directory.mkdir(exist_ok=True)
+        run = Run(directory, chosen, dataset, self.backend, StopRequest(), _nothing)
+        indices = np.arange(batch, dtype=np.int64)
+
+        def train_batch(times: int) -> None:
+            for _ in range(times):
+                run.trainer.train_batch(indices, LEARNING_RATE, 0)
+            run.trainer.take_metrics()
+
+        _time(train_batch)
+        run.trainer.logits(dataset.test_images[:batch])
+        return run, _time(train_batch)
+
+
+def first_images(dataset: Dataset, train: int, test: int) -> Dataset:
+    """The first so many images of each set."""
+    for name, wanted, there in (
+        ("training", train, len(dataset.train_images)),
+        ("test", test, len(dataset.test_images)),
+    ):
+        if wanted > there:
+            raise NinError(f"--data: {wanted} {name} images are needed, there are only {there}")
+    return dataclasses.replace(
+        dataset,
+        train_images=dataset.train_images[:train],
+        train_labels=dataset.train_labels[:train],
+        test_images=dataset.test_images[:test],
+        test_labels=dataset.test_labels[:test],
+    )
+
+
+def _repeat(function: Callable[[], Any]) -> Work:
+    def work(times: int) -> None:
+        for _ in range(times):
+            function()
+
+    return work
+
+
+def _time(work: Work) -> float:
+    """Seconds to do it once."""
+    started = time.perf_counter()
+    work(1)
+    return time.perf_counter() - started
+
+
+def _warm_up(work: Work, seconds: float) -> int:
+    """Do it until it is warm; how many times it can then be done in so many seconds, at least 1."""
+    once = _time(work)  # in which a framework may compile
+    spent = once
+    for _ in range(2):
+        if spent > WARM_UP_SECONDS:
+            break
+        once = _time(work)
+        spent += once
+    return max(1, min(MOST_TIMES, round(seconds / max(once, 1e-6))))
+
+
+def _nothing(line: str) -> None:
+    """Nobody reads what a run in the bench has to say."""
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until there are no more requests."""
+
+    def reply(content: dict[str, Any]) -> None:
+        answers.write(json.dumps(content).encode() + b"\n")
+        answers.flush()
+
+    worker: Worker | None = None
+    for line in requests:
+        try:
+            if worker is None:
+                worker = Worker(**json.loads(line))
+                reply(worker.about)
+            else:
+                reply(worker.answer(json.loads(line)))
+        except (NinError, OSError, MemoryError) as error:
+            reply({"error": one_line(error)})
+        except Exception as error:
+            reply({"error": f"{type(error).__name__}: {one_line(error)}"})
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    answers = os.fdopen(os.dup(1), "wb")
+    # whatever a framework prints is no answer
+    os.dup2(2, 1)
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What ``scripts/bench.py`` times in MXNet: the step with nothing around it, and its parts."""
+
+import numpy as np
+from mxnet import autograd, npx
+from mxnet import np as mnp
+from mxnet.gluon import nn
+
+from common.architecture import Convolution
+from common.backends import Device, Work
+from nin_mxnet.train import Trainer
+
+
+def bare_step(
+    trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
+) -> Work:
+    """The framework's own loop on one batch; see :class:`common.backends.Backend`."""
+    device = trainer.device.native
+    X = trainer.pixels(mnp.array(images, dtype=np.uint8, ctx=device))
+    y = mnp.array(labels, dtype=np.int64, ctx=device)
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            with autograd.record():
+                loss = trainer.cross_entropy(trainer.graph(X), y).mean()
+            loss.backward()
+            trainer.optimizer.step(learning_rate)
+        npx.waitall()
+
+    return work
+
+
+def matrix_product(device: Device, size: int) -> Work:
+    """A product of two square matrices; see :class:`common.backends.Backend`."""
+    A, B = mnp.random.normal(size=(2, size, size), ctx=device.native)
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            mnp.dot(A, B)
+        npx.waitall()
+
+    return work
+
+
+def convolution(device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
+    """One convolution alone; see :class:`common.backends.Backend`."""
+    window = (layer.kernel_size, layer.stride, layer.padding)
+    net = nn.Conv2D(layer.out_channels, *window, in_channels=layer.in_channels)
+    net.initialize(ctx=device.native)
+    net.hybridize(static_alloc=True)
+    shape = (batch, layer.in_channels, layer.input_size, layer.input_size)
+    X = mnp.random.normal(size=shape, ctx=device.native)
+    if not layer.is_first:
+        X.attach_grad()
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            if backward:
+                with autograd.record():
+                    output = net(X)
+                output.backward()
+            else:
+                net(X)
+        npx.waitall()
+
+    return work

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Measure how fast the backends are here, beside each other, the machine's limit, and d2l."""
+
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from common import bench, bench_plot, bench_report, command_line
+from common.backends import BACKENDS
+from common.bench import Plan
+from common.bench_progress import BenchProgress
+from common.bench_report import Report
+from common.errors import NinError
+from common.files import write_json
+
+EXAMPLES = """\
+examples:
+  bench.py --quick                              two minutes
+  bench.py                                      all but d2l: three quarters of an hour on two cores
+  bench.py --against d2l --parts d2l            d2l's own loop beside train.py, wall clock
+  bench.py --backends torch,tf --parts step --sizes 68
+  bench.py --quick --compare docs/bench.json    ratios to a stored bench
+  bench.py --show docs/bench.json               print a stored bench again
+
+parts: limit (matrix products, and each convolution alone), step (the bare training step), train
+(the whole of train.py in steady state), predict, memory, accuracy (seconds to 0.845, 0.880 and
+0.900 with the preset fast). Let nothing else run meanwhile; rounds go through all backends, so
+that what disturbs one disturbs all.
+"""
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    default = Plan()
+    p = command_line.Parser("Measure how fast the backends are on this machine.", EXAMPLES)
+    p.add_argument("--quick", action="store_true", help="little of everything, in two minutes")
+    p.add_argument(
+        "--backends", metavar="NAMES", help=f"some of {','.join(BACKENDS)} (all that are installed)"
+    )
+    p.add_argument(
+        "--parts",
+        metavar="NAMES",
+        help=f"some of {','.join(bench.PARTS)} (all; quick: the first 4)",
+    )
+    p.add_argument("--against", metavar="d2l", help="also d2l 1.0.3's own loop, wall clock")
+    p.add_argument(
+        "--d2l-python",
+        type=Path,
+        default=Path(".venv-book/bin/python"),
+        metavar="PATH",
+        help="the interpreter of the environment with d2l (.venv-book/bin/python)",
+    )
+    p.add_argument(
+        "--sizes",
+        metavar="PIXELS",
+        help=f"of the resized images ({','.join(map(str, default.sizes))})",
+    )
+    for name, kind, what in (
+        ("batch-size", int, f"images in a batch ({default.batch_size})"),
+        ("repeats", int, f"rounds ({default.repeats}; quick: 2)"),
+        ("seconds", float, f"for one measurement, about ({default.seconds:g}; quick: 1)"),
+        ("seeds", int, f"runs to an accuracy, per backend ({default.seeds}; quick: 1)"),
+        ("threads", int, "CPU threads (one per core)"),
+    ):
+        p.add_argument(f"--{name}", type=kind, metavar="N", help=what)
+    p.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
+    p.add_argument("--data", metavar="auto|full|sample|DIR", help="as train.py takes it (auto)")
+    p.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="the interpreter of a backend; may be repeated",
+    )
+    p.add_argument("--out", type=Path, metavar="DIR", help="new directory (one in runs/)")
+    p.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of another bench")
+    p.add_argument(
+        "--show", type=Path, metavar="FILE", help="print that bench.json, measure nothing"
+    )
+    return p
+
+
+def plan(options: argparse.Namespace) -> Plan:
+    """What the options ask for."""
+    given: dict[str, Any] = {"quick": options.quick}
+    if options.quick:
+        given |= {"parts": bench.QUICK_PARTS, "repeats": 2, "seconds": 1.0, "seeds": 1}
+    for name in ("batch_size", "repeats", "seconds", "seeds", "threads", "device", "data"):
+        value = getattr(options, name)
+        if value is not None:
+            given[name] = value
+    for name in ("backends", "parts"):
+        text = getattr(options, name)
+        if text is not None:
+            given[name] = _names(text)
+    if options.sizes is not None:
+        try:
+            given["sizes"] = tuple(int(size) for size in _names(options.sizes))
+        except ValueError as error:
+            raise NinError(f"--sizes {options.sizes}: must be whole numbers of pixels") from error
+    if options.against is not None:
+        if options.against != bench.D2L:
+            raise NinError(f"--against {options.against}: must be {bench.D2L}")
+        parts = given.get("parts", Plan.parts)
+        given["parts"] = (*(part for part in parts if part != bench.D2L), bench.D2L)
+    chosen = Plan(**given)
+    chosen.check()
+    return chosen
+
+
+def command(options: argparse.Namespace) -> int:
+    """Measure and report; returns the exit status."""
+    stored = None if options.compare is None else Report(bench.load_record(options.compare))
+    if options.show is not None:
+        report = Report(bench.load_record(options.show))
+        bench_report.show(report)
+    else:
+        report = measure(options)
+    if stored is not None:
+        table, notes = bench_report.comparison(report, stored)
+        console = Console(width=bench_report.WIDTH, highlight=False)
+        console.print()
+        for note in notes:
+            console.print(note, markup=False)
+        console.print(table)
+    return 0 if report.record["complete"] else 1
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Run the bench, print it and write its files, also of a part if it is interrupted."""
+    chosen = plan(options)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    with bench.Bench(chosen, options.python, options.d2l_python, _say) as running:
+        directory = bench.create_directory(options.out)
+        if running.dataset.notice:
+            _say(running.dataset.notice)
+        try:
+            with BenchProgress() as progress:
+                running.measure(progress.show)
+        finally:
+            if running.rows:
+                report = Report(running.record())
+                write_json(directory / "bench.json", report.as_json())
+    bench_plot.draw(report, directory)
+    bench_report.show(report)
+    print(f"\nall measurements, and a figure: {directory}")
+    return report
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())
