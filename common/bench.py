@@ -42,6 +42,8 @@ TARGET_ACCURACIES = (0.845, 0.880, 0.900)
 PRODUCT_SIZES, QUICK_PRODUCT_SIZES = (1024, 2048, 4096), (2048,)
 # d2l needs minutes where the project needs seconds
 MOST_D2L_ROUNDS = 2
+# so many, lest what is done once in a run weighs more than in one of the book's length
+D2L_TRAIN_BATCHES, D2L_TEST_BATCHES = 10, 2
 
 
 @dataclass(frozen=True)
@@ -308,11 +310,13 @@ class Bench:
 
     def _check_data(self) -> None:
         plan = self.plan
-        batches = {
-            "training": (TRAIN_BATCHES_PER_TEST_BATCH, len(self.dataset.train_images)),
-            "test": (1, len(self.dataset.test_images)),
-        }
-        for name, (needed, there) in batches.items():
+        train_batches, test_batches = TRAIN_BATCHES_PER_TEST_BATCH, 1
+        if D2L in plan.parts:
+            train_batches, test_batches = D2L_TRAIN_BATCHES, D2L_TEST_BATCHES
+        for name, needed, there in (
+            ("training", train_batches, len(self.dataset.train_images)),
+            ("test", test_batches, len(self.dataset.test_images)),
+        ):
             if needed * plan.batch_size > there:
                 raise NinError(
                     f"--batch-size {plan.batch_size}: {needed * plan.batch_size} {name} images are "
@@ -366,15 +370,14 @@ class Bench:
     def _memory(self, job: Job) -> dict[str, Any]:
         # a fresh process: what others have used before would count
         with self._worker(job.backend) as worker:
-            worker.ask({**job.request, "do": "step", "seconds": 1})
-            return worker.ask({"do": "memory"})
+            return worker.ask(job.request)
 
     def _against_d2l(self, job: Job) -> dict[str, Any]:
         """The same work with d2l's loop and with the project's, both in fresh processes."""
         if job.backend not in bench_d2l.MODULES:
             raise RefusedError("d2l has no such backend")
         size, batch, epochs = (job.request[name] for name in ("size", "batch", "epochs"))
-        counts = TRAIN_BATCHES_PER_TEST_BATCH * batch, batch
+        counts = D2L_TRAIN_BATCHES * batch, D2L_TEST_BATCHES * batch
         with self._worker(job.backend) as worker:
             request = {"size": size, "batch": batch, "epochs": epochs}
             ours = worker.ask({"do": "whole", "train": counts[0], "test": counts[1], **request})[

@@ -79,11 +79,13 @@ def _convolutions(report: Report, size: int, axes: Any) -> None:
         for passes, style in zip(PASSES, ("--", "-"), strict=True):
             found = [report.convolution(size, name, passes, backend) for name in names]
             rates = [float("nan") if value is None else value.median for value in found]
-            axes.plot(names, rates, f"C{i}{style}.", label=f"{backend}, {passes}", linewidth=1)
+            axes.plot(
+                names, rates, f"C{i}", ls=style, marker=".", lw=1, label=f"{backend}, {passes}"
+            )
     limit = report.limit()
     if limit is not None:
         axes.axhline(limit.median, color="k", linestyle=":", label="matrix product")
-    axes.tick_params("x", rotation=45)
+    axes.tick_params("x", rotation=45, labelsize=7)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("GFLOP/s")
     axes.set_title(f"each convolution alone at {size}x{size}", fontsize=10)

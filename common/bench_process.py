@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from common import data, machine
+from common.bench_worker import NUMPY
 from common.parity_run import LostError, why_it_ended, worker_environment
 
 # None of a bench's requests takes longer on a machine that is fit for it.
@@ -151,6 +152,9 @@ class WorkerProcess(Process):
         environment = worker_environment(settled(os.environ))
         # rich draws its bars, as for a person who watches: they are part of what is measured
         environment |= {"FORCE_COLOR": "1", "TERM": "xterm"}
+        if options["backend"] == NUMPY:  # it counts hyper-threads, and only when it is imported
+            threads = options["threads"] or environment.get("OMP_NUM_THREADS")
+            environment["OMP_NUM_THREADS"] = str(threads or machine.physical_cores())
         super().__init__([interpreter, "-m", "common.bench_worker"], environment)
         try:
             self.about = self._ask(options)

@@ -241,8 +241,9 @@ class Report:
                 what = f"epoch of train.py / its parts at {size}, {name}"
                 found.append((what, self.epoch_of_parts(size, name), SHARE))
         for size in self.sizes:
-            if len(self.backends) > 1:
-                for name in self.backends:
+            measured = [name for name in self.backends if self.step(size, name)]
+            if len(measured) > 1:
+                for name in measured:
                     what = f"bare step / fastest at {size}, {name}"
                     found.append((what, self.step_of_fastest(size, name), SHARE))
         shares = [self.step_of_limit(LIMIT_SIZE, name) for name in self.backends]
@@ -329,8 +330,18 @@ def show(report: Report, console: Console | None = None) -> None:
     for line in heading(report.record):
         console.print(line, markup=False)
     for table in tables(report):
-        console.print()
-        console.print(table)
+        show_table(console, table)
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table, its title and caption as lines of their own, which may be longer."""
+    title, table.title = table.title, None
+    caption, table.caption = table.caption, None
+    console.print()
+    console.print(title)
+    console.print(table, end="")
+    if caption:
+        console.print(caption)
 
 
 def heading(record: Mapping[str, Any]) -> list[str]:
@@ -346,10 +357,10 @@ def heading(record: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{'/'.join(map(str, sorted(threads)))} threads",
-        f"{record['date']}, commit {record['git_commit']}, Python {machine['python']}",
+        f"{record['date']}, commit {_commit(record)}, Python {machine['python']}",
         ", ".join(dict.fromkeys(libraries)),
-        f"batch {record['plan']['batch_size']}, float32, {record['plan']['repeats']} rounds; each "
-        "figure a median over the rounds, ± half of their range",
+        f"batch {record['plan']['batch_size']}, float32; rounds: {record['plan']['repeats']}; a "
+        "figure is their median, ± half of their range",
     ]
     if record["plan"]["quick"]:
         lines.append("A quick bench: few steps, so look at no more than two digits.")
@@ -368,10 +379,7 @@ def tables(report: Report) -> list[Table]:
 
 
 def _table(title: str, *columns: str, caption: str = "") -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, title=title, title_justify="left", caption=caption or None,
-        caption_justify="left", pad_edge=False, title_style="bold", caption_style="",
-    )  # fmt: skip
+    table = Table(box=box.SIMPLE_HEAD, title=title, caption=caption or None, pad_edge=False)
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
     return table
@@ -514,12 +522,27 @@ def comparison(report: Report, stored: Report) -> tuple[Table, list[str]]:
         ("data", lambda record: record["data"]["kind"]),
         ("batch size", lambda record: record["plan"]["batch_size"]),
         ("quick", lambda record: record["plan"]["quick"]),
-        ("commit", lambda record: record["git_commit"]),
+        ("commit", _commit),
     ):
         before, after = get(stored.record), get(report.record)
         if before != after:
             notes.append(f"{what}: stored {before}, now {after}")
     return table, notes
+
+
+def show_comparison(report: Report, stored: Report, console: Console) -> None:
+    """Print :func:`comparison`."""
+    table, notes = comparison(report, stored)
+    console.print()
+    for note in notes:
+        console.print(note, markup=False)
+    show_table(console, table)
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    """Of the project, shortened."""
+    commit, plus, changes = str(record["git_commit"]).partition("+")
+    return commit[:12] + plus + changes
 
 
 def _median(value: Figure | None) -> str | None:
