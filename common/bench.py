@@ -33,7 +33,7 @@ FORMAT = 1
 D2L = "d2l"
 ACCURACY = "accuracy"
 # what long-lived processes measure in every round, in this order
-ROUND_PARTS = ("limit", "step", "train", "predict")
+ROUND_PARTS = ("limit", "train", "step", "predict")
 PARTS = (*ROUND_PARTS, "memory", ACCURACY)
 QUICK_PARTS = ROUND_PARTS
 FAST_SIZE: int = settings.PRESETS["fast"]["resize"]
@@ -122,7 +122,8 @@ class Job:
     @property
     def kind(self) -> str:
         """What it has in common with its like in other rounds."""
-        return json.dumps([self.part, self.backend, self.request], sort_keys=True)
+        request = {name: value for name, value in self.request.items() if name != "seed"}
+        return json.dumps([self.part, self.backend, request], sort_keys=True)
 
 
 def jobs(plan: Plan) -> list[Job]:
@@ -152,7 +153,8 @@ def jobs(plan: Plan) -> list[Job]:
                             "seconds": plan.seconds / 25,
                         }
                         add("limit", number, request, 0.5)
-        for part in ("step", "train"):
+        # train first: its network serves the others too
+        for part in ("train", "step"):
             for size in plan.sizes_of(part) if part in plan.parts else ():
                 # an epoch is long enough that what is done once in it counts little
                 seconds = plan.seconds * (2 if part == "train" else 1)
@@ -218,7 +220,6 @@ class Bench:
         """Backend, or part and backend, -> why it is no longer measured."""
         self.rows: list[dict[str, Any]] = []
         """Every measurement as it came."""
-        self.seconds = 0.0
         self.complete = False
         self._workers: dict[str, WorkerProcess] = {}
         self._started = time.monotonic()
@@ -269,8 +270,7 @@ class Bench:
             except RefusedError as error:
                 self._lose(_what(job), str(error))
                 continue
-            if job.part != ACCURACY:
-                took[job.kind] = time.monotonic() - started
+            took[job.kind] = time.monotonic() - started
             self.rows.append(
                 {
                     "part": job.part,

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from common import architecture, backends, machine, settings
-from common.backends import Work, one_line
+from common.backends import Trainer, Work, one_line
 from common.data import Dataset, load
 from common.errors import NinError
 from common.settings import Settings
@@ -84,6 +84,7 @@ class Worker:
             }
         self._works: dict[str, tuple[Work, int]] = {}
         self._runs: dict[tuple[int, int], Run] = {}
+        self._trainers: dict[tuple[int, int], Trainer] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="nin-bench-")
         self._dataset: Dataset | None = None
         self._rehearsed = False
@@ -132,7 +133,7 @@ class Worker:
 
         def make() -> Work:
             images, labels = self._batch(batch)
-            trainer = self._run(size, batch, seconds).trainer
+            trainer = self._trainer(size, batch)
             return self.backend.bare_step(trainer, images, labels, LEARNING_RATE)
 
         work, times = self._warm(f"step {size} {batch}", make, seconds)
@@ -170,7 +171,7 @@ class Worker:
 
         def make() -> Work:
             images, _ = self._batch(batch)
-            trainer = self._run(size, run_batch, seconds).trainer
+            trainer = self._trainer(size, run_batch)
             return _repeat(lambda: trainer.logits(images))
 
         work, times = self._warm(f"predict {size} {batch}", make, seconds)
@@ -178,11 +179,7 @@ class Worker:
 
     def memory(self, size: int, batch: int) -> dict[str, Any]:
         """Do bare steps and nothing else; the peak of this process so far."""
-        dataset = first_images(self.dataset(), batch, batch)
-        chosen = settings_for(size, batch, **self.common)
-        net = self.backend.nin(dataset.num_classes, architecture.IN_CHANNELS, chosen.dropout)
-        self.backend.initialize(net, chosen.init, chosen.seed)
-        trainer = self.backend.Trainer(net, chosen, dataset)
+        trainer = self._trainer(size, batch)
         images, labels = self._batch(batch)
         self.backend.bare_step(trainer, images, labels, LEARNING_RATE)(3)
         return {"bytes": peak_memory()}
@@ -214,6 +211,18 @@ class Worker:
             work = make()
             self._works[key] = work, _warm_up(work, seconds)
         return self._works[key]
+
+    def _trainer(self, size: int, batch: int) -> Trainer:
+        """That of the run at this size if there is one: two would take memory twice."""
+        if (size, batch) in self._runs:
+            return self._runs[size, batch].trainer
+        if (size, batch) not in self._trainers:
+            dataset = first_images(self.dataset(), batch, batch)
+            chosen = settings_for(size, batch, **self.common)
+            net = self.backend.nin(dataset.num_classes, architecture.IN_CHANNELS, chosen.dropout)
+            self.backend.initialize(net, chosen.init, chosen.seed)
+            self._trainers[size, batch] = self.backend.Trainer(net, chosen, dataset)
+        return self._trainers[size, batch]
 
     def _run(self, size: int, batch: int, seconds: float) -> Run:
         """A run whose epochs take about so many seconds, its network warmed up."""
