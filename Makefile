@@ -1,6 +1,7 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
 # make test                                                     all tests, all backends
 # make check                                                    format, lint, types
+# make bench [ARGS="--quick ..."]                               how fast the backends are here
 
 PYTHON ?= python3
 BACKEND ?= torch
@@ -15,7 +16,7 @@ INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
 .DELETE_ON_ERROR:
-.PHONY: train test check clean help
+.PHONY: train test check bench clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +33,9 @@ check: $(VENV)/installed-all
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
 	$(PY) -m mypy
+
+bench: $(VENV)/installed-all
+	$(PY) scripts/bench.py $(ARGS)
 
 clean:
 	rm -rf $(VENV)

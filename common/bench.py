@@ -11,9 +11,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from common import architecture, backends, bench_d2l, machine, run_directory, settings
@@ -27,6 +28,7 @@ from common.bench_worker import (
 )
 from common.data import load_and_tell
 from common.errors import NinError
+from common.files import write_text
 from common.parity_run import LostError, interpreters, worker_environment
 
 FORMAT = 1
@@ -214,7 +216,9 @@ class Bench:
         self.d2l_python = _absolute(str(d2l_python))
         self.dataset = load_and_tell(plan.data)
         self._check_data()
-        self.data = plan.data if plan.data in ("auto", "full", "sample") else _absolute(plan.data)
+        self.data = plan.data
+        if plan.data not in ("auto", "full", "sample"):
+            self.data = str(Path(plan.data).resolve())
         self.about: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}
         """Backend, or part and backend, -> why it is no longer measured."""
@@ -228,13 +232,21 @@ class Bench:
         """Nothing more: processes start when they are needed."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the processes."""
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the processes; at once if something went wrong."""
+        if kind is None:
+            self._close()
         for worker in self._workers.values():
-            if kind is None:
-                worker.close()
-            else:
-                worker.kill()
+            worker.kill()
+
+    def _close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
         self._workers = {}
 
     def measure(self, progress: Callable[[float, float | None, str], None]) -> None:
@@ -253,7 +265,7 @@ class Bench:
         begun = time.monotonic()
         for i, job in enumerate(planned):
             if job.part not in ROUND_PARTS:
-                self.__exit__(None)
+                self._close()
             if self._is_lost(job):
                 continue
             expected = sum(took.get(j.kind, j.guess) for j in planned[i:] if not self._is_lost(j))
@@ -444,6 +456,14 @@ class Bench:
             ]
             train(self.python[job.backend], arguments, on_line)
         return {"epochs": epochs}
+
+
+def save_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record, with what was added to it; each measurement is a line."""
+    rest = {name: value for name, value in record.items() if name != "rows"}
+    rows = ",\n".join(f"    {json.dumps(row)}" for row in record["rows"])
+    head = json.dumps(rest, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    write_text(path, f'{head},\n  "rows": [\n{rows}\n  ]\n}}\n')
 
 
 def load_record(path: Path) -> dict[str, Any]:

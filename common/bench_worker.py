@@ -34,6 +34,8 @@ LEARNING_RATE = 1e-6
 # A run evaluates a sixth as many images as it trains on, as Fashion-MNIST's 10000 and 60000.
 TRAIN_BATCHES_PER_TEST_BATCH = 6
 MOST_TIMES = 1000
+# Of what is timed call by call; each is recorded.
+MOST_CALLS = 100
 WARM_UP_SECONDS = 2
 # A run in the bench is one of so many epochs, of which only some are ever trained.
 EPOCHS = 1000
@@ -116,7 +118,7 @@ class Worker:
             return _repeat(lambda: np.dot(A, B))
 
         work, times = self._warm(f"product {n}", make, seconds)
-        return {"seconds": [_time(work) for _ in range(times)]}
+        return {"seconds": _time_each(work, times)}
 
     def convolution(
         self, size: int, batch: int, layer: str, backward: bool, seconds: float
@@ -126,7 +128,7 @@ class Worker:
         work = self.backend.convolution(self.device, named[layer], batch, backward)
         # made anew each time: the arrays of all twelve would be too much to keep
         times = _warm_up(work, seconds)
-        return {"seconds": [_time(work) for _ in range(times)]}
+        return {"seconds": _time_each(work, times)}
 
     def step(self, size: int, batch: int, seconds: float) -> dict[str, Any]:
         """Seconds of so many bare steps together; see :class:`common.backends.Backend`."""
@@ -175,7 +177,7 @@ class Worker:
             return _repeat(lambda: trainer.logits(images))
 
         work, times = self._warm(f"predict {size} {batch}", make, seconds)
-        return {"seconds": [_time(work) for _ in range(times)]}
+        return {"seconds": _time_each(work, times)}
 
     def memory(self, size: int, batch: int) -> dict[str, Any]:
         """Do bare steps and nothing else; the peak of this process so far."""
@@ -290,7 +292,11 @@ def _time(work: Work) -> float:
     """Seconds to do it once."""
     started = time.perf_counter()
     work(1)
-    return time.perf_counter() - started
+    return round(time.perf_counter() - started, 7)
+
+
+def _time_each(work: Work, times: int) -> list[float]:
+    return [_time(work) for _ in range(min(times, MOST_CALLS))]
 
 
 def _warm_up(work: Work, seconds: float) -> int:

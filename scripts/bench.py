@@ -16,12 +16,11 @@ from common.bench import Plan
 from common.bench_progress import BenchProgress
 from common.bench_report import Report
 from common.errors import NinError
-from common.files import write_json
 
 EXAMPLES = """\
 examples:
   bench.py --quick                              two minutes
-  bench.py                                      all but d2l: three quarters of an hour on two cores
+  bench.py                                      all but d2l: three quarters of an hour on 2 cores
   bench.py --against d2l --parts d2l            d2l's own loop beside train.py, wall clock
   bench.py --backends torch,tf --parts step --sizes 68
   bench.py --quick --compare docs/bench.json    ratios to a stored bench
@@ -145,7 +144,7 @@ def measure(options: argparse.Namespace) -> Report:
         finally:
             if running.rows:
                 report = Report(running.record())
-                write_json(directory / "bench.json", report.as_json())
+                bench.save_record(directory / "bench.json", report.as_json())
                 _say(f"all that was measured: {directory}")
             else:
                 directory.rmdir()

@@ -233,7 +233,7 @@ def test_a_comparison_says_what_is_not_alike():
 
 def test_a_report_and_its_json_are_the_same_bench(tmp_path):
     report = make_report(full_rows(NAMES, (68,)))
-    (tmp_path / "bench.json").write_text(json.dumps(report.as_json()))
+    bench.save_record(tmp_path / "bench.json", report.as_json())
     again = Report(bench.load_record(tmp_path / "bench.json"))
     assert again.figures() == report.figures()
     assert again.as_json() == report.as_json()
@@ -401,6 +401,14 @@ def test_a_record_holds_every_measurement_and_no_path_of_this_machine(measured):
     assert len(json.loads(text)["rows"]) == 2 * 3 * 3
     for path in (sys.executable, str(Path.home()), str(Path.cwd()), running.dataset.directory):
         assert path not in text
+
+
+def test_a_directory_of_data_is_found_from_the_processes_too(tmp_path, monkeypatch):
+    (tmp_path / "mine").symlink_to(data.SAMPLE_DIRECTORY)
+    monkeypatch.chdir(tmp_path)
+    with bench.Bench(Plan(data="mine"), (), Path(), print) as ready:
+        assert Path(ready.data).is_absolute()
+        assert data.load(ready.data).kind == "sample"
 
 
 def process(code, timeout=60.0):
