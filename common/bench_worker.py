@@ -6,6 +6,7 @@ only one process computes at a time and all are in steady state.
 """
 
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -37,6 +38,8 @@ MOST_TIMES = 1000
 # Of what is timed call by call; each is recorded.
 MOST_CALLS = 100
 WARM_UP_SECONDS = 2
+# A run imports these when it first needs them; d2l imports all of its own at its start.
+LATE_IMPORTS = ("tensorboardX", "matplotlib.figure", "matplotlib.backends.backend_agg")
 # A run in the bench is one of so many epochs, of which only some are ever trained.
 EPOCHS = 1000
 
@@ -188,6 +191,8 @@ class Worker:
 
     def whole(self, size: int, batch: int, train: int, test: int, epochs: int) -> dict[str, Any]:
         """Seconds from reading the data to the last file of a run, imports not counted."""
+        for late in LATE_IMPORTS:
+            importlib.import_module(late)
         started = time.perf_counter()
         dataset = first_images(load(self.data), train, test)
         with tempfile.TemporaryDirectory(dir=self._directory.name) as directory:
