@@ -190,13 +190,18 @@ class Worker:
         return {"bytes": peak_memory()}
 
     def whole(self, size: int, batch: int, train: int, test: int, epochs: int) -> dict[str, Any]:
-        """Seconds from reading the data to the last file of a run, imports not counted."""
+        """Train as the book does; seconds from reading the data to the last file of the run.
+
+        Imports are not counted.
+        """
         for late in LATE_IMPORTS:
             importlib.import_module(late)
         started = time.perf_counter()
         dataset = first_images(load(self.data), train, test)
         with tempfile.TemporaryDirectory(dir=self._directory.name) as directory:
-            chosen = settings_for(size, batch, **{**self.common, "epochs": epochs})
+            chosen = settings.from_preset(
+                "book", resize=size, batch_size=batch, epochs=epochs, **self.common
+            )
             run = Run(Path(directory), chosen, dataset, self.backend, StopRequest(), _nothing)
             run.train()
             run.finish()
