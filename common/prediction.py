@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -161,8 +161,10 @@ def compute_logits(
     size = max(1, min(BATCH_SIZE, BATCH_SIZE * 224**2 // settings.resize**2))
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     console = Console(stderr=True)
-    hidden = len(batches) == 1 or not console.is_terminal
-    shown = track(batches, "predicting", console=console, transient=True, disable=hidden)
+    shown: Iterable[np.ndarray] = batches
+    # rich has an option that hides the bar, but older releases then still print an empty line
+    if len(batches) > 1 and console.is_terminal:
+        shown = track(batches, "predicting", console=console, transient=True)
     return np.concatenate([trainer.logits(batch) for batch in shown])
 
 
