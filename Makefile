@@ -1,5 +1,6 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
 # make test                                                     all tests, all backends
+# make test-book                                                our networks under the book's own code
 # make check                                                    format, lint, types
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 
@@ -16,7 +17,7 @@ INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
 .DELETE_ON_ERROR:
-.PHONY: train test check bench clean help
+.PHONY: train test test-book check bench clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -29,6 +30,19 @@ test: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
 
+# d2l wants older packages than the project, so an environment of its own; make again, with its names
+BOOK := VENV=.venv-book CONSTRAINTS=constraints-book.txt
+BOOK_PYTHON = $(shell for python in "$(PYTHON)" python3.11 python3.10; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null \
+	&& { echo "$$python"; break; }; done)
+
+test-book:
+	@[ -n "$(BOOK_PYTHON)" ] || { echo "error: d2l needs Python 3.10 or 3.11, neither is here;" \
+		"$$($(PYTHON) --version) found: make test-book PYTHON=..." >&2; exit 2; }
+	@$(MAKE) --silent $(BOOK) PYTHON="$(BOOK_PYTHON)" .venv-book/installed-book
+	for backend in $(BACKENDS); do \
+		.venv-book/bin/python -m pytest tests/book --backend $$backend $(ARGS) || exit 1; done
+
 check: $(VENV)/installed-all
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
@@ -38,13 +52,18 @@ bench: $(VENV)/installed-all
 	$(PY) scripts/bench.py $(ARGS)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-book .venv-oldest
 
 # a file per set of packages says that it is installed, so that a second call installs nothing
 $(VENV)/installed-all: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing all backends and the tests' tools into $(VENV) (a few minutes, once)"
 	$(INSTALL) --editable ".[all,dev]"
 	@touch $@ $(BACKENDS:%=$(VENV)/installed-%)
+
+$(VENV)/installed-book: $(INPUTS) | $(VENV)/bin/python
+	@echo "installing d2l and all backends into $(VENV) (a few minutes and 7 GB, once)"
+	$(INSTALL) --editable ".[book]"
+	@touch $@
 
 $(BACKENDS:%=$(VENV)/installed-%): $(VENV)/installed-%: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing the $* backend into $(VENV) (a minute or more, once)"
