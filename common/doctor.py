@@ -15,8 +15,12 @@ from common.errors import NinError
 PROBE_SECONDS = 180
 
 
-def examine() -> dict[str, Any]:
-    """Everything that the doctor reports, as plain data."""
+def examine(names: Sequence[str]) -> dict[str, Any]:
+    """Everything that the doctor reports, as plain data.
+
+    Args:
+        names: of the backends to look at.
+    """
     # before machine.prepare, which sets a variable of its own
     environment = {
         name: os.environ[name]
@@ -30,7 +34,7 @@ def examine() -> dict[str, Any]:
             "safetensors", "matplotlib", "pooch", "rich", "tensorboardX", "setuptools"
         ),
         "git_commit": machine.git_commit(),
-        "backends": {name: probe_apart(name) for name in backends.names()},
+        "backends": {name: probe_apart(name) for name in names},
         "data": data_places(),
     }
 

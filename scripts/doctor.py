@@ -16,7 +16,7 @@ from common.backends import BACKENDS
 EXAMPLES = """\
 examples:
   doctor.py                      a look at the machine; put its output into a bug report
-  doctor.py --backend mxnet      exit status 1 if that backend does not work
+  doctor.py --backend mxnet      only that backend; exit status 1 if it does not work
   doctor.py --json               the same for machines
 """
 
@@ -29,7 +29,8 @@ def parser() -> command_line.Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"{', '.join(BACKENDS)} or all: exit with 1 if it does not work; may be repeated",
+        help=f"look only at {', '.join(BACKENDS)} or all, and exit with 1 if it does not work; "
+        "may be repeated",
     )
     p.add_argument("--json", action="store_true", help="print JSON")
     return p
@@ -40,7 +41,7 @@ def command(options: argparse.Namespace) -> int:
     wanted = list(BACKENDS) if "all" in options.backend else options.backend
     for name in wanted:
         backends.check_name(name)
-    report = doctor.examine()
+    report = doctor.examine(wanted or backends.names())
     if options.json:
         print(json.dumps(report, indent=2))
     else:

@@ -51,22 +51,27 @@ def signals_are_not_ignored():
             signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prepared():
+    """How many threads a backend gets: one, because two processes test at once on two cores."""
+    return int(machine.prepare(1)["threads"])
+
+
 @pytest.fixture(scope="session")
 def backend_name(pytestconfig):
     return pytestconfig.getoption("--backend")
 
 
 @pytest.fixture(scope="session")
-def backend(backend_name):
+def backend(backend_name, prepared):
     """The backend's package; its absence fails in CI and skips elsewhere."""
-    prepared = machine.prepare(0)
     try:
         module = backends.load(backend_name)
     except NinError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
-    module.set_threads(int(prepared["threads"]))
+    module.set_threads(prepared)
     return module
 
 

@@ -520,7 +520,9 @@ def frameworks():
 def test_the_backends_are_one_network(frameworks, tmp_path, dtype):
     file = tmp_path / "report.json"
     small = ["--resize", 99, "--batch-size", 4, "--steps", 8, "--dtype", dtype, "--json", file]
-    done = run("--backends", ",".join([*frameworks, NUMPY]), *small)
+    # NumPy is slow, and has told what it has to tell in float32
+    names = [*frameworks, NUMPY] if dtype == "float32" else frameworks
+    done = run("--backends", ",".join(names), *small)
     assert done.returncode == 0, done.stdout + done.stderr
     statuses = {x["name"]: x["status"] for x in json.loads(file.read_text())["levels"]}
     assert statuses == dict.fromkeys(parity_job.LEVELS, "agree")
