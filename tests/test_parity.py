@@ -428,7 +428,7 @@ def test_the_command_names_the_first_layer_that_deviates(candidate, tmp_path):
 
 BROKEN = {
     "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
-    "hangs": ("import time\ntime.sleep(1000)", "no answer in 4 s"),
+    "hangs": ("import time\ntime.sleep(1000)", "no answer in 6 s"),
     "missing": ("import framework_that_nobody_has", "No module named 'framework_that_nobody_has'"),
     "leaves": ("import os\nos._exit(0)", "ended without a recording"),
 }
@@ -439,7 +439,7 @@ def test_a_backend_that_breaks_is_named_and_the_others_are_compared(
     candidate, tmp_path, lines, words
 ):
     specs = ",".join([candidate("one"), candidate("broken", lines), candidate("two")])
-    options = ["--levels", "activations", "--timeout", 4]
+    options = ["--levels", "activations", "--timeout", 6]
     done = run("--backends", specs, *options, *SMALL, cwd=tmp_path)
     assert done.returncode == 2, done.stdout
     assert "one, two agree in activations" in done.stdout
@@ -519,10 +519,13 @@ def frameworks():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_backends_are_one_network(frameworks, tmp_path, dtype):
     file = tmp_path / "report.json"
-    small = ["--resize", 99, "--batch-size", 4, "--steps", 8, "--dtype", dtype, "--json", file]
-    # NumPy is slow, and has told what it has to tell in float32
-    names = [*frameworks, NUMPY] if dtype == "float32" else frameworks
-    done = run("--backends", ",".join(names), *small)
+    small = ["--batch-size", 4, "--steps", 8, "--dtype", dtype, "--json", file]
+    # double precision is slow, and here for the rounding only
+    if dtype == "float32":
+        names, size = [*frameworks, NUMPY], 99
+    else:
+        names, size = frameworks, 67
+    done = run("--backends", ",".join(names), "--resize", size, *small)
     assert done.returncode == 0, done.stdout + done.stderr
     statuses = {x["name"]: x["status"] for x in json.loads(file.read_text())["levels"]}
     assert statuses == dict.fromkeys(parity_job.LEVELS, "agree")
