@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd
+from mxnet import autograd, npx
 from mxnet import np as mnp
 from mxnet.gluon import Parameter, nn
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
@@ -151,10 +151,17 @@ class Trainer:
             (batch, 1, resize, resize).
         """
         scaled = mnp.expand_dims(images, 1).astype(self.dtype) / 255
-        # differs: MXNet's matmul copies the matrix for each image; dot does not, but multiplies
-        # from the right only: (R @ image @ R.T).T = R @ (R @ image).T, so transpose twice
-        half = mnp.dot(scaled.transpose(0, 1, 3, 2), self.resize.T)
-        return mnp.dot(half.transpose(0, 1, 3, 2), self.resize.T)
+        # differs: MXNet's matmul copies the matrix for each image; fully_connected does not, but
+        # multiplies from the right only: (R @ image @ R.T).T = R @ (R @ image).T, so twice
+        for _ in range(2):
+            scaled = self._times_matrix(scaled).transpose(0, 1, 3, 2)
+        return scaled
+
+    def _times_matrix(self, images: mnp.ndarray) -> mnp.ndarray:
+        size = self.resize.shape[0]
+        return npx.fully_connected(
+            images, self.resize, no_bias=True, flatten=False, num_hidden=size
+        )
 
 
 class _SGD:
