@@ -63,9 +63,14 @@ def draw(report: Report, directory: Path) -> list[Path]:
 
 
 def _rates(report: Report, size: int, axes: Any) -> None:
-    bars = {"bare step": report.step, "train.py": report.train}
-    for i, (label, get) in enumerate(bars.items()):
-        _bars(axes, [get(size, name) for name in report.backends], i, len(bars), label)
+    rates = {
+        label: [get(size, name) for name in report.backends]
+        for label, get in (("bare step", report.step), ("train.py", report.train))
+    }
+    # a quick bench measures less at some sizes
+    rates = {label: values for label, values in rates.items() if any(values)}
+    for i, (label, values) in enumerate(rates.items()):
+        _bars(axes, values, i, len(rates), label)
     limit = report.limit()
     if limit is not None:
         flop = 2 * sum(c.training_multiply_adds for c in architecture.convolutions(size))
