@@ -119,9 +119,9 @@ def _difference(a: np.ndarray, b: np.ndarray, size: Callable[[np.ndarray], float
         return Difference(0.0, 0.0)
     with np.errstate(over="ignore"):
         apart = a - b
-    if not np.isfinite(apart).all():
-        return Difference(None, size(a / largest - b / largest) / size(a / largest))
     scale = max(size(a / largest), size(b / largest))
+    if not np.isfinite(apart).all():
+        return Difference(None, size(a / largest - b / largest) / scale)
     return Difference(float(np.abs(apart).max()), size(apart / largest) / scale)
 
 
