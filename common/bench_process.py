@@ -16,6 +16,7 @@ from typing import Any
 from common import data, machine
 from common.bench_worker import NUMPY
 from common.parity_run import LostError, why_it_ended, worker_environment
+from common.signals import Deferred
 
 # None of a bench's requests takes longer on a machine that is fit for it.
 TIMEOUT_SECONDS = 3600
@@ -46,19 +47,26 @@ class Process:
         self.timeout = timeout
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                cwd=machine.PROJECT_DIRECTORY,
-                env=environment,
-                # Ctrl-C reaches the parent only, which then ends the whole group
-                start_new_session=True,
-            )
+            # an interrupt in the middle of it would leave a process that nobody knows of
+            with Deferred():
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    cwd=machine.PROJECT_DIRECTORY,
+                    env=environment,
+                    # Ctrl-C reaches the parent only, which then ends the whole group
+                    start_new_session=True,
+                )
         except OSError as error:
             self._errors.close()
             raise LostError(f"{command[0]} does not start ({error.strerror})") from error
+        except BaseException:
+            if hasattr(self, "_process"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            raise
         assert self._process.stdout is not None
         self._output = self._process.stdout
         self._buffer = b""

@@ -3,7 +3,10 @@
 import contextlib
 import os
 import signal
+import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,3 +55,33 @@ class StopRequest:
         # print() could be interrupted in the middle of a line of its own
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping after this step, with a checkpoint; again to stop at once\n")
+
+
+class Deferred:
+    """While it is entered, signals wait; the first one is dealt with at its end.
+
+    Use as a context manager around a few lines that must not be left halfway.
+    """
+
+    def __enter__(self) -> "Deferred":
+        """Take over the signals; only the main thread gets any."""
+        self._came: list[int] = []
+        self._previous: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if callable(handler := signal.getsignal(number)):
+                    self._previous[number] = handler
+                    signal.signal(number, lambda number, _: self._came.append(number))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the signals back, and send the one that came."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        for number in self._came[:1]:
+            signal.raise_signal(number)

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from common.signals import SIGNALS, StopRequest
+from common.signals import SIGNALS, Deferred, StopRequest
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -42,5 +42,26 @@ def test_a_signal_that_was_ignored_stays_ignored():
 def test_afterwards_the_signals_are_as_before():
     before = [signal.getsignal(number) for number in SIGNALS]
     with StopRequest():
+        pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_deferred_interrupt_comes_after_the_lines_that_it_must_not_cut():
+    done = []
+
+    def interrupted():
+        with Deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_without_a_signal_nothing_is_deferred():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with Deferred():
         pass
     assert [signal.getsignal(number) for number in SIGNALS] == before
