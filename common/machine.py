@@ -32,6 +32,11 @@ def memory_gib() -> float:
     return round(min(limits) / 2**30, 1)
 
 
+def has_amx() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 in units of their own (Intel AMX)."""
+    return "amx_bf16" in _read(Path("/proc/cpuinfo")).split()
+
+
 def prepare(threads: int) -> dict[str, str | int]:
     """Set up threads and memory for fast arithmetic; to be called before a backend is imported.
 

@@ -274,7 +274,7 @@ class Predictions:
 
 def predict(model: Model, settings: Settings, images: Images) -> Predictions:
     """Start the backend of the settings and show it the images."""
-    backend, device, _ = backends.start(settings)
+    backend, device, *_ = backends.start(settings)
     try:
         logits = compute_logits(backend, model, settings, images.pixels)
     except Exception as error:

@@ -11,7 +11,7 @@ OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "one-cycle")
 INITIALIZATIONS = ("xavier", "he")
 LAST_BLOCKS = ("random", "identity")
-PRECISIONS = ("float32", "bfloat16", "float64")
+PRECISIONS = ("float32", "bfloat16", "float64", "auto")
 DEVICES = ("auto", "cpu", "gpu")
 
 
@@ -35,11 +35,14 @@ class Settings:
     init: str = "xavier"
     last_block: str = "random"
     dropout: float = architecture.DROPOUT
+    label_smoothing: float = 0.0
+    shift: int = 0
+    flip: bool = False
     seed: int = 0
     limit: int | None = None
     validation: int = 0
     device: str = "auto"
-    precision: str = "float32"
+    precision: str = "float32"  # a run's own is never auto: see common.backends.start
     threads: int = 0  # 0: one for each physical core that this process may use
 
     def check(self) -> None:
@@ -56,6 +59,8 @@ class Settings:
             ("init", self.init in INITIALIZATIONS, " or ".join(INITIALIZATIONS)),
             ("last_block", self.last_block in LAST_BLOCKS, " or ".join(LAST_BLOCKS)),
             ("dropout", 0 <= self.dropout < 1, "a number from 0 to below 1"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "a number from 0 to below 1"),
+            ("shift", 0 <= self.shift <= 14, "a whole number of pixels from 0 to 14"),
             ("seed", 0 <= self.seed < 2**31, "a whole number from 0 to 2147483647"),
             ("limit", self.limit is None or self.limit >= 1, "a whole number of at least 1"),
             ("validation", self.validation >= 0, "a whole number of at least 0"),
@@ -84,8 +89,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "schedule": "one-cycle",
         "init": "he",
         "last_block": "identity",
+        "label_smoothing": 0.1,
+        "precision": "auto",
     },
 }
+PRESETS["best"] = {**PRESETS["fast"], "epochs": 30, "lr": 2e-3, "shift": 1, "flip": True}
 
 
 def from_preset(preset: str, **overrides: Any) -> Settings:

@@ -173,6 +173,7 @@ class Run:
             "train_seconds": seconds,
             "total_seconds": self._total_seconds(),
             "device": self.trainer.device.name,
+            "precision": settings.precision,
             "seed": settings.seed,
             "complete": progress.epoch == settings.epochs,
             "notes": progress.notes,
@@ -453,7 +454,9 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         run_directory.check_free(out)
         dataset = _load_dataset(settings, data)
         checkpoint = None if resume is None else _load_checkpoint(resume, settings, dataset)
-        backend, device, prepared = backends.start(settings)
+        backend, device, prepared, precision = backends.start(settings)
+        # from here on, in the records and for a resumed run, what is computed and not a wish
+        settings = dataclasses.replace(settings, precision=precision)
         if device.kind == "cpu":
             _check_memory(settings, dataset.num_classes)
         config = _config(settings, data, dataset, backend, device.name, prepared)
@@ -467,8 +470,8 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
                 say(dataset.notice)
             say(
                 f"NiN with {settings.backend} on {device.name}, {prepared['threads']} threads, "
-                f"preset {settings.preset}, {len(dataset.train_images)} training examples: "
-                f"{directory}"
+                f"{settings.precision}, preset {settings.preset}, "
+                f"{len(dataset.train_images)} training examples: {directory}"
             )
             run = Run(directory, settings, dataset, backend, stop, say, started)
             if checkpoint is not None:

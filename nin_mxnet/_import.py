@@ -6,10 +6,14 @@ may ask whether it is there, do not see it. (What MXNet still wants it for later
 to ``array[key]`` with an array as the key, which this package does not do.)
 """
 
+import contextlib
 import importlib.util
+import os
 import warnings
 
 import numpy as np
+
+from common.quiet import quiet
 
 
 def _import_mxnet() -> None:
@@ -37,6 +41,13 @@ def _import_mxnet() -> None:
         if missing:
             del vars(np)["bool"]
     mxnet.npx.set_np()
+    if not mxnet.context.num_gpus():
+        # without a GPU there is nothing to do while an operator runs, and MXNet's queue of them
+        # and its threads only cost time
+        given = os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
+        # it starts now, and says so
+        with quiet() if given == "NaiveEngine" else contextlib.nullcontext():
+            mxnet.npx.waitall()
 
 
 _import_mxnet()

@@ -10,6 +10,7 @@ from mxnet import np as mnp
 from mxnet.gluon import Parameter, nn
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
+from common import augmentation
 from common.data import Dataset
 from common.resize import resize_matrix
 from common.schedule import step_seed
@@ -31,7 +32,8 @@ class Trainer:
 
     Args:
         net: an initialised network; it moves to the device.
-        settings: optimizer, precision, device, resize and seed are used.
+        settings: optimizer, label smoothing, shift, flip, precision, device, resize and seed
+            are used.
         dataset: the training images and labels are put on the device, as uint8.
 
     Raises:
@@ -43,6 +45,7 @@ class Trainer:
         device = self.device.native
         self.dtype = np.float64 if settings.precision == "float64" else np.float32
         self.seed = settings.seed
+        self.label_smoothing = settings.label_smoothing
 
         net.collect_params().reset_ctx(device)
         net.cast(self.dtype)
@@ -58,6 +61,11 @@ class Trainer:
         self.labels = mnp.array(dataset.train_labels, dtype=np.int64, ctx=device)
         matrix = resize_matrix(dataset.train_images.shape[1], settings.resize)
         self.resize = mnp.array(matrix, dtype=self.dtype, ctx=device)
+        self.views = augmentation.views(dataset.train_images.shape[1], settings)
+        if self.views is not None:
+            self.rows, self.columns = (
+                mnp.array(matrices, dtype=self.dtype, ctx=device) for matrices in self.views
+            )
         self._losses: list[mnp.ndarray] = []
         self._correct: list[mnp.ndarray] = []
 
@@ -67,11 +75,19 @@ class Trainer:
         mx.random.seed(step_seed(self.seed, step))
         batch = mnp.array(indices, dtype=np.int64, ctx=self.device.native)
         labels = self.labels.take(batch)
+        choice = None
+        if self.views is not None:
+            drawn = augmentation.draw(self.views, self.seed, step, len(indices))
+            choice = mnp.array(drawn, dtype=np.int64, ctx=self.device.native)
 
         with autograd.record():
-            logits = self.graph(self.pixels(self.images.take(batch, axis=0)))
+            logits = self.graph(self.pixels(self.images.take(batch, axis=0), choice))
             loss = self.cross_entropy(logits, labels).mean()
-        loss.backward()
+            objective = loss
+            if self.label_smoothing:
+                uniform = -npx.log_softmax(logits, axis=1).mean()
+                objective = loss + self.label_smoothing * (uniform - loss)
+        objective.backward()
         self.optimizer.step(learning_rate)
 
         self._losses.append(loss.detach())
@@ -141,16 +157,22 @@ class Trainer:
         if isinstance(self.optimizer, _AdamW):
             self.optimizer.steps = int(state.get("optimizer_steps", 0))
 
-    def pixels(self, images: mnp.ndarray) -> mnp.ndarray:
+    def pixels(self, images: mnp.ndarray, choice: mnp.ndarray | None = None) -> mnp.ndarray:
         """What the network sees: resized, scaled to 0...1.
 
         Args:
             images: uint8, (batch, height, width), on the device.
+            choice: which view of each, as :func:`common.augmentation.draw` gives it.
 
         Returns:
             (batch, 1, resize, resize).
         """
         scaled = mnp.expand_dims(images, 1).astype(self.dtype) / 255
+        if choice is not None:
+            rows = self.rows.take(choice[:, 0], axis=0)
+            columns = self.columns.take(choice[:, 1], axis=0)
+            half = npx.batch_dot(rows, scaled[:, 0])
+            return mnp.expand_dims(npx.batch_dot(half, columns, transpose_b=True), 1)
         # differs: MXNet's matmul copies the matrix for each image; fully_connected does not, but
         # multiplies from the right only: (R @ image @ R.T).T = R @ (R @ image).T, so twice
         for _ in range(2):

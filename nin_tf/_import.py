@@ -8,8 +8,8 @@ standard error while it is imported, some of them (2.21) whatever its log level 
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
+
+from common.quiet import quiet
 
 # Keras is the one that belongs to TensorFlow, not Keras 2 and not Keras on another framework
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -20,31 +20,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what C++ code writes to standard error; show it after all if the import fails."""
-    try:
-        stderr = os.dup(2)
-    except OSError:  # there is no standard error
-        yield
-        return
-    with tempfile.TemporaryFile() as written:
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            written.seek(0)
-            os.write(stderr, written.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
 def _import_tensorflow() -> None:
     # a log level that the user set is a wish to see the messages
-    quiet = _quiet() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" else contextlib.nullcontext()
-    with quiet:
+    wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3"
+    with contextlib.nullcontext() if wanted else quiet():
         import tensorflow as tf
 
         backend = tf.keras.backend.backend()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common import augmentation
 from common.data import Dataset
 from common.resize import resize_matrix
 from common.settings import Settings
@@ -25,7 +26,8 @@ class Trainer:
 
     Args:
         net: an initialised network; differs: the trainer's ``net`` is a copy of it.
-        settings: optimizer, precision, device, resize and seed are used.
+        settings: optimizer, label smoothing, shift, flip, precision, device, resize and seed
+            are used.
         dataset: the training images and labels are put on the device, as uint8.
 
     Raises:
@@ -37,6 +39,7 @@ class Trainer:
         device = self.device.native
         self.dtype = tf.float64 if settings.precision == "float64" else tf.float32
         self.seed = settings.seed
+        self.label_smoothing = settings.label_smoothing
 
         if self.device.kind == "gpu":
             # the same numbers in every run, also on a GPU
@@ -53,6 +56,11 @@ class Trainer:
             self.labels = tf.cast(dataset.train_labels, tf.int64)
             matrix = resize_matrix(dataset.train_images.shape[1], settings.resize)
             self.resize = tf.constant(matrix, self.dtype)
+            self.views = augmentation.views(dataset.train_images.shape[1], settings)
+            if self.views is not None:
+                self.rows, self.columns = (
+                    tf.constant(matrices, self.dtype) for matrices in self.views
+                )
         self._losses: list[tf.Tensor] = []
         self._correct: list[tf.Tensor] = []
 
@@ -60,13 +68,20 @@ class Trainer:
         images = tf.TensorSpec((None, *dataset.train_images.shape[1:]), tf.uint8)
         indices = tf.TensorSpec((None,), tf.int64)
         rate, step = tf.TensorSpec((), tf.float64), tf.TensorSpec((), tf.int64)
-        self._train = _graph(self._step, indices, rate, step)
+        choice = () if self.views is None else (tf.TensorSpec((None, 2), tf.int64),)
+        self._train = _graph(self._step, indices, rate, step, *choice)
         self._predict = _graph(self._forward, images)
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.backends.Trainer`."""
         rate = tf.constant(learning_rate, tf.float64)
-        loss, correct = self._train(tf.constant(indices), rate, tf.constant(step, tf.int64))
+        choice = []
+        if self.views is not None:
+            drawn = augmentation.draw(self.views, self.seed, step, len(indices))
+            choice.append(tf.constant(drawn))
+        loss, correct = self._train(
+            tf.constant(indices), rate, tf.constant(step, tf.int64), *choice
+        )
         self._losses.append(loss)
         self._correct.append(correct)
 
@@ -127,20 +142,27 @@ class Trainer:
         if self.optimizer.steps is not None:
             self.optimizer.steps.assign(int(state.get("optimizer_steps", 0)))
 
-    def pixels(self, images: tf.Tensor) -> tf.Tensor:
+    def pixels(self, images: tf.Tensor, choice: tf.Tensor | None = None) -> tf.Tensor:
         """What the network sees: resized, scaled to 0...1.
 
         Args:
             images: uint8, (batch, height, width), on the device.
+            choice: which view of each, as :func:`common.augmentation.draw` gives it.
 
         Returns:
             (batch, resize, resize, 1).
         """
         scaled = tf.cast(images, self.dtype) / 255
-        return (self.resize @ scaled @ tf.transpose(self.resize))[..., tf.newaxis]
+        rows = self.resize if choice is None else tf.gather(self.rows, choice[:, 0])
+        columns = self.resize if choice is None else tf.gather(self.columns, choice[:, 1])
+        return (rows @ scaled @ tf.linalg.matrix_transpose(columns))[..., tf.newaxis]
 
     def _step(
-        self, indices: tf.Tensor, learning_rate: tf.Tensor, step: tf.Tensor
+        self,
+        indices: tf.Tensor,
+        learning_rate: tf.Tensor,
+        step: tf.Tensor,
+        choice: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Traced for :meth:`train_batch`; loss and number of correct answers."""
         with tf.device(self.device.native):
@@ -152,12 +174,16 @@ class Trainer:
             labels = tf.gather(self.labels, indices)
 
             with tf.GradientTape() as tape:
-                logits = self.net(self.pixels(tf.gather(self.images, indices)), training=True)
-                logits = tf.cast(logits, self.dtype)
+                pixels = self.pixels(tf.gather(self.images, indices), choice)
+                logits = tf.cast(self.net(pixels, training=True), self.dtype)
                 loss = tf.reduce_mean(
                     tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
                 )
-            gradients = tape.gradient(loss, values)
+                objective = loss
+                if self.label_smoothing:
+                    uniform = -tf.reduce_mean(tf.nn.log_softmax(logits))
+                    objective += self.label_smoothing * (uniform - loss)
+            gradients = tape.gradient(objective, values)
             # differs: TensorFlow's pooling and its fused ReLU turn NaN into a number, so that the
             # loss can look sound when the weights no longer are
             total = tf.add_n([tf.reduce_sum(value) for value in values])

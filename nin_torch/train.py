@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from common import augmentation
 from common.data import Dataset
 from common.resize import resize_matrix
 from common.schedule import step_seed
@@ -27,7 +28,8 @@ class Trainer:
 
     Args:
         net: an initialised network; it moves to the device.
-        settings: optimizer, precision, device, resize and seed are used.
+        settings: optimizer, label smoothing, shift, flip, precision, device, resize and seed
+            are used.
         dataset: the training images and labels are put on the device, as uint8.
 
     Raises:
@@ -40,6 +42,7 @@ class Trainer:
         self.dtype = torch.float64 if settings.precision == "float64" else torch.float32
         self.autocast = settings.precision == "bfloat16"
         self.seed = settings.seed
+        self.label_smoothing = settings.label_smoothing
 
         # of the GPU library's convolutions, take those that give the same numbers in every run
         torch.backends.cudnn.deterministic = True
@@ -53,6 +56,11 @@ class Trainer:
         self.labels = torch.from_numpy(dataset.train_labels.astype(np.int64)).to(device)
         matrix = resize_matrix(dataset.train_images.shape[1], settings.resize)
         self.resize = torch.from_numpy(matrix).to(device, self.dtype)
+        self.views = augmentation.views(dataset.train_images.shape[1], settings)
+        if self.views is not None:
+            self.rows, self.columns = (
+                torch.from_numpy(matrices).to(device, self.dtype) for matrices in self.views
+            )
         self._losses: list[torch.Tensor] = []
         self._correct: list[torch.Tensor] = []
 
@@ -64,14 +72,22 @@ class Trainer:
             group["lr"] = learning_rate
         batch = torch.from_numpy(indices).to(self.images.device)
         labels = self.labels[batch]
+        choice = None
+        if self.views is not None:
+            drawn = augmentation.draw(self.views, self.seed, step, len(indices))
+            choice = torch.from_numpy(drawn).to(self.images.device)
 
         self.net.train()
         with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.net(self.pixels(self.images[batch]))
+            logits = self.net(self.pixels(self.images[batch], choice))
         logits = logits.to(self.dtype)
         loss = F.cross_entropy(logits, labels)
+        objective = loss
+        if self.label_smoothing:
+            uniform = -F.log_softmax(logits, 1).mean()
+            objective = loss + self.label_smoothing * (uniform - loss)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        objective.backward()
         self.optimizer.step()
 
         self._losses.append(loss.detach())
@@ -139,17 +155,20 @@ class Trainer:
                 steps = float(state["optimizer_steps"])
                 memory["step"] = torch.tensor(steps, device=value.device)
 
-    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+    def pixels(self, images: torch.Tensor, choice: torch.Tensor | None = None) -> torch.Tensor:
         """What the network sees: resized, scaled to 0...1.
 
         Args:
             images: uint8, (batch, height, width), on the device.
+            choice: which view of each, as :func:`common.augmentation.draw` gives it.
 
         Returns:
             (batch, 1, resize, resize).
         """
         scaled = images.to(self.dtype) / 255
-        return (self.resize @ scaled @ self.resize.T).unsqueeze(1)
+        rows = self.resize if choice is None else self.rows[choice[:, 0]]
+        columns = self.resize if choice is None else self.columns[choice[:, 1]]
+        return (rows @ scaled @ columns.mT).unsqueeze(1)
 
 
 def _optimizer(values: list[torch.Tensor], settings: Settings) -> torch.optim.Optimizer:

@@ -92,6 +92,25 @@ def parser() -> command_line.Parser:
     over.add_argument(
         "--dropout", type=float, metavar="P", help=f"before the last block {of('dropout')}"
     )
+    over.add_argument(
+        "--label-smoothing",
+        type=float,
+        metavar="P",
+        help="share of the target that is spread over all classes; the loss that is told stays "
+        f"the plain one {of('label_smoothing')}",
+    )
+    over.add_argument(
+        "--shift",
+        type=int,
+        metavar="PIXELS",
+        help=f"training images move by up to so many of their 28 pixels {of('shift')}",
+    )
+    over.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help=f"half of the training images are mirrored {of('flip')}",
+    )
     more = p.add_argument_group("everything else")
     more.add_argument("--seed", type=int, metavar="N", help="same seed, same numbers (0)")
     more.add_argument("--limit", type=int, metavar="N", help="train on the first N examples only")
@@ -103,7 +122,10 @@ def parser() -> command_line.Parser:
     )
     more.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
     more.add_argument(
-        "--precision", metavar="NAME", help="float32 (default), bfloat16 (not mxnet) or float64"
+        "--precision",
+        metavar="NAME",
+        help="float32, bfloat16 (not mxnet), float64, or auto: bfloat16 where the device has units "
+        f"made for it and the backend uses them, otherwise float32 {of('precision')}",
     )
     more.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
     return p

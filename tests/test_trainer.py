@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from common import augmentation, backends, machine
 from common.resize import resize_matrix
 from common.settings import Settings
 
@@ -206,6 +207,57 @@ def test_a_smaller_last_batch_is_averaged_over_its_own_size(backend, make, gradi
         np.testing.assert_allclose(array, expected, rtol=1e-7, atol=1e-10, err_msg=name)
 
 
+# ------------------------------------------- label smoothing and augmentation
+
+
+def test_label_smoothing_spreads_a_share_of_the_target_over_all_classes(backend, make, small):
+    share = 0.3
+    plain, smoothing = make(), make(label_smoothing=share)
+    images, labels = small.train_images[:BATCH], small.train_labels[:BATCH]
+    classes = range(small.num_classes)
+    _, own = plain.gradients(images, labels)
+    others = [plain.gradients(images, np.full(BATCH, label))[1] for label in classes]
+    before = weights_of(backend, smoothing)
+    smoothing.train_batch(batch(0), 1.0, 0)
+    for name, array in weights_of(backend, smoothing).items():
+        uniform = sum(slopes[name] for slopes in others) / small.num_classes
+        slope = (1 - share) * own[name] + share * uniform
+        np.testing.assert_allclose(before[name] - array, slope, rtol=1e-7, atol=1e-12)
+
+
+def test_the_loss_that_is_told_is_the_plain_one_whatever_the_smoothing(make):
+    losses = []
+    for share in (0.0, 0.3):
+        trainer = make(label_smoothing=share)
+        trainer.train_batch(batch(0), 0.0, 0)
+        losses.append(trainer.take_metrics()[0][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+def test_training_sees_the_views_that_were_drawn(backend, make, small):
+    step = 7
+    trainer = make(shift=2, flip=True)
+    drawn = augmentation.draw(trainer.views, trainer.seed, step, BATCH)
+    images, labels = small.train_images[:BATCH], small.train_labels[:BATCH]
+    seen = np.zeros_like(images)
+    for i, (row, column) in enumerate(drawn):
+        mirrored, move = divmod(column, 5)
+        image = images[i, :, ::-1] if mirrored else images[i]
+        # down by row - 2, to the right by move - 2; black comes in from outside
+        seen[i] = np.pad(image, 2)[4 - row : 32 - row, 4 - move : 32 - move]
+    loss, slopes = make().gradients(seen, labels)
+    before = weights_of(backend, trainer)
+    trainer.train_batch(batch(0), 1.0, step)
+    assert trainer.take_metrics()[0][0] == pytest.approx(loss, rel=1e-9)
+    for name, array in weights_of(backend, trainer).items():
+        np.testing.assert_allclose(before[name] - array, slopes[name], rtol=1e-6, atol=1e-10)
+
+
+def test_prediction_sees_the_images_themselves(make, small):
+    images = small.train_images[:4]
+    np.testing.assert_array_equal(make(shift=2, flip=True).logits(images), make().logits(images))
+
+
 # ------------------------------------------------------------------ dropout
 
 
@@ -335,6 +387,16 @@ def test_every_precision_that_is_offered_learns(backend, make):
             trainer.train_batch(batch(0), 3e-4, step)
         losses, _ = trainer.take_metrics()
         assert losses[-5:].mean() < 0.8 * losses[0], precision
+
+
+@pytest.mark.parametrize("amx", [False, True])
+def test_auto_is_bfloat16_where_the_processor_and_the_backend_have_it(
+    backend, backend_name, prepared, monkeypatch, amx
+):
+    monkeypatch.setattr(machine, "has_amx", lambda: amx)
+    settings = Settings(backend=backend_name, device="cpu", precision="auto", threads=prepared)
+    precision = backends.start(settings).precision
+    assert precision == ("bfloat16" if amx and "bfloat16" in backend.PRECISIONS else "float32")
 
 
 def test_float64_is_computed_in_float64(make, small):
