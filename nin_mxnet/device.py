@@ -1,6 +1,7 @@
 """Devices, threads and versions in MXNet. A GPU is ``gpu(0)``."""
 
 import ctypes
+import os
 
 import mxnet as mx
 from mxnet import npx
@@ -32,10 +33,11 @@ def find_device(kind: str) -> Device:
 def set_threads(count: int) -> None:
     """Compute on this many CPU threads.
 
-    differs: MXNet computes on a worker thread of its own, and OpenMP counts per thread, so the
-    worker has to set the count itself (``MXSetNumOMPThreads`` reaches the caller only). Unless
-    ``OMP_NUM_THREADS`` was set before MXNet was imported, only convolutions and matrix products
-    take more threads than half of the processors: scripts set it too.
+    differs: MXNet's engine computes on a worker thread of its own (but for NaiveEngine, which works
+    in the caller's), and OpenMP counts per thread, so the worker has to set the count itself
+    (``MXSetNumOMPThreads`` reaches the caller only). Unless ``OMP_NUM_THREADS`` was set before
+    MXNet was imported, only convolutions and matrix products take more threads than half of the
+    processors: scripts set it too.
     """
 
     @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
@@ -53,5 +55,6 @@ def set_threads(count: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Package name -> version."""
-    return {"mxnet": str(mx.__version__)}
+    """Package name -> version, with the engine (see ``_import.py``) that its speed depends on."""
+    engine = os.environ.get("MXNET_ENGINE_TYPE", "default engine")
+    return {"mxnet": f"{mx.__version__}, {engine}"}
