@@ -54,7 +54,7 @@ class Diagnosis:
         if settings.last_block != "identity":
             ways.append("--last-block identity")
         ways += ["a lower --lr", "another --seed"]
-        if settings.preset != "fast":
+        if settings.preset == "book":
             ways.append("or --preset fast, which has all that keeps the network alive")
         what_helps = f"What helps: {', '.join(ways)}."
         where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"

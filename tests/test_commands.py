@@ -58,6 +58,11 @@ BAD_INPUT = {
     "unknown init": ("--init zeros", "--init zeros: must be xavier or he"),
     "unknown device": ("--device tpu", "--device tpu: must be auto, cpu, gpu"),
     "unknown precision": ("--precision half", "--precision half: must be"),
+    "a target spread over all classes alone": (
+        "--label-smoothing 1",
+        "--label-smoothing 1.0: must be",
+    ),
+    "images moved out of sight": ("--shift 15", "--shift 15: must be"),
     "momentum of adamw": ("--optimizer adamw --momentum 0.9", "only the sgd optimizer has it"),
     "batch larger than the data": (
         "--data sample --limit 100 --batch-size 101",
