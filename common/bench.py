@@ -392,9 +392,7 @@ class Bench:
         counts = D2L_TRAIN_BATCHES * batch, D2L_TEST_BATCHES * batch
         with self._worker(job.backend) as worker:
             request = {"size": size, "batch": batch, "epochs": epochs}
-            ours = worker.ask({"do": "whole", "train": counts[0], "test": counts[1], **request})[
-                "seconds"
-            ]
+            ours = worker.ask({"do": "whole", "train": counts[0], "test": counts[1], **request})
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             directory = Path(temporary) / "data"
             bench_d2l.write_files(first_images(self.dataset, *counts), directory)
@@ -415,8 +413,10 @@ class Bench:
         return {
             "train_examples": counts[0],
             "test_examples": counts[1],
-            "seconds": ours,
+            "seconds": ours["seconds"],
+            "bytes": ours["bytes"],
             "d2l_seconds": theirs["seconds"],
+            "d2l_bytes": theirs["bytes"],
         }
 
     def _accuracy(self, job: Job) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from common import backends, data
+from common import backends, data, machine
 from common.data import Dataset
 from common.errors import NinError
 
@@ -88,8 +88,6 @@ def run(backend: str, directory: Path, size: int, batch: int, epochs: int, lr: f
 
 def versions(backend: str) -> dict[str, str]:
     """Of what computed."""
-    from common import machine
-
     return {**machine.versions("d2l", "torchvision"), **backends.load(backend).versions()}
 
 
@@ -106,7 +104,14 @@ def main() -> None:
         sys.exit(f"error: {backends.one_line(error)}")
     with answers:
         print(
-            json.dumps({"seconds": seconds, "versions": versions(request["backend"])}),
+            json.dumps(
+                {
+                    "seconds": seconds,
+                    # without what d2l's PyTorch loader starts, four processes more
+                    "bytes": machine.peak_memory(),
+                    "versions": versions(request["backend"]),
+                }
+            ),
             file=answers,
         )
 

@@ -192,6 +192,15 @@ class Report:
         """How many times as fast as d2l."""
         return self._figure((D2L, backend), lambda row: row["d2l_seconds"] / row["seconds"])
 
+    def d2l_memory(self, backend: str, whose: str) -> Figure | None:
+        """Peak resident memory of the process that trains, ``ours`` or ``d2l``'s, in GiB."""
+        name = {"ours": "bytes", "d2l": "d2l_bytes"}[whose]
+        return self._figure((D2L, backend), lambda row: row[name] / 2**30)
+
+    def memory_against_d2l(self, backend: str) -> Figure | None:
+        """d2l's peak memory as a multiple of ours."""
+        return self._figure((D2L, backend), lambda row: row["d2l_bytes"] / row["bytes"])
+
     def seconds_to(self, accuracy: float, backend: str) -> list[float | None]:
         """For each seed the seconds until this test accuracy; None where it was not reached.
 
@@ -226,6 +235,8 @@ class Report:
             found[f"d2l, examples/s, {name}"] = self.d2l_rate(name, "d2l")
             found[f"against d2l, examples/s, {name}"] = self.d2l_rate(name, "ours")
             found[f"times as fast as d2l, {name}"] = self.against_d2l(name)
+            found[f"d2l, peak memory, GiB, {name}"] = self.d2l_memory(name, "d2l")
+            found[f"against d2l, peak memory, GiB, {name}"] = self.d2l_memory(name, "ours")
             for accuracy in TARGET_ACCURACIES:
                 reached = [s for s in self.seconds_to(accuracy, name) if s is not None]
                 found[f"seconds to {accuracy:.3f}, {name}"] = figure(reached)
@@ -251,6 +262,8 @@ class Report:
         found.append((f"fastest bare step / limit at {LIMIT_SIZE}", best, SHARE))
         for name, wanted in D2L_TARGETS.items():
             found.append((f"times as fast as d2l, {name}", self.against_d2l(name), wanted))
+            what = f"d2l's memory / train.py's, {name}"
+            found.append((what, self.memory_against_d2l(name), 1.0))
         return [
             Target(what, value.median, wanted) for what, value, wanted in found if value is not None
         ]
@@ -455,17 +468,20 @@ def _against_d2l(report: Report) -> Table:
         caption = (
             f"{rows[0]['train_examples']} training and {rows[0]['test_examples']} test images of "
             f"{rows[0]['size']}x{rows[0]['size']}, {rows[0]['epochs']} epoch, from the data to the "
-            "end, imports not counted"
+            "end, imports not counted; memory is the peak of the process that trains, imports and "
+            "all"
         )
     table = _table(
-        "against d2l, training examples per second of wall clock", "", "d2l", "train.py",
-        "times as fast", caption=caption,
+        "against d2l", "", "d2l\nexamples/s", "train.py\nexamples/s", "times\nas fast",
+        "d2l\nGiB", "train.py\nGiB", caption=caption,
     )  # fmt: skip
     for name in report.backends:
         values = (
             report.d2l_rate(name, "d2l"),
             report.d2l_rate(name, "ours"),
             report.against_d2l(name),
+            report.d2l_memory(name, "d2l"),
+            report.d2l_memory(name, "ours"),
         )
         _add(table, (name,), values)
     return table

@@ -37,6 +37,14 @@ def has_amx() -> bool:
     return "amx_bf16" in _read(Path("/proc/cpuinfo")).split()
 
 
+def peak_memory() -> int:
+    """The most memory that this process has had resident, in bytes; 0 if the system cannot say."""
+    for line in _read(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def prepare(threads: int) -> dict[str, str | int]:
     """Set up threads and memory for fast arithmetic; to be called before a backend is imported.
 
