@@ -20,11 +20,11 @@ from common.errors import NinError
 EXAMPLES = """\
 examples:
   bench.py --quick                              two minutes
-  bench.py                                      all but d2l: three quarters of an hour on 2 cores
+  bench.py                                      all but d2l: half an hour on 2 cores
   bench.py --against d2l --parts d2l            d2l's own loop beside train.py, wall clock
   bench.py --backends torch,tf --parts step --sizes 68
-  bench.py --quick --compare runs/NAME/bench.json   ratios to a stored bench
-  bench.py --show runs/NAME/bench.json          print a stored bench again
+  bench.py --quick --compare docs/bench.json    ratios to the stored bench
+  bench.py --show docs/bench.json               print a stored bench again
 
 parts: limit (matrix products, and each convolution alone), step (the bare training step), train
 (the whole of train.py in steady state), predict, memory, accuracy (seconds to 0.845, 0.880 and
