@@ -16,7 +16,7 @@ from typing import Any
 from common import data, machine
 from common.bench_worker import NUMPY
 from common.parity_run import LostError, why_it_ended, worker_environment
-from common.signals import Deferred
+from common.signals import deferred
 
 # None of a bench's requests takes longer on a machine that is fit for it.
 TIMEOUT_SECONDS = 3600
@@ -48,7 +48,7 @@ class Process:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
         try:
             # an interrupt in the middle of it would leave a process that nobody knows of
-            with Deferred():
+            with deferred():
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
@@ -59,16 +59,15 @@ class Process:
                     # Ctrl-C reaches the parent only, which then ends the whole group
                     start_new_session=True,
                 )
+                assert self._process.stdout is not None
+                self._output = self._process.stdout
         except OSError as error:
             self._errors.close()
             raise LostError(f"{command[0]} does not start ({error.strerror})") from error
         except BaseException:
             if hasattr(self, "_process"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+                self.kill()
             raise
-        assert self._process.stdout is not None
-        self._output = self._process.stdout
         self._buffer = b""
 
     def send(self, content: Any) -> None:

@@ -3,8 +3,7 @@
 import contextlib
 import os
 import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -29,13 +28,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""
-        self._previous = {
-            number: handler
-            for number in SIGNALS
-            if (handler := signal.getsignal(number)) is not signal.SIG_IGN
-        }
-        for number in self._previous:
-            signal.signal(number, self._note)
+        self._previous = _take_over(self._note)
         return self
 
     def __exit__(
@@ -45,8 +38,7 @@ class StopRequest:
         traceback: TracebackType | None,
     ) -> None:
         """Give the signals back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        _give_back(self._previous)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
@@ -57,31 +49,34 @@ class StopRequest:
             os.write(2, b"\nstopping after this step, with a checkpoint; again to stop at once\n")
 
 
-class Deferred:
-    """While it is entered, signals wait; the first one is dealt with at its end.
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let signals wait until the end of a few lines that must not be left halfway.
 
-    Use as a context manager around a few lines that must not be left halfway.
+    The first one is dealt with there; in the main thread, as only that gets any.
     """
-
-    def __enter__(self) -> "Deferred":
-        """Take over the signals; only the main thread gets any."""
-        self._came: list[int] = []
-        self._previous: dict[int, Callable[[int, FrameType | None], Any]] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                if callable(handler := signal.getsignal(number)):
-                    self._previous[number] = handler
-                    signal.signal(number, lambda number, _: self._came.append(number))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the signals back, and send the one that came."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        for number in self._came[:1]:
+    came: list[int] = []
+    previous = _take_over(lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        _give_back(previous)
+        for number in came[:1]:
             signal.raise_signal(number)
+
+
+def _take_over(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Handle the signals but for those that are ignored; the handlers that they had."""
+    previous: dict[int, Any] = {
+        number: earlier
+        for number in SIGNALS
+        if (earlier := signal.getsignal(number)) is not signal.SIG_IGN
+    }
+    for number in previous:
+        signal.signal(number, handler)
+    return previous
+
+
+def _give_back(previous: dict[int, Any]) -> None:
+    for number, handler in previous.items():
+        signal.signal(number, handler)

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from common.signals import SIGNALS, Deferred, StopRequest
+from common.signals import SIGNALS, StopRequest, deferred
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -50,7 +50,7 @@ def test_a_deferred_interrupt_comes_after_the_lines_that_it_must_not_cut():
     done = []
 
     def interrupted():
-        with Deferred():
+        with deferred():
             os.kill(os.getpid(), signal.SIGINT)
             done.append("all of it")
 
@@ -62,6 +62,6 @@ def test_a_deferred_interrupt_comes_after_the_lines_that_it_must_not_cut():
 
 def test_without_a_signal_nothing_is_deferred():
     before = [signal.getsignal(number) for number in SIGNALS]
-    with Deferred():
+    with deferred():
         pass
     assert [signal.getsignal(number) for number in SIGNALS] == before
