@@ -35,6 +35,8 @@ def test_before_an_evaluation_was_measured_it_counts_as_a_third_of_training():
 
 
 def show(monkeypatch, terminal):
+    # a dumb terminal gets no bars, and the suite may have been started in one
+    monkeypatch.setenv("TERM", "xterm")
     screen = io.StringIO()
     monkeypatch.setattr(
         progress, "Console", lambda stderr: Console(file=screen, force_terminal=terminal, width=120)
