@@ -141,6 +141,8 @@ class Backend(Protocol):
 
     NAME: str
     PRECISIONS: tuple[str, ...]
+    KEEP_MEMORY: bool
+    """Whether its steps are faster if the process keeps the memory that they free."""
 
     # nin_block(...) has the book's signature, which differs between the frameworks.
     nin_block: Any
@@ -229,7 +231,7 @@ class Started(NamedTuple):
     backend: Backend
     device: Device
     prepared: dict[str, str | int]
-    """Threads and allocator, as :func:`common.machine.prepare` set them."""
+    """``threads`` and ``allocator``: what :mod:`common.machine` set, to be recorded with a run."""
     precision: str
     """That of the settings, or what ``auto`` comes to here."""
 
@@ -305,20 +307,21 @@ def start(settings: Settings) -> Started:
     Raises:
         NinError: as :func:`load`; or the backend has no such precision or device.
     """
-    prepared = machine.prepare(settings.threads)
+    threads = machine.prepare(settings.threads)
     backend = load(settings.backend)
     if settings.precision not in (*backend.PRECISIONS, "auto"):
         raise NinError(
             f"--precision {settings.precision}: {settings.backend} has only "
             f"{', '.join(backend.PRECISIONS)}"
         )
-    backend.set_threads(int(prepared["threads"]))
+    backend.set_threads(threads)
+    allocator = machine.keep_memory() if backend.KEEP_MEMORY else "default"
     device = backend.find_device(settings.device)
     precision = settings.precision
     if precision == "auto":
         fast = "bfloat16" in backend.PRECISIONS and (device.kind == "gpu" or machine.has_amx())
         precision = "bfloat16" if fast else "float32"
-    return Started(backend, device, prepared, precision)
+    return Started(backend, device, {"threads": threads, "allocator": allocator}, precision)
 
 
 def install_hint(name: str) -> str:

@@ -52,7 +52,14 @@ def write_files(dataset: Dataset, directory: Path) -> None:
 def environment(given: dict[str, str], directory: Path) -> dict[str, str]:
     """The environment of a process whose loaders find the files of :func:`write_files`."""
     home = str(directory)
-    return {**given, "KERAS_HOME": home, "MXNET_HOME": home, "MPLBACKEND": "agg"}
+    return {
+        **given,
+        "KERAS_HOME": home,
+        "MXNET_HOME": home,
+        "MPLBACKEND": "agg",
+        # MXNet's own choice, lest nin_mxnet, whose network is trained, makes another
+        "MXNET_ENGINE_TYPE": given.get("MXNET_ENGINE_TYPE", "ThreadedEnginePerDevice"),
+    }
 
 
 def run(backend: str, directory: Path, size: int, batch: int, epochs: int, lr: float) -> float:
@@ -99,7 +106,9 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     directory = Path(request.pop("directory"))
     try:
-        seconds = run(directory=directory, **request)
+        # d2l's PyTorch loader starts four processes for each epoch
+        with machine.FamilyMemory() as family:
+            seconds = run(directory=directory, **request)
     except (NinError, ImportError) as error:
         sys.exit(f"error: {backends.one_line(error)}")
     with answers:
@@ -107,8 +116,7 @@ def main() -> None:
             json.dumps(
                 {
                     "seconds": seconds,
-                    # without what d2l's PyTorch loader starts, four processes more
-                    "bytes": machine.peak_memory(),
+                    "bytes": family.peak,
                     "versions": versions(request["backend"]),
                 }
             ),

@@ -28,7 +28,7 @@ def examine(names: Sequence[str]) -> dict[str, Any]:
         if name in os.environ
     }
     return {
-        "machine": {**machine.describe(), "threads": int(machine.prepare(0)["threads"])},
+        "machine": {**machine.describe(), "threads": machine.prepare(0)},
         "environment": environment,
         "packages": machine.versions(
             "safetensors", "matplotlib", "pooch", "rich", "tensorboardX", "setuptools"

@@ -7,9 +7,12 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
+# Between two looks at the memory of a process and its children.
+WATCH_SECONDS = 0.2
 
 
 def physical_cores() -> int:
@@ -39,29 +42,84 @@ def has_amx() -> bool:
 
 def peak_memory() -> int:
     """The most memory that this process has had resident, in bytes; 0 if the system cannot say."""
-    for line in _read(Path("/proc/self/status")).splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return _status("self", "status", ("VmHWM",))
 
 
-def prepare(threads: int) -> dict[str, str | int]:
-    """Set up threads and memory for fast arithmetic; to be called before a backend is imported.
+class FamilyMemory:
+    """The most memory that this process and its children have had together, looked at regularly.
 
-    What the environment already says is left as it is.
+    Use as a context manager around what is to be watched. What they share counts once, and what
+    came and went between two looks is seen of this process only.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "FamilyMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._look()
+
+    @property
+    def peak(self) -> int:
+        """In bytes; 0 if the system cannot say."""
+        return max(self._seen, peak_memory())
+
+    def _watch(self) -> None:
+        while not self._ended.wait(WATCH_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        children = [
+            _status(child, "smaps_rollup", ("Private_Clean", "Private_Dirty"))
+            for task in Path("/proc/self/task").glob("*/children")
+            for child in _read(task).split()
+        ]
+        self._seen = max(self._seen, _status("self", "status", ("VmRSS",)) + sum(children))
+
+
+def prepare(threads: int) -> int:
+    """Set the number of CPU threads; to be called before a backend is imported.
 
     Args:
-        threads: number of CPU threads; 0 for one on each physical core.
+        threads: 0 for what the environment says, else for one on each physical core.
 
     Returns:
-        what was set: ``threads`` and ``allocator``, to be recorded with the run.
+        the number.
     """
     if not threads:
         given = os.environ.get("OMP_NUM_THREADS", "")
         threads = int(given) if given.isdecimal() and int(given) > 0 else physical_cores()
     # MXNet reads this once, when it is imported, and by default takes half of the processors
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    return {"threads": threads, "allocator": _keep_memory()}
+    return threads
+
+
+def keep_memory() -> str:
+    """Keep freed memory in the process, where the C library is glibc.
+
+    By default glibc returns large buffers to the kernel as soon as they are free, and the page
+    faults of the next step cost PyTorch up to a third of its speed. What the environment already
+    says of the allocator is left as it is.
+
+    Returns:
+        what the allocator does now, to be recorded with the run.
+    """
+    if any(name.startswith("MALLOC_") for name in os.environ) or "LD_PRELOAD" in os.environ:
+        return "as the environment says"
+    if platform.libc_ver()[0] != "glibc":
+        return "default"
+    library = ctypes.CDLL(None)
+    # numbers of M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD in malloc.h
+    settings = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
+    succeeded = [library.mallopt(option, value) for option, value in settings]
+    return "glibc, keeps freed memory" if all(succeeded) else "default"
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -105,23 +163,6 @@ def _git(*arguments: str) -> str:
     ).stdout.strip()
 
 
-def _keep_memory() -> str:
-    """Keep freed memory in the process, where the C library is glibc.
-
-    By default glibc returns large buffers to the kernel after every training step, and the page
-    faults of the next step cost PyTorch up to a third of its speed.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ) or "LD_PRELOAD" in os.environ:
-        return "as the environment says"
-    if platform.libc_ver()[0] != "glibc":
-        return "default"
-    library = ctypes.CDLL(None)
-    # numbers of M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD in malloc.h
-    settings = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
-    succeeded = [library.mallopt(option, value) for option, value in settings]
-    return "glibc, keeps freed memory" if all(succeeded) else "default"
-
-
 def _container_cores() -> int | None:
     """Whole cores that a control group (a container) allows, or None."""
     groups = Path("/sys/fs/cgroup")
@@ -139,6 +180,12 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return ""
+
+
+def _status(process: str, file: str, names: tuple[str, ...]) -> int:
+    """The sum of some entries, in bytes, of a file that tells of a process's memory in kB."""
+    entries = (line.split(":") for line in _read(Path("/proc") / process / file).splitlines())
+    return sum(int(entry[1].split()[0]) * 1024 for entry in entries if entry[0] in names)
 
 
 def _processor_name() -> str:

@@ -195,7 +195,7 @@ def main(directory: Path) -> None:
     """Do the job in a directory."""
     started = time.monotonic()
     spec, job, material = read_job(directory)
-    threads = int(machine.prepare(job.threads)["threads"])
+    threads = machine.prepare(job.threads)
     backend = backends.load(spec)
     precisions = getattr(backend, "PRECISIONS", (job.dtype,))
     if job.dtype not in precisions:

@@ -16,6 +16,7 @@ from common import (
     architecture,
     backends,
     curves,
+    events,
     initialization,
     machine,
     plateau,
@@ -395,10 +396,8 @@ class Run:
 
     def _log_events(self, row: dict[str, Any]) -> None:
         if self._writer is None:
-            # needed once per epoch, not for the first step
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(
+            # imports what is needed once per epoch, and not for the first step
+            self._writer = events.summary_writer(
                 str(self.directory / run_directory.TENSORBOARD), purge_step=row["epoch"]
             )
             if self.dataset.notice:

@@ -21,8 +21,11 @@ from nin_mxnet.weights import get_weights, set_weights
 NAME = "mxnet"
 # differs: no bfloat16, a type that MXNet's NumPy interface does not know
 PRECISIONS = ("float32", "float64")
+# differs: its graph keeps its arrays itself
+KEEP_MEMORY = False
 
 __all__ = [
+    "KEEP_MEMORY",
     "NAME",
     "PRECISIONS",
     "Trainer",

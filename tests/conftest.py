@@ -54,7 +54,7 @@ def signals_are_not_ignored():
 @pytest.fixture(scope="session", autouse=True)
 def prepared():
     """How many threads a backend gets: one, because two processes test at once on two cores."""
-    return int(machine.prepare(1)["threads"])
+    return machine.prepare(1)
 
 
 @pytest.fixture(scope="session")

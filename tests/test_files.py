@@ -2,6 +2,8 @@ import dataclasses
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +99,8 @@ def test_a_preset_can_be_overridden_in_everything():
 
 def test_threads_follow_the_environment_unless_asked_for(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert machine.prepare(0)["threads"] == 3
-    assert machine.prepare(2)["threads"] == 2
+    assert machine.prepare(0) == 3
+    assert machine.prepare(2) == 2
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
@@ -106,7 +108,7 @@ def test_without_a_wish_there_is_a_thread_for_each_usable_core(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     cores = machine.physical_cores()
     assert 1 <= cores <= len(os.sched_getaffinity(0))
-    assert machine.prepare(0)["threads"] == cores
+    assert machine.prepare(0) == cores
 
 
 @pytest.mark.parametrize(
@@ -172,3 +174,20 @@ def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path):
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OSError, match="nowhere/file"):
         files.write_text(tmp_path / "nowhere" / "file", "x")
+
+
+def test_the_memory_of_a_process_and_its_children_counts_both():
+    program = """
+import subprocess, sys
+from common import machine
+hungry = "import sys; block = bytearray(200_000_000); print(flush=True); sys.stdin.read()"
+command = [sys.executable, "-c", hungry]
+with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with machine.FamilyMemory() as family:
+        child.stdout.readline()
+print(family.peak - machine.peak_memory())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert 195_000_000 < int(done.stdout) < 300_000_000

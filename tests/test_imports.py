@@ -36,6 +36,14 @@ def test_starting_to_train_does_not_import_what_is_needed_later(variable):
     assert variable not in imported_by("from common import training, data")
 
 
+def test_a_run_without_pytorch_writes_its_events_without_importing_it(tmp_path):
+    write = f"from common import events; events.summary_writer({str(tmp_path)!r}).close()"
+    modules = imported_by(write)
+    assert "tensorboardX" in modules
+    assert not modules & FRAMEWORKS
+    assert list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("package", ["matplotlib", "PIL", "pooch"])
 def test_starting_to_predict_does_not_import_what_only_pictures_need(package):
     assert package not in imported_by("from common import prediction, conversion")
