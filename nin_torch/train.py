@@ -1,6 +1,6 @@
 """The training step in PyTorch: channels-last memory, the framework's own optimizers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from common.resize import resize_matrix
 from common.schedule import step_seed
 from common.settings import Settings
 from nin_torch import layers
+from nin_torch._graph import CapturedStep
 from nin_torch.device import find_device
 from nin_torch.weights import from_canonical, parameters, to_canonical
 
@@ -64,34 +65,32 @@ class Trainer:
         self._losses: list[torch.Tensor] = []
         self._correct: list[torch.Tensor] = []
 
+        self._train: Callable[..., tuple[torch.Tensor, ...]] = self._step
+        # differs: on a GPU what runs is a graph, and the learning rate a tensor, or it would stay
+        # what it was when the graph was captured; PyTorch takes such a tensor in float32 only
+        self.captured = self.device.kind == "gpu" and self.dtype == torch.float32
+        if self.captured:
+            self.learning_rate = torch.zeros((), device=device)
+            self._train = CapturedStep(self._step)
+
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.backends.Trainer`."""
         # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
         torch.manual_seed(step_seed(self.seed, step))
+        if self.captured:
+            self.learning_rate.fill_(learning_rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        batch = torch.from_numpy(indices).to(self.images.device)
-        labels = self.labels[batch]
-        choice = None
+            group["lr"] = self.learning_rate if self.captured else learning_rate
+        inputs = [indices]
         if self.views is not None:
-            drawn = augmentation.draw(self.views, self.seed, step, len(indices))
-            choice = torch.from_numpy(drawn).to(self.images.device)
-
-        self.net.train()
-        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.net(self.pixels(self.images[batch], choice))
-        logits = logits.to(self.dtype)
-        loss = F.cross_entropy(logits, labels)
-        objective = loss
-        if self.label_smoothing:
-            uniform = -F.log_softmax(logits, 1).mean()
-            objective = loss + self.label_smoothing * (uniform - loss)
-        self.optimizer.zero_grad(set_to_none=True)
-        objective.backward()
-        self.optimizer.step()
-
-        self._losses.append(loss.detach())
-        self._correct.append((logits.detach().argmax(1) == labels).sum())
+            inputs.append(augmentation.draw(self.views, self.seed, step, len(indices)))
+        # non-blocking: a GPU copies them when it gets there, and nobody waits for it
+        device = self.images.device
+        loss, correct = self._train(
+            *(torch.from_numpy(each).to(device, non_blocking=True) for each in inputs)
+        )
+        self._losses.append(loss)
+        self._correct.append(correct)
 
     def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
         """Loss and correct answers of each step; see :class:`common.backends.Trainer`."""
@@ -143,6 +142,9 @@ class Trainer:
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take up a saved state; see :class:`common.backends.Trainer`."""
+        if self.captured:
+            # the graphs hold on to the memory that is cleared here
+            self._train = CapturedStep(self._step)
         self.optimizer.state.clear()
         for name, value in self.parameters.items():
             from_canonical(value, state[name])
@@ -169,6 +171,29 @@ class Trainer:
         rows = self.resize if choice is None else self.rows[choice[:, 0]]
         columns = self.resize if choice is None else self.columns[choice[:, 1]]
         return (rows @ scaled @ columns.mT).unsqueeze(1)
+
+    def _step(
+        self, indices: torch.Tensor, choice: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What :meth:`train_batch` computes; loss and number of correct answers."""
+        labels = self.labels[indices]
+        self.net.train()
+        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.net(self.pixels(self.images[indices], choice))
+        logits = logits.to(self.dtype)
+        loss = F.cross_entropy(logits, labels)
+        objective = loss
+        if self.label_smoothing:
+            uniform = -F.log_softmax(logits, 1).mean()
+            objective = loss + self.label_smoothing * (uniform - loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        objective.backward()
+        if self.captured:
+            # PyTorch insists on it in a capture, and warns of it outside
+            for group in self.optimizer.param_groups:
+                group["capturable"] = torch.cuda.is_current_stream_capturing()
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
 
 def _optimizer(values: list[torch.Tensor], settings: Settings) -> torch.optim.Optimizer:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common import augmentation, backends, machine
+from common.errors import NinError
 from common.resize import resize_matrix
 from common.settings import Settings
 
@@ -405,3 +406,32 @@ def test_float64_is_computed_in_float64(make, small):
     assert single.dtype == np.float32
     assert double.dtype == np.float64
     assert 0 < np.abs(single - double).max() < 1e-4
+
+
+# ----------------------------------------------------------------- a GPU
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_gpu_trains_as_the_cpu_does_whatever_the_length_of_a_batch(
+    backend, make, small, optimizer
+):
+    try:
+        backend.find_device("gpu")
+    except NinError as error:
+        pytest.skip(str(error))
+    momentum = {"sgd": 0.9, "adamw": 0.0}[optimizer]
+    changes = {"optimizer": optimizer, "momentum": momentum, "precision": "float32", "shift": 1}
+    on_cpu, on_gpu = make(**changes), make(**changes, device="gpu")
+    # by the twelfth, steps of both lengths are done by whatever the backend has made of them
+    lengths = [BATCH, BATCH - 3] * 6
+    losses = []
+    for trainer in (on_cpu, on_gpu):
+        for step, length in enumerate(lengths):
+            trainer.train_batch(batch(step % 4)[:length], 1e-4 * (1 + step % 3), step)
+            if step == 7:
+                trainer.load_state(trainer.state())
+        losses.append(trainer.take_metrics()[0])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    np.testing.assert_allclose(
+        on_gpu.logits(small.train_images[:4]), on_cpu.logits(small.train_images[:4]), rtol=1e-2
+    )
