@@ -1,4 +1,4 @@
-"""The machine and the process: threads, the C library's allocator, versions."""
+"""The machine and the process: threads, memory and the C library's allocator, versions."""
 
 import ctypes
 import importlib.metadata

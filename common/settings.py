@@ -93,7 +93,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "precision": "auto",
     },
 }
-PRESETS["best"] = {**PRESETS["fast"], "epochs": 30, "lr": 2e-3, "shift": 1, "flip": True}
+PRESETS["best"] = {
+    **PRESETS["fast"],
+    "epochs": 25,
+    "lr": 2e-3,
+    "resize": 84,
+    "weight_decay": 0.05,
+    "shift": 1,
+    "flip": True,
+}
 
 
 def from_preset(preset: str, **overrides: Any) -> Settings:

@@ -43,7 +43,7 @@ def parser() -> command_line.Parser:
         "--preset",
         metavar="NAME",
         help="book: the chapter to the letter (default). fast: the same network, trained in "
-        "minutes on a CPU. best: trained longer, on moved and mirrored images too",
+        "minutes on a CPU. best: trained longer, on larger images, moved and mirrored too",
     )
     run.add_argument(
         "--data",
