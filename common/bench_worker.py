@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from common import architecture, backends, events, machine, settings
+from common import architecture, backends, machine, settings
 from common.backends import Trainer, Work, one_line
 from common.data import Dataset, load
 from common.errors import NinError
@@ -38,7 +38,7 @@ MOST_TIMES = 1000
 MOST_CALLS = 100
 WARM_UP_SECONDS = 2
 # A run imports these when it first needs them; d2l imports all of its own at its start.
-LATE_IMPORTS = ("matplotlib.figure", "matplotlib.backends.backend_agg")
+LATE_IMPORTS = ("common.events", "matplotlib.figure", "matplotlib.backends.backend_agg")
 # A run in the bench is one of so many epochs, of which only some are ever trained.
 EPOCHS = 1000
 
@@ -194,8 +194,6 @@ class Worker:
         """
         for late in LATE_IMPORTS:
             importlib.import_module(late)
-        with tempfile.TemporaryDirectory(dir=self._directory.name) as directory:
-            events.summary_writer(directory).close()
         started = time.perf_counter()
         dataset = first_images(load(self.data), train, test)
         with tempfile.TemporaryDirectory(dir=self._directory.name) as directory:

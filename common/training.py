@@ -16,7 +16,6 @@ from common import (
     architecture,
     backends,
     curves,
-    events,
     initialization,
     machine,
     plateau,
@@ -396,8 +395,10 @@ class Run:
 
     def _log_events(self, row: dict[str, Any]) -> None:
         if self._writer is None:
-            # imports what is needed once per epoch, and not for the first step
-            self._writer = events.summary_writer(
+            # needed once per epoch, not for the first step
+            from common.events import SummaryWriter
+
+            self._writer = SummaryWriter(
                 str(self.directory / run_directory.TENSORBOARD), purge_step=row["epoch"]
             )
             if self.dataset.notice:

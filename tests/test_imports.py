@@ -37,7 +37,7 @@ def test_starting_to_train_does_not_import_what_is_needed_later(variable):
 
 
 def test_a_run_without_pytorch_writes_its_events_without_importing_it(tmp_path):
-    write = f"from common import events; events.summary_writer({str(tmp_path)!r}).close()"
+    write = f"from common import events; events.SummaryWriter({str(tmp_path)!r}).close()"
     modules = imported_by(write)
     assert "tensorboardX" in modules
     assert not modules & FRAMEWORKS
