@@ -1,6 +1,7 @@
 """The training step in PyTorch: channels-last memory, the framework's own optimizers."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from common.resize import resize_matrix
 from common.schedule import step_seed
 from common.settings import Settings
 from nin_torch import layers
-from nin_torch._graph import CapturedStep
 from nin_torch.device import find_device
 from nin_torch.weights import from_canonical, parameters, to_canonical
 
@@ -71,7 +71,7 @@ class Trainer:
         self.captured = self.device.kind == "gpu" and self.dtype == torch.float32
         if self.captured:
             self.learning_rate = torch.zeros((), device=device)
-            self._train = CapturedStep(self._step)
+            self._train = _CapturedStep(self._step)
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.backends.Trainer`."""
@@ -144,7 +144,7 @@ class Trainer:
         """Take up a saved state; see :class:`common.backends.Trainer`."""
         if self.captured:
             # the graphs hold on to the memory that is cleared here
-            self._train = CapturedStep(self._step)
+            self._train = _CapturedStep(self._step)
         self.optimizer.state.clear()
         for name, value in self.parameters.items():
             from_canonical(value, state[name])
@@ -205,3 +205,72 @@ def _optimizer(values: list[torch.Tensor], settings: Settings) -> torch.optim.Op
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(values, lr, weight_decay=decay, fused=True)
     raise ValueError(f"unknown optimizer {settings.optimizer!r}")
+
+
+class _CapturedStep:
+    """A function of tensors on a GPU that becomes a CUDA graph.
+
+    differs: TensorFlow and MXNet compile the step; PyTorch launches each operation by itself, and
+    a GPU is done with many of this network's before the next is launched.
+
+    Inputs of another shape, as an epoch's last batch has, become a graph of their own. The first
+    few calls with a shape run the function as it is, so that nothing is computed but what was
+    asked for.
+
+    Args:
+        step: neither waits for the GPU nor decides by what is in a tensor; what it changes, it
+            changes in place.
+    """
+
+    # run as they are before one is captured: in them PyTorch makes what it keeps
+    warm_up_steps = 3
+
+    def __init__(self, step: Callable[..., tuple[torch.Tensor, ...]]) -> None:
+        self.step = step
+        self.stream = torch.cuda.Stream()
+        # the graphs take turns, and so need no memory of their own
+        self.pool = torch.cuda.graph_pool_handle()
+        self.calls: dict[tuple[torch.Size, ...], int] = {}
+        self.graphs: dict[tuple[torch.Size, ...], _Graph] = {}
+
+    def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the function gives."""
+        shapes = tuple(each.shape for each in inputs)
+        if shapes not in self.graphs:
+            self.calls[shapes] = self.calls.get(shapes, 0) + 1
+            if self.calls[shapes] <= self.warm_up_steps:
+                return self._as_it_is(inputs)
+            self.graphs[shapes] = _Graph(self.step, inputs, self.stream, self.pool)
+        return self.graphs[shapes].replay(inputs)
+
+    def _as_it_is(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        # on the stream of the capture: PyTorch's gradients stay on the stream they were first on
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            outputs = self.step(*inputs)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return outputs
+
+
+class _Graph:
+    """A captured call, with the places of its inputs and outputs."""
+
+    def __init__(
+        self,
+        step: Callable[..., tuple[torch.Tensor, ...]],
+        inputs: tuple[torch.Tensor, ...],
+        stream: torch.cuda.Stream,
+        pool: Any,
+    ) -> None:
+        self.inputs = tuple(each.clone() for each in inputs)
+        self.graph = torch.cuda.CUDAGraph()
+        # it records and computes nothing
+        with torch.cuda.graph(self.graph, pool, stream):
+            self.outputs = step(*self.inputs)
+
+    def replay(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        for place, given in zip(self.inputs, inputs, strict=True):
+            place.copy_(given)
+        self.graph.replay()
+        # the next replay overwrites them
+        return tuple(each.clone() for each in self.outputs)
