@@ -193,7 +193,7 @@ class Report:
         return self._figure((D2L, backend), lambda row: row["d2l_seconds"] / row["seconds"])
 
     def d2l_memory(self, backend: str, whose: str) -> Figure | None:
-        """Peak resident memory of the process that trains, ``ours`` or ``d2l``'s, in GiB."""
+        """Peak memory of a run with all its processes, ``ours`` or ``d2l``'s, in GiB."""
         name = {"ours": "bytes", "d2l": "d2l_bytes"}[whose]
         return self._figure((D2L, backend), lambda row: row[name] / 2**30)
 
@@ -468,8 +468,8 @@ def _against_d2l(report: Report) -> Table:
         caption = (
             f"{rows[0]['train_examples']} training and {rows[0]['test_examples']} test images of "
             f"{rows[0]['size']}x{rows[0]['size']}, {rows[0]['epochs']} epoch, from the data to the "
-            "end, imports not counted; memory is the peak of the process that trains, imports and "
-            "all"
+            "end, imports not counted; memory is the peak of a run with all its processes, imports "
+            "and all"
         )
     table = _table(
         "against d2l", "", "d2l\nexamples/s", "train.py\nexamples/s", "times\nas fast",
