@@ -35,9 +35,9 @@ def memory_gib() -> float:
     return round(min(limits) / 2**30, 1)
 
 
-def has_amx() -> bool:
-    """Whether the processor multiplies matrices of bfloat16 in units of their own (Intel AMX)."""
-    return "amx_bf16" in _read(Path("/proc/cpuinfo")).split()
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for products in bfloat16 (Intel's AMX, AVX-512)."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_read(Path("/proc/cpuinfo")).split())
 
 
 def peak_memory() -> int:

@@ -125,7 +125,7 @@ def parser() -> command_line.Parser:
     more.add_argument(
         "--precision",
         metavar="NAME",
-        help="float32, bfloat16 (not mxnet), float64, or auto: bfloat16 where the device has units "
+        help="float32, bfloat16 (not mxnet), float64, or auto: bfloat16 where the device is "
         f"made for it and the backend uses them, otherwise float32 {of('precision')}",
     )
     more.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")

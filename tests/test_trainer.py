@@ -390,14 +390,14 @@ def test_every_precision_that_is_offered_learns(backend, make):
         assert losses[-5:].mean() < 0.8 * losses[0], precision
 
 
-@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("has", [False, True])
 def test_auto_is_bfloat16_where_the_processor_and_the_backend_have_it(
-    backend, backend_name, prepared, monkeypatch, amx
+    backend, backend_name, prepared, monkeypatch, has
 ):
-    monkeypatch.setattr(machine, "has_amx", lambda: amx)
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: has)
     settings = Settings(backend=backend_name, device="cpu", precision="auto", threads=prepared)
     precision = backends.start(settings).precision
-    assert precision == ("bfloat16" if amx and "bfloat16" in backend.PRECISIONS else "float32")
+    assert precision == ("bfloat16" if has and "bfloat16" in backend.PRECISIONS else "float32")
 
 
 def test_float64_is_computed_in_float64(make, small):
