@@ -224,6 +224,19 @@ class Backend(Protocol):
         """
         ...
 
+    def profile(self, trainer: Any, work: Work) -> dict[str, float]:
+        """Some work under the framework's own profiler, after a repetition without it.
+
+        Args:
+            trainer: with whose network it computes.
+            work: what :meth:`bare_step` gave.
+
+        Returns:
+            operation, as the framework calls it -> seconds, added up over all of this kind in one
+            step. Operations that run side by side count each.
+        """
+        ...
+
 
 class Started(NamedTuple):
     """A backend that is ready to compute."""
@@ -315,7 +328,7 @@ def start(settings: Settings) -> Started:
             f"{', '.join(backend.PRECISIONS)}"
         )
     backend.set_threads(threads)
-    allocator = machine.keep_memory() if backend.KEEP_MEMORY else "default"
+    allocator = machine.set_allocator(backend.KEEP_MEMORY)
     device = backend.find_device(settings.device)
     precision = settings.precision
     if precision == "auto":

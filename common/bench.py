@@ -36,7 +36,7 @@ D2L = "d2l"
 ACCURACY = "accuracy"
 # what long-lived processes measure in every round, in this order
 ROUND_PARTS = ("limit", "train", "step", "predict")
-PARTS = (*ROUND_PARTS, "memory", ACCURACY)
+PARTS = (*ROUND_PARTS, "memory", "profile", ACCURACY)
 QUICK_PARTS = ROUND_PARTS
 FAST_SIZE: int = settings.PRESETS["fast"]["resize"]
 TARGET_ACCURACIES = (0.845, 0.880, 0.900)
@@ -172,8 +172,9 @@ def jobs(plan: Plan) -> list[Job]:
                     "seconds": plan.seconds / 2,
                 }
                 add("predict", number, request, plan.seconds)
-    for size in plan.sizes_of("memory") if "memory" in plan.parts else ():
-        add("memory", 0, {"do": "memory", "size": size, "batch": plan.batch_size}, 15)
+    for part in ("memory", "profile"):
+        for size in plan.sizes_of(part) if part in plan.parts else ():
+            add(part, 0, {"do": part, "size": size, "batch": plan.batch_size}, 15)
     for number in range(min(plan.repeats, MOST_D2L_ROUNDS)) if D2L in plan.parts else ():
         request = {"do": D2L, "size": max(plan.sizes), "batch": plan.batch_size, "epochs": 1}
         add(D2L, number, request, 90)
@@ -376,11 +377,11 @@ class Bench:
     def _do(self, job: Job) -> dict[str, Any]:
         if job.part in ROUND_PARTS:
             return self._workers[job.backend].ask(job.request)
-        actions = {"memory": self._memory, D2L: self._against_d2l, ACCURACY: self._accuracy}
-        return actions[job.part](job)
+        actions = {D2L: self._against_d2l, ACCURACY: self._accuracy}
+        return actions.get(job.part, self._alone)(job)
 
-    def _memory(self, job: Job) -> dict[str, Any]:
-        # a fresh process: what others have used before would count
+    def _alone(self, job: Job) -> dict[str, Any]:
+        # a fresh process: memory that others have used would count, and a profiler may leave traces
         with self._worker(job.backend) as worker:
             return worker.ask(job.request)
 
@@ -467,7 +468,7 @@ def load_record(path: Path) -> dict[str, Any]:
     """Read what a bench has left.
 
     Raises:
-        NinError: if it is not such a file.
+        NinError: if it cannot be read, or is not such a file.
     """
     try:
         record = json.loads(path.read_text())
@@ -475,6 +476,8 @@ def load_record(path: Path) -> dict[str, Any]:
             raise NinError(f"{path}: of format {record['format']}, this is {FORMAT}")
         if not {"rows", "machine", "plan", "data", "backends"} <= record.keys():
             raise KeyError
+    except OSError as error:
+        raise NinError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise NinError(f"{path}: not a bench.json") from error
     return dict(record)

@@ -9,6 +9,7 @@ two measurements of one round. The *limit* is the best product of two large matr
 the libraries, in that round.
 """
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,14 @@ SHARE = 0.95
 LIMIT_SIZE = 224
 D2L_TARGETS = {"torch": 2.4, "tf": 1.5, "mxnet": 2.9}
 PASSES = {"forward": False, "training": True}
+# what a step is made of -> what the names of such operations hold, in any of the frameworks
+KINDS = {
+    "convolutions, gradients": r"conv.*back|back.*conv",
+    "convolutions": r"conv",
+    "ReLU": r"relu|activation|clamp_min|threshold",
+    "pooling": r"pool",
+    "the rest": r"",
+}
 
 
 class Figure(NamedTuple):
@@ -183,6 +192,17 @@ class Report:
         """Peak resident memory of a process that does bare steps only, in GiB."""
         return self._figure(("memory", backend, size), lambda row: row["bytes"] / 2**30)
 
+    def profile(self, size: int, backend: str) -> dict[str, Figure]:
+        """Shares of a bare step's operations by :data:`KINDS`, as the framework's profiler says."""
+        rows = self._rows[("profile", backend, size)].values()
+        spent = [dict.fromkeys(KINDS, 0.0) for _ in rows]
+        for row, seconds in zip(rows, spent, strict=True):
+            for name, value in row["operations"].items():
+                kind = next(k for k, words in KINDS.items() if re.search(words, name, re.I))
+                seconds[kind] += value
+        shares = {k: figure(each[k] / sum(each.values()) for each in spent) for k in KINDS}
+        return {kind: share for kind, share in shares.items() if share is not None}
+
     def d2l_rate(self, backend: str, whose: str) -> Figure | None:
         """Training examples per second of wall clock, ``ours`` or ``d2l``'s."""
         name = {"ours": "seconds", "d2l": "d2l_seconds"}[whose]
@@ -231,6 +251,10 @@ class Report:
             for size in self.sizes:
                 for name in self.backends:
                     found[f"{what}, {size}, {name}"] = get(size, name)
+        for size in self.sizes:
+            for name in self.backends:
+                for kind, value in self.profile(size, name).items():
+                    found[f"share of the bare step, {kind}, {size}, {name}"] = value
         for name in self.backends:
             found[f"d2l, examples/s, {name}"] = self.d2l_rate(name, "d2l")
             found[f"against d2l, examples/s, {name}"] = self.d2l_rate(name, "ours")
@@ -387,6 +411,7 @@ def tables(report: Report) -> list[Table]:
     """Those of which anything was measured."""
     found = [_training(report), _prediction(report), _products(report)]
     found += [_convolutions(report, size) for size in report.sizes]
+    found += [_profile(report, size) for size in report.sizes]
     found += [_against_d2l(report), _accuracy(report), _targets(report)]
     return [table for table in found if table.row_count]
 
@@ -458,6 +483,18 @@ def _convolutions(report: Report, size: int) -> Table:
         share = f"{100 * layer.training_multiply_adds / total:.1f}"
         values = [report.convolution(size, layer.name, *column) for column in columns]
         _add(table, (layer.name, share), [_median(value) for value in values])
+    return table
+
+
+def _profile(report: Report, size: int) -> Table:
+    table = _table(
+        f"what a bare step at {size} is made of, % of its operations' time", "", *report.backends,
+        caption="by each framework's own profiler; operations that run side by side count each",
+    )  # fmt: skip
+    found = [report.profile(size, name) for name in report.backends]
+    for kind in KINDS:
+        shares = [profile.get(kind) for profile in found]
+        _add(table, (kind,), [s and f"{100 * s.median:.1f}" for s in shares])
     return table
 
 

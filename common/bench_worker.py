@@ -105,6 +105,7 @@ class Worker:
             "train": self.train,
             "predict": self.predict,
             "memory": self.memory,
+            "profile": self.profile,
             "whole": self.whole,
         }
         return actions[request["do"]](**{k: v for k, v in request.items() if k != "do"})
@@ -186,6 +187,17 @@ class Worker:
         images, labels = self._batch(batch)
         self.backend.bare_step(trainer, images, labels, LEARNING_RATE)(3)
         return {"bytes": machine.peak_memory()}
+
+    def profile(self, size: int, batch: int) -> dict[str, Any]:
+        """Seconds of each kind of operation in a bare step, as the framework's profiler says."""
+        # or the memory that a profiler takes and gives back would be counted as page faults of
+        # whatever operation comes next
+        machine.set_allocator(keep=True)
+        trainer = self._trainer(size, batch)
+        work = self.backend.bare_step(trainer, *self._batch(batch), LEARNING_RATE)
+        _warm_up(work, WARM_UP_SECONDS)
+        found = self.backend.profile(trainer, work)
+        return {"operations": {name: round(seconds, 7) for name, seconds in found.items()}}
 
     def whole(self, size: int, batch: int, train: int, test: int, epochs: int) -> dict[str, Any]:
         """Train as the book does; seconds from reading the data to the last file of the run.

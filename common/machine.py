@@ -101,19 +101,22 @@ def prepare(threads: int) -> int:
     return threads
 
 
-def keep_memory() -> str:
-    """Keep freed memory in the process, where the C library is glibc.
+def set_allocator(keep: bool) -> str:
+    """Let freed memory be kept in the process or not, where the C library is glibc.
 
     By default glibc returns large buffers to the kernel as soon as they are free, and the page
     faults of the next step cost PyTorch up to a third of its speed. What the environment already
     says of the allocator is left as it is.
+
+    Args:
+        keep: or leave it at the default.
 
     Returns:
         what the allocator does now, to be recorded with the run.
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "LD_PRELOAD" in os.environ:
         return "as the environment says"
-    if platform.libc_ver()[0] != "glibc":
+    if not keep or platform.libc_ver()[0] != "glibc":
         return "default"
     library = ctypes.CDLL(None)
     # numbers of M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD in malloc.h

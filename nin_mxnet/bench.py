@@ -1,13 +1,19 @@
 """What ``scripts/bench.py`` times in MXNet: the step with nothing around it, and its parts."""
 
+import json
+import os
+
 import numpy as np
-from mxnet import autograd, npx
+from mxnet import autograd, npx, profiler
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from common.architecture import Convolution
 from common.backends import Device, Work
 from nin_mxnet.train import Trainer
+
+# steps under the profiler
+PROFILED = 3
 
 
 def bare_step(
@@ -63,3 +69,16 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
         npx.waitall()
 
     return work
+
+
+def profile(trainer: Trainer, work: Work) -> dict[str, float]:
+    """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
+    # differs: of a graph the profiler knows long parts only, so layer by layer
+    trainer.graph.hybridize(False)
+    work(PROFILED)
+    profiler.set_config(profile_imperative=True, aggregate_stats=True, filename=os.devnull)
+    profiler.set_state("run")
+    work(PROFILED)
+    profiler.set_state("stop")
+    found = json.loads(profiler.dumps(reset=True, format="json"))["Time"]["operator"]
+    return {name: each["Total"] / 1e3 / PROFILED for name, each in found.items()}

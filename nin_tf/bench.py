@@ -1,11 +1,19 @@
 """What ``scripts/bench.py`` times in TensorFlow: the step with nothing around it, and its parts."""
 
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from common.architecture import Convolution
 from common.backends import Device, Work
 from nin_tf.train import Trainer
+
+# steps under the profiler
+PROFILED = 3
 
 
 def bare_step(
@@ -75,3 +83,24 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
         tf.reshape(last, -1)[0].numpy()
 
     return work
+
+
+def profile(trainer: Trainer, work: Work) -> dict[str, float]:
+    """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
+    gpu = trainer.device.kind == "gpu"
+    work(PROFILED)
+    seconds: dict[str, float] = defaultdict(float)
+    # differs: the profiler leaves a file that is meant for TensorBoard
+    with tempfile.TemporaryDirectory() as directory:
+        with tf.profiler.experimental.Profile(directory):
+            work(PROFILED)
+        (file,) = Path(directory).rglob("*.xplane.pb")
+        for plane in xplane_pb2.XSpace.FromString(file.read_bytes()).planes:
+            for line in plane.lines:
+                if line.name.startswith("TensorFlow Ops" if gpu else "tf_Compute"):
+                    for event in line.events:
+                        # "where/in/the/graph:Kind"
+                        name = plane.event_metadata[event.metadata_id].name.split(":")
+                        if len(name) == 2:
+                            seconds[name[1]] += event.duration_ps / 1e12 / PROFILED
+    return dict(seconds)

@@ -2,12 +2,15 @@
 
 import numpy as np
 import torch
-from torch import nn
+from torch import nn, profiler
 from torch.nn import functional as F
 
 from common.architecture import Convolution
 from common.backends import Device, Work
 from nin_torch.train import Trainer
+
+# steps under the profiler
+PROFILED = 3
 
 
 def bare_step(
@@ -64,3 +67,16 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
         last.flatten()[0].item()
 
     return work
+
+
+def profile(trainer: Trainer, work: Work) -> dict[str, float]:
+    """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
+    gpu = trainer.device.kind == "gpu"
+    activities = [profiler.ProfilerActivity.CPU]
+    activities += [profiler.ProfilerActivity.CUDA] if gpu else []
+    work(PROFILED)
+    with profiler.profile(activities=activities) as found:
+        work(PROFILED)
+    # an operation's own time, without that of others which it calls
+    name = "self_device_time_total" if gpu else "self_cpu_time_total"
+    return {event.key: getattr(event, name) / 1e6 / PROFILED for event in found.key_averages()}

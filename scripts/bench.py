@@ -27,9 +27,9 @@ examples:
   bench.py --show docs/bench.json               print a stored bench again
 
 parts: limit (matrix products, and each convolution alone), step (the bare training step), train
-(the whole of train.py in steady state), predict, memory, accuracy (seconds to 0.845, 0.880 and
-0.900 with the preset fast). Let nothing else run meanwhile; rounds go through all backends, so
-that what disturbs one disturbs all.
+(the whole of train.py in steady state), predict, memory, profile (what a bare step is made of),
+accuracy (seconds to 0.845, 0.880 and 0.900 with the preset fast). Let nothing else run meanwhile;
+rounds go through all backends, so that what disturbs one disturbs all.
 
 exit status: 0 all was measured, 1 something was left out (a backend is missing, say), 2 nothing.
 """

@@ -100,6 +100,34 @@ def test_what_one_round_lacks_is_compared_in_the_others():
     assert make_report(rows).step_of_fastest(68, "tf").rounds == 1
 
 
+def test_a_profile_knows_the_frameworks_names_of_their_operations():
+    of = {
+        "torch": {
+            "aten::mkldnn_convolution": 0.25, "aten::convolution_backward": 0.5,
+            "aten::clamp_min": 0.125, "aten::threshold_backward": 0.0625,
+            "aten::max_pool2d_with_indices": 0.03125,
+            "aten::max_pool2d_with_indices_backward": 0.03125, "Optimizer.step#SGD.step": 1.0,
+        },
+        "tf": {
+            "_FusedConv2D": 0.25, "Conv2DBackpropFilter": 0.25, "Conv2DBackpropInput": 0.25,
+            "Relu": 0.125, "ReluGrad": 0.0625, "MaxPool": 0.03125, "MaxPoolGrad": 0.03125,
+            "BiasAddGrad": 0.5, "Mul": 0.5,
+        },
+        "mxnet": {
+            "Convolution": 0.25, "_backward_Convolution": 0.5, "Activation": 0.125,
+            "_backward_Activation": 0.0625, "Pooling": 0.03125, "_backward_Pooling": 0.03125,
+            "Dropout": 0.75, "_backward_copy": 0.25,
+        },
+    }  # fmt: skip
+    report = make_report([row("profile", n, size=68, operations=o) for n, o in of.items()])
+    for name in of:
+        shares = {kind: value.median for kind, value in report.profile(68, name).items()}
+        assert shares == {
+            "convolutions, gradients": 0.25, "convolutions": 0.125, "ReLU": 0.09375,
+            "pooling": 0.03125, "the rest": 0.5,
+        }  # fmt: skip
+
+
 def test_the_limit_is_the_best_product_of_any_library_and_size():
     rows = [
         row("limit", "numpy", do="product", n=1000, seconds=[2.0, 4.0]),
@@ -182,6 +210,8 @@ def full_rows(names, sizes):
                 row("predict", name, size=size, batch=10, seconds=[1e-4]),
                 row("predict", name, size=size, batch=1, seconds=[0.5]),
                 row("memory", name, size=size, bytes=123 * 2**30),
+                row("profile", name, size=size, operations=dict.fromkeys(
+                    ("conv_backward", "conv", "relu", "pool", "other"), 1234.5)),
             ]  # fmt: skip
             rows += [
                 row("limit", name, do="convolution", size=size, layer=layer.name, backward=b,
@@ -206,7 +236,7 @@ def test_the_tables_fit_a_projector_and_lose_nothing():
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     for words in ("training", "prediction and memory", "matrix product", "alone at 224",
-                  "against d2l", "seconds to", "targets", "A sample."):  # fmt: skip
+                  "step at 224 is made of", "against d2l", "seconds to", "targets", "A sample."):  # fmt: skip
         assert words in text
     ratios = re.findall(r"(\d\.\d+) *$", text.split("against the stored bench")[1], re.MULTILINE)
     assert len(ratios) == len(report.figures())
@@ -288,7 +318,8 @@ BAD_INPUT = {
     "no d2l": ("--against d2l --d2l-python nowhere", "--d2l-python nowhere: no such file"),
     "batch beyond the data": ("--data sample --batch-size 2000", "12000 training images"),
     "no such data": ("--data nowhere", "data nowhere: no such directory"),
-    "no such bench": ("--compare nowhere", "No such file"),
+    "no bench to compare": ("--compare nowhere", "nowhere: cannot be read (No such file"),
+    "no bench to show": ("--show nowhere", "nowhere: cannot be read (No such file"),
     "interpreter of none": ("--python jax=x", "--python jax=x: must be NAME=PATH"),
 }  # fmt: skip
 
@@ -525,6 +556,19 @@ def test_a_worker_measures_the_machine_and_memory(backend, backend_name):
             request = {"do": "convolution", "layer": layer, "backward": backward}
             common = {"size": 68, "batch": 2, "seconds": 0.001}
             assert worker.answer({**request, **common})["seconds"]
+
+
+def test_a_profile_names_what_a_step_is_made_of(backend, backend_name):
+    worker = Worker(backend_name, "sample", "cpu", 0)
+    operations = worker.answer({"do": "profile", "size": 224, "batch": 2})["operations"]
+    answer = worker.answer({"do": "step", "size": 224, "batch": 2, "seconds": 1.0})
+    report = make_report([row("profile", backend_name, size=224, operations=operations)])
+    shares = {kind: value.median for kind, value in report.profile(224, backend_name).items()}
+    assert all(shares.values()), operations
+    assert sum(shares[kind] for kind in shares if "convolutions" in kind) > 0.5, operations
+    # nothing large is left out and nothing counted over and over; no speed is tested
+    step = answer["seconds"] / answer["times"]
+    assert 0.25 < sum(operations.values()) / step < 4, operations
 
 
 def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_name, tmp_path):
