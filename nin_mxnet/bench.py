@@ -1,7 +1,8 @@
 """What ``scripts/bench.py`` times in MXNet: the step with nothing around it, and its parts."""
 
 import json
-import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from mxnet import autograd, npx, profiler
@@ -76,9 +77,13 @@ def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     # differs: of a graph the profiler knows long parts only, so layer by layer
     trainer.graph.hybridize(False)
     work(PROFILED)
-    profiler.set_config(profile_imperative=True, aggregate_stats=True, filename=os.devnull)
-    profiler.set_state("run")
-    work(PROFILED)
-    profiler.set_state("stop")
-    found = json.loads(profiler.dumps(reset=True, format="json"))["Time"]["operator"]
+    with tempfile.TemporaryDirectory() as directory:
+        # differs: it replaces a file of this name, profile.json in the working directory if none
+        # is given, now and at the end of the process
+        file = str(Path(directory, "profile.json"))
+        profiler.set_config(profile_imperative=True, aggregate_stats=True, filename=file)
+        profiler.set_state("run")
+        work(PROFILED)
+        profiler.set_state("stop")
+        found = json.loads(profiler.dumps(reset=True, format="json"))["Time"]["operator"]
     return {name: each["Total"] / 1e3 / PROFILED for name, each in found.items()}

@@ -236,7 +236,8 @@ def test_the_tables_fit_a_projector_and_lose_nothing():
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     for words in ("training", "prediction and memory", "matrix product", "alone at 224",
-                  "step at 224 is made of", "against d2l", "seconds to", "targets", "A sample."):  # fmt: skip
+                  "step at 224 is made of", "against d2l", "seconds to", "targets",
+                  "A sample."):  # fmt: skip
         assert words in text
     ratios = re.findall(r"(\d\.\d+) *$", text.split("against the stored bench")[1], re.MULTILINE)
     assert len(ratios) == len(report.figures())
@@ -558,7 +559,8 @@ def test_a_worker_measures_the_machine_and_memory(backend, backend_name):
             assert worker.answer({**request, **common})["seconds"]
 
 
-def test_a_profile_names_what_a_step_is_made_of(backend, backend_name):
+def test_a_profile_names_what_a_step_is_made_of(backend, backend_name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     worker = Worker(backend_name, "sample", "cpu", 0)
     operations = worker.answer({"do": "profile", "size": 224, "batch": 2})["operations"]
     answer = worker.answer({"do": "step", "size": 224, "batch": 2, "seconds": 1.0})
@@ -569,6 +571,8 @@ def test_a_profile_names_what_a_step_is_made_of(backend, backend_name):
     # nothing large is left out and nothing counted over and over; no speed is tested
     step = answer["seconds"] / answer["times"]
     assert 0.25 < sum(operations.values()) / step < 4, operations
+    # as MXNet's profiler does if it is not told otherwise
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_name, tmp_path):
