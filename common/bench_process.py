@@ -30,6 +30,8 @@ class RefusedError(Exception):
 class Process:
     """A process in a group of its own, so that all that it starts can be ended with it.
 
+    Its temporary files are in a directory of their own, which goes with it too.
+
     Use as a context manager.
 
     Args:
@@ -45,7 +47,9 @@ class Process:
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self.timeout = timeout
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
+        # kill() ends both
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._temporary = tempfile.TemporaryDirectory(prefix="nin-bench-")
         try:
             # an interrupt in the middle of it would leave a process that nobody knows of
             with deferred():
@@ -55,7 +59,7 @@ class Process:
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
                     cwd=machine.PROJECT_DIRECTORY,
-                    env=environment,
+                    env={**environment, "TMPDIR": self._temporary.name},
                     # Ctrl-C reaches the parent only, which then ends the whole group
                     start_new_session=True,
                 )
@@ -63,6 +67,7 @@ class Process:
                 self._output = self._process.stdout
         except OSError as error:
             self._errors.close()
+            self._temporary.cleanup()
             raise LostError(f"{command[0]} does not start ({error.strerror})") from error
         except BaseException:
             if hasattr(self, "_process"):
@@ -116,6 +121,7 @@ class Process:
         self._process.wait()
         self._output.close()
         self._errors.close()
+        self._temporary.cleanup()
 
     def __enter__(self) -> "Process":
         """Nothing more: it runs already."""

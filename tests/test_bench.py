@@ -595,13 +595,14 @@ def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_
     assert record["data"]["kind"] == "sample"
 
 
-def test_ctrl_c_leaves_no_process_behind(backend, backend_name, tmp_path):
+def test_ctrl_c_leaves_no_process_and_no_file_behind(backend, backend_name, tmp_path):
     arguments = "--sizes 68 --batch-size 2 --repeats 1000 --seconds 0.001 --data sample"
     running = subprocess.Popen(
         command("bench.py", "--backends", backend_name, *arguments.split(), "--parts", "step"),
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     try:
         until = time.monotonic() + 60
@@ -614,6 +615,7 @@ def test_ctrl_c_leaves_no_process_behind(backend, backend_name, tmp_path):
     assert running.returncode == 130, said
     assert "Traceback" not in said
     assert all(is_gone_soon(pid) for pid in workers)
+    assert list(tmp_path.rglob("nin-bench-*")) == []
 
 
 def children(pid):
