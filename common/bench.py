@@ -155,15 +155,17 @@ def jobs(plan: Plan) -> list[Job]:
                             "seconds": plan.seconds / 25,
                         }
                         add("limit", number, request, 0.5)
-        # train first: its network serves the others too
-        for part in ("train", "step"):
-            for size in plan.sizes_of(part) if part in plan.parts else ():
-                # an epoch is long enough that what is done once in it counts little
-                seconds = plan.seconds * (2 if part == "train" else 1)
-                request = {"do": part, "size": size, "batch": plan.batch_size, "seconds": seconds}
-                add(part, number, request, seconds * 1.5)
-        for size in plan.sizes_of("predict") if "predict" in plan.parts else ():
-            for batch in plan.batches:
+        # size by size, so that what is compared is measured within a minute
+        for size in plan.sizes:
+            parts = [part for part in plan.parts if size in plan.sizes_of(part)]
+            # train first: its network serves the others too
+            for part in ("train", "step"):
+                if part in parts:
+                    # an epoch is long enough that what is done once in it counts little
+                    seconds = plan.seconds * (2 if part == "train" else 1)
+                    what = {"do": part, "size": size, "batch": plan.batch_size}
+                    add(part, number, {**what, "seconds": seconds}, seconds * 1.5)
+            for batch in plan.batches if "predict" in parts else ():
                 request = {
                     "do": "predict",
                     "size": size,
@@ -348,10 +350,10 @@ class Bench:
             with contextlib.suppress(LostError):
                 self._workers[name] = self._worker(name)
 
-    def _worker(self, name: str) -> WorkerProcess:
+    def _worker(self, name: str, data: str | None = None) -> WorkerProcess:
         options = {
             "backend": backends.absolute(name),
-            "data": self.data,
+            "data": data or self.data,
             "device": self.plan.device,
             "threads": self.plan.threads,
         }
@@ -386,17 +388,17 @@ class Bench:
             return worker.ask(job.request)
 
     def _against_d2l(self, job: Job) -> dict[str, Any]:
-        """The same work with d2l's loop and with the project's, both in fresh processes."""
+        """The same work of the same files with d2l's loop and the project's, in fresh processes."""
         if job.backend not in bench_d2l.MODULES:
             raise RefusedError("d2l has no such backend")
         size, batch, epochs = (job.request[name] for name in ("size", "batch", "epochs"))
         counts = D2L_TRAIN_BATCHES * batch, D2L_TEST_BATCHES * batch
-        with self._worker(job.backend) as worker:
-            request = {"size": size, "batch": batch, "epochs": epochs}
-            ours = worker.ask({"do": "whole", "train": counts[0], "test": counts[1], **request})
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             directory = Path(temporary) / "data"
-            bench_d2l.write_files(first_images(self.dataset, *counts), directory)
+            files = bench_d2l.write_files(first_images(self.dataset, *counts), directory)
+            with self._worker(job.backend, str(files)) as worker:
+                request = {"size": size, "batch": batch, "epochs": epochs}
+                ours = worker.ask({"do": "whole", "train": counts[0], "test": counts[1], **request})
             environment = bench_d2l.environment(worker_environment(settled(os.environ)), directory)
             command = [self.d2l_python, "-m", "common.bench_d2l"]
             lr = settings.from_preset("book").lr

@@ -25,13 +25,16 @@ MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
 FEWEST_BATCHES = 5
 
 
-def write_files(dataset: Dataset, directory: Path) -> None:
+def write_files(dataset: Dataset, directory: Path) -> Path:
     """Put images and labels where the loaders of the three frameworks look for their downloads.
 
     Args:
         dataset: all of it is written.
         directory: ``datasets/fashion-mnist`` in it is for Keras and MXNet, as the home of their
             data; ``FashionMNIST/raw`` for torchvision.
+
+    Returns:
+        the former, which is what ``--data`` takes, too.
     """
     arrays = {
         data.TRAIN_IMAGES: dataset.train_images,
@@ -47,6 +50,7 @@ def write_files(dataset: Dataset, directory: Path) -> None:
         content = header + array.astype(np.uint8).tobytes()
         (plain / name).write_bytes(content)
         (zipped / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+    return zipped
 
 
 def environment(given: dict[str, str], directory: Path) -> dict[str, str]:

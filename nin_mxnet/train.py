@@ -174,9 +174,9 @@ class Trainer:
             half = npx.batch_dot(rows, scaled[:, 0])
             return mnp.expand_dims(npx.batch_dot(half, columns, transpose_b=True), 1)
         # differs: MXNet's matmul copies the matrix for each image; fully_connected does not, but
-        # multiplies from the right only: (R @ image @ R.T).T = R @ (R @ image).T, so twice
+        # multiplies from the right only: R @ image @ R.T = (image.T @ R.T).T @ R.T, so twice
         for _ in range(2):
-            scaled = self._times_matrix(scaled).transpose(0, 1, 3, 2)
+            scaled = self._times_matrix(scaled.transpose(0, 1, 3, 2))
         return scaled
 
     def _times_matrix(self, images: mnp.ndarray) -> mnp.ndarray:
