@@ -225,7 +225,7 @@ class Backend(Protocol):
         ...
 
     def profile(self, trainer: Any, work: Work) -> dict[str, float]:
-        """Some work under the framework's own profiler, after a repetition without it.
+        """Some work, done once under the framework's own profiler.
 
         Args:
             trainer: with whose network it computes.

@@ -37,6 +37,8 @@ MOST_TIMES = 1000
 # Of what is timed call by call; each is recorded.
 MOST_CALLS = 100
 WARM_UP_SECONDS = 2
+# After so many the memory has settled; a profile of several would shift it again.
+STEPS_BEFORE_PROFILE = 5
 # A run imports these when it first needs them; d2l imports all of its own at its start.
 LATE_IMPORTS = ("common.events", "matplotlib.figure", "matplotlib.backends.backend_agg")
 # A run in the bench is one of so many epochs, of which only some are ever trained.
@@ -195,7 +197,7 @@ class Worker:
         machine.set_allocator(keep=True)
         trainer = self._trainer(size, batch)
         work = self.backend.bare_step(trainer, *self._batch(batch), LEARNING_RATE)
-        _warm_up(work, WARM_UP_SECONDS)
+        work(STEPS_BEFORE_PROFILE)
         found = self.backend.profile(trainer, work)
         return {"operations": {name: round(seconds, 7) for name, seconds in found.items()}}
 

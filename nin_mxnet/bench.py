@@ -13,9 +13,6 @@ from common.architecture import Convolution
 from common.backends import Device, Work
 from nin_mxnet.train import Trainer
 
-# steps under the profiler
-PROFILED = 3
-
 
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
@@ -74,16 +71,16 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
-    # differs: of a graph the profiler knows long parts only, so layer by layer
+    # differs: of a graph the profiler knows long parts only, so layer by layer, a step to warm up
     trainer.graph.hybridize(False)
-    work(PROFILED)
+    work(1)
     with tempfile.TemporaryDirectory() as directory:
         # differs: it replaces a file of this name, profile.json in the working directory if none
         # is given, now and at the end of the process
         file = str(Path(directory, "profile.json"))
         profiler.set_config(profile_imperative=True, aggregate_stats=True, filename=file)
         profiler.set_state("run")
-        work(PROFILED)
+        work(1)
         profiler.set_state("stop")
         found = json.loads(profiler.dumps(reset=True, format="json"))["Time"]["operator"]
-    return {name: each["Total"] / 1e3 / PROFILED for name, each in found.items()}
+    return {name: each["Total"] / 1e3 for name, each in found.items()}

@@ -12,9 +12,6 @@ from common.architecture import Convolution
 from common.backends import Device, Work
 from nin_tf.train import Trainer
 
-# steps under the profiler
-PROFILED = 3
-
 
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
@@ -88,12 +85,11 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
     gpu = trainer.device.kind == "gpu"
-    work(PROFILED)
     seconds: dict[str, float] = defaultdict(float)
     # differs: the profiler leaves a file that is meant for TensorBoard
     with tempfile.TemporaryDirectory() as directory:
         with tf.profiler.experimental.Profile(directory):
-            work(PROFILED)
+            work(1)
         (file,) = Path(directory).rglob("*.xplane.pb")
         for plane in xplane_pb2.XSpace.FromString(file.read_bytes()).planes:
             for line in plane.lines:
@@ -102,5 +98,5 @@ def profile(trainer: Trainer, work: Work) -> dict[str, float]:
                         # "where/in/the/graph:Kind"
                         name = plane.event_metadata[event.metadata_id].name.split(":")
                         if len(name) == 2:
-                            seconds[name[1]] += event.duration_ps / 1e12 / PROFILED
+                            seconds[name[1]] += event.duration_ps / 1e12
     return dict(seconds)

@@ -9,9 +9,6 @@ from common.architecture import Convolution
 from common.backends import Device, Work
 from nin_torch.train import Trainer
 
-# steps under the profiler
-PROFILED = 3
-
 
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
@@ -74,9 +71,8 @@ def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     gpu = trainer.device.kind == "gpu"
     activities = [profiler.ProfilerActivity.CPU]
     activities += [profiler.ProfilerActivity.CUDA] if gpu else []
-    work(PROFILED)
     with profiler.profile(activities=activities) as found:
-        work(PROFILED)
+        work(1)
     # an operation's own time, without that of others which it calls
     name = "self_device_time_total" if gpu else "self_cpu_time_total"
-    return {event.key: getattr(event, name) / 1e6 / PROFILED for event in found.key_averages()}
+    return {event.key: getattr(event, name) / 1e6 for event in found.key_averages()}
