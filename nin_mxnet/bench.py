@@ -71,9 +71,9 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
-    # differs: of a graph the profiler knows long parts only, so layer by layer, a step to warm up
+    # differs: of a graph the profiler knows long parts only, so layer by layer, which has to warm up
     trainer.graph.hybridize(False)
-    work(1)
+    work(3)
     with tempfile.TemporaryDirectory() as directory:
         # differs: it replaces a file of this name, profile.json in the working directory if none
         # is given, now and at the end of the process
