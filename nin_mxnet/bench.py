@@ -71,7 +71,7 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
-    # differs: of a graph the profiler knows long parts only, so layer by layer, which has to warm up
+    # differs: of a graph the profiler knows long parts only, so layer by layer, once warmed up
     trainer.graph.hybridize(False)
     work(3)
     with tempfile.TemporaryDirectory() as directory:
