@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from common.architecture import Convolution
 from common.backends import Device, Work
@@ -84,9 +83,11 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
+    # differs: the profiler leaves a file that is meant for TensorBoard, whose format is not public
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
     gpu = trainer.device.kind == "gpu"
     seconds: dict[str, float] = defaultdict(float)
-    # differs: the profiler leaves a file that is meant for TensorBoard
     with tempfile.TemporaryDirectory() as directory:
         with tf.profiler.experimental.Profile(directory):
             work(1)

@@ -126,7 +126,7 @@ def parser() -> command_line.Parser:
         "--precision",
         metavar="NAME",
         help="float32, bfloat16 (not mxnet), float64, or auto: bfloat16 where the device is "
-        f"made for it and the backend uses them, otherwise float32 {of('precision')}",
+        f"made for it and the backend has it, otherwise float32 {of('precision')}",
     )
     more.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
     return p
