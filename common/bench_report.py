@@ -13,6 +13,7 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from rich import box
@@ -194,14 +195,9 @@ class Report:
 
     def profile(self, size: int, backend: str) -> dict[str, Figure]:
         """Shares of a bare step's operations by :data:`KINDS`, as the framework's profiler says."""
-        rows = self._rows[("profile", backend, size)].values()
-        spent = [dict.fromkeys(KINDS, 0.0) for _ in rows]
-        for row, seconds in zip(rows, spent, strict=True):
-            for name, value in row["operations"].items():
-                kind = next(k for k, words in KINDS.items() if re.search(words, name, re.I))
-                seconds[kind] += value
-        shares = {k: figure(each[k] / sum(each.values()) for each in spent) for k in KINDS}
-        return {kind: share for kind, share in shares.items() if share is not None}
+        key = ("profile", backend, size)
+        found = {kind: self._figure(key, partial(_share, kind)) for kind in KINDS}
+        return {kind: share for kind, share in found.items() if share is not None}
 
     def d2l_rate(self, backend: str, whose: str) -> Figure | None:
         """Training examples per second of wall clock, ``ours`` or ``d2l``'s."""
@@ -356,6 +352,17 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _product_rate(row: Mapping[str, Any]) -> float:
     return 2 * row["n"] ** 3 / min(row["seconds"]) / 1e9
+
+
+def _kind(operation: str) -> str:
+    return next(kind for kind, words in KINDS.items() if re.search(words, operation, re.I))
+
+
+def _share(kind: str, row: Mapping[str, Any]) -> float:
+    operations = row["operations"]
+    return sum(s for name, s in operations.items() if _kind(name) == kind) / sum(
+        operations.values()
+    )
 
 
 # -------------------------------------------------------------------- tables
