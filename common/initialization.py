@@ -9,7 +9,7 @@ CLASS_BIAS = 1.0
 
 
 def identity_last_block(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights in which the last block's two 1x1 convolutions pass their input through.
+    """Weights in which the last block's 1x1 convolutions pass their input through.
 
     The last block ends in a ReLU, and its 1x1 convolutions have one input and one output per
     class. Drawn at random they see inputs that hardly differ from image to image, all of them
@@ -25,11 +25,13 @@ def identity_last_block(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
         the same names; new arrays for the last block.
     """
     changed = dict(weights)
-    for name in (f"{LAST_BLOCK}.conv2", f"{LAST_BLOCK}.conv3"):
-        weight = weights[f"{name}.weight"]
-        identity = np.eye(len(weight), dtype=weight.dtype)
-        changed[f"{name}.weight"] = identity[:, :, np.newaxis, np.newaxis]
-        changed[f"{name}.bias"] = np.zeros_like(weights[f"{name}.bias"])
     first = f"{LAST_BLOCK}.conv1.bias"
+    # two in the chapter, one or three in its exercises
+    for name, weight in weights.items():
+        if name.startswith(LAST_BLOCK) and weight.shape[2:] == (1, 1):
+            identity = np.eye(len(weight), dtype=weight.dtype)
+            changed[name] = identity[:, :, np.newaxis, np.newaxis]
+            bias = name.removesuffix("weight") + "bias"
+            changed[bias] = np.zeros_like(weights[bias])
     changed[first] = np.full_like(weights[first], CLASS_BIAS)
     return changed

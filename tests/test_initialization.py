@@ -53,5 +53,18 @@ def test_only_the_last_block_is_changed(rng):
     assert changed["block4.conv1.bias"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_exercises_other_numbers_of_1x1_convolutions_start_as_the_identity_too(rng, count):
+    names = [f"block4.conv{i}" for i in range(2, 2 + count)]
+    weights = {"block4.conv1.weight": rng.random((3, 4, 3, 3)), "block4.conv1.bias": rng.random(3)}
+    for name in names:
+        weights |= {f"{name}.weight": rng.random((3, 3, 1, 1)), f"{name}.bias": rng.random(3)}
+    changed = initialization.identity_last_block(weights)
+    assert changed.keys() == weights.keys()
+    for name in names:
+        np.testing.assert_array_equal(changed[f"{name}.weight"][:, :, 0, 0], np.eye(3))
+        np.testing.assert_array_equal(changed[f"{name}.bias"], np.zeros(3))
+
+
 def test_the_book_preset_draws_the_last_block_like_the_others():
     assert from_preset("book").last_block == "random"
