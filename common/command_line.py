@@ -1,6 +1,7 @@
 """What all commands share: one clear line for bad input, and ``--debug`` for the whole story."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -30,6 +31,9 @@ def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoRetur
         command: takes the parsed arguments, returns the exit status.
         parser: of the command line.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a file's name that the terminal's encoding lacks is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(execute(command, parser, sys.argv[1:]))
 
 

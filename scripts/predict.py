@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from common import command_line, prediction, settings
@@ -107,7 +108,8 @@ def show(predictions: Predictions, most: int | None) -> None:
         known = predictions.images.labels is not None
         table = Table("image", "predicted", "next", *(["true", ""] if known else []))
         for row in rows:
-            table.add_row(*row, style="red" if row[-1] == "wrong" else None)
+            # a file's name is no markup
+            table.add_row(*map(escape, row), style="red" if row[-1] == "wrong" else None)
         Console().print(table)
     else:
         for row in rows:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import os
+import pty
+import subprocess
 
 import numpy as np
 import pytest
 import reference
 from PIL import Image
-from test_commands import assert_one_clear_line, run
+from test_commands import assert_one_clear_line, command, run
 
 from common import photos, prediction
 from common.data import CLASS_NAMES
@@ -288,3 +291,30 @@ def test_photos_are_predicted_and_drawn_under_their_names(backend, settings, mod
     assert found.report()["accuracy"] is None
     found.write(prediction.Outputs(picture=tmp_path / "out.svg"))
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
+
+
+def test_a_photo_keeps_its_name_on_a_terminal_and_in_a_pipe(
+    backend, backend_name, weights, tmp_path
+):
+    # square brackets are markup to the library that draws the table; the other is not UTF-8
+    names = ["shirt [front].png", "dress[/red].png", "coat\udcff.png"]
+    (tmp_path / "dress[").mkdir()
+    paths = [photo(tmp_path / "photo.png").rename(tmp_path / name) for name in names]
+    arguments = ["--backend", backend_name, "--weights", weights, "--images", *paths]
+
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = run("predict.py", *arguments, env=environment)
+    assert done.returncode == 0, done.stderr
+    shown = [line.split("\t")[0].removeprefix(f"{tmp_path}/") for line in done.stdout.splitlines()]
+    assert shown[:-1] == ["shirt [front].png", "dress[/red].png", "coat\\udcff.png"]
+
+    reader, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "300", "TERM": "xterm"}
+    done = subprocess.run(
+        command("predict.py", *arguments), stdout=terminal, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(terminal)
+    assert done.returncode == 0, done.stderr
+    with os.fdopen(reader, "rb") as stream:
+        table = stream.read1(100_000).decode()
+    assert all(name in table for name in ("shirt [front].png", "dress[/red].png"))
