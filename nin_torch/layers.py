@@ -60,4 +60,6 @@ def activations(net: nn.Sequential, X: torch.Tensor) -> dict[str, np.ndarray]:
 
 def to_nchw(value: torch.Tensor) -> np.ndarray:
     """A layer's output as an array, channels first."""
+    if value.dtype == torch.bfloat16:  # no NumPy type of its own
+        value = value.float()
     return value.detach().cpu().contiguous().numpy()

@@ -114,7 +114,8 @@ class Trainer:
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of all layers; see :class:`common.backends.Trainer`."""
         pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
-        return layers.activations(self.net, pixels)
+        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
+            return layers.activations(self.net, pixels)
 
     def gradients(
         self, images: np.ndarray, labels: np.ndarray
@@ -123,7 +124,9 @@ class Trainer:
         pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
         target = torch.from_numpy(labels.astype(np.int64)).to(self.images.device)
         self.net.eval()
-        loss = F.cross_entropy(self.net(pixels), target)
+        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.net(pixels)
+        loss = F.cross_entropy(logits.to(self.dtype), target)
         slopes = torch.autograd.grad(loss, list(self.parameters.values()))
         named = zip(self.parameters, slopes, strict=True)
         return loss.item(), {name: to_canonical(slope) for name, slope in named}

@@ -400,6 +400,19 @@ def test_auto_is_bfloat16_where_the_processor_and_the_backend_have_it(
     assert precision == ("bfloat16" if has and "bfloat16" in backend.PRECISIONS else "float32")
 
 
+def test_what_the_diagnosis_looks_at_is_computed_as_in_training(backend, make, small):
+    if "bfloat16" not in backend.PRECISIONS:
+        pytest.skip("a backend without bfloat16")
+    images, labels = small.train_images[:8], small.train_labels[:8]
+    trainer, single = make(precision="bfloat16"), make(precision="float32")
+    outputs, others = (each.activations(images)["block2.conv3"] for each in (trainer, single))
+    # bfloat16 is the upper half of float32
+    assert not (outputs.astype(np.float32).view(np.uint32) & 0xFFFF).any()
+    assert (others.view(np.uint32) & 0xFFFF).any()
+    gradients, others = (each.gradients(images, labels)[1] for each in (trainer, single))
+    assert any((gradients[name] != others[name]).any() for name in gradients)
+
+
 def test_float64_is_computed_in_float64(make, small):
     single = make(precision="float32").logits(small.train_images[:4])
     double = make(precision="float64").logits(small.train_images[:4])
