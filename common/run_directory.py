@@ -124,7 +124,8 @@ def open_run(directory: Path) -> dict[str, Any]:
         Settings(**config["settings"]).check()
         if not config["data"].keys() >= {"kind", "directory", "sha256"}:
             raise KeyError("data")
-    except (OSError, ValueError, KeyError, TypeError, NinError) as error:
+        config["data"]["sha256"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, NinError) as error:
         raise NinError(
             f"--resume {directory}: {CONFIG} is damaged ({type(error).__name__}: {error})"
         ) from error

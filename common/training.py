@@ -1,12 +1,13 @@
 """The training loop: epochs, evaluation, records. The step itself is the backend's."""
 
+import contextlib
 import dataclasses
 import math
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,8 @@ ESTIMATE_SECONDS = 3
 class DivergedError(Exception):
     """Training diverged: a loss or a weight became infinite or not a number."""
 
-    def __init__(self, what: str, progress: Progress) -> None:
-        super().__init__(
-            f"{what} at epoch {progress.epoch + 1}, step {len(progress.losses) + 1}: training "
-            "diverged; try a lower --lr"
-        )
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} {where}: training diverged; try a lower --lr")
 
 
 class Run:
@@ -236,10 +234,11 @@ class Run:
         save_model(self.directory / run_directory.MODEL, model)
 
     def _finite_state(self) -> dict[str, np.ndarray]:
-        state = self.trainer.state()
+        state, progress = self.trainer.state(), self.progress
         for name, array in state.items():
             if not np.isfinite(array).all():
-                raise DivergedError(f"{name} is not finite", self.progress)
+                where = f"after epoch {progress.epoch + 1}, step {progress.step}"
+                raise DivergedError(f"{name} is not finite", where)
         return state
 
     def _train_steps(self, bars: RunProgress) -> bool:
@@ -284,7 +283,8 @@ class Run:
         losses, correct = self.trainer.take_metrics()
         for loss in losses:
             if not math.isfinite(loss):
-                raise DivergedError(f"the loss is not finite ({loss})", progress)
+                where = f"at epoch {progress.epoch + 1}, step {len(progress.losses) + 1}"
+                raise DivergedError(f"the loss is not finite ({loss})", where)
             progress.losses.append(float(loss))
         progress.correct.extend(int(count) for count in correct)
         recent = [*progress.recent_losses, *(float(loss) for loss in losses)]
@@ -331,7 +331,8 @@ class Run:
             end = start + self.settings.batch_size
             logits = self.trainer.logits(images[start:end])
             if not np.isfinite(logits).all():
-                raise DivergedError("a logit is not finite", progress)
+                where = f"in the evaluation of epoch {progress.epoch + 1}"
+                raise DivergedError("a logit is not finite", where)
             correct += int((logits.argmax(1) == labels[start:end]).sum())
             bars.evaluating(progress.epoch, min(end, len(images)))
         bars.evaluation_seconds = time.monotonic() - started
@@ -416,8 +417,6 @@ def say(line: str) -> None:
     """Print a line for the person who watches; nobody watching is no reason to stop training."""
     try:
         print(line, flush=True)
-    except UnicodeEncodeError:  # a file name that the terminal's encoding lacks
-        print(ascii(line), flush=True)
     except OSError:  # the terminal or the reader of a pipe is gone; the files still tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -453,7 +452,8 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         # the cheap checks first: a framework takes seconds to import
         run_directory.check_free(out)
         dataset = _load_dataset(settings, data)
-        checkpoint = None if resume is None else _load_checkpoint(resume, settings, dataset)
+        if resume is not None:
+            _load_checkpoint(resume, settings, dataset)
         backend, device, prepared, precision = backends.start(settings)
         # from here on, in the records and for a resumed run, what is computed and not a wish
         settings = dataclasses.replace(settings, precision=precision)
@@ -462,9 +462,12 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
         config = _config(settings, data, dataset, backend, device.name, prepared)
         directory = resume or run_directory.create(out, settings)
         with run_directory.lock(directory):
-            if checkpoint is None:
+            checkpoint = None
+            if resume is None:
                 write_json(directory / run_directory.CONFIG, config)
             else:
+                # once more: until now the run's own process may have been writing
+                checkpoint = _load_checkpoint(resume, settings, dataset)
                 checkpoint[1].notes.extend(_record_resumption(directory, config))
             if dataset.notice:
                 say(dataset.notice)
@@ -473,23 +476,21 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
                 f"{settings.precision}, preset {settings.preset}, "
                 f"{len(dataset.train_images)} training examples: {directory}"
             )
-            run = Run(directory, settings, dataset, backend, stop, say, started)
-            if checkpoint is not None:
-                run.resume(*checkpoint)
-            try:
-                complete = run.train()
-                result = run.finish()
-            except DivergedError as error:
-                run.abandon(str(error))
-                print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
-                return 1
-            except Exception as error:
-                if not backends.is_out_of_memory(error):
+            with _out_of_memory_explained(directory):
+                run = Run(directory, settings, dataset, backend, stop, say, started)
+                if checkpoint is not None:
+                    run.resume(*checkpoint)
+                try:
+                    complete = run.train()
+                    result = run.finish()
+                except DivergedError as error:
+                    run.abandon(str(error))
+                    print(f"error: {error}; last good checkpoint in {directory}", file=sys.stderr)
+                    return 1
+                except Exception as error:
+                    if backends.is_out_of_memory(error):
+                        run.abandon("out of memory")
                     raise
-                run.abandon("out of memory")
-                raise NinError(
-                    f"out of memory in {directory}; take a smaller --batch-size or --resize"
-                ) from error
     if not complete:
         say(f"stopped in epoch {run.progress.epoch + 1}; continue with --resume {directory}")
         return stop.exit_status
@@ -497,6 +498,18 @@ def execute(settings: Settings, data: str, out: Path | None, resume: Path | None
     for line in summary(result):
         say(line)
     return 0
+
+
+@contextlib.contextmanager
+def _out_of_memory_explained(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not backends.is_out_of_memory(error):
+            raise
+        raise NinError(
+            f"out of memory in {directory}; take a smaller --batch-size or --resize"
+        ) from error
 
 
 def _record_resumption(directory: Path, now: dict[str, Any]) -> list[str]:

@@ -295,6 +295,52 @@ def test_a_run_that_is_killed_and_stopped_goes_on_exactly_from_its_checkpoints(
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
+# The run's own process ends after the new one has looked at it, and before it has the lock.
+ENDS_MEANWHILE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "scripts")
+import train
+from common import backends, command_line
+start, ended = backends.start, Path(sys.argv[2]) / "result.json"
+def start_meanwhile(settings):
+    ended.with_suffix(".later").rename(ended)
+    return start(settings)
+backends.start = start_meanwhile
+command_line.run(train.command, train.parser())
+"""
+
+
+def test_a_resumed_run_goes_on_from_what_is_there_when_nobody_else_writes(copy):
+    (copy / "result.json").rename(copy / "result.later")
+    before = (copy / "checkpoint.safetensors").read_bytes()
+    script = [sys.executable, "-c", ENDS_MEANWHILE, "--resume", str(copy)]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
+    assert_one_clear_line(done, "that run is complete")
+    assert (copy / "checkpoint.safetensors").read_bytes() == before
+
+
+FULL_FROM_THE_START = """
+import sys
+sys.path.insert(0, "scripts")
+import train
+from common import command_line, training
+def run(*arguments):
+    raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")
+training.Run = run
+command_line.run(train.command, train.parser())
+"""
+
+
+def test_a_device_too_full_for_the_network_is_one_clear_line(backend, quick, tmp_path):
+    arguments = [*map(str, quick), "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_FROM_THE_START, *arguments],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert_one_clear_line(done, f"out of memory in {tmp_path / 'run'}; take a smaller --batch-size")
+
+
 def test_a_complete_run_is_not_trained_further(copy):
     before = (copy / "model.safetensors").read_bytes()
     done = run("train.py", "--resume", copy)

@@ -158,7 +158,16 @@ def test_a_config_in_any_language_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", "{}", '{"settings": {}}', '{"settings": {"lr": -1}}']
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"settings": {}}',
+        '{"settings": {"lr": -1}}',
+        '{"settings": {}, "data": []}',
+        '{"settings": {}, "data": {"kind": "full", "directory": "/data", "sha256": []}}',
+    ],
 )
 def test_a_config_that_lacks_something_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
