@@ -88,7 +88,8 @@ def prepare(threads: int) -> int:
     """Set the number of CPU threads; to be called before a backend is imported.
 
     Args:
-        threads: 0 for what the environment says, else for one on each physical core.
+        threads: how many; 0 for what ``OMP_NUM_THREADS`` says, or if it says nothing, for one on
+            each physical core.
 
     Returns:
         the number.
@@ -114,7 +115,11 @@ def set_allocator(keep: bool) -> str:
     Returns:
         what the allocator does now, to be recorded with the run.
     """
-    if any(name.startswith("MALLOC_") for name in os.environ) or "LD_PRELOAD" in os.environ:
+    if (
+        any(name.startswith("MALLOC_") for name in os.environ)
+        or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
+        or "LD_PRELOAD" in os.environ
+    ):
         return "as the environment says"
     if not keep or platform.libc_ver()[0] != "glibc":
         return "default"
