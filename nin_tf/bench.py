@@ -28,7 +28,7 @@ def bare_step(
             with tf.GradientTape() as tape:
                 logits = trainer.net(X, training=True)
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
-            trainer.optimizer.update(tape.gradient(loss, values), rate)
+            trainer.optimizer.step(tape.gradient(loss, values), rate)
             return loss
 
     def work(times: int) -> None:

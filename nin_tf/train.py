@@ -28,7 +28,9 @@ class Trainer:
         net: an initialised network; differs: the trainer's ``net`` is a copy of it.
         settings: optimizer, label smoothing, shift, flip, precision, device, resize and seed
             are used.
-        dataset: the training images and labels are put on the device, as uint8.
+        dataset: the training images and labels are put on the device, the images as bytes;
+            differs: on a GPU as float16, which holds 0...255 exactly, for TensorFlow gathers no
+            uint8 there.
 
     Raises:
         NinError: if the device is not there.
@@ -48,9 +50,8 @@ class Trainer:
             self.net = _copy(net, settings.precision)
             self.parameters = parameters(self.net)
             self.optimizer_name = settings.optimizer
-            self.optimizer = _optimizer(list(self.parameters.values()), settings)
+            self.optimizer = _optimizer(self.parameters, settings)
 
-            # differs: on a GPU TensorFlow gathers no uint8; float16 holds 0...255 exactly
             storage = tf.uint8 if self.device.kind == "cpu" else tf.float16
             self.images = tf.cast(dataset.train_images, storage)
             self.labels = tf.cast(dataset.train_labels, tf.int64)
@@ -122,23 +123,24 @@ class Trainer:
     def state(self) -> dict[str, np.ndarray]:
         """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
         state = {name: to_canonical(value) for name, value in self.parameters.items()}
-        for i, name in enumerate(self.parameters):
+        for name, memory in self.optimizer.memory.items():
             for canonical, native in OPTIMIZER_MEMORY[self.optimizer_name].items():
-                if native in self.optimizer.memory:
-                    state[f"{canonical}.{name}"] = to_canonical(self.optimizer.memory[native][i])
+                if native in memory:
+                    state[f"{canonical}.{name}"] = to_canonical(memory[native])
         if self.optimizer.steps is not None:
             state["optimizer_steps"] = self.optimizer.steps.numpy()
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take up a saved state; see :class:`common.backends.Trainer`."""
-        for i, (name, value) in enumerate(self.parameters.items()):
+        for name, value in self.parameters.items():
             from_canonical(value, state[name])
+            memory = self.optimizer.memory[name]
             for canonical, native in OPTIMIZER_MEMORY[self.optimizer_name].items():
-                if native in self.optimizer.memory:
+                if native in memory:
                     # a state from before the first step has no memory yet, which means 0
-                    memory = state.get(f"{canonical}.{name}", np.zeros_like(state[name]))
-                    from_canonical(self.optimizer.memory[native][i], memory)
+                    stored = state.get(f"{canonical}.{name}", np.zeros_like(state[name]))
+                    from_canonical(memory[native], stored)
         if self.optimizer.steps is not None:
             self.optimizer.steps.assign(int(state.get("optimizer_steps", 0)))
 
@@ -146,7 +148,7 @@ class Trainer:
         """What the network sees: resized, scaled to 0...1.
 
         Args:
-            images: uint8, (batch, height, width), on the device.
+            images: 0...255, (batch, height, width), on the device.
             choice: which view of each, as :func:`common.augmentation.draw` gives it.
 
         Returns:
@@ -188,7 +190,7 @@ class Trainer:
             # loss can look sound when the weights no longer are
             total = tf.add_n([tf.reduce_sum(value) for value in values])
             loss = tf.where(tf.math.is_finite(total), loss, np.nan)
-            self.optimizer.update(gradients, learning_rate)
+            self.optimizer.step(gradients, learning_rate)
 
             correct = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.int64))
             return loss, correct
@@ -210,21 +212,23 @@ class _SGD:
     rate changes, and so the project has its own.
     """
 
-    def __init__(self, values: list[tf.Variable], settings: Settings) -> None:
-        self.values = values
+    def __init__(self, named: Mapping[str, tf.Variable], settings: Settings) -> None:
+        self.named = named
         self.momentum = settings.momentum
         self.weight_decay = settings.weight_decay
-        self.memory = {"accum": _zeros(values)} if self.momentum else {}
+        self.memory = {
+            name: {"accum": _zeros(value)} if self.momentum else {} for name, value in named.items()
+        }
         self.steps = None
 
-    def update(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        for i, (value, gradient) in enumerate(zip(self.values, gradients, strict=True)):
+    def step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        for (name, value), gradient in zip(self.named.items(), gradients, strict=True):
             rate = tf.cast(learning_rate, value.dtype)
             if self.weight_decay:
                 gradient = gradient + self.weight_decay * value
             if self.momentum:
                 tf.raw_ops.ResourceApplyMomentum(
-                    var=value.handle, accum=self.memory["accum"][i].handle,
+                    var=value.handle, accum=self.memory[name]["accum"].handle,
                     lr=rate, grad=gradient, momentum=self.momentum,
                 )  # fmt: skip
             else:
@@ -239,14 +243,16 @@ class _AdamW:
     differs: Keras adds epsilon before the bias correction, PyTorch after it.
     """
 
-    def __init__(self, values: list[tf.Variable], settings: Settings) -> None:
-        self.values = values
+    def __init__(self, named: Mapping[str, tf.Variable], settings: Settings) -> None:
+        self.named = named
         self.weight_decay = settings.weight_decay
-        self.memory = {"m": _zeros(values), "v": _zeros(values)}
+        self.memory = {
+            name: {"m": _zeros(value), "v": _zeros(value)} for name, value in named.items()
+        }
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
-    def update(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        dtype = self.values[0].dtype
+    def step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        dtype = next(iter(self.named.values())).dtype
         # the betas as the operation rounds them, lest 1 - beta2 ** steps belongs to another beta2
         beta1, beta2 = (float(dtype.as_numpy_dtype(beta)) for beta in (0.9, 0.999))
         steps = tf.cast(self.steps.assign_add(1), tf.float64)
@@ -255,28 +261,29 @@ class _AdamW:
         epsilon = tf.cast(1e-8 * root, dtype)
         zero = tf.zeros((), dtype)
         keep = tf.cast(1 - learning_rate * self.weight_decay, dtype)
-        for i, (value, gradient) in enumerate(zip(self.values, gradients, strict=True)):
+        for (name, value), gradient in zip(self.named.items(), gradients, strict=True):
+            memory = self.memory[name]
             if self.weight_decay:
                 value.assign(value * keep)
             # m / (sqrt(v) / root + 1e-8) is root * m / (sqrt(v) + 1e-8 * root)
             tf.raw_ops.ResourceApplyAdam(
-                var=value.handle, m=self.memory["m"][i].handle, v=self.memory["v"][i].handle,
+                var=value.handle, m=memory["m"].handle, v=memory["v"].handle,
                 # the correction is in the rate already
                 beta1_power=zero, beta2_power=zero,
                 lr=rate, beta1=beta1, beta2=beta2, epsilon=epsilon, grad=gradient,
             )  # fmt: skip
 
 
-def _optimizer(values: list[tf.Variable], settings: Settings) -> _SGD | _AdamW:
+def _optimizer(named: Mapping[str, tf.Variable], settings: Settings) -> _SGD | _AdamW:
     if settings.optimizer == "sgd":
-        return _SGD(values, settings)
+        return _SGD(named, settings)
     if settings.optimizer == "adamw":
-        return _AdamW(values, settings)
+        return _AdamW(named, settings)
     raise ValueError(f"unknown optimizer {settings.optimizer!r}")
 
 
-def _zeros(values: list[tf.Variable]) -> list[tf.Variable]:
-    return [tf.Variable(tf.zeros_like(value), trainable=False) for value in values]
+def _zeros(value: tf.Variable) -> tf.Variable:
+    return tf.Variable(tf.zeros_like(value), trainable=False)
 
 
 def _copy(net: tf.keras.Sequential, precision: str) -> tf.keras.Sequential:
