@@ -36,8 +36,8 @@ class RunProgress:
     Args:
         epochs: of the whole run.
         steps_per_epoch: number of batches of one epoch.
-        test_examples: evaluated after each epoch; counts as work of the run.
         train_examples: trained on in each epoch.
+        test_examples: evaluated after each epoch; counts as work of the run.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class Settings:
     validation: int = 0
     device: str = "auto"
     precision: str = "float32"  # a run's own is never auto: see common.backends.start
-    threads: int = 0  # 0: one for each physical core that this process may use
+    threads: int = 0  # 0: OMP_NUM_THREADS, or one for each physical core that it may use
 
     def check(self) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its option."""

@@ -1,8 +1,8 @@
 """NiN in MXNet.
 
 What this framework makes different: channels first (NCHW), weights stored (out, in, height,
-width), padding as a number, input channels found from the first image, the ReLU an argument of
-its convolution, layers printed by ``layer.name`` and shapes as tuples.
+width), padding as a number, the ReLU an argument of its convolution, layers printed by
+``layer.name`` and shapes as tuples.
 
 Importing this package makes MXNet importable beside a NumPy of today (see ``_import.py``) and
 switches it to its NumPy interface, for the whole process, as the book does.

@@ -34,7 +34,7 @@ class Trainer:
         net: an initialised network; it moves to the device.
         settings: optimizer, label smoothing, shift, flip, precision, device, resize and seed
             are used.
-        dataset: the training images and labels are put on the device, as uint8.
+        dataset: the training images and labels are put on the device, the images as bytes.
 
     Raises:
         NinError: if the device is not there.
