@@ -306,9 +306,10 @@ class Report:
         return best
 
     def _figure(
-        self, key: tuple[Any, ...], value: Callable[[Mapping[str, Any]], float]
+        self, key: tuple[Any, ...], value: Callable[[Mapping[str, Any]], float | None]
     ) -> Figure | None:
-        return figure(value(row) for row in self._rows[key].values())
+        found = (value(row) for row in self._rows[key].values())
+        return figure(each for each in found if each is not None)
 
     def _ratio(
         self,
@@ -358,11 +359,12 @@ def _kind(operation: str) -> str:
     return next(kind for kind, words in KINDS.items() if re.search(words, operation, re.I))
 
 
-def _share(kind: str, row: Mapping[str, Any]) -> float:
+def _share(kind: str, row: Mapping[str, Any]) -> float | None:
     operations = row["operations"]
-    return sum(s for name, s in operations.items() if _kind(name) == kind) / sum(
-        operations.values()
-    )
+    total = sum(operations.values())
+    if not total:
+        return None
+    return sum(s for name, s in operations.items() if _kind(name) == kind) / total
 
 
 # -------------------------------------------------------------------- tables

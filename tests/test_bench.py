@@ -128,6 +128,15 @@ def test_a_profile_knows_the_frameworks_names_of_their_operations():
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("operations", [{}, {"Conv2D": 0.0}])
+def test_a_profile_of_nothing_is_no_figure(operations):
+    rows = [row("profile", "tf", size=68, operations=operations)]
+    report = make_report(rows)
+    assert report.profile(68, "tf") == {}
+    assert report.as_json()["figures"] == {}
+    assert "is made of" not in printed(report)
+
+
 def test_the_limit_is_the_best_product_of_any_library_and_size():
     rows = [
         row("limit", "numpy", do="product", n=1000, seconds=[2.0, 4.0]),
@@ -573,6 +582,17 @@ def test_a_profile_names_what_a_step_is_made_of(backend, backend_name, tmp_path,
     assert 0.25 < sum(operations.values()) / step < 4, operations
     # as MXNet's profiler does if it is not told otherwise
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profiler_that_says_nothing_is_told(backend, backend_name, monkeypatch):
+    found = [{}, {"conv": 2.0}, {"conv": 1.0}]
+    monkeypatch.setattr(backend, "profile", lambda trainer, work: found.pop())
+    worker = Worker(backend_name, "sample", "cpu", 0)
+    request = {"do": "profile", "size": 68, "batch": 2}
+    assert worker.answer(request) == {"operations": {"conv": 1.0}}
+    found += [{}, {"conv": 0.0}, {}]
+    with pytest.raises(NinError, match="names no operation"):
+        worker.answer(request)
 
 
 def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_name, tmp_path):
