@@ -14,6 +14,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich import box
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common import architecture
-from common.bench import ACCURACY, D2L, TARGET_ACCURACIES
+from common.bench import ACCURACY, D2L, TARGET_ACCURACIES, save_record
 
 WIDTH = 100
 # the project's targets: share of the bare step, of the fastest backend, of the machine's limit
@@ -365,6 +366,14 @@ def _share(kind: str, row: Mapping[str, Any]) -> float | None:
     if not total:
         return None
     return sum(s for name, s in operations.items() if _kind(name) == kind) / total
+
+
+def save(record: Mapping[str, Any], path: Path) -> Report:
+    """Write a record with its figures; without them first, lest an error in one loses all."""
+    save_record(path, record)
+    report = Report(record)
+    save_record(path, report.as_json())
+    return report
 
 
 # -------------------------------------------------------------------- tables

@@ -143,8 +143,7 @@ def measure(options: argparse.Namespace) -> Report:
                 running.measure(progress.show)
         finally:
             if running.rows:
-                report = Report(running.record())
-                bench.save_record(directory / "bench.json", report.as_json())
+                report = bench_report.save(running.record(), directory / "bench.json")
                 _say(f"all that was measured: {directory}")
             else:
                 directory.rmdir()

@@ -279,10 +279,17 @@ def test_a_comparison_says_what_is_not_alike():
 
 def test_a_report_and_its_json_are_the_same_bench(tmp_path):
     report = make_report(full_rows(NAMES, (68,)))
-    bench.save_record(tmp_path / "bench.json", report.as_json())
+    bench_report.save(report.record, tmp_path / "bench.json")
     again = Report(bench.load_record(tmp_path / "bench.json"))
     assert again.figures() == report.figures()
     assert again.as_json() == report.as_json()
+
+
+def test_a_figure_that_fails_loses_no_measurement(tmp_path):
+    rows = [row("step", "tf", size=68, times=1, seconds=0.0)]
+    with pytest.raises(ZeroDivisionError):
+        bench_report.save(make_record(rows), tmp_path / "bench.json")
+    assert json.loads((tmp_path / "bench.json").read_text())["rows"] == rows
 
 
 # ------------------------------------------------------------------- plan
