@@ -591,6 +591,37 @@ def test_a_profile_names_what_a_step_is_made_of(backend, backend_name, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tensorflows_profile_of_a_gpu_counts_each_kernel_once(backend, backend_name):
+    if backend_name != "tf":
+        pytest.skip("TensorFlow's profiler has a format of its own")
+    from google.protobuf import json_format
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    # as TensorFlow leaves it, and lines as TensorBoard adds them
+    kernel, copy, tf_op, conv, relu = range(1, 6)
+    names = ["kernel_details", "memcpy_details", "tf_op", "a/b/Conv2D:Conv2D", "a/Relu:ReluGrad"]
+
+    def event(seconds, kind, operation):
+        stats = [{"metadataId": kind}, {"metadataId": tf_op, "refValue": operation}]
+        return {"metadataId": 1, "durationPs": int(seconds * 1e12), "stats": stats}
+
+    named = {"statMetadata": {i: {"name": name} for i, name in enumerate(names, start=1)},
+             "eventMetadata": {1: {"name": "a/b/Conv2D:Conv2D"}}}  # fmt: skip
+    lines = [
+        {"name": "Stream #20(Kernel)", "events": [event(2, kernel, conv), event(1, kernel, relu)]},
+        {"name": "Stream #21(MemcpyD2D,Kernel)",
+         "events": [event(0.5, kernel, conv), event(4, copy, conv)]},
+        *({"name": f"{whose} Ops", "events": [{"metadataId": 1, "durationPs": 10**12}]}
+          for whose in ("Framework", "TensorFlow")),
+    ]  # fmt: skip
+    host = [{"name": "tf_Compute", "events": [event(8, kernel, conv)]}]
+    planes = [{"name": "/host:CPU", "lines": host}, {"name": "/device:GPU:0", "lines": lines}]
+    content = {"planes": [{**plane, **named} for plane in planes]}
+    space = json_format.ParseDict(content, xplane_pb2.XSpace())
+    assert backend.bench._seconds(space, "gpu") == {"Conv2D": 2.5, "ReluGrad": 1.0}
+    assert backend.bench._seconds(space, "cpu") == {"Conv2D": 8.0}
+
+
 def test_a_profiler_that_says_nothing_is_told(backend, backend_name, monkeypatch):
     found = [{}, {"conv": 2.0}, {"conv": 1.0}]
     monkeypatch.setattr(backend, "profile", lambda trainer, work: found.pop())
