@@ -591,6 +591,38 @@ def test_a_profile_names_what_a_step_is_made_of(backend, backend_name, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pytorchs_profile_of_a_gpu_counts_each_kernel_once(backend, backend_name):
+    if backend_name != "torch":
+        pytest.skip("PyTorch's profiler has a format of its own")
+    from torch.autograd import DeviceType
+    from torch.autograd.profiler_util import EventList, FunctionEvent
+
+    def event(name, start, end, kernels=(), **more):
+        made = FunctionEvent(0, name, 1, start, end, stack=[], use_device="cuda", **more)
+        for kernel, microseconds in kernels:
+            made.append_kernel(kernel, 0, microseconds)
+        return made
+
+    # the profiler gives kernels to the operations that start them, and annotations the time on the
+    # GPU in which theirs ran, as if it were a kernel
+    gemm, sgd = ("sm90_gemm", 3e6), ("multi_tensor_apply", 1e6)
+    on_gpu = {"device_type": DeviceType.CUDA}
+    events = EventList([
+        event("aten::conv2d", 0, 10),
+        event("aten::cudnn_convolution", 1, 9, [gemm]),
+        event("sm90_gemm", 5, 5 + 3e6, **on_gpu),
+        event("Optimizer.step#SGD.step", 10, 20, [("Optimizer.step#SGD.step", 1e6)],
+              is_user_annotation=True),
+        event("aten::_fused_sgd_", 11, 19, [sgd]),
+        event("multi_tensor_apply", 4e6, 5e6, **on_gpu),
+        event("Optimizer.step#SGD.step", 4e6, 5e6, is_user_annotation=True, **on_gpu),
+    ], use_device="cuda")  # fmt: skip
+    events._build_tree()
+    assert backend.bench._seconds(events.key_averages(), "gpu") == {
+        "aten::conv2d": 0.0, "aten::cudnn_convolution": 3.0, "aten::_fused_sgd_": 1.0,
+    }  # fmt: skip
+
+
 def test_tensorflows_profile_of_a_gpu_counts_each_kernel_once(backend, backend_name):
     if backend_name != "tf":
         pytest.skip("TensorFlow's profiler has a format of its own")
