@@ -269,6 +269,13 @@ def test_the_figure_is_drawn_of_everything(tmp_path):
     assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
+def test_the_legend_names_the_bars_though_the_first_backend_has_none(tmp_path):
+    report = make_report([row("step", "mxnet", size=68, times=1, seconds=1.0)])
+    bench_plot.draw(report, tmp_path)
+    # letters are drawn, with what they say in a comment
+    assert "<!-- bare step -->" in (tmp_path / "bench.svg").read_text()
+
+
 def test_a_comparison_says_what_is_not_alike():
     then = make_record([row("step", "tf", size=68, times=1, seconds=2.0)])
     now = make_record([row("step", "tf", size=68, times=1, seconds=1.0)], batch_size=20)
