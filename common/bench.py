@@ -255,7 +255,8 @@ class Bench:
     def measure(self, progress: Callable[[float, float | None, str], None]) -> None:
         """Measure all that is planned.
 
-        A backend that is missing, fails or hangs is told in one line and left out from then on.
+        A backend that is missing, fails or hangs is told in one line and left out from then on;
+        where the process of a single part fails, that part of it.
 
         Args:
             progress: gets the share that is done, the seconds that are left (None if that cannot
@@ -347,8 +348,10 @@ class Bench:
     def _start(self, progress: Callable[..., None], numpy: bool) -> None:
         for name in (*([NUMPY] if numpy else []), *self.plan.backends):
             progress(0.0, None, f"starting {name}")
-            with contextlib.suppress(LostError):
+            try:
                 self._workers[name] = self._worker(name)
+            except LostError as error:
+                self._lose(name, str(error))
 
     def _worker(self, name: str, data: str | None = None) -> WorkerProcess:
         options = {
@@ -357,11 +360,7 @@ class Bench:
             "device": self.plan.device,
             "threads": self.plan.threads,
         }
-        try:
-            worker = WorkerProcess(self.python.get(name, sys.executable), options)
-        except LostError as error:
-            self._lose(name, str(error))
-            raise
+        worker = WorkerProcess(self.python.get(name, sys.executable), options)
         self.about.setdefault(name, worker.about)
         return worker
 
@@ -371,7 +370,7 @@ class Bench:
     def _lose(self, name: str, reason: str) -> None:
         if name in self.lost:
             return
-        self.lost[name] = reason.removeprefix(f"backend {name}: ")
+        self.lost[name] = reason.removeprefix(f"backend {name.split(', ')[-1]}: ")
         self.say(f"note: {name}: left out from here on: {self.lost[name]}")
         if name in self._workers:
             self._workers.pop(name).kill()

@@ -395,6 +395,12 @@ class FakeWorker:
         seconds = 1.0 if request["do"] in ("step", "train") else [1.0]
         return {"times": 1, "seconds": seconds, **more.get(request["do"], {})}
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         self.ended = True
 
@@ -438,6 +444,23 @@ def test_a_part_that_a_backend_refuses_does_not_stop_its_other_parts(measured):
     assert len(said) == 1
     parts = [r["part"] for r in running.rows if r["backend"] == "tf"]
     assert (parts.count("step"), parts.count("train")) == (3, 1)
+
+
+def test_a_process_of_its_own_that_does_not_start_loses_its_part_alone(monkeypatch, measured):
+    started = []
+
+    class Tired(FakeWorker):
+        def __init__(self, interpreter, options):
+            super().__init__(interpreter, options)
+            started.append(self.name)
+            if self.name == "tf" and started.count("tf") == 2:
+                raise LostError("backend tf: no process is free")
+
+    monkeypatch.setattr(bench, "WorkerProcess", Tired)
+    running, said = measured({}, ("step", "memory", "profile"))
+    assert said == ["note: memory, tf: left out from here on: no process is free"]
+    parts = [r["part"] for r in running.rows if r["backend"] == "tf"]
+    assert (parts.count("step"), parts.count("memory"), parts.count("profile")) == (3, 0, 1)
 
 
 def test_an_interruption_ends_the_workers(monkeypatch, measured):
