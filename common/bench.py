@@ -454,7 +454,8 @@ class Bench:
                 for word in (f"--{name}", str(value))
             ]
             train(self.python[job.backend], arguments, on_line)
-        return {"epochs": epochs}
+            config = json.loads((directory / run_directory.CONFIG).read_text())
+        return {"precision": config["settings"]["precision"], "epochs": epochs}
 
 
 def save_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -543,10 +543,18 @@ def _against_d2l(report: Report) -> Table:
 
 
 def _accuracy(report: Report) -> Table:
+    # the preset leaves it to the machine; older records do not tell what came of that
+    precisions = {
+        row["backend"]: row.get("precision", "auto")
+        for row in report.record["rows"]
+        if row["part"] == ACCURACY
+    }
+    told = ", ".join(f"{name} {precision}" for name, precision in precisions.items())
     table = _table(
         "seconds to a test accuracy, preset fast, mean ± standard deviation over seeds", "",
         *(f"{accuracy:.3f}" for accuracy in TARGET_ACCURACIES), "seeds",
-        caption="from the start of the command to the end of the epoch that reached it",
+        caption="from the start of the command to the end of the epoch that reached it; precision: "
+        f"{told}",
     )  # fmt: skip
     for name in report.backends:
         columns = [report.seconds_to(accuracy, name) for accuracy in TARGET_ACCURACIES]

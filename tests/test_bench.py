@@ -174,6 +174,16 @@ def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_that_reached_it():
     assert report.seconds_to(0.9, "torch") == []
 
 
+def test_the_precision_of_the_preset_is_told_which_is_not_that_of_the_rest():
+    epochs = [{"seconds": 10.0, "accuracy": 0.9}]
+    rows = [
+        row("accuracy", "tf", precision="bfloat16", epochs=epochs),
+        # as rows were until they told it
+        row("accuracy", "mxnet", epochs=epochs),
+    ]
+    assert "precision: tf bfloat16, mxnet auto" in " ".join(printed(make_report(rows)).split())
+
+
 def test_seeds_that_did_not_get_there_are_told():
     assert mean_and_spread([10.0, 14.0]) == "12 ±3"
     assert mean_and_spread([10.0, None]) == "10 (1 of 2)"
@@ -693,6 +703,18 @@ def test_a_profiler_that_says_nothing_is_told(backend, backend_name, monkeypatch
     found += [{}, {"conv": 0.0}, {}]
     with pytest.raises(NinError, match="names no operation"):
         worker.answer(request)
+
+
+def test_a_run_to_an_accuracy_ends_with_it_and_tells_its_precision(
+    backend, backend_name, monkeypatch
+):
+    monkeypatch.setattr(bench, "TARGET_ACCURACIES", (0.0,))
+    plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample", accuracy_limit=256)
+    with bench.Bench(plan, (), Path(), print) as running:
+        running.measure(lambda share, left, what: None)
+    (found,) = running.rows
+    assert len(found["epochs"]) == 1
+    assert found["precision"] in backend.PRECISIONS
 
 
 def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_name, tmp_path):
