@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from common import architecture
-from common.bench import ACCURACY, D2L, TARGET_ACCURACIES, save_record
+from common.bench import ACCURACY, D2L, TARGET_ACCURACIES, load_record, save_record
+from common.errors import NinError
 
 WIDTH = 100
 # the project's targets: share of the bare step, of the fastest backend, of the machine's limit
@@ -366,6 +367,25 @@ def _share(kind: str, row: Mapping[str, Any]) -> float | None:
     if not total:
         return None
     return sum(s for name, s in operations.items() if _kind(name) == kind) / total
+
+
+def load(path: Path) -> Report:
+    """The report of what a bench has left.
+
+    Raises:
+        NinError: if it cannot be read, or lacks what is printed of it.
+    """
+    record = load_record(path)
+    try:
+        report = Report(record)
+        # all that may be printed, before hours are spent on what is compared with it
+        heading(record)
+        tables(report)
+        comparison(report, report)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, NinError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise NinError(f"{path}: not a whole bench.json ({reason})") from error
+    return report
 
 
 def save(record: Mapping[str, Any], path: Path) -> Report:

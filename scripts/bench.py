@@ -116,11 +116,8 @@ def plan(options: argparse.Namespace) -> Plan:
 
 def command(options: argparse.Namespace) -> int:
     """Measure and report; returns the exit status."""
-    stored = None if options.compare is None else Report(bench.load_record(options.compare))
-    if options.show is not None:
-        report = Report(bench.load_record(options.show))
-    else:
-        report = measure(options)
+    stored = None if options.compare is None else bench_report.load(options.compare)
+    report = measure(options) if options.show is None else bench_report.load(options.show)
     console = Console(width=bench_report.WIDTH, highlight=False)
     bench_report.show(report, console)
     if stored is not None:

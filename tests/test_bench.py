@@ -372,6 +372,28 @@ def test_a_file_that_is_no_bench_is_refused(tmp_path, content):
         bench.load_record(file)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lost",), ("date",), ("plan", "sizes"), ("plan", "quick"), ("machine", "cores"),
+        ("data", "kind"), ("rows", 0, "part"), ("rows", 0, "seconds"),
+    ],
+)  # fmt: skip
+def test_a_bench_that_lacks_something_gets_one_clear_line(tmp_path, names):
+    record = make_record([row("step", "tf", size=68, times=1, seconds=1.0)])
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(record))
+    assert bench_report.load(file).record == record
+    *outer, last = names
+    part = record
+    for name in outer:
+        part = part[name]
+    del part[last]
+    file.write_text(json.dumps(record))
+    with pytest.raises(NinError, match=rf"not a whole bench\.json \(KeyError: '{last}'\)"):
+        bench_report.load(file)
+
+
 def test_a_stored_bench_is_printed_again(tmp_path):
     file = tmp_path / "bench.json"
     file.write_text(json.dumps(make_report(full_rows(NAMES, (68,))).as_json()))
