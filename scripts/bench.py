@@ -3,6 +3,7 @@
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -132,6 +133,7 @@ def measure(options: argparse.Namespace) -> Report:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     with bench.Bench(chosen, options.python, options.d2l_python, _say) as running:
+        was_there = options.out is not None and options.out.exists()
         directory = bench.create_directory(options.out)
         if running.dataset.notice:
             _say(running.dataset.notice)
@@ -142,8 +144,9 @@ def measure(options: argparse.Namespace) -> Report:
             if running.rows:
                 report = bench_report.save(running.record(), directory / "bench.json")
                 _say(f"all that was measured: {directory}")
-            else:
-                directory.rmdir()
+            elif not was_there:
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
     bench_plot.draw(report, directory)
     return report
 

@@ -511,6 +511,26 @@ def test_a_bench_that_measured_nothing_is_an_error(measured):
         measured({"torch": "a", "tf": "b", "mxnet": "c"})
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("added", [[], ["of another program"]])
+def test_a_bench_that_measured_nothing_removes_what_it_made_and_no_more(tmp_path, is_there, added):
+    out = tmp_path / "out"
+    if is_there:
+        out.mkdir()
+    # an interpreter that is none, and puts something there
+    interpreter = tmp_path / "python"
+    lines = [*(f"touch '{out / name}'" for name in added), "echo 'no Python' >&2", "exit 1"]
+    interpreter.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    interpreter.chmod(0o755)
+    arguments = f"--backends torch --python torch={interpreter} --parts step --data sample --out"
+    done = run("bench.py", *arguments.split(), out, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: nothing could be measured (torch: no Python)"
+    assert "Traceback" not in done.stderr
+    assert out.exists() == (is_there or bool(added))
+    assert [path.name for path in out.glob("*")] == added
+
+
 def test_a_record_holds_every_measurement_and_no_path_of_this_machine(measured):
     running, _ = measured({})
     text = json.dumps(running.record())
