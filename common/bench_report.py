@@ -423,17 +423,13 @@ def heading(record: Mapping[str, Any]) -> list[str]:
     """When and on what it was measured."""
     machine = record["machine"]
     threads = {about["threads"] for about in record["backends"].values() if "threads" in about}
-    libraries = [
-        f"{name} {version}"
-        for about in record["backends"].values()
-        for name, version in about.get("versions", {}).items()
-        if name not in ("python", "numpy", "d2l", "torchvision") and "device" in about
-    ]
+    of_d2l = _libraries(record, of_d2l=True)
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{'/'.join(map(str, sorted(threads)))} threads",
         f"{record['date']}, commit {_commit(record)}, Python {machine['python']}",
-        ", ".join(dict.fromkeys(libraries)),
+        _libraries(record, of_d2l=False),
+        *([f"in d2l's environment: {of_d2l}"] if of_d2l else []),
         f"batch {record['plan']['batch_size']}, float32; rounds: {record['plan']['repeats']}; a "
         "figure is their median, ± half of their range",
     ]
@@ -443,6 +439,17 @@ def heading(record: Mapping[str, Any]) -> list[str]:
         lines.append(record["data"]["notice"])
     lines += [f"left out: {name}: {reason}" for name, reason in record["lost"].items()]
     return lines
+
+
+def _libraries(record: Mapping[str, Any], of_d2l: bool) -> str:
+    """The versions of what computed, here or in d2l's environment."""
+    found = [
+        f"{library} {version}"
+        for name, about in record["backends"].items()
+        for library, version in about.get("versions", {}).items()
+        if library not in ("python", "numpy") and name.endswith(f", {D2L}") == of_d2l
+    ]
+    return ", ".join(dict.fromkeys(found))
 
 
 def tables(report: Report) -> list[Table]:
@@ -540,7 +547,9 @@ def _against_d2l(report: Report) -> Table:
     rows = [row for row in report.record["rows"] if row["part"] == D2L]
     caption = ""
     if rows:
+        rounds = len({row["round"] for row in rows})
         caption = (
+            f"rounds: {rounds}; "
             f"{rows[0]['train_examples']} training and {rows[0]['test_examples']} test images of "
             f"{rows[0]['size']}x{rows[0]['size']}, {rows[0]['epochs']} epoch, from the data to the "
             "end, imports not counted; memory is the peak of a run with all its processes, imports "

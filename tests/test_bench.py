@@ -263,6 +263,25 @@ def test_the_tables_fit_a_projector_and_lose_nothing():
     assert set(ratios) == {"1.00"}
 
 
+def test_a_comparison_with_d2l_tells_its_environment_and_its_own_rounds():
+    rows = [
+        row("d2l", "torch", number, size=224, epochs=1, train_examples=10, test_examples=2,
+            seconds=10.0, d2l_seconds=20.0, bytes=3e9, d2l_bytes=4e9)
+        for number in range(2)
+    ]  # fmt: skip
+    record = make_record(rows, repeats=4)
+    assert "environment" not in printed(Report(record))
+    record["backends"] |= {
+        f"{name}, d2l": {"versions": {"python": "3.11.7", "d2l": "1.0.3", name: f"0.{name}"}}
+        for name in NAMES
+    }
+    text = printed(Report(record))
+    assert "torch 1, tf 1, mxnet 1\n" in text
+    assert "in d2l's environment: d2l 1.0.3, torch 0.torch, tf 0.tf, mxnet 0.mxnet\n" in text
+    assert "float32; rounds: 4;" in text
+    assert "rounds: 2; 10 training" in text
+
+
 def test_what_was_not_measured_has_no_table_and_no_figure(tmp_path):
     report = make_report([row("step", "tf", size=68, times=1, seconds=1.0)])
     text = printed(report)
