@@ -37,6 +37,7 @@ ACCURACY = "accuracy"
 # what long-lived processes measure in every round, in this order
 ROUND_PARTS = ("limit", "train", "step", "predict")
 PARTS = (*ROUND_PARTS, "memory", "profile", ACCURACY)
+KNOWN_PARTS = (*PARTS, D2L)
 QUICK_PARTS = ROUND_PARTS
 FAST_SIZE: int = settings.PRESETS["fast"]["resize"]
 TARGET_ACCURACIES = (0.845, 0.880, 0.900)
@@ -76,10 +77,10 @@ class Plan:
                 known = ", ".join(backends.names())
                 raise NinError(f"--backends {name}: unknown; choose from {known}")
         if not self.parts:
-            raise NinError(f"--parts: choose from {','.join(PARTS)}")
+            raise NinError(f"--parts: choose from {','.join(KNOWN_PARTS)}")
         for name in self.parts:
-            if name not in (*PARTS, D2L):
-                raise NinError(f"--parts {name}: unknown; choose from {', '.join(PARTS)}")
+            if name not in KNOWN_PARTS:
+                raise NinError(f"--parts {name}: unknown; choose from {', '.join(KNOWN_PARTS)}")
         if not self.sizes:
             raise NinError("--sizes: name at least one, in pixels")
         for what in ("backends", "parts", "sizes"):

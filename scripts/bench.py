@@ -29,8 +29,12 @@ examples:
 
 parts: limit (matrix products, and each convolution alone), step (the bare training step), train
 (the whole of train.py in steady state), predict, memory, profile (what a bare step is made of),
-accuracy (seconds to 0.845, 0.880 and 0.900 with the preset fast). Let nothing else run meanwhile;
-rounds go through all backends, so that what disturbs one disturbs all.
+accuracy (seconds to 0.845, 0.880 and 0.900 with the preset fast), d2l (its own loop beside
+train.py). Let nothing else run meanwhile; rounds go through all backends, so that what disturbs one
+disturbs all.
+
+The table "targets" holds what was found beside the project's own aims; README's "How fast" says why
+some of them are missed.
 
 exit status: 0 all was measured, 1 something was left out (a backend is missing, say), 2 nothing.
 """
@@ -40,14 +44,18 @@ def parser() -> command_line.Parser:
     """The command line of this script."""
     default = Plan()
     p = command_line.Parser("Measure how fast the backends are on this machine.", EXAMPLES)
-    p.add_argument("--quick", action="store_true", help="little of everything, in two minutes")
+    p.add_argument(
+        "--quick",
+        action="store_true",
+        help="little of the first 4 parts, mostly at the smallest size: two minutes",
+    )
     p.add_argument(
         "--backends", metavar="NAMES", help=f"some of {','.join(BACKENDS)} (all that are installed)"
     )
     p.add_argument(
         "--parts",
         metavar="NAMES",
-        help=f"some of {','.join(bench.PARTS)} (all; quick: the first 4)",
+        help=f"some of {','.join(bench.KNOWN_PARTS)} (all but d2l; quick: the first 4)",
     )
     p.add_argument("--against", metavar="d2l", help="also d2l 1.0.3's own loop, wall clock")
     p.add_argument(

@@ -359,7 +359,8 @@ BAD_INPUT = {
     "unknown backend": ("--backends jax", "--backends jax: unknown; choose from torch, tf, mxnet"),
     "no backend": ("--backends ,", "--backends: choose from"),
     "twice": ("--backends tf,tf", "--backends: tf is named twice"),
-    "unknown part": ("--parts speed", "--parts speed: unknown"),
+    "unknown part": ("--parts speed", "--parts speed: unknown; choose from limit, train, step, "
+                     "predict, memory, profile, accuracy, d2l"),
     "no parts": ("--parts ,", "--parts: choose from"),
     "not a size": ("--sizes large", "--sizes large: must be whole numbers"),
     "too small": ("--sizes 66", "the smallest that works is 67"),
@@ -381,6 +382,16 @@ BAD_INPUT = {
 def test_bad_input_to_the_bench_gets_one_clear_line(tmp_path, arguments, words):
     assert_one_clear_line(run("bench.py", *arguments.split(), cwd=tmp_path), words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_names_every_part_and_says_what_the_targets_are():
+    said = " ".join(run("bench.py", "--help").stdout.split())
+    parts = ",".join(bench.KNOWN_PARTS)
+    assert f"--parts NAMES some of {parts} (all but d2l; quick: the first 4)" in said
+    assert bench.KNOWN_PARTS[:4] == bench.QUICK_PARTS
+    explained = said.split("parts: ")[1]
+    assert all(re.search(rf"\b{part}\b", explained) for part in bench.KNOWN_PARTS)
+    assert 'The table "targets" holds' in said
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 99}', '{"format": 1}'])
