@@ -37,6 +37,7 @@ ACCURACY = "accuracy"
 # what long-lived processes measure in every round, in this order
 ROUND_PARTS = ("limit", "train", "step", "predict")
 PARTS = (*ROUND_PARTS, "memory", "profile", ACCURACY)
+KNOWN_PARTS = (*PARTS, D2L)
 QUICK_PARTS = ROUND_PARTS
 FAST_SIZE: int = settings.PRESETS["fast"]["resize"]
 TARGET_ACCURACIES = (0.845, 0.880, 0.900)
@@ -76,10 +77,10 @@ class Plan:
                 known = ", ".join(backends.names())
                 raise NinError(f"--backends {name}: unknown; choose from {known}")
         if not self.parts:
-            raise NinError(f"--parts: choose from {','.join(PARTS)}")
+            raise NinError(f"--parts: choose from {','.join(KNOWN_PARTS)}")
         for name in self.parts:
-            if name not in (*PARTS, D2L):
-                raise NinError(f"--parts {name}: unknown; choose from {', '.join(PARTS)}")
+            if name not in KNOWN_PARTS:
+                raise NinError(f"--parts {name}: unknown; choose from {', '.join(KNOWN_PARTS)}")
         if not self.sizes:
             raise NinError("--sizes: name at least one, in pixels")
         for what in ("backends", "parts", "sizes"):
@@ -255,7 +256,8 @@ class Bench:
     def measure(self, progress: Callable[[float, float | None, str], None]) -> None:
         """Measure all that is planned.
 
-        A backend that is missing, fails or hangs is told in one line and left out from then on.
+        A backend that is missing, fails or hangs is told in one line and left out from then on;
+        where the process of a single part fails, that part of it.
 
         Args:
             progress: gets the share that is done, the seconds that are left (None if that cannot
@@ -347,8 +349,10 @@ class Bench:
     def _start(self, progress: Callable[..., None], numpy: bool) -> None:
         for name in (*([NUMPY] if numpy else []), *self.plan.backends):
             progress(0.0, None, f"starting {name}")
-            with contextlib.suppress(LostError):
+            try:
                 self._workers[name] = self._worker(name)
+            except LostError as error:
+                self._lose(name, str(error))
 
     def _worker(self, name: str, data: str | None = None) -> WorkerProcess:
         options = {
@@ -357,11 +361,7 @@ class Bench:
             "device": self.plan.device,
             "threads": self.plan.threads,
         }
-        try:
-            worker = WorkerProcess(self.python.get(name, sys.executable), options)
-        except LostError as error:
-            self._lose(name, str(error))
-            raise
+        worker = WorkerProcess(self.python.get(name, sys.executable), options)
         self.about.setdefault(name, worker.about)
         return worker
 
@@ -371,7 +371,7 @@ class Bench:
     def _lose(self, name: str, reason: str) -> None:
         if name in self.lost:
             return
-        self.lost[name] = reason.removeprefix(f"backend {name}: ")
+        self.lost[name] = reason.removeprefix(f"backend {name.split(', ')[-1]}: ")
         self.say(f"note: {name}: left out from here on: {self.lost[name]}")
         if name in self._workers:
             self._workers.pop(name).kill()
@@ -455,7 +455,8 @@ class Bench:
                 for word in (f"--{name}", str(value))
             ]
             train(self.python[job.backend], arguments, on_line)
-        return {"epochs": epochs}
+            config = json.loads((directory / run_directory.CONFIG).read_text())
+        return {"precision": config["settings"]["precision"], "epochs": epochs}
 
 
 def save_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -121,12 +121,13 @@ def _accuracy(report: Report, axes: Any) -> None:
 
 def _bars(axes: Any, found: Sequence[Figure | None], i: int, count: int, label: str) -> None:
     width = 0.8 / count
+    first = next((at for at, value in enumerate(found) if value is not None), None)
     for at, value in enumerate(found):
         if value is not None:
             spread = [[value.median - value.low], [value.high - value.median]]
             axes.bar(
                 at + (i - (count - 1) / 2) * width, value.median, width, yerr=spread,
-                color=f"C{i}", label=label if at == 0 else None, capsize=2,
+                color=f"C{i}", label=label if at == first else None, capsize=2,
             )  # fmt: skip
 
 

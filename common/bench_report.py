@@ -14,6 +14,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich import box
@@ -21,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from common import architecture
-from common.bench import ACCURACY, D2L, TARGET_ACCURACIES
+from common.bench import ACCURACY, D2L, TARGET_ACCURACIES, load_record, save_record
+from common.errors import NinError
 
 WIDTH = 100
 # the project's targets: share of the bare step, of the fastest backend, of the machine's limit
@@ -306,9 +308,10 @@ class Report:
         return best
 
     def _figure(
-        self, key: tuple[Any, ...], value: Callable[[Mapping[str, Any]], float]
+        self, key: tuple[Any, ...], value: Callable[[Mapping[str, Any]], float | None]
     ) -> Figure | None:
-        return figure(value(row) for row in self._rows[key].values())
+        found = (value(row) for row in self._rows[key].values())
+        return figure(each for each in found if each is not None)
 
     def _ratio(
         self,
@@ -358,11 +361,39 @@ def _kind(operation: str) -> str:
     return next(kind for kind, words in KINDS.items() if re.search(words, operation, re.I))
 
 
-def _share(kind: str, row: Mapping[str, Any]) -> float:
+def _share(kind: str, row: Mapping[str, Any]) -> float | None:
     operations = row["operations"]
-    return sum(s for name, s in operations.items() if _kind(name) == kind) / sum(
-        operations.values()
-    )
+    total = sum(operations.values())
+    if not total:
+        return None
+    return sum(s for name, s in operations.items() if _kind(name) == kind) / total
+
+
+def load(path: Path) -> Report:
+    """The report of what a bench has left.
+
+    Raises:
+        NinError: if it cannot be read, or lacks what is printed of it.
+    """
+    record = load_record(path)
+    try:
+        report = Report(record)
+        # all that may be printed, before hours are spent on what is compared with it
+        heading(record)
+        tables(report)
+        comparison(report, report)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, NinError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise NinError(f"{path}: not a whole bench.json ({reason})") from error
+    return report
+
+
+def save(record: Mapping[str, Any], path: Path) -> Report:
+    """Write a record with its figures; without them first, lest an error in one loses all."""
+    save_record(path, record)
+    report = Report(record)
+    save_record(path, report.as_json())
+    return report
 
 
 # -------------------------------------------------------------------- tables
@@ -392,17 +423,13 @@ def heading(record: Mapping[str, Any]) -> list[str]:
     """When and on what it was measured."""
     machine = record["machine"]
     threads = {about["threads"] for about in record["backends"].values() if "threads" in about}
-    libraries = [
-        f"{name} {version}"
-        for about in record["backends"].values()
-        for name, version in about.get("versions", {}).items()
-        if name not in ("python", "numpy", "d2l", "torchvision") and "device" in about
-    ]
+    of_d2l = _libraries(record, of_d2l=True)
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{'/'.join(map(str, sorted(threads)))} threads",
         f"{record['date']}, commit {_commit(record)}, Python {machine['python']}",
-        ", ".join(dict.fromkeys(libraries)),
+        _libraries(record, of_d2l=False),
+        *([f"in d2l's environment: {of_d2l}"] if of_d2l else []),
         f"batch {record['plan']['batch_size']}, float32; rounds: {record['plan']['repeats']}; a "
         "figure is their median, ± half of their range",
     ]
@@ -412,6 +439,17 @@ def heading(record: Mapping[str, Any]) -> list[str]:
         lines.append(record["data"]["notice"])
     lines += [f"left out: {name}: {reason}" for name, reason in record["lost"].items()]
     return lines
+
+
+def _libraries(record: Mapping[str, Any], of_d2l: bool) -> str:
+    """The versions of what computed, here or in d2l's environment."""
+    found = [
+        f"{library} {version}"
+        for name, about in record["backends"].items()
+        for library, version in about.get("versions", {}).items()
+        if library not in ("python", "numpy") and name.endswith(f", {D2L}") == of_d2l
+    ]
+    return ", ".join(dict.fromkeys(found))
 
 
 def tables(report: Report) -> list[Table]:
@@ -509,7 +547,9 @@ def _against_d2l(report: Report) -> Table:
     rows = [row for row in report.record["rows"] if row["part"] == D2L]
     caption = ""
     if rows:
+        rounds = len({row["round"] for row in rows})
         caption = (
+            f"rounds: {rounds}; "
             f"{rows[0]['train_examples']} training and {rows[0]['test_examples']} test images of "
             f"{rows[0]['size']}x{rows[0]['size']}, {rows[0]['epochs']} epoch, from the data to the "
             "end, imports not counted; memory is the peak of a run with all its processes, imports "
@@ -532,10 +572,18 @@ def _against_d2l(report: Report) -> Table:
 
 
 def _accuracy(report: Report) -> Table:
+    # the preset leaves it to the machine; older records do not tell what came of that
+    precisions = {
+        row["backend"]: row.get("precision", "auto")
+        for row in report.record["rows"]
+        if row["part"] == ACCURACY
+    }
+    told = ", ".join(f"{name} {precision}" for name, precision in precisions.items())
     table = _table(
         "seconds to a test accuracy, preset fast, mean ± standard deviation over seeds", "",
         *(f"{accuracy:.3f}" for accuracy in TARGET_ACCURACIES), "seeds",
-        caption="from the start of the command to the end of the epoch that reached it",
+        caption="from the start of the command to the end of the epoch that reached it; precision: "
+        f"{told}",
     )  # fmt: skip
     for name in report.backends:
         columns = [report.seconds_to(accuracy, name) for accuracy in TARGET_ACCURACIES]

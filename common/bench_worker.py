@@ -202,6 +202,9 @@ class Worker:
         for _ in range(PROFILES):
             work(STEPS_BEFORE_PROFILE)
             profiles.append(self.backend.profile(trainer, work))
+        profiles = [operations for operations in profiles if sum(operations.values())]
+        if not profiles:
+            raise NinError("the framework's profiler names no operation")
         fastest = min(profiles, key=lambda operations: sum(operations.values()))
         return {"operations": {name: round(seconds, 7) for name, seconds in fastest.items()}}
 

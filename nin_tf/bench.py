@@ -2,7 +2,9 @@
 
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -86,18 +88,39 @@ def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     # differs: the profiler leaves a file that is meant for TensorBoard, whose format is not public
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    gpu = trainer.device.kind == "gpu"
-    seconds: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as directory:
         with tf.profiler.experimental.Profile(directory):
             work(1)
         (file,) = Path(directory).rglob("*.xplane.pb")
-        for plane in xplane_pb2.XSpace.FromString(file.read_bytes()).planes:
-            for line in plane.lines:
-                if line.name.startswith("TensorFlow Ops" if gpu else "tf_Compute"):
-                    for event in line.events:
-                        # "where/in/the/graph:Kind"
-                        name = plane.event_metadata[event.metadata_id].name.split(":")
-                        if len(name) == 2:
-                            seconds[name[1]] += event.duration_ps / 1e12
+        space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    return _seconds(space, trainer.device.kind)
+
+
+def _seconds(space: Any, kind: str) -> dict[str, float]:
+    seconds: dict[str, float] = defaultdict(float)
+    for full_name, duration_ps in _on_gpu(space) if kind == "gpu" else _on_cpu(space):
+        # "where/in/the/graph:Kind"
+        name = full_name.split(":")
+        if len(name) == 2:
+            seconds[name[1]] += duration_ps / 1e12
     return dict(seconds)
+
+
+def _on_cpu(space: Any) -> Iterator[tuple[str, int]]:
+    for plane in space.planes:
+        for line in plane.lines:
+            if line.name.startswith("tf_Compute"):
+                for event in line.events:
+                    yield plane.event_metadata[event.metadata_id].name, event.duration_ps
+
+
+def _on_gpu(space: Any) -> Iterator[tuple[str, int]]:
+    # a line of operations is only made by TensorBoard: the file has the streams, whose kernels tell
+    # their operations; as there, what is copied or allocated does not count
+    for plane in space.planes:
+        names = {number: each.name for number, each in plane.stat_metadata.items()}
+        for line in plane.lines if plane.name.startswith("/device:GPU") else ():
+            for event in line.events:
+                stats = {names[stat.metadata_id]: stat for stat in event.stats}
+                if {"kernel_details", "tf_op"} <= stats.keys():
+                    yield names[stats["tf_op"].ref_value], event.duration_ps

@@ -1,8 +1,11 @@
 """What ``scripts/bench.py`` times in PyTorch: the step with nothing around it, and its parts."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn, profiler
+from torch.autograd import DeviceType
 from torch.nn import functional as F
 
 from common.architecture import Convolution
@@ -73,6 +76,15 @@ def profile(trainer: Trainer, work: Work) -> dict[str, float]:
     activities += [profiler.ProfilerActivity.CUDA] if gpu else []
     with profiler.profile(activities=activities) as found:
         work(1)
+    return _seconds(found.key_averages(), trainer.device.kind)
+
+
+def _seconds(averages: Any, kind: str) -> dict[str, float]:
     # an operation's own time, without that of others which it calls
-    name = "self_device_time_total" if gpu else "self_cpu_time_total"
-    return {event.key: getattr(event, name) / 1e6 for event in found.key_averages()}
+    name = "self_device_time_total" if kind == "gpu" else "self_cpu_time_total"
+    return {
+        event.key: getattr(event, name) / 1e6
+        for event in averages
+        # a kernel counts with the operation that starts it, not again by itself or in an annotation
+        if event.device_type == DeviceType.CPU and not event.is_user_annotation
+    }

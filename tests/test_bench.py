@@ -128,6 +128,15 @@ def test_a_profile_knows_the_frameworks_names_of_their_operations():
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("operations", [{}, {"Conv2D": 0.0}])
+def test_a_profile_of_nothing_is_no_figure(operations):
+    rows = [row("profile", "tf", size=68, operations=operations)]
+    report = make_report(rows)
+    assert report.profile(68, "tf") == {}
+    assert report.as_json()["figures"] == {}
+    assert "is made of" not in printed(report)
+
+
 def test_the_limit_is_the_best_product_of_any_library_and_size():
     rows = [
         row("limit", "numpy", do="product", n=1000, seconds=[2.0, 4.0]),
@@ -163,6 +172,16 @@ def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_that_reached_it():
     assert report.seconds_to(0.845, "tf") == [20.0]
     assert report.seconds_to(0.9, "tf") == [None]
     assert report.seconds_to(0.9, "torch") == []
+
+
+def test_the_precision_of_the_preset_is_told_which_is_not_that_of_the_rest():
+    epochs = [{"seconds": 10.0, "accuracy": 0.9}]
+    rows = [
+        row("accuracy", "tf", precision="bfloat16", epochs=epochs),
+        # as rows were until they told it
+        row("accuracy", "mxnet", epochs=epochs),
+    ]
+    assert "precision: tf bfloat16, mxnet auto" in " ".join(printed(make_report(rows)).split())
 
 
 def test_seeds_that_did_not_get_there_are_told():
@@ -244,6 +263,25 @@ def test_the_tables_fit_a_projector_and_lose_nothing():
     assert set(ratios) == {"1.00"}
 
 
+def test_a_comparison_with_d2l_tells_its_environment_and_its_own_rounds():
+    rows = [
+        row("d2l", "torch", number, size=224, epochs=1, train_examples=10, test_examples=2,
+            seconds=10.0, d2l_seconds=20.0, bytes=3e9, d2l_bytes=4e9)
+        for number in range(2)
+    ]  # fmt: skip
+    record = make_record(rows, repeats=4)
+    assert "environment" not in printed(Report(record))
+    record["backends"] |= {
+        f"{name}, d2l": {"versions": {"python": "3.11.7", "d2l": "1.0.3", name: f"0.{name}"}}
+        for name in NAMES
+    }
+    text = printed(Report(record))
+    assert "torch 1, tf 1, mxnet 1\n" in text
+    assert "in d2l's environment: d2l 1.0.3, torch 0.torch, tf 0.tf, mxnet 0.mxnet\n" in text
+    assert "float32; rounds: 4;" in text
+    assert "rounds: 2; 10 training" in text
+
+
 def test_what_was_not_measured_has_no_table_and_no_figure(tmp_path):
     report = make_report([row("step", "tf", size=68, times=1, seconds=1.0)])
     text = printed(report)
@@ -260,6 +298,13 @@ def test_the_figure_is_drawn_of_everything(tmp_path):
     assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
+def test_the_legend_names_the_bars_though_the_first_backend_has_none(tmp_path):
+    report = make_report([row("step", "mxnet", size=68, times=1, seconds=1.0)])
+    bench_plot.draw(report, tmp_path)
+    # letters are drawn, with what they say in a comment
+    assert "<!-- bare step -->" in (tmp_path / "bench.svg").read_text()
+
+
 def test_a_comparison_says_what_is_not_alike():
     then = make_record([row("step", "tf", size=68, times=1, seconds=2.0)])
     now = make_record([row("step", "tf", size=68, times=1, seconds=1.0)], batch_size=20)
@@ -270,10 +315,17 @@ def test_a_comparison_says_what_is_not_alike():
 
 def test_a_report_and_its_json_are_the_same_bench(tmp_path):
     report = make_report(full_rows(NAMES, (68,)))
-    bench.save_record(tmp_path / "bench.json", report.as_json())
+    bench_report.save(report.record, tmp_path / "bench.json")
     again = Report(bench.load_record(tmp_path / "bench.json"))
     assert again.figures() == report.figures()
     assert again.as_json() == report.as_json()
+
+
+def test_a_figure_that_fails_loses_no_measurement(tmp_path):
+    rows = [row("step", "tf", size=68, times=1, seconds=0.0)]
+    with pytest.raises(ZeroDivisionError):
+        bench_report.save(make_record(rows), tmp_path / "bench.json")
+    assert json.loads((tmp_path / "bench.json").read_text())["rows"] == rows
 
 
 # ------------------------------------------------------------------- plan
@@ -307,7 +359,8 @@ BAD_INPUT = {
     "unknown backend": ("--backends jax", "--backends jax: unknown; choose from torch, tf, mxnet"),
     "no backend": ("--backends ,", "--backends: choose from"),
     "twice": ("--backends tf,tf", "--backends: tf is named twice"),
-    "unknown part": ("--parts speed", "--parts speed: unknown"),
+    "unknown part": ("--parts speed", "--parts speed: unknown; choose from limit, train, step, "
+                     "predict, memory, profile, accuracy, d2l"),
     "no parts": ("--parts ,", "--parts: choose from"),
     "not a size": ("--sizes large", "--sizes large: must be whole numbers"),
     "too small": ("--sizes 66", "the smallest that works is 67"),
@@ -331,12 +384,44 @@ def test_bad_input_to_the_bench_gets_one_clear_line(tmp_path, arguments, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_help_names_every_part_and_says_what_the_targets_are():
+    said = " ".join(run("bench.py", "--help").stdout.split())
+    parts = ",".join(bench.KNOWN_PARTS)
+    assert f"--parts NAMES some of {parts} (all but d2l; quick: the first 4)" in said
+    assert bench.KNOWN_PARTS[:4] == bench.QUICK_PARTS
+    explained = said.split("parts: ")[1]
+    assert all(re.search(rf"\b{part}\b", explained) for part in bench.KNOWN_PARTS)
+    assert 'The table "targets" holds' in said
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 99}', '{"format": 1}'])
 def test_a_file_that_is_no_bench_is_refused(tmp_path, content):
     file = tmp_path / "bench.json"
     file.write_text(content)
     with pytest.raises(NinError, match=str(file)):
         bench.load_record(file)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lost",), ("date",), ("plan", "sizes"), ("plan", "quick"), ("machine", "cores"),
+        ("data", "kind"), ("rows", 0, "part"), ("rows", 0, "seconds"),
+    ],
+)  # fmt: skip
+def test_a_bench_that_lacks_something_gets_one_clear_line(tmp_path, names):
+    record = make_record([row("step", "tf", size=68, times=1, seconds=1.0)])
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(record))
+    assert bench_report.load(file).record == record
+    *outer, last = names
+    part = record
+    for name in outer:
+        part = part[name]
+    del part[last]
+    file.write_text(json.dumps(record))
+    with pytest.raises(NinError, match=rf"not a whole bench\.json \(KeyError: '{last}'\)"):
+        bench_report.load(file)
 
 
 def test_a_stored_bench_is_printed_again(tmp_path):
@@ -371,6 +456,12 @@ class FakeWorker:
         more = {"train": {"steps": 6, "test_batches": 1, "train_seconds": 1.0}}
         seconds = 1.0 if request["do"] in ("step", "train") else [1.0]
         return {"times": 1, "seconds": seconds, **more.get(request["do"], {})}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         self.ended = True
@@ -417,6 +508,23 @@ def test_a_part_that_a_backend_refuses_does_not_stop_its_other_parts(measured):
     assert (parts.count("step"), parts.count("train")) == (3, 1)
 
 
+def test_a_process_of_its_own_that_does_not_start_loses_its_part_alone(monkeypatch, measured):
+    started = []
+
+    class Tired(FakeWorker):
+        def __init__(self, interpreter, options):
+            super().__init__(interpreter, options)
+            started.append(self.name)
+            if self.name == "tf" and started.count("tf") == 2:
+                raise LostError("backend tf: no process is free")
+
+    monkeypatch.setattr(bench, "WorkerProcess", Tired)
+    running, said = measured({}, ("step", "memory", "profile"))
+    assert said == ["note: memory, tf: left out from here on: no process is free"]
+    parts = [r["part"] for r in running.rows if r["backend"] == "tf"]
+    assert (parts.count("step"), parts.count("memory"), parts.count("profile")) == (3, 0, 1)
+
+
 def test_an_interruption_ends_the_workers(monkeypatch, measured):
     workers = []
     monkeypatch.setattr(
@@ -431,6 +539,26 @@ def test_an_interruption_ends_the_workers(monkeypatch, measured):
 def test_a_bench_that_measured_nothing_is_an_error(measured):
     with pytest.raises(NinError, match=r"nothing could be measured \(torch: a; tf: b; mxnet: c\)"):
         measured({"torch": "a", "tf": "b", "mxnet": "c"})
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("added", [[], ["of another program"]])
+def test_a_bench_that_measured_nothing_removes_what_it_made_and_no_more(tmp_path, is_there, added):
+    out = tmp_path / "out"
+    if is_there:
+        out.mkdir()
+    # an interpreter that is none, and puts something there
+    interpreter = tmp_path / "python"
+    lines = [*(f"touch '{out / name}'" for name in added), "echo 'no Python' >&2", "exit 1"]
+    interpreter.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    interpreter.chmod(0o755)
+    arguments = f"--backends torch --python torch={interpreter} --parts step --data sample --out"
+    done = run("bench.py", *arguments.split(), out, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: nothing could be measured (torch: no Python)"
+    assert "Traceback" not in done.stderr
+    assert out.exists() == (is_there or bool(added))
+    assert [path.name for path in out.glob("*")] == added
 
 
 def test_a_record_holds_every_measurement_and_no_path_of_this_machine(measured):
@@ -573,6 +701,92 @@ def test_a_profile_names_what_a_step_is_made_of(backend, backend_name, tmp_path,
     assert 0.25 < sum(operations.values()) / step < 4, operations
     # as MXNet's profiler does if it is not told otherwise
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pytorchs_profile_of_a_gpu_counts_each_kernel_once(backend, backend_name):
+    if backend_name != "torch":
+        pytest.skip("PyTorch's profiler has a format of its own")
+    from torch.autograd import DeviceType
+    from torch.autograd.profiler_util import EventList, FunctionEvent
+
+    def event(name, start, end, kernels=(), **more):
+        made = FunctionEvent(0, name, 1, start, end, stack=[], use_device="cuda", **more)
+        for kernel, microseconds in kernels:
+            made.append_kernel(kernel, 0, microseconds)
+        return made
+
+    # the profiler gives kernels to the operations that start them, and annotations the time on the
+    # GPU in which theirs ran, as if it were a kernel
+    gemm, sgd = ("sm90_gemm", 3e6), ("multi_tensor_apply", 1e6)
+    on_gpu = {"device_type": DeviceType.CUDA}
+    events = EventList([
+        event("aten::conv2d", 0, 10),
+        event("aten::cudnn_convolution", 1, 9, [gemm]),
+        event("sm90_gemm", 5, 5 + 3e6, **on_gpu),
+        event("Optimizer.step#SGD.step", 10, 20, [("Optimizer.step#SGD.step", 1e6)],
+              is_user_annotation=True),
+        event("aten::_fused_sgd_", 11, 19, [sgd]),
+        event("multi_tensor_apply", 4e6, 5e6, **on_gpu),
+        event("Optimizer.step#SGD.step", 4e6, 5e6, is_user_annotation=True, **on_gpu),
+    ], use_device="cuda")  # fmt: skip
+    events._build_tree()
+    assert backend.bench._seconds(events.key_averages(), "gpu") == {
+        "aten::conv2d": 0.0, "aten::cudnn_convolution": 3.0, "aten::_fused_sgd_": 1.0,
+    }  # fmt: skip
+
+
+def test_tensorflows_profile_of_a_gpu_counts_each_kernel_once(backend, backend_name):
+    if backend_name != "tf":
+        pytest.skip("TensorFlow's profiler has a format of its own")
+    from google.protobuf import json_format
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    # as TensorFlow leaves it, and lines as TensorBoard adds them
+    kernel, copy, tf_op, conv, relu = range(1, 6)
+    names = ["kernel_details", "memcpy_details", "tf_op", "a/b/Conv2D:Conv2D", "a/Relu:ReluGrad"]
+
+    def event(seconds, kind, operation):
+        stats = [{"metadataId": kind}, {"metadataId": tf_op, "refValue": operation}]
+        return {"metadataId": 1, "durationPs": int(seconds * 1e12), "stats": stats}
+
+    named = {"statMetadata": {i: {"name": name} for i, name in enumerate(names, start=1)},
+             "eventMetadata": {1: {"name": "a/b/Conv2D:Conv2D"}}}  # fmt: skip
+    lines = [
+        {"name": "Stream #20(Kernel)", "events": [event(2, kernel, conv), event(1, kernel, relu)]},
+        {"name": "Stream #21(MemcpyD2D,Kernel)",
+         "events": [event(0.5, kernel, conv), event(4, copy, conv)]},
+        *({"name": f"{whose} Ops", "events": [{"metadataId": 1, "durationPs": 10**12}]}
+          for whose in ("Framework", "TensorFlow")),
+    ]  # fmt: skip
+    host = [{"name": "tf_Compute", "events": [event(8, kernel, conv)]}]
+    planes = [{"name": "/host:CPU", "lines": host}, {"name": "/device:GPU:0", "lines": lines}]
+    content = {"planes": [{**plane, **named} for plane in planes]}
+    space = json_format.ParseDict(content, xplane_pb2.XSpace())
+    assert backend.bench._seconds(space, "gpu") == {"Conv2D": 2.5, "ReluGrad": 1.0}
+    assert backend.bench._seconds(space, "cpu") == {"Conv2D": 8.0}
+
+
+def test_a_profiler_that_says_nothing_is_told(backend, backend_name, monkeypatch):
+    found = [{}, {"conv": 2.0}, {"conv": 1.0}]
+    monkeypatch.setattr(backend, "profile", lambda trainer, work: found.pop())
+    worker = Worker(backend_name, "sample", "cpu", 0)
+    request = {"do": "profile", "size": 68, "batch": 2}
+    assert worker.answer(request) == {"operations": {"conv": 1.0}}
+    found += [{}, {"conv": 0.0}, {}]
+    with pytest.raises(NinError, match="names no operation"):
+        worker.answer(request)
+
+
+def test_a_run_to_an_accuracy_ends_with_it_and_tells_its_precision(
+    backend, backend_name, monkeypatch
+):
+    monkeypatch.setattr(bench, "TARGET_ACCURACIES", (0.0,))
+    plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample", accuracy_limit=256)
+    with bench.Bench(plan, (), Path(), print) as running:
+        running.measure(lambda share, left, what: None)
+    (found,) = running.rows
+    assert len(found["epochs"]) == 1
+    assert found["precision"] in backend.PRECISIONS
 
 
 def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_name, tmp_path):
