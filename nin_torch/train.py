@@ -1,6 +1,7 @@
 """The training step in PyTorch: channels-last memory, the framework's own optimizers."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class Trainer:
         self.device = find_device(settings.device)
         device = self.device.native
         self.dtype = torch.float64 if settings.precision == "float64" else torch.float32
-        self.autocast = settings.precision == "bfloat16"
+        bfloat16 = settings.precision == "bfloat16"
+        self.autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=bfloat16)
         self.seed = settings.seed
         self.label_smoothing = settings.label_smoothing
 
@@ -104,28 +106,24 @@ class Trainer:
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Predict with dropout off; see :class:`common.backends.Trainer`."""
         self.net.eval()
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast),
-        ):
+        with torch.inference_mode(), self.autocast():
             logits = self.net(self.pixels(torch.from_numpy(images).to(self.images.device)))
         return logits.to(self.dtype).cpu().numpy()
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of all layers; see :class:`common.backends.Trainer`."""
-        pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
-        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
+        with self.autocast():
+            pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
             return layers.activations(self.net, pixels)
 
     def gradients(
         self, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray]]:
         """Loss and its gradients, dropout off; see :class:`common.backends.Trainer`."""
-        pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
         target = torch.from_numpy(labels.astype(np.int64)).to(self.images.device)
         self.net.eval()
-        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.net(pixels)
+        with self.autocast():
+            logits = self.net(self.pixels(torch.from_numpy(images).to(self.images.device)))
         loss = F.cross_entropy(logits.to(self.dtype), target)
         slopes = torch.autograd.grad(loss, list(self.parameters.values()))
         named = zip(self.parameters, slopes, strict=True)
@@ -181,7 +179,7 @@ class Trainer:
         """What :meth:`train_batch` computes; loss and number of correct answers."""
         labels = self.labels[indices]
         self.net.train()
-        with torch.autocast(self.device.native.type, torch.bfloat16, enabled=self.autocast):
+        with self.autocast():
             logits = self.net(self.pixels(self.images[indices], choice))
         logits = logits.to(self.dtype)
         loss = F.cross_entropy(logits, labels)
