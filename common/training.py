@@ -111,6 +111,8 @@ class Run:
         try:
             self.trainer.load_state(state)
         except (KeyError, ValueError, RuntimeError) as error:
+            if backends.is_out_of_memory(error):
+                raise
             raise NinError(
                 f"{self.directory / run_directory.CHECKPOINT}: not of this network "
                 f"({backends.one_line(error)})"
@@ -237,7 +239,7 @@ class Run:
         state, progress = self.trainer.state(), self.progress
         for name, array in state.items():
             if not np.isfinite(array).all():
-                where = f"after epoch {progress.epoch + 1}, step {progress.step}"
+                where = f"at epoch {progress.epoch + 1}, step {progress.step}"
                 raise DivergedError(f"{name} is not finite", where)
         return state
 

@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
     run = start(say=poison)
     with pytest.raises(
-        training.DivergedError, match=r"not finite .*(at|after) epoch 2, step [1-5]: .* lower --lr"
+        training.DivergedError, match=r"not finite .*at epoch 2, step [1-5]: .* try a lower --lr"
     ):
         run.train()
     run.abandon("diverged")
@@ -311,3 +311,13 @@ def test_a_checkpoint_of_another_network_is_refused(start, backend):
     )
     with pytest.raises(NinError, match="not of this network"):
         start(directory=run.directory)
+
+
+def test_a_device_too_full_for_a_checkpoint_is_not_told_as_another_network(start, monkeypatch):
+    def load_state(state):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+    run = start()
+    monkeypatch.setattr(run.trainer, "load_state", load_state)
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        run.resume({}, run.progress)
