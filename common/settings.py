@@ -4,8 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from common import architecture
 from common.errors import NinError
+from common.network import architecture
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "one-cycle")
@@ -42,7 +42,7 @@ class Settings:
     limit: int | None = None
     validation: int = 0
     device: str = "auto"
-    precision: str = "float32"  # a run's own is never auto: see common.backends.start
+    precision: str = "float32"  # a run's own is never auto: see common.backends.session.start
     threads: int = 0  # 0: OMP_NUM_THREADS, or one for each physical core that it may use
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from common.quiet import quiet
+from common.system.quiet import quiet
 
 
 def _import_mxnet() -> None:

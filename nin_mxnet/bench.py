@@ -9,15 +9,15 @@ from mxnet import autograd, npx, profiler
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
-from common.architecture import Convolution
-from common.backends import Device, Work
+from common.contract import Device, Work
+from common.network.architecture import Convolution
 from nin_mxnet.train import Trainer
 
 
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
-    """The framework's own loop on one batch; see :class:`common.backends.Backend`."""
+    """The framework's own loop on one batch; see :class:`common.contract.Backend`."""
     device = trainer.device.native
     X = trainer.pixels(mnp.array(images, dtype=np.uint8, ctx=device))
     y = mnp.array(labels, dtype=np.int64, ctx=device)
@@ -34,7 +34,7 @@ def bare_step(
 
 
 def matrix_product(device: Device, size: int) -> Work:
-    """A product of two square matrices; see :class:`common.backends.Backend`."""
+    """A product of two square matrices; see :class:`common.contract.Backend`."""
     A, B = mnp.random.normal(size=(2, size, size), ctx=device.native)
 
     def work(times: int) -> None:
@@ -46,7 +46,7 @@ def matrix_product(device: Device, size: int) -> Work:
 
 
 def convolution(device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
-    """One convolution alone; see :class:`common.backends.Backend`."""
+    """One convolution alone; see :class:`common.contract.Backend`."""
     window = (layer.kernel_size, layer.stride, layer.padding)
     net = nn.Conv2D(layer.out_channels, *window, in_channels=layer.in_channels)
     net.initialize(ctx=device.native)
@@ -70,7 +70,7 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 
 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
-    """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
+    """Seconds of each kind of operation; see :class:`common.contract.Backend`."""
     # differs: of a graph the profiler knows long parts only, so layer by layer, once warmed up
     trainer.graph.hybridize(False)
     work(3)

@@ -7,7 +7,7 @@ import mxnet as mx
 from mxnet import npx
 from mxnet.base import _LIB, check_call
 
-from common.backends import Device
+from common.contract import Device
 from common.errors import NinError
 
 

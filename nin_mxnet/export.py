@@ -9,14 +9,14 @@ from mxnet import autograd, gluon, npx
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
-from common import architecture
+from common.network import architecture
 from nin_mxnet._graph import as_graph
 from nin_mxnet.model import nin
 from nin_mxnet.weights import parameters
 
 
 def save_native(net: nn.Sequential, path: Path) -> list[Path]:
-    """Write a network; see :class:`common.backends.Backend`.
+    """Write a network; see :class:`common.contract.Backend`.
 
     ``gluon.SymbolBlock.imports("nin-symbol.json", ["data"], "nin.params")`` reads it, without
     this project.
@@ -32,7 +32,7 @@ def save_native(net: nn.Sequential, path: Path) -> list[Path]:
 
 
 def load_native(path: Path) -> dict[str, np.ndarray]:
-    """The weights in a file by canonical name; see :class:`common.backends.Backend`."""
+    """The weights in a file by canonical name; see :class:`common.contract.Backend`."""
     arrays = npx.load(str(path))
     # differs: Gluon numbers the layers per process, so the order counts and not the names; it is
     # that of the numbers in a graph's names (conv0_weight) as in a network's (0.0.weight)
@@ -43,7 +43,7 @@ def load_native(path: Path) -> dict[str, np.ndarray]:
 
 
 def run_native(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Logits of what the file holds; see :class:`common.backends.Backend`."""
+    """Logits of what the file holds; see :class:`common.contract.Backend`."""
     if _symbol(path).exists():
         with warnings.catch_warnings():
             # it cannot tell the type of the images before it sees some

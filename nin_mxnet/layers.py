@@ -6,8 +6,8 @@ import numpy as np
 from mxnet import np as mnp
 from mxnet.gluon import nn
 
-from common.architecture import LAYER_NAMES
-from common.backends import LayerOutput
+from common.contract import LayerOutput
+from common.network.architecture import LAYER_NAMES
 from nin_mxnet.weights import parameters
 
 # canonical name of each layer of the network

@@ -10,11 +10,11 @@ from mxnet import np as mnp
 from mxnet.gluon import Parameter, nn
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
-from common import augmentation
-from common.data import Dataset
-from common.resize import resize_matrix
-from common.schedule import step_seed
+from common.data import augmentation
+from common.data.fashion_mnist import Dataset
+from common.data.resize import resize_matrix
 from common.settings import Settings
+from common.training.schedule import step_seed
 from nin_mxnet import layers
 from nin_mxnet._graph import as_graph, leaves
 from nin_mxnet.device import find_device
@@ -70,7 +70,7 @@ class Trainer:
         self._correct: list[mnp.ndarray] = []
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
-        """One optimizer step; see :class:`common.backends.Trainer`."""
+        """One optimizer step; see :class:`common.contract.Trainer`."""
         # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
         mx.random.seed(step_seed(self.seed, step))
         batch = mnp.array(indices, dtype=np.int64, ctx=self.device.native)
@@ -98,7 +98,7 @@ class Trainer:
             self._losses[-3].wait_to_read()
 
     def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Loss and correct answers of each step; see :class:`common.backends.Trainer`."""
+        """Loss and correct answers of each step; see :class:`common.contract.Trainer`."""
         if not self._losses:
             return np.zeros(0), np.zeros(0, np.int64)
         losses = mnp.stack(self._losses).asnumpy().astype(np.float64)
@@ -107,19 +107,19 @@ class Trainer:
         return losses, correct
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Predict with dropout off; see :class:`common.backends.Trainer`."""
+        """Predict with dropout off; see :class:`common.contract.Trainer`."""
         pixels = self.pixels(mnp.array(images, dtype=np.uint8, ctx=self.device.native))
         return self.graph(pixels).asnumpy()
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs of all layers; see :class:`common.backends.Trainer`."""
+        """Outputs of all layers; see :class:`common.contract.Trainer`."""
         pixels = self.pixels(mnp.array(images, dtype=np.uint8, ctx=self.device.native))
         return layers.activations(self.net, pixels)
 
     def gradients(
         self, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray]]:
-        """Loss and its gradients, dropout off; see :class:`common.backends.Trainer`."""
+        """Loss and its gradients, dropout off; see :class:`common.contract.Trainer`."""
         pixels = self.pixels(mnp.array(images, dtype=np.uint8, ctx=self.device.native))
         target = mnp.array(labels, dtype=np.int64, ctx=self.device.native)
         # differs: MXNet's dropout that is off lets values through but multiplies their gradients
@@ -133,7 +133,7 @@ class Trainer:
         return loss.item(), {name: to_canonical(value.grad()) for name, value in named}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
+        """Weights and the optimizer's memory; see :class:`common.contract.Trainer`."""
         state = {name: to_canonical(value.data()) for name, value in self.parameters.items()}
         for name in self.parameters:
             memory = self.optimizer.memory[name]
@@ -145,7 +145,7 @@ class Trainer:
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a saved state; see :class:`common.backends.Trainer`."""
+        """Take up a saved state; see :class:`common.contract.Trainer`."""
         for name, value in self.parameters.items():
             from_canonical(value.data(), state[name])
             memory = self.optimizer.memory[name]
@@ -162,7 +162,7 @@ class Trainer:
 
         Args:
             images: uint8, (batch, height, width), on the device.
-            choice: which view of each, as :func:`common.augmentation.draw` gives it.
+            choice: which view of each, as :func:`common.data.augmentation.draw` gives it.
 
         Returns:
             (batch, 1, resize, resize).

@@ -7,7 +7,7 @@ from mxnet import np as mnp
 from mxnet import npx
 from mxnet.gluon import Parameter, nn
 
-from common.weights import check_parameters
+from common.model import check_parameters
 
 
 def convolutions(net: nn.Sequential) -> Iterator[tuple[str, nn.Conv2D]]:

@@ -9,7 +9,7 @@ standard error while it is imported, some of them (2.21) whatever its log level 
 import contextlib
 import os
 
-from common.quiet import quiet
+from common.system.quiet import quiet
 
 # Keras is the one that belongs to TensorFlow, not Keras 2 and not Keras on another framework
 os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.architecture import Convolution
-from common.backends import Device, Work
+from common.contract import Device, Work
+from common.network.architecture import Convolution
 from nin_tf.train import Trainer
 
 
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
-    """The framework's own loop on one batch; see :class:`common.backends.Backend`."""
+    """The framework's own loop on one batch; see :class:`common.contract.Backend`."""
     with tf.device(trainer.device.native):
         X = trainer.pixels(tf.constant(images))
         y = tf.constant(labels.astype(np.int64))
@@ -42,7 +42,7 @@ def bare_step(
 
 
 def matrix_product(device: Device, size: int) -> Work:
-    """A product of two square matrices; see :class:`common.backends.Backend`."""
+    """A product of two square matrices; see :class:`common.contract.Backend`."""
     with tf.device(device.native):
         A, B = tf.unstack(tf.random.normal((2, size, size)))
 
@@ -55,7 +55,7 @@ def matrix_product(device: Device, size: int) -> Work:
 
 
 def convolution(device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
-    """One convolution alone; see :class:`common.backends.Backend`."""
+    """One convolution alone; see :class:`common.contract.Backend`."""
     padding = "same" if layer.padding else "valid"
     window = (layer.kernel_size, layer.stride, padding)
     with tf.device(device.native):
@@ -84,7 +84,7 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 
 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
-    """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
+    """Seconds of each kind of operation; see :class:`common.contract.Backend`."""
     # differs: the profiler leaves a file that is meant for TensorBoard, whose format is not public
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 

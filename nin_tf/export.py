@@ -9,7 +9,7 @@ from nin_tf.weights import get_weights
 
 
 def save_native(net: tf.keras.Sequential, path: Path) -> list[Path]:
-    """Write a network; see :class:`common.backends.Backend`.
+    """Write a network; see :class:`common.contract.Backend`.
 
     ``keras.models.load_model(path)`` reads it, without this project.
     """
@@ -18,12 +18,12 @@ def save_native(net: tf.keras.Sequential, path: Path) -> list[Path]:
 
 
 def load_native(path: Path) -> dict[str, np.ndarray]:
-    """The weights in a file by canonical name; see :class:`common.backends.Backend`."""
+    """The weights in a file by canonical name; see :class:`common.contract.Backend`."""
     return get_weights(_load(path))
 
 
 def run_native(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Logits of what the file holds; see :class:`common.backends.Backend`."""
+    """Logits of what the file holds; see :class:`common.contract.Backend`."""
     net = _load(path)
     return net(tf.constant(pixels.transpose(0, 2, 3, 1)), training=False).numpy()
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from common.architecture import LAYER_NAMES
-from common.backends import LayerOutput
+from common.contract import LayerOutput
+from common.network.architecture import LAYER_NAMES
 
 # canonical name of each layer of the network
 # differs: GlobalAveragePooling2D drops height and width and has no name, Reshape puts them back

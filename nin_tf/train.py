@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import augmentation
-from common.data import Dataset
-from common.resize import resize_matrix
+from common.data import augmentation
+from common.data.fashion_mnist import Dataset
+from common.data.resize import resize_matrix
 from common.settings import Settings
 from nin_tf import layers
 from nin_tf.device import find_device
@@ -74,7 +74,7 @@ class Trainer:
         self._predict = _graph(self._forward, images)
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
-        """One optimizer step; see :class:`common.backends.Trainer`."""
+        """One optimizer step; see :class:`common.contract.Trainer`."""
         rate = tf.constant(learning_rate, tf.float64)
         choice = []
         if self.views is not None:
@@ -87,7 +87,7 @@ class Trainer:
         self._correct.append(correct)
 
     def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Loss and correct answers of each step; see :class:`common.backends.Trainer`."""
+        """Loss and correct answers of each step; see :class:`common.contract.Trainer`."""
         if not self._losses:
             return np.zeros(0), np.zeros(0, np.int64)
         losses = tf.stack(self._losses).numpy().astype(np.float64)
@@ -96,18 +96,18 @@ class Trainer:
         return losses, correct
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Predict with dropout off; see :class:`common.backends.Trainer`."""
+        """Predict with dropout off; see :class:`common.contract.Trainer`."""
         return self._predict(tf.constant(images)).numpy()
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs of all layers; see :class:`common.backends.Trainer`."""
+        """Outputs of all layers; see :class:`common.contract.Trainer`."""
         with tf.device(self.device.native):
             return layers.activations(self.net, self.pixels(tf.constant(images)))
 
     def gradients(
         self, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray]]:
-        """Loss and its gradients, dropout off; see :class:`common.backends.Trainer`."""
+        """Loss and its gradients, dropout off; see :class:`common.contract.Trainer`."""
         with tf.device(self.device.native):
             pixels = self.pixels(tf.constant(images))
             target = tf.constant(labels.astype(np.int64))
@@ -121,7 +121,7 @@ class Trainer:
         return float(loss.numpy()), {name: to_canonical(slope) for name, slope in named}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
+        """Weights and the optimizer's memory; see :class:`common.contract.Trainer`."""
         state = {name: to_canonical(value) for name, value in self.parameters.items()}
         for name, memory in self.optimizer.memory.items():
             for canonical, native in OPTIMIZER_MEMORY[self.optimizer_name].items():
@@ -132,7 +132,7 @@ class Trainer:
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a saved state; see :class:`common.backends.Trainer`."""
+        """Take up a saved state; see :class:`common.contract.Trainer`."""
         for name, value in self.parameters.items():
             from_canonical(value, state[name])
             memory = self.optimizer.memory[name]
@@ -149,7 +149,7 @@ class Trainer:
 
         Args:
             images: 0...255, (batch, height, width), on the device.
-            choice: which view of each, as :func:`common.augmentation.draw` gives it.
+            choice: which view of each, as :func:`common.data.augmentation.draw` gives it.
 
         Returns:
             (batch, resize, resize, 1).

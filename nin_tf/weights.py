@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from common.weights import check_parameters
+from common.model import check_parameters
 
 
 def convolutions(net: tf.keras.Sequential) -> Iterator[tuple[str, tf.keras.layers.Conv2D]]:

@@ -8,15 +8,15 @@ from torch import nn, profiler
 from torch.autograd import DeviceType
 from torch.nn import functional as F
 
-from common.architecture import Convolution
-from common.backends import Device, Work
+from common.contract import Device, Work
+from common.network.architecture import Convolution
 from nin_torch.train import Trainer
 
 
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
-    """The framework's own loop on one batch; see :class:`common.backends.Backend`."""
+    """The framework's own loop on one batch; see :class:`common.contract.Backend`."""
     device = trainer.device.native
     X = trainer.pixels(torch.from_numpy(images).to(device))
     y = torch.from_numpy(labels.astype(np.int64)).to(device)
@@ -36,7 +36,7 @@ def bare_step(
 
 
 def matrix_product(device: Device, size: int) -> Work:
-    """A product of two square matrices; see :class:`common.backends.Backend`."""
+    """A product of two square matrices; see :class:`common.contract.Backend`."""
     A, B = torch.randn(2, size, size, device=device.native)
 
     def work(times: int) -> None:
@@ -48,7 +48,7 @@ def matrix_product(device: Device, size: int) -> Work:
 
 
 def convolution(device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
-    """One convolution alone; see :class:`common.backends.Backend`."""
+    """One convolution alone; see :class:`common.contract.Backend`."""
     window = (layer.kernel_size, layer.stride, layer.padding)
     net = nn.Conv2d(layer.in_channels, layer.out_channels, *window)
     net = net.to(device.native, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -70,7 +70,7 @@ def convolution(device: Device, layer: Convolution, batch: int, backward: bool) 
 
 
 def profile(trainer: Trainer, work: Work) -> dict[str, float]:
-    """Seconds of each kind of operation; see :class:`common.backends.Backend`."""
+    """Seconds of each kind of operation; see :class:`common.contract.Backend`."""
     gpu = trainer.device.kind == "gpu"
     activities = [profiler.ProfilerActivity.CPU]
     activities += [profiler.ProfilerActivity.CUDA] if gpu else []

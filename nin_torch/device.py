@@ -2,7 +2,7 @@
 
 import torch
 
-from common.backends import Device
+from common.contract import Device
 from common.errors import NinError
 
 

@@ -11,7 +11,7 @@ from nin_torch.weights import parameters, to_canonical
 
 
 def save_native(net: nn.Sequential, path: Path) -> list[Path]:
-    """Write a network; see :class:`common.backends.Backend`.
+    """Write a network; see :class:`common.contract.Backend`.
 
     ``nin().load_state_dict(torch.load(path, weights_only=True))`` reads it, with the book's
     ``nin`` as well as ours.
@@ -21,7 +21,7 @@ def save_native(net: nn.Sequential, path: Path) -> list[Path]:
 
 
 def load_native(path: Path) -> dict[str, np.ndarray]:
-    """The weights in a file by canonical name; see :class:`common.backends.Backend`."""
+    """The weights in a file by canonical name; see :class:`common.contract.Backend`."""
     state = _load(path)
     net = nin()
     canonical = {id(value): name for name, value in parameters(net).items()}
@@ -31,7 +31,7 @@ def load_native(path: Path) -> dict[str, np.ndarray]:
 
 
 def run_native(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Logits of what the file holds; see :class:`common.backends.Backend`."""
+    """Logits of what the file holds; see :class:`common.contract.Backend`."""
     # differs: a state dict holds no layers, so the book's have to be there
     net = nin(len(load_native(path)["block4.conv3.bias"]), pixels.shape[1]).eval()
     net.load_state_dict(_load(path))

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.architecture import LAYER_NAMES
-from common.backends import LayerOutput
+from common.contract import LayerOutput
+from common.network.architecture import LAYER_NAMES
 
 # canonical name of each layer of the network
 NAMES = LAYER_NAMES

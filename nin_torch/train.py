@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import augmentation
-from common.data import Dataset
-from common.resize import resize_matrix
-from common.schedule import step_seed
+from common.data import augmentation
+from common.data.fashion_mnist import Dataset
+from common.data.resize import resize_matrix
 from common.settings import Settings
+from common.training.schedule import step_seed
 from nin_torch import layers
 from nin_torch.device import find_device
 from nin_torch.weights import from_canonical, parameters, to_canonical
@@ -76,7 +76,7 @@ class Trainer:
             self._train = _CapturedStep(self._step)
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
-        """One optimizer step; see :class:`common.backends.Trainer`."""
+        """One optimizer step; see :class:`common.contract.Trainer`."""
         # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
         torch.manual_seed(step_seed(self.seed, step))
         if self.captured:
@@ -95,7 +95,7 @@ class Trainer:
         self._correct.append(correct)
 
     def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Loss and correct answers of each step; see :class:`common.backends.Trainer`."""
+        """Loss and correct answers of each step; see :class:`common.contract.Trainer`."""
         if not self._losses:
             return np.zeros(0), np.zeros(0, np.int64)
         losses = torch.stack(self._losses).cpu().numpy().astype(np.float64)
@@ -104,14 +104,14 @@ class Trainer:
         return losses, correct
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Predict with dropout off; see :class:`common.backends.Trainer`."""
+        """Predict with dropout off; see :class:`common.contract.Trainer`."""
         self.net.eval()
         with torch.inference_mode(), self.autocast():
             logits = self.net(self.pixels(torch.from_numpy(images).to(self.images.device)))
         return logits.to(self.dtype).cpu().numpy()
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs of all layers; see :class:`common.backends.Trainer`."""
+        """Outputs of all layers; see :class:`common.contract.Trainer`."""
         with self.autocast():
             pixels = self.pixels(torch.from_numpy(images).to(self.images.device))
             return layers.activations(self.net, pixels)
@@ -119,7 +119,7 @@ class Trainer:
     def gradients(
         self, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray]]:
-        """Loss and its gradients, dropout off; see :class:`common.backends.Trainer`."""
+        """Loss and its gradients, dropout off; see :class:`common.contract.Trainer`."""
         target = torch.from_numpy(labels.astype(np.int64)).to(self.images.device)
         self.net.eval()
         with self.autocast():
@@ -130,7 +130,7 @@ class Trainer:
         return loss.item(), {name: to_canonical(slope) for name, slope in named}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimizer's memory; see :class:`common.backends.Trainer`."""
+        """Weights and the optimizer's memory; see :class:`common.contract.Trainer`."""
         state = {name: to_canonical(value) for name, value in self.parameters.items()}
         for name, value in self.parameters.items():
             memory = self.optimizer.state.get(value, {})
@@ -142,7 +142,7 @@ class Trainer:
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a saved state; see :class:`common.backends.Trainer`."""
+        """Take up a saved state; see :class:`common.contract.Trainer`."""
         if self.captured:
             # the graphs hold on to the memory that is cleared here
             self._train = _CapturedStep(self._step)
@@ -163,7 +163,7 @@ class Trainer:
 
         Args:
             images: uint8, (batch, height, width), on the device.
-            choice: which view of each, as :func:`common.augmentation.draw` gives it.
+            choice: which view of each, as :func:`common.data.augmentation.draw` gives it.
 
         Returns:
             (batch, 1, resize, resize).

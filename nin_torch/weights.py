@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.weights import check_parameters
+from common.model import check_parameters
 
 
 def convolutions(net: nn.Sequential) -> Iterator[tuple[str, nn.Conv2d]]:

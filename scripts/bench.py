@@ -11,11 +11,14 @@ from typing import Any
 
 from rich.console import Console
 
-from common import bench, bench_plot, bench_report, command_line
-from common.backends import BACKENDS
-from common.bench import Plan
-from common.bench_progress import BenchProgress
-from common.bench_report import Report
+from common.bench import plot as bench_plot
+from common.bench import report as bench_report
+from common.bench import run as bench
+from common.terminal import command_line
+from common.backends.registry import BACKENDS
+from common.bench.run import Plan
+from common.bench.progress import BenchProgress
+from common.bench.report import Report
 from common.errors import NinError
 
 EXAMPLES = """\

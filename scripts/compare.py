@@ -6,10 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from common import command_line, parity_job, parity_report, parity_run
-from common.backends import BACKENDS
+from common.comparison import job as comparison_job
+from common.comparison import report as comparison_report
+from common.comparison import run
+from common.terminal import command_line
+from common.backends.registry import BACKENDS
 from common.errors import NinError
-from common.files import write_json, write_text
+from common.files.write import write_json, write_text
 
 EXAMPLES = """\
 examples:
@@ -27,7 +30,7 @@ could not run: a backend is missing, crashed or hung, or the network is dead.
 
 def parser() -> command_line.Parser:
     """The command line of this script."""
-    default = parity_job.Job()
+    default = comparison_job.Job()
     p = command_line.Parser("Compare backends layer by layer.", EXAMPLES)
     p.add_argument(
         "--backends",
@@ -76,7 +79,7 @@ def command(options: argparse.Namespace) -> int:
             raise NinError(f"{file}: no such directory")
     if not options.timeout > 0:
         raise NinError(f"--timeout {options.timeout}: must be a number above 0")
-    job = parity_job.Job(
+    job = comparison_job.Job(
         levels=_names(options.levels),
         resize=options.resize,
         batch_size=options.batch_size,
@@ -86,7 +89,7 @@ def command(options: argparse.Namespace) -> int:
         device=options.device,
         threads=options.threads,
     )
-    report = parity_run.run(
+    report = run.run(
         _names(options.backends),
         job,
         options.python,
@@ -96,11 +99,11 @@ def command(options: argparse.Namespace) -> int:
     if options.json is not None:
         write_json(options.json, report.as_json())
     if options.html is not None:
-        write_text(options.html, parity_report.html(report))
+        write_text(options.html, comparison_report.html(report))
     if len(report.backends) < 2:
         lost = "; ".join(f"{name}: {reason}" for name, reason in report.lost.items())
         raise NinError(f"fewer than two backends ran ({lost})")
-    parity_report.show(report)
+    comparison_report.show(report)
     return report.exit_status
 
 

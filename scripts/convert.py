@@ -5,8 +5,9 @@ import _environment  # noqa: F401, I001 (first: it explains a missing installati
 import argparse
 from pathlib import Path
 
-from common import command_line, conversion
-from common.backends import BACKENDS
+from common.conversion import convert
+from common.terminal import command_line
+from common.backends.registry import BACKENDS
 from common.errors import NinError
 
 EXAMPLES = """\
@@ -26,7 +27,7 @@ def parser() -> command_line.Parser:
     p = command_line.Parser("Convert trained weights.", EXAMPLES)
     p.add_argument("source", type=Path, metavar="FILE", help="the file to read")
     p.add_argument("target", type=Path, metavar="OUT", help="the file to write")
-    formats = ", ".join(conversion.FORMATS)
+    formats = ", ".join(convert.FORMATS)
     way = p.add_mutually_exclusive_group(required=True)
     way.add_argument("--to", metavar="FORMAT", help=f"from model.safetensors to {formats}")
     way.add_argument("--from", dest="origin", metavar="FORMAT", help="the way back")
@@ -49,15 +50,15 @@ def command(options: argparse.Namespace) -> int:
     if options.to is not None:
         if options.resize is not None:
             raise NinError("--resize: the file says it already; leave it out with --to")
-        done = conversion.export(options.source, options.to, options.target, options.backend)
+        done = convert.export(options.source, options.to, options.target, options.backend)
     else:
-        done = conversion.take(
+        done = convert.take(
             options.source, options.origin, options.target, options.resize, options.backend
         )
     for path in done.paths:
         print(path)
     print(
-        f"verified on {conversion.IMAGES} images: the logits differ from {done.backend}'s by at "
+        f"verified on {convert.IMAGES} images: the logits differ from {done.backend}'s by at "
         f"most {done.difference:.1e} of the largest one"
     )
     return 0

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common import backends, command_line, doctor
-from common.backends import BACKENDS
+from common.backends import registry
+from common.system import doctor
+from common.terminal import command_line
+from common.backends.registry import BACKENDS
 
 EXAMPLES = """\
 examples:
@@ -40,8 +42,8 @@ def command(options: argparse.Namespace) -> int:
     """Report; returns the exit status."""
     wanted = list(BACKENDS) if "all" in options.backend else options.backend
     for name in wanted:
-        backends.check_name(name)
-    report = doctor.examine(wanted or backends.names())
+        registry.check_name(name)
+    report = doctor.examine(wanted or registry.names())
     if options.json:
         print(json.dumps(report, indent=2))
     else:

@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common import command_line, prediction, settings
-from common.backends import BACKENDS, check_name
+from common import settings
+from common.prediction import predict
+from common.terminal import command_line
+from common.backends.registry import BACKENDS, check_name
 from common.errors import NinError
-from common.prediction import Outputs, Predictions
-from common.weights import load_model
+from common.prediction.predict import Outputs, Predictions
+from common.model import load_model
 
 EXAMPLES = """\
 examples:
@@ -44,7 +46,7 @@ def parser() -> command_line.Parser:
     what.add_argument(
         "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
     )
-    what.add_argument("--split", metavar="NAME", help=f"{' or '.join(prediction.SPLITS)} (test)")
+    what.add_argument("--split", metavar="NAME", help=f"{' or '.join(predict.SPLITS)} (test)")
     what.add_argument("--indices", metavar="A:B", help="like 0:64, or 3,5,8 (all of the split)")
     p.add_argument(
         "--resize",
@@ -88,14 +90,14 @@ def command(options: argparse.Namespace) -> int:
         for name in ("data", "split", "indices"):
             if getattr(options, name) is not None:
                 raise NinError(f"--{name}: of a data set, not of --images; leave one of them out")
-        images = prediction.from_files(options.images)
+        images = predict.from_files(options.images)
     else:
-        images = prediction.from_dataset(
+        images = predict.from_dataset(
             options.data or "auto", options.split or "test", options.indices, model.num_classes
         )
     if images.notice:
         print(images.notice)
-    predictions = prediction.predict(model, chosen, images)
+    predictions = predict.predict(model, chosen, images)
     predictions.write(outputs)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
     return 0

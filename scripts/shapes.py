@@ -9,10 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from common import architecture, command_line, shapes
-from common.backends import BACKENDS
+from common.comparison import shapes
+from common.network import architecture
+from common.terminal import command_line
+from common.backends.registry import BACKENDS
 from common.errors import NinError
-from common.files import write_json
+from common.files.write import write_json
 
 EXAMPLES = """\
 examples:

@@ -6,8 +6,11 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from common import command_line, run_directory, settings, training
-from common.backends import BACKENDS, check_name
+from common import settings
+from common.terminal import command_line
+from common.training import run as training
+from common.training import run_directory
+from common.backends.registry import BACKENDS, check_name
 from common.errors import NinError
 
 EXAMPLES = """\

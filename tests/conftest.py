@@ -15,16 +15,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import pytest
 
-from common import backends, data, machine
+from common.backends import registry
+from common.data import fashion_mnist
 from common.errors import NinError
-from common.signals import SIGNALS
+from common.system import machine
+from common.system.signals import SIGNALS
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--backend",
         default="none",
-        choices=["none", *backends.BACKENDS],
+        choices=["none", *registry.BACKENDS],
         help="run the tests of this backend (none: those that need no framework)",
     )
 
@@ -66,7 +68,7 @@ def backend_name(pytestconfig):
 def backend(backend_name, prepared):
     """The backend's package; its absence fails in CI and skips elsewhere."""
     try:
-        module = backends.load(backend_name)
+        module = registry.load(backend_name)
     except NinError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))
@@ -77,7 +79,7 @@ def backend(backend_name, prepared):
 
 @pytest.fixture(scope="session")
 def sample():
-    return data.load("sample")
+    return fashion_mnist.load("sample")
 
 
 @pytest.fixture

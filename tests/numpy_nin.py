@@ -1,6 +1,6 @@
 """The chapter's network in plain NumPy: a fourth backend, complete, for the parity comparison.
 
-It fulfils as much of :class:`common.backends.Backend` as the comparison asks for, in one file and
+It fulfils as much of :class:`common.contract.Backend` as the comparison asks for, in one file and
 in the plainest arithmetic, so that it can be checked by eye: ``scripts/compare.py --backends
 torch,tests/numpy_nin.py``. The mutation suite breaks it in one place at a time.
 """
@@ -8,8 +8,8 @@ torch,tests/numpy_nin.py``. The mutation suite breaks it in one place at a time.
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from common.backends import LayerOutput
-from common.resize import resize_matrix
+from common.contract import LayerOutput
+from common.data.resize import resize_matrix
 
 
 class Convolution:

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from common import architecture
-from common.resize import resize_matrix
-from common.weights import Model
+from common.data.resize import resize_matrix
+from common.model import Model
+from common.network import architecture
 
 
 def model(seed=2, num_classes=10, resize=67, **fields):

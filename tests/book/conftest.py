@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from common import data
+from common.data import fashion_mnist
 from common.errors import NinError
 
 MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
@@ -21,10 +21,10 @@ MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
 # The published .gz files and Debian's hold the same compressed bytes. Only the header differs: the
 # published one has the file's name and the second in which it was compressed.
 COMPRESSED_AT = {
-    data.TRAIN_IMAGES: 1504176606,
-    data.TRAIN_LABELS: 1504176606,
-    data.TEST_IMAGES: 1504176627,
-    data.TEST_LABELS: 1504176627,
+    fashion_mnist.TRAIN_IMAGES: 1504176606,
+    fashion_mnist.TRAIN_LABELS: 1504176606,
+    fashion_mnist.TEST_IMAGES: 1504176627,
+    fashion_mnist.TEST_LABELS: 1504176627,
 }
 
 
@@ -33,7 +33,7 @@ def published(path):
     content, name = path.read_bytes(), path.stem
     header = b"\x1f\x8b\x08\x08" + struct.pack("<IBB", COMPRESSED_AT[name], 0, 3)
     for candidate in (content, header + name.encode() + b"\0" + content[10:]):
-        if hashlib.md5(candidate).hexdigest() == data.CHECKSUMS[name].md5_gz:
+        if hashlib.md5(candidate).hexdigest() == fashion_mnist.CHECKSUMS[name].md5_gz:
             return candidate
     raise ValueError(f"{path} was compressed in another way than the published file")
 
@@ -46,7 +46,7 @@ def unavailable(reason):
 @pytest.fixture(scope="session")
 def full():
     try:
-        return data.load("full")
+        return fashion_mnist.load("full")
     except NinError as error:
         unavailable(error)
 
@@ -57,7 +57,7 @@ def book_files(full, tmp_path_factory):
     home = tmp_path_factory.mktemp("book")
     files = home / "data" / "FashionMNIST" / "raw"  # d2l tells torchvision ../data
     files.mkdir(parents=True)
-    for name in data.CHECKSUMS:
+    for name in fashion_mnist.CHECKSUMS:
         try:
             content = published(Path(full.directory) / f"{name}.gz")
         except (OSError, ValueError) as error:

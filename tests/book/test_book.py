@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from common import machine
-from common.resize import resize_matrix
+from common.data.resize import resize_matrix
 from common.settings import from_preset
+from common.system import machine
 
 SIZE = 224
 BATCH = 8

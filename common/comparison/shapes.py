@@ -1,0 +1,122 @@
+"""The book's shape walk: one random image through the layers, one line for each."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.backends import registry
+from common.errors import NinError
+from common.network import architecture
+from common.system import machine
+
+# what stands between the layer's name and the tab
+WORDS = {"tr": "cikti sekli", "en": "output shape"}
+WORKER_SECONDS = 300
+
+
+def walk(backend_name: str, size: int) -> list[dict[str, Any]]:
+    """Feed one random image through a new network of a backend.
+
+    Args:
+        backend_name: which backend, imported into this process.
+        size: height and width of the image, in pixels.
+
+    Returns:
+        for each layer ``book_name``, ``book_shape`` (as the book's loop prints them), ``name``
+        (canonical, or None) and ``shape`` (channels first).
+
+    Raises:
+        NinError: unknown or missing backend, or an image too small.
+    """
+    architecture.check_input_size(size)
+    backend = registry.load(backend_name)
+    net = backend.nin()
+    backend.initialize(net, "xavier", 0)
+    shape = (1, architecture.IN_CHANNELS, size, size)
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    return [
+        {
+            "book_name": layer.book_name,
+            "book_shape": layer.shape_text,
+            "name": layer.name,
+            "shape": list(layer.output.shape),
+        }
+        for layer in backend.shape_walk(net, image)
+    ]
+
+
+def walk_apart(backend_name: str, size: int) -> list[dict[str, Any]]:
+    """:func:`walk` in a process of its own: TensorFlow and MXNet do not share one.
+
+    Raises:
+        NinError: as :func:`walk`, or if the process crashes or hangs.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "shapes.json"
+        script = machine.PROJECT_DIRECTORY / "scripts" / "shapes.py"
+        command = [sys.executable, str(script), "--backend", backend_name]
+        command += ["--resize", str(size), "--json", str(file)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=WORKER_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise NinError(f"backend {backend_name}: no answer in {WORKER_SECONDS} s") from error
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            message = lines[-1].removeprefix("error: ")
+            raise NinError(
+                message if backend_name in message else f"backend {backend_name}: {message}"
+            )
+        return list(json.loads(file.read_text())["backends"][backend_name])
+
+
+def book_lines(layers: Sequence[Mapping[str, Any]], language: str) -> list[str]:
+    """The lines that the book's loop prints.
+
+    Args:
+        layers: from :func:`walk`.
+        language: ``tr`` or ``en``.
+    """
+    # the book prints with commas, which puts a blank behind the tab
+    return [f"{layer['book_name']} {WORDS[language]}:\t {layer['book_shape']}" for layer in layers]
+
+
+def side_by_side(
+    walks: Mapping[str, Sequence[Mapping[str, Any]]], size: int
+) -> tuple[list[list[str]], str | None]:
+    """One table of several backends, channels first, beside the shapes on paper.
+
+    Args:
+        walks: backend -> its :func:`walk`.
+        size: height and width of the image, in pixels.
+
+    Returns:
+        rows of the layer's name, its shape on paper and in each backend; and the name of the first
+        layer in which a backend differs, or None.
+    """
+    rows, first_difference = [], None
+    for name, expected in architecture.layer_shapes(size).items():
+        cells = [name, _text(expected)]
+        for layers in walks.values():
+            found = [layer for layer in layers if layer["name"] == name]
+            same = len(found) == 1 and tuple(found[0]["shape"]) == expected
+            cells.append(
+                _text(found[0]["shape"]) + ("" if same else "  differs") if found else "missing"
+            )
+            if not same:
+                first_difference = first_difference or name
+        rows.append(cells)
+    for layers in walks.values():
+        for layer in layers:
+            if layer["name"] not in {None, *architecture.layer_shapes(size)}:
+                first_difference = first_difference or layer["name"]
+    return rows, first_difference
+
+
+def _text(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,215 @@
+"""The contract that a backend fulfils: protocols, and nothing else.
+
+A backend is a package (or a file) with the names of :class:`Backend` at its top level.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from common.data.fashion_mnist import Dataset
+from common.network.architecture import Convolution
+from common.settings import Settings
+
+# What scripts/bench.py times: does something so many times, one at least, and waits for the device.
+Work = Callable[[int], None]
+
+
+class LayerOutput(NamedTuple):
+    """One layer of the book's shape walk, and what came out of it."""
+
+    book_name: str
+    """The name that the book's loop prints: class name, or MXNet's ``layer.name``."""
+    shape_text: str
+    """The shape as the book's loop prints it, in the framework's own layout."""
+    name: str | None
+    """Canonical name (``block1`` ... ``flatten``), ``None`` if only this framework has it."""
+    output: np.ndarray
+    """The output itself, channels first."""
+
+
+class Device(NamedTuple):
+    """Where a backend computes."""
+
+    kind: str
+    """``cpu`` or ``gpu``."""
+    name: str
+    """As the book prints it: ``cuda:0`` or ``cpu``, ``gpu(0)``, ``/GPU:0`` ..."""
+    native: Any
+    """The framework's own device object."""
+
+
+class Trainer(Protocol):
+    """A network, its optimizer and the training data, together on one device."""
+
+    net: Any
+    device: Device
+
+    def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
+        """One optimizer step on the cross-entropy of a batch. Does not wait for the device.
+
+        Args:
+            indices: int64, shape ``(batch,)``: which training examples.
+            learning_rate: for this step.
+            step: number of the step in the run, from 0. With the seed it decides the dropout
+                mask and the views (:mod:`common.data.augmentation`), so that a resumed run drops
+                the same units and sees the same views.
+        """
+        ...
+
+    def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Wait for the device; what each step since the last call measured.
+
+        Returns:
+            mean cross-entropy of each batch in nats, float64 of shape ``(steps,)``, and
+            correctly classified examples of each batch, int64 of shape ``(steps,)``; both
+            measured on the batch before its update, with dropout on, as in the book.
+        """
+        ...
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Predict, with dropout off.
+
+        Args:
+            images: uint8, shape ``(batch, height, width)``, before resizing.
+
+        Returns:
+            float array of shape ``(batch, classes)``.
+        """
+        ...
+
+    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs of all layers and convolutions for uint8 images, dropout off.
+
+        Returns:
+            ``input``, ``block1.conv1`` (after its ReLU) ... ``flatten`` -> array, channels
+            first, in the order of computation.
+        """
+        ...
+
+    def gradients(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Loss of a batch and its slope in every parameter, dropout off; changes nothing.
+
+        Args:
+            images: uint8, shape ``(batch, height, width)``, before resizing.
+            labels: whole numbers, shape ``(batch,)``.
+
+        Returns:
+            mean cross-entropy in nats, and canonical name -> gradient, shaped as
+            :meth:`Backend.get_weights` shapes the parameter.
+        """
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next steps depend on: weights and the optimizer's memory, copied."""
+        ...
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up a state that :meth:`state` gave, bit for bit."""
+        ...
+
+
+class Backend(Protocol):
+    """What scripts and tests use of a backend package. Each name is a module-level function."""
+
+    NAME: str
+    PRECISIONS: tuple[str, ...]
+    KEEP_MEMORY: bool
+    """Whether its steps are faster if the process keeps the memory that they free."""
+
+    # nin_block(...) has the book's signature, which differs between the frameworks.
+    nin_block: Any
+
+    def nin(self, num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5) -> Any:
+        """The chapter's network, a sequence of layers, its weights not yet meaningful."""
+        ...
+
+    def initialize(self, net: Any, scheme: str, seed: int) -> None:
+        """Draw all weights anew: ``xavier`` as the book does, or ``he``."""
+        ...
+
+    def get_weights(self, net: Any) -> dict[str, np.ndarray]:
+        """Copies of all parameters by canonical name, convolutions (out, in, height, width)."""
+        ...
+
+    def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
+        """The reverse of :meth:`get_weights`; raises ``NinError`` on a name or shape amiss."""
+        ...
+
+    def shape_walk(self, net: Any, images: np.ndarray) -> Iterator[LayerOutput]:
+        """The book's loop over the layers, for float32 images (batch, channels, height, width)."""
+        ...
+
+    def find_device(self, kind: str) -> Device:
+        """The device for ``auto``, ``cpu`` or ``gpu``; ``NinError`` if there is none."""
+        ...
+
+    def set_threads(self, count: int) -> None:
+        """Compute on this many CPU threads; to be called before anything is computed."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Package name -> version of what computes."""
+        ...
+
+    def Trainer(self, net: Any, settings: Settings, dataset: Dataset) -> Trainer:
+        """Put an initialised network and the training data on the device."""
+        ...
+
+    # A file as the framework's users write and load it, without this project.
+
+    def save_native(self, net: Any, path: Path) -> list[Path]:
+        """Write the network; all files that were written, ``path`` being the last of them."""
+        ...
+
+    def load_native(self, path: Path) -> dict[str, np.ndarray]:
+        """The weights in such a file, named as :meth:`get_weights` does; not checked."""
+        ...
+
+    def run_native(self, path: Path, pixels: np.ndarray) -> np.ndarray:
+        """What the file makes of float32 pixels (batch, channels, height, width): logits."""
+        ...
+
+    # What scripts/bench.py times. The arrays are on the device before it begins.
+
+    def bare_step(
+        self, trainer: Any, images: np.ndarray, labels: np.ndarray, learning_rate: float
+    ) -> Work:
+        """A trainer's network and optimizer on one batch: what the framework itself costs.
+
+        Forward, loss, backward and update; the pixels are resized beforehand, nothing is gathered
+        and nothing is measured but the last loss.
+        """
+        ...
+
+    def matrix_product(self, device: Device, size: int) -> Work:
+        """The product of two float32 matrices of this height and width."""
+        ...
+
+    def convolution(self, device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
+        """A float32 convolution with its bias, alone, laid out in memory as in training.
+
+        Args:
+            device: where to compute.
+            layer: which one.
+            batch: number of images.
+            backward: also the gradients of weights, bias and, but for the first, of the input.
+        """
+        ...
+
+    def profile(self, trainer: Any, work: Work) -> dict[str, float]:
+        """Some work, done once under the framework's own profiler.
+
+        Args:
+            trainer: with whose network it computes.
+            work: what :meth:`bare_step` gave.
+
+        Returns:
+            operation, as the framework calls it -> seconds, added up over all of this kind in one
+            step. Operations that run side by side count each.
+        """
+        ...

@@ -1,0 +1,238 @@
+"""Our weights file, and the files that each ecosystem loads on its own: there and back.
+
+Nothing is written before it is verified: what only the other ecosystem's own reader makes of
+the file is compared with the logits of our network, on real images.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common.backends.registry import BACKENDS
+from common.backends.session import start
+from common.contract import Backend
+from common.conversion import onnx_format
+from common.data.fashion_mnist import load as load_data
+from common.data.resize import resize_matrix
+from common.errors import NinError, one_line
+from common.files.write import write_bytes
+from common.model import Model, from_metadata, load_model, save_model
+from common.network import architecture
+from common.prediction.predict import compute_logits, network
+from common.settings import Settings
+
+
+class Format(NamedTuple):
+    """A kind of file that we convert to and from."""
+
+    words: str
+    backend: str | None
+    """Whose file it is; None: no framework's, any of them checks it."""
+    suffixes: tuple[str, ...]
+    """How the name of such a file ends; Keras, for one, goes by it."""
+
+
+FORMATS = {
+    "torch": Format("a PyTorch state dict", "torch", (".pt", ".pth")),
+    "keras": Format("a Keras model", "tf", (".keras",)),
+    "mxnet": Format("Gluon parameters", "mxnet", (".params",)),
+    "onnx": Format("an ONNX model", None, (".onnx",)),
+}
+OURS = ".safetensors"
+# Real images for the check: some of each class.
+IMAGES = 16
+# Of the largest logit. A layer that is converted wrongly shows in the first digits. Rounding comes
+# to 5e-7 in a trained network and to 3e-5 where the last ReLUs are nearly all shut, so that the
+# logits are small remainders of large sums.
+TOLERANCE = 1e-4
+
+
+class Converted(NamedTuple):
+    """What a conversion wrote, and how well it agrees with what it was made from."""
+
+    paths: list[Path]
+    difference: float
+    """The largest difference of a logit, as a fraction of the largest logit."""
+    backend: str
+    """Whose logits those are."""
+
+
+class _Ecosystem(NamedTuple):
+    """What a format's own software does with a file."""
+
+    words: str
+    save: Callable[[Model, Path], list[Path]]
+    load: Callable[[Path], tuple[dict[str, np.ndarray], dict[str, str]]]
+    run: Callable[[Path, np.ndarray], np.ndarray]
+
+
+def export(source: Path, name: str, target: Path, backend: str | None = None) -> Converted:
+    """Write what another ecosystem loads.
+
+    Args:
+        source: our safetensors file.
+        name: a key of :data:`FORMATS`.
+        target: the file to write; MXNet's layers go into a second one beside it.
+        backend: whose logits an ONNX file is checked against; None: the first that is installed.
+
+    Raises:
+        NinError: unknown format, bad file, missing package, or the check failed; nothing is
+            then written.
+    """
+    form = _find("--to", name)
+    _check_target(target, form.suffixes)
+    model = load_model(source)
+    settings = _settings(name, form, backend)
+    started, ecosystem = _start(form, settings)
+    with tempfile.TemporaryDirectory() as directory:
+        drafts = ecosystem.save(model, Path(directory) / target.name)
+        difference = _verify(started, settings, ecosystem, model, drafts[-1], target)
+        paths = [target.parent / draft.name for draft in drafts]
+        for draft, path in zip(drafts, paths, strict=True):
+            write_bytes(path, draft.read_bytes())
+    return Converted(paths, difference, settings.backend)
+
+
+def take(
+    source: Path, name: str, target: Path, resize: int | None = None, backend: str | None = None
+) -> Converted:
+    """Write our safetensors file from another ecosystem's: the reverse of :func:`export`.
+
+    Args:
+        source: the file to read.
+        name: a key of :data:`FORMATS`.
+        target: the file to write.
+        resize: side of the images that the network was trained on, to be noted in the file.
+        backend: as for :func:`export`.
+
+    Raises:
+        NinError: as :func:`export`.
+    """
+    form = _find("--from", name)
+    _check_target(target, (OURS,))
+    if not source.is_file():
+        raise NinError(f"{source}: no such file")
+    if resize is not None:
+        architecture.check_input_size(resize)
+    settings = _settings(name, form, backend)
+    started, ecosystem = _start(form, settings)
+    with _readable(source, ecosystem):
+        weights, metadata = ecosystem.load(source)
+    model = from_metadata(weights, metadata, str(source))
+    if resize is not None:
+        model = dataclasses.replace(model, resize=resize)
+    difference = _verify(started, settings, ecosystem, model, source, source)
+    save_model(target, model)
+    return Converted([target], difference, settings.backend)
+
+
+def _find(option: str, name: str) -> Format:
+    if name not in FORMATS:
+        raise NinError(f"{option} {name}: unknown; choose one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _check_target(target: Path, suffixes: tuple[str, ...]) -> None:
+    if target.suffix not in suffixes:
+        raise NinError(f"{target}: its name must end with {' or '.join(suffixes)}")
+    if target.is_dir() or not target.parent.is_dir():
+        raise NinError(f"{target}: not a file in an existing directory")
+
+
+def _settings(name: str, form: Format, backend: str | None) -> Settings:
+    if form.backend is not None:
+        if backend not in (None, form.backend):
+            raise NinError(f"--backend {backend}: {name} is checked with {form.backend}")
+        backend = form.backend
+    elif backend is None:
+        installed = (
+            candidate
+            for candidate, (_, framework) in BACKENDS.items()
+            if importlib.util.find_spec(framework) is not None
+        )
+        backend = next(installed, next(iter(BACKENDS)))
+    return Settings(backend=backend, device="cpu")
+
+
+def _start(form: Format, settings: Settings) -> tuple[Backend, _Ecosystem]:
+    if form.backend is None:
+        onnx_format.require()
+        backend = start(settings).backend
+        return backend, _Ecosystem(form.words, onnx_format.save, onnx_format.load, onnx_format.run)
+    backend = start(settings).backend
+    return backend, _Ecosystem(
+        form.words,
+        lambda model, path: backend.save_native(network(backend, model), path),
+        lambda path: (backend.load_native(path), {}),
+        backend.run_native,
+    )
+
+
+def _verify(
+    backend: Backend,
+    settings: Settings,
+    ecosystem: _Ecosystem,
+    model: Model,
+    path: Path,
+    called: Path,
+) -> float:
+    """Compare what the ecosystem makes of a file with the logits of our network.
+
+    Args:
+        backend: runs our network.
+        settings: of the backend.
+        ecosystem: runs the file.
+        model: our network.
+        path: the file.
+        called: what messages call it.
+
+    Returns:
+        The largest difference as a fraction of the largest logit.
+    """
+    images = load_data("sample").test_images[:IMAGES]
+    resize = model.resize or architecture.smallest_input()
+    ours = compute_logits(backend, model, dataclasses.replace(settings, resize=resize), images)
+    if np.ptp(ours) == 0:
+        raise NinError(
+            f"{called}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "
+            "whatever it sees (its ReLUs are dead)"
+        )
+    matrix = resize_matrix(images.shape[1], resize)
+    pixels = (matrix @ (images / 255) @ matrix.T).astype(np.float32)[:, np.newaxis]
+    with _readable(called, ecosystem):
+        theirs = ecosystem.run(path, pixels)
+    if theirs.shape != ours.shape:
+        raise NinError(
+            f"{called}: of another network (its output has shape {theirs.shape}, "
+            f"expected {ours.shape})"
+        )
+    difference = float(np.abs(theirs - ours).max() / np.abs(ours).max())
+    if not difference <= TOLERANCE:
+        raise NinError(
+            f"{called}: of another network (its logits differ from {settings.backend}'s by up to "
+            f"{difference:.1e} of the largest one; allowed is {TOLERANCE:.0e})"
+        )
+    return difference
+
+
+@contextlib.contextmanager
+def _readable(path: Path, ecosystem: _Ecosystem) -> Iterator[None]:
+    """What the ecosystems' readers raise, of many kinds, as one clear line."""
+    try:
+        yield
+    except NinError:
+        raise
+    except Exception as error:
+        # MXNet's messages begin with a traceback of its C++ code
+        lines = re.sub(r"Traceback .*?line \d+", "", one_line(error)).strip()
+        why = lines if len(lines) < 200 else f"{lines[:200]} ..."
+        raise NinError(
+            f"{path}: damaged, or not {ecosystem.words} of this network ({why})"
+        ) from error

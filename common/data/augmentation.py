@@ -1,0 +1,62 @@
+"""Another view of a training image in every epoch: moved by some pixels, mirrored or not.
+
+Resizing is ``R @ image @ R.T`` (:mod:`common.data.resize`). A moved or mirrored image is the same
+with another matrix, so each view is a choice among a few matrices, drawn here, and images stay on
+the device as they are.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from common.data.resize import resize_matrix
+from common.settings import Settings
+
+# distinguishes these random numbers from those of the order and of dropout
+STREAM = 2
+
+
+class Views(NamedTuple):
+    """The matrices that make the views of an image: ``rows[i] @ image @ columns[j].T``."""
+
+    rows: np.ndarray
+    """float64, (moves, resize, size): resized, and moved down by -shift ... shift pixels."""
+    columns: np.ndarray
+    """float64, (moves or twice as many, resize, size): moved to the right; then mirrored too."""
+
+
+def views(size: int, settings: Settings) -> Views | None:
+    """All views that the settings allow, None if that is the image itself alone.
+
+    Args:
+        size: height and width of the images, in pixels.
+        settings: resize, shift and flip are used. What is moved in from outside is black.
+    """
+    if not settings.shift and not settings.flip:
+        return None
+    matrix = resize_matrix(size, settings.resize)
+    # column k of the matrix is what pixel k adds to the result: moving columns moves the image
+    moves = range(-settings.shift, settings.shift + 1)
+    moved = np.stack([matrix @ np.eye(size, k=-move) for move in moves])
+    mirrored = [moved[:, :, ::-1]] if settings.flip else []
+    return Views(moved, np.concatenate([moved, *mirrored]))
+
+
+def draw(views: Views, seed: int, step: int, count: int) -> np.ndarray:
+    """Which view of each example a training step sees.
+
+    It depends on nothing but its arguments, so every backend sees the same views and a resumed
+    run goes on where it stopped.
+
+    Args:
+        views: to choose from, each as likely as the others.
+        seed: the run's seed.
+        step: number of the step in the whole run, from 0.
+        count: number of examples in the batch.
+
+    Returns:
+        int64 array of shape ``(count, 2)``: index into ``views.rows``, index into
+        ``views.columns``.
+    """
+    rng = np.random.default_rng([seed, step, STREAM])
+    return rng.integers(0, [len(views.rows), len(views.columns)], (count, 2))

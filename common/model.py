@@ -1,0 +1,183 @@
+"""Weights by canonical name: checks, and the one file format that all backends share."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.data.fashion_mnist import CLASS_NAMES
+from common.errors import NinError
+from common.files.arrays import load_arrays, save_arrays
+from common.network import architecture
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network's weights and what a stranger has to know about them: ``model.safetensors``."""
+
+    weights: dict[str, np.ndarray]
+    """Canonical name -> float32 array."""
+    num_classes: int = architecture.NUM_CLASSES
+    in_channels: int = architecture.IN_CHANNELS
+    dropout: float = architecture.DROPOUT
+    class_names: tuple[str, ...] = ()
+    """One per class; none if they have no names."""
+    resize: int | None = None
+    """Side of the images that it was trained on, in pixels; None if that is not known."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """The result of the run that it is from."""
+
+    def class_name(self, label: int) -> str:
+        """A class in words."""
+        return self.class_names[label] if self.class_names else f"class {label}"
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model as one safetensors file, whole or not at all."""
+    save_arrays(path, model.weights, to_metadata(model))
+
+
+def load_model(path: Path) -> Model:
+    """Read a model that any backend wrote.
+
+    Args:
+        path: a safetensors file; without our metadata it is taken for the chapter's network.
+
+    Raises:
+        NinError: if the file is damaged or of another network, naming what was expected and found.
+    """
+    if not path.exists():
+        raise NinError(f"{path}: no such file")
+    if not path.is_file():
+        raise NinError(f"{path}: not a file")
+    arrays, metadata = load_arrays(path)
+    return from_metadata(arrays, metadata, str(path))
+
+
+def to_metadata(model: Model) -> dict[str, str]:
+    """What a file says of a model besides its weights, as text by name."""
+    network = {
+        "name": "nin",
+        "num_classes": model.num_classes,
+        "in_channels": model.in_channels,
+        "dropout": model.dropout,
+    }
+    metadata = {
+        "network": network,
+        "classes": model.class_names,
+        "pixels": {"resize": model.resize, "scale": "0 to 1"},
+        "training": model.training,
+    }
+    return {name: json.dumps(value) for name, value in metadata.items()}
+
+
+def from_metadata(
+    weights: Mapping[str, np.ndarray], metadata: Mapping[str, str], where: str
+) -> Model:
+    """The reverse of :func:`to_metadata`; entries that are not there have the chapter's values.
+
+    Args:
+        weights: canonical name -> array.
+        metadata: text by name; entries that are not ours are passed over.
+        where: what messages call the weights, such as a file's name.
+
+    Raises:
+        NinError: if the weights are not those of the network that the metadata describe.
+    """
+
+    def entry(name: str, kind: type) -> Any:
+        try:
+            value = json.loads(metadata.get(name, "null"))
+        except ValueError as error:
+            raise NinError(f"{where}: its metadata are damaged ({name} is not JSON)") from error
+        require(value is None or isinstance(value, kind), name, value)
+        return kind() if value is None else value
+
+    def require(good: bool, name: str, value: Any) -> None:
+        if not good:
+            raise NinError(f"{where}: its metadata are damaged ({name}: {json.dumps(value)})")
+
+    def whole(value: Any, smallest: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
+
+    network, classes, pixels = entry("network", dict), entry("classes", list), entry("pixels", dict)
+    if network.get("name", "nin") != "nin":
+        raise NinError(f"{where}: of another network ({network['name']}, expected nin)")
+    found_classes, found_channels = _counts(weights)
+    num_classes = network.get("num_classes", found_classes)
+    require(whole(num_classes, 2), "num_classes", num_classes)
+    in_channels = network.get("in_channels", found_channels)
+    require(whole(in_channels, 1), "in_channels", in_channels)
+    dropout = network.get("dropout", architecture.DROPOUT)
+    require(isinstance(dropout, int | float) and 0 <= dropout < 1, "dropout", dropout)
+    resize = pixels.get("resize")
+    smallest = architecture.smallest_input()
+    require(resize is None or whole(resize, smallest), "resize", resize)
+    names_are_good = all(isinstance(name, str) for name in classes)
+    require(names_are_good and len(classes) in (0, num_classes), "classes", classes)
+    if "classes" not in metadata and num_classes == len(CLASS_NAMES):
+        classes = list(CLASS_NAMES)
+
+    expected = architecture.parameter_shapes(num_classes, in_channels)
+    if not expected.keys() & weights.keys():
+        raise NinError(
+            f"{where}: of another network (it holds {_examples(weights)}; "
+            f"expected {_examples(expected)})"
+        )
+    check_parameters(weights, expected, where)
+    weights = {name: weights[name] for name in expected}
+    for name, array in weights.items():
+        if array.dtype != np.float32:
+            raise NinError(f"{where}: {name} is of type {array.dtype}, expected float32")
+        if not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            raise NinError(f"{where}: {name} has {bad} values that are not finite numbers")
+    return Model(
+        weights=weights,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        dropout=dropout,
+        class_names=tuple(classes),
+        resize=resize,
+        training=entry("training", dict),
+    )
+
+
+def _counts(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """Classes and input channels as the weights themselves have them, else the chapter's."""
+    first, last = weights.get("block1.conv1.weight"), weights.get("block4.conv3.bias")
+    return (
+        architecture.NUM_CLASSES if last is None or last.ndim != 1 else last.shape[0],
+        architecture.IN_CHANNELS if first is None or first.ndim != 4 else first.shape[1],
+    )
+
+
+def _examples(names: Mapping[str, Any]) -> str:
+    few = ", ".join(list(names)[:2])
+    return f"{len(names)} tensors: {few} ..." if few else "no tensors"
+
+
+def check_parameters(
+    weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], where: str = "weights"
+) -> None:
+    """Raise :class:`NinError` unless names and shapes are the expected ones.
+
+    Args:
+        weights: canonical name -> array.
+        shapes: canonical name -> expected shape.
+        where: what the message calls the weights, such as a file's name.
+    """
+    missing = [name for name in shapes if name not in weights]
+    if missing:
+        raise NinError(f"{where}: {missing[0]} is missing ({len(missing)} of {len(shapes)} are)")
+    extra = [name for name in weights if name not in shapes]
+    if extra:
+        raise NinError(f"{where}: {extra[0]} is no parameter of this network")
+    for name, shape in shapes.items():
+        if tuple(weights[name].shape) != shape:
+            raise NinError(
+                f"{where}: {name} has shape {tuple(weights[name].shape)}, expected {shape}"
+            )

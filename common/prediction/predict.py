@@ -1,0 +1,291 @@
+"""What a trained network says to images: of a data set, or photos of clothes."""
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from common import errors
+from common.backends import session
+from common.contract import Backend
+from common.data import photos
+from common.data.fashion_mnist import Dataset, load_and_tell
+from common.errors import NinError
+from common.files import write
+from common.model import Model
+from common.network import architecture
+from common.prediction import pictures
+from common.settings import Settings
+
+SPLITS = ("test", "train")
+# Images at a time at 224x224; larger images in smaller batches, for the same memory.
+BATCH_SIZE = 128
+# A picture of more cannot be read.
+MOST_PICTURES = 96
+
+
+@dataclass(frozen=True)
+class Images:
+    """What to predict."""
+
+    pixels: np.ndarray
+    """uint8, (count, height, width), 0 is black."""
+    names: list[str]
+    """What to call each: its number in the data set, or its file."""
+    labels: np.ndarray | None
+    """The true classes, if they are known."""
+    notice: str = ""
+    """One sentence for everything that is written, when it is not the whole real data set."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files to write, each if it is given."""
+
+    logits: Path | None = None
+    picture: Path | None = None
+    json: Path | None = None
+
+    def check(self) -> None:
+        """Raise :class:`NinError` for one that cannot be written, before anything is computed."""
+        for name in ("logits", "picture", "json"):
+            path = getattr(self, name)
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                raise NinError(f"--{name} {path}: not a file in an existing directory")
+        if self.picture is not None:
+            pictures.check_name(self.picture)
+
+
+def from_dataset(data: str, split: str, indices: str | None, num_classes: int) -> Images:
+    """Images of a data set.
+
+    Args:
+        data: as :func:`common.data.fashion_mnist.load` takes it.
+        split: ``test`` or ``train``.
+        indices: as :func:`select` takes it.
+        num_classes: of the network.
+
+    Raises:
+        NinError: no such data, or of other classes than the network's; or bad indices.
+    """
+    if split not in SPLITS:
+        raise NinError(f"--split {split}: must be {' or '.join(SPLITS)}")
+    dataset = load_and_tell(data)
+    if dataset.num_classes != num_classes:
+        raise NinError(
+            f"--data {data}: has {dataset.num_classes} classes, the network {num_classes}"
+        )
+    pixels, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
+    chosen = select(indices, len(pixels), split)
+    names = [f"{split} {i}" for i in chosen]
+    return Images(pixels[chosen], names, labels[chosen], dataset.notice)
+
+
+def from_files(paths: list[Path]) -> Images:
+    """Photos of clothes, made like the data set's images."""
+    return Images(np.stack([photos.load(path) for path in paths]), list(map(str, paths)), None)
+
+
+def select(text: str | None, count: int, what: str) -> np.ndarray:
+    """Which images, from words on the command line.
+
+    Args:
+        text: ``0:64`` (to 63), ``:64``, ``9000:``, ``7``, or several with commas; None for all.
+        count: how many there are.
+        what: what messages call them.
+
+    Raises:
+        NinError: for anything else, none at all, or one that is not there.
+    """
+    chosen: list[int] = []
+    for part in (":" if text is None else text).split(","):
+        match = re.fullmatch(r"\s*(\d*)(:?)(\d*)\s*", part, re.ASCII)
+        if match is None or (not match[2] and not match[1]):
+            raise NinError(f"--indices {text}: must be like 0:64 or 3,5,8")
+        start = int(match[1] or 0)
+        stop = int(match[3] or count) if match[2] else start + 1
+        if stop > count:
+            raise NinError(
+                f"--indices {text}: there are only {count} {what} images, 0 to {count - 1}"
+            )
+        if start >= stop:
+            raise NinError(f"--indices {text}: {part} holds no image")
+        chosen += range(start, stop)
+    return np.array(chosen, np.int64)
+
+
+def network(backend: Backend, model: Model) -> Any:
+    """A backend's network with the weights of a model."""
+    net = backend.nin(model.num_classes, model.in_channels, model.dropout)
+    backend.initialize(net, "he", 0)  # some frameworks make the weights now
+    backend.set_weights(net, model.weights)
+    return net
+
+
+def compute_logits(
+    backend: Backend, model: Model, settings: Settings, images: np.ndarray
+) -> np.ndarray:
+    """Logits of images, dropout off.
+
+    Args:
+        backend: started with these settings.
+        model: for grey images.
+        settings: resize, precision and device are used.
+        images: uint8, (count, height, width), at least one.
+
+    Returns:
+        float array, (count, classes).
+
+    Raises:
+        NinError: for a network of coloured images.
+    """
+    if model.in_channels != architecture.IN_CHANNELS:
+        raise NinError(
+            f"the network takes images of {model.in_channels} channels, these have "
+            f"{architecture.IN_CHANNELS}"
+        )
+    # a trainer wants training images; nobody trains here, so that one image will do
+    unused = Dataset(
+        train_images=images[:1],
+        train_labels=np.zeros(1, np.uint8),
+        test_images=images[:1],
+        test_labels=np.zeros(1, np.uint8),
+        num_classes=model.num_classes,
+        kind="custom",
+        directory="",
+        checksums={},
+    )
+    trainer = backend.Trainer(network(backend, model), settings, unused)
+    size = max(1, min(BATCH_SIZE, BATCH_SIZE * 224**2 // settings.resize**2))
+    batches = [images[start : start + size] for start in range(0, len(images), size)]
+    console = Console(stderr=True)
+    shown: Iterable[np.ndarray] = batches
+    # rich has an option that hides the bar, but older releases then still print an empty line
+    if len(batches) > 1 and console.is_terminal:
+        shown = track(batches, "predicting", console=console, transient=True)
+    return np.concatenate([trainer.logits(batch) for batch in shown])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of the classes, float64, of the same shape."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+class Predictions:
+    """Images and what a network says to them.
+
+    Args:
+        model: the network.
+        settings: how it was run.
+        images: what it was shown.
+        device: where it was run.
+        logits: what it answered, (count, classes).
+    """
+
+    def __init__(
+        self, model: Model, settings: Settings, images: Images, device: str, logits: np.ndarray
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.images = images
+        self.device = device
+        self.logits = logits
+        self.probabilities = softmax(logits)
+        self.predicted = logits.argmax(1)
+        labels = images.labels
+        self.wrong = np.zeros(len(logits), bool) if labels is None else self.predicted != labels
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """For each image its name, the likeliest class, the next, the true one, in words."""
+        for i, name in enumerate(self.images.names):
+            first, second = np.argsort(-self.logits[i], kind="stable")[:2]
+            cells = [name, self._likely(i, first), self._likely(i, second)]
+            if self.images.labels is not None:
+                true = self.model.class_name(int(self.images.labels[i]))
+                cells += [true, "wrong" if self.wrong[i] else ""]
+            yield tuple(cells)
+
+    def summary(self) -> str:
+        """How many are right, if that is known."""
+        count = len(self.logits)
+        images = "1 image" if count == 1 else f"{count} images"
+        if self.images.labels is None:
+            return images
+        right = count - int(self.wrong.sum())
+        return f"{right} of {images} right: accuracy {right / count:.3f}"
+
+    def report(self) -> dict[str, Any]:
+        """Everything, for a JSON file."""
+        labels = self.images.labels
+        named = self.model.class_name
+        predictions = []
+        for i, name in enumerate(self.images.names):
+            entry: dict[str, Any] = {"image": name, "predicted": named(int(self.predicted[i]))}
+            if labels is not None:
+                entry["true"] = named(int(labels[i]))
+            entry["probabilities"] = self.probabilities[i].tolist()
+            predictions.append(entry)
+        return {
+            "backend": self.settings.backend,
+            "device": self.device,
+            "resize": self.settings.resize,
+            "notice": self.images.notice,
+            "accuracy": None if labels is None else float(1 - self.wrong.mean()),
+            "classes": [named(label) for label in range(self.model.num_classes)],
+            "predictions": predictions,
+        }
+
+    def write(self, outputs: Outputs) -> None:
+        """Write the files that are asked for."""
+        if outputs.logits is not None:
+            buffer = io.BytesIO()
+            np.save(buffer, self.logits)
+            write.write_bytes(outputs.logits, buffer.getvalue())
+        if outputs.json is not None:
+            write.write_json(outputs.json, self.report())
+        if outputs.picture is not None:
+            self._draw(outputs.picture)
+
+    def _likely(self, image: int, label: int) -> str:
+        return f"{self.model.class_name(int(label))} {self.probabilities[image, label]:.1%}"
+
+    def _draw(self, path: Path) -> None:
+        captions = []
+        for row in islice(self.rows(), MOST_PICTURES):
+            if self.images.labels is None:
+                captions.append(f"{Path(row[0]).name}\n{row[1]}")
+            else:
+                captions.append(f"{row[1]}\nis: {row[3]}")
+        first = len(captions)
+        title = f"NiN, {self.settings.backend}, {self.settings.resize}x{self.settings.resize}"
+        title += f"; {self.summary()}"
+        if first < len(self.logits):
+            title += f"; the first {first}"
+        if self.images.notice:
+            title += f"\n{self.images.notice}"
+        pictures.draw(
+            path, self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
+        )
+
+
+def predict(model: Model, settings: Settings, images: Images) -> Predictions:
+    """Start the backend of the settings and show it the images."""
+    backend, device, *_ = session.start(settings)
+    try:
+        logits = compute_logits(backend, model, settings, images.pixels)
+    except Exception as error:
+        if not errors.is_out_of_memory(error):
+            raise
+        raise NinError("out of memory; take a smaller --resize") from error
+    if not np.isfinite(logits).all():
+        raise NinError("the logits are not finite numbers: these weights are too large for float32")
+    return Predictions(model, settings, images, device.name, logits)

@@ -1,0 +1,204 @@
+"""The machine and the process: threads, memory and the C library's allocator, versions."""
+
+import ctypes
+import importlib.metadata
+import math
+import os
+import platform
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+PROJECT_DIRECTORY = Path(__file__).resolve().parents[2]
+# Between two looks at the memory of a process and its children.
+WATCH_SECONDS = 0.2
+
+
+def physical_cores() -> int:
+    """How many cores this process may use, hyper-threads not counted, at least 1."""
+    cores = set()
+    for processor in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+        # not every system tells: then a processor counts as a core
+        cores.add(_read(siblings) or str(processor))
+    return max(1, min(len(cores), _container_cores() or len(cores)))
+
+
+def memory_gib() -> float:
+    """Memory that this process may use, in GiB."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        text = _read(Path("/sys/fs/cgroup") / file)
+        if text.isdecimal():
+            limits.append(int(text))
+    return round(min(limits) / 2**30, 1)
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for products in bfloat16 (Intel's AMX, AVX-512)."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_read(Path("/proc/cpuinfo")).split())
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had resident, in bytes; 0 if the system cannot say."""
+    return _status("self", "status", ("VmHWM",))
+
+
+class FamilyMemory:
+    """The most memory that this process and its children have had together, looked at regularly.
+
+    Use as a context manager around what is to be watched. What they share counts once, and what
+    came and went between two looks is seen of this process only.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "FamilyMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._look()
+
+    @property
+    def peak(self) -> int:
+        """In bytes; 0 if the system cannot say."""
+        return max(self._seen, peak_memory())
+
+    def _watch(self) -> None:
+        while not self._ended.wait(WATCH_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        children = [
+            _status(child, "smaps_rollup", ("Private_Clean", "Private_Dirty"))
+            for task in Path("/proc/self/task").glob("*/children")
+            for child in _read(task).split()
+        ]
+        self._seen = max(self._seen, _status("self", "status", ("VmRSS",)) + sum(children))
+
+
+def prepare(threads: int) -> int:
+    """Set the number of CPU threads; to be called before a backend is imported.
+
+    Args:
+        threads: how many; 0 for what ``OMP_NUM_THREADS`` says, or if it says nothing, for one on
+            each physical core.
+
+    Returns:
+        the number.
+    """
+    if not threads:
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(given) if given.isdecimal() and int(given) > 0 else physical_cores()
+    # MXNet reads this once, when it is imported, and by default takes half of the processors
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    return threads
+
+
+def set_allocator(keep: bool) -> str:
+    """Let freed memory be kept in the process or not, where the C library is glibc.
+
+    By default glibc returns large buffers to the kernel as soon as they are free, and the page
+    faults of the next step cost PyTorch up to a third of its speed. What the environment already
+    says of the allocator is left as it is.
+
+    Args:
+        keep: or leave it at the default.
+
+    Returns:
+        what the allocator does now, to be recorded with the run.
+    """
+    if (
+        any(name.startswith("MALLOC_") for name in os.environ)
+        or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
+        or "LD_PRELOAD" in os.environ
+    ):
+        return "as the environment says"
+    if not keep or platform.libc_ver()[0] != "glibc":
+        return "default"
+    library = ctypes.CDLL(None)
+    # numbers of M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD in malloc.h
+    settings = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
+    succeeded = [library.mallopt(option, value) for option, value in settings]
+    return "glibc, keeps freed memory" if all(succeeded) else "default"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of the installed ones among the packages."""
+    found = {"python": platform.python_version()}
+    for package in ("numpy", *packages):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe() -> dict[str, str | int | float]:
+    """Processor, cores, memory and system, for records and reports."""
+    return {
+        "processor": _processor_name(),
+        "cores": physical_cores(),
+        "memory_gib": memory_gib(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+    }
+
+
+def git_commit() -> str | None:
+    """The project's commit, with ``+changes`` if the files differ from it; None without git."""
+    try:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != PROJECT_DIRECTORY:
+            return None  # a copy inside somebody else's repository
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+changes" if _git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PROJECT_DIRECTORY), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+def _container_cores() -> int | None:
+    """Whole cores that a control group (a container) allows, or None."""
+    groups = Path("/sys/fs/cgroup")
+    quota, _, period = _read(groups / "cpu.max").partition(" ")
+    if not quota:  # the older layout
+        quota = _read(groups / "cpu/cpu.cfs_quota_us")
+        period = _read(groups / "cpu/cpu.cfs_period_us")
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
+        return None
+    return max(1, math.ceil(int(quota) / int(period)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _status(process: str, file: str, names: tuple[str, ...]) -> int:
+    """The sum of some entries, in bytes, of a file that tells of a process's memory in kB."""
+    entries = (line.split(":") for line in _read(Path("/proc") / process / file).splitlines())
+    return sum(int(entry[1].split()[0]) * 1024 for entry in entries if entry[0] in names)
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

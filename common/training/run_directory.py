@@ -1,0 +1,208 @@
+"""What a run leaves behind: one directory, every file in it whole.
+
+::
+
+    config.json            every setting, versions, machine, data, git commit
+    metrics.jsonl          a line per epoch
+    curves.svg, curves.png the chapter's figure
+    model.safetensors      the weights, for any backend
+    checkpoint.safetensors where to go on with --resume
+    result.json            the figures at the end
+    tensorboard/           event files
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import NinError
+from common.files.arrays import load_arrays, save_arrays
+from common.files.write import write_json, write_text
+from common.settings import Settings
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model.safetensors"
+RESULT = "result.json"
+TENSORBOARD = "tensorboard"
+
+
+@dataclass
+class Progress:
+    """How far a run has come; with the trainer's state, all that a resumed run needs."""
+
+    epoch: int = 0
+    """The epoch under way, from 0."""
+    step: int = 0
+    """Steps taken in it."""
+    losses: list[float] = field(default_factory=list)
+    """Mean cross-entropy of each of those steps, in nats."""
+    correct: list[int] = field(default_factory=list)
+    """Correctly classified training examples of each of those steps."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The lines of ``metrics.jsonl``, one per finished epoch."""
+    train_seconds: float = 0.0
+    """Time in training steps, as the book counts it."""
+    recent_losses: list[float] = field(default_factory=list)
+    """Those of the last steps, also of the epoch before, to recognise a plateau."""
+    stuck: bool = False
+    """Whether those sit on a plateau, which has been told."""
+    epoch_train_seconds: float = 0.0
+    """The same, of the epoch under way."""
+    total_seconds: float = 0.0
+    """Time since the command started, over all its resumptions."""
+    notes: list[str] = field(default_factory=list)
+    """What the run had to say: a plateau, for instance."""
+
+
+def check_free(out: Path | None) -> None:
+    """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise NinError(
+            f"--out {out}: exists and is not an empty directory; choose another, "
+            "or continue a run with --resume"
+        )
+
+
+def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) -> Path:
+    """Make a new, empty run directory.
+
+    Args:
+        out: where; ``None`` picks a new name under ``parent``.
+        settings: name the run.
+        parent: for the name that is picked.
+
+    Raises:
+        NinError: if ``out`` holds something or cannot be written.
+    """
+    try:
+        if out is not None:
+            check_free(out)
+            out.mkdir(parents=True, exist_ok=True)
+            return _writable(out)
+        name = f"{settings.backend}-{settings.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+            directory = parent / (name + suffix)
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:  # another run started in this second
+                continue
+            return _writable(directory)
+        raise NinError(f"--out: no free name like {parent / name}")
+    except OSError as error:
+        where = out if out is not None else parent
+        raise NinError(f"--out {where}: cannot be written ({error.strerror})") from error
+
+
+def _writable(directory: Path) -> Path:
+    write_text(directory / METRICS, "")
+    return directory
+
+
+def open_run(directory: Path) -> dict[str, Any]:
+    """The configuration of an existing run.
+
+    Raises:
+        NinError: if the directory is not a run, or its configuration is damaged.
+    """
+    if not (directory / CONFIG).is_file():
+        raise NinError(f"--resume {directory}: not a run directory (it has no {CONFIG})")
+    try:
+        text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
+        config = dict(json.loads(text))
+        Settings(**config["settings"]).check()
+        if not config["data"].keys() >= {"kind", "directory", "sha256"}:
+            raise KeyError("data")
+        config["data"]["sha256"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, NinError) as error:
+        raise NinError(
+            f"--resume {directory}: {CONFIG} is damaged ({type(error).__name__}: {error})"
+        ) from error
+    return config
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Keep other processes from training in the directory.
+
+    Raises:
+        NinError: if one does.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NinError(f"{directory}: another run is writing there; wait for it") from error
+        except OSError:  # a file system without locks
+            pass
+        for left_over in directory.glob(f".{CHECKPOINT}.*"):  # of a process that was killed
+            left_over.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether the run's ``result.json`` says that all epochs ran."""
+    try:
+        text = (directory / RESULT).read_text(encoding="utf-8", errors="surrogateescape")
+        return bool(json.loads(text)["complete"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:
+    """Write the checkpoint, whole or not at all; it replaces the last one."""
+    text = json.dumps(dataclasses.asdict(progress), sort_keys=True)
+    metadata = {"progress": text, "sha256": _digest(state, text)}
+    save_arrays(directory / CHECKPOINT, state, metadata)
+
+
+def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress]:
+    """Read the checkpoint.
+
+    Raises:
+        NinError: if it is missing or damaged.
+    """
+    path = directory / CHECKPOINT
+    if not path.is_file():
+        raise NinError(f"--resume {directory}: it has no {CHECKPOINT}")
+    state, metadata = load_arrays(path)
+    text = metadata.get("progress", "")
+    if metadata.get("sha256") != _digest(state, text):
+        raise NinError(f"{path}: damaged checkpoint (its checksum does not match its content)")
+    try:
+        return state, Progress(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise NinError(f"{path}: written by another version of this program") from error
+
+
+def write_metrics(directory: Path, progress: Progress) -> None:
+    """Write ``metrics.jsonl``: one line per finished epoch."""
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in progress.rows)
+    write_text(directory / METRICS, "".join(lines))
+
+
+def write_result(directory: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json``."""
+    write_json(directory / RESULT, result)
+
+
+def _digest(state: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(state[name]).tobytes())
+    return digest.hexdigest()

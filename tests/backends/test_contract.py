@@ -1,0 +1,32 @@
+"""Each backend fulfils the contract in common/backends.py to the letter."""
+
+import inspect
+
+import pytest
+
+from common import contract
+
+
+def members(protocol):
+    return [name for name in vars(protocol) if not name.startswith("_")]
+
+
+def parameters(function):
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+@pytest.mark.parametrize("name", members(contract.Backend))
+def test_a_function_of_the_contract_is_there_with_its_parameters(backend, name):
+    assert parameters(getattr(backend, name)) == parameters(getattr(contract.Backend, name))
+
+
+@pytest.mark.parametrize("name", members(contract.Trainer))
+def test_a_method_of_the_trainer_is_there_with_its_parameters(backend, name):
+    found = parameters(getattr(backend.Trainer, name))
+    assert found == parameters(getattr(contract.Trainer, name))
+
+
+def test_the_constants_of_the_contract_are_there(backend, backend_name):
+    assert backend_name == backend.NAME
+    assert backend.PRECISIONS[0] == "float32"
+    assert callable(backend.nin_block)

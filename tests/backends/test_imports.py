@@ -1,0 +1,65 @@
+"""Importing one thing must not import another framework; each check in a fresh interpreter."""
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import common
+from common.backends import registry
+
+FRAMEWORKS = {"torch", "tensorflow", "keras", "mxnet", "jax"}
+
+
+def imported_by(statement):
+    code = f"import json, sys\n{statement}\nprint('\\n' + json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_common_imports_no_framework():
+    modules = ", ".join(module.name for module in pkgutil.walk_packages(common.__path__, "common."))
+    forbidden = FRAMEWORKS | {"onnx", "onnxruntime"}
+    assert not imported_by(f"import {modules}") & forbidden
+
+
+def test_a_backend_imports_its_own_framework_only(backend, backend_name):
+    package, framework = registry.BACKENDS[backend_name]
+    allowed = {"tf": {"tensorflow", "keras"}}.get(backend_name, {framework})
+    assert imported_by(f"import {package}") & FRAMEWORKS == allowed
+
+
+@pytest.mark.parametrize("variable", ["matplotlib", "tensorboardX", "pooch"])
+def test_starting_to_train_does_not_import_what_is_needed_later(variable):
+    assert variable not in imported_by("import common.training.run, common.data.fashion_mnist")
+
+
+def test_a_run_without_pytorch_writes_its_events_without_importing_it(tmp_path):
+    writer = "from common.training.tensorboard import SummaryWriter"
+    modules = imported_by(f"{writer}; SummaryWriter({str(tmp_path)!r}).close()")
+    assert "tensorboardX" in modules
+    assert not modules & FRAMEWORKS
+    assert list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "PIL", "pooch"])
+def test_starting_to_predict_does_not_import_what_only_pictures_need(package):
+    assert package not in imported_by("import common.prediction.predict, common.conversion.convert")
+
+
+def test_numpy_is_left_as_it_was_found(backend, backend_name):
+    package, _ = registry.BACKENDS[backend_name]
+    before = imported_names("numpy")
+    after = imported_names(package)
+    assert before == after
+
+
+def imported_names(package):
+    code = (
+        f"import json, numpy, {package}\n"
+        "print('\\n' + json.dumps([n for n in ('bool', 'float', 'object') if n in vars(numpy)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])

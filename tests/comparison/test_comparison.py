@@ -1,0 +1,554 @@
+"""The comparison itself: what it calls agreement, on arrays, on NumPy networks, and in processes.
+
+``tests/numpy_nin.py`` plays the backends here, so that none of this needs a framework, but for the
+last section, which compares the real ones. Broken networks are in ``test_mutations.py``.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy_nin
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from common.backends import registry
+from common.comparison import job as comparison_job
+from common.comparison import levels as comparison
+from common.comparison import report as comparison_report
+from common.comparison import worker as comparison_worker
+from common.comparison.job import Job
+from common.comparison.levels import largest_difference, norm_difference
+from common.errors import NinError
+from common.network import architecture
+
+ROOT = Path(__file__).parents[2]
+NUMPY = str(ROOT / "tests" / "numpy_nin.py")
+JOB = Job(resize=67, batch_size=4, steps=8)
+
+# ------------------------------------------------------------------ measures
+
+MEASURES = [largest_difference, norm_difference]
+finite = st.floats(allow_nan=False, allow_infinity=False)
+array = arrays(np.float64, array_shapes(max_dims=4, max_side=4), elements=finite)
+
+
+@given(array)
+@pytest.mark.parametrize("measure", MEASURES)
+def test_an_array_does_not_differ_from_itself(measure, a):
+    difference = measure(a, a.copy())
+    assert difference.absolute == difference.relative == 0
+    assert difference.within(0)
+
+
+@given(st.data(), array, st.sampled_from([1e-5, 1e-9]))
+@pytest.mark.parametrize("measure", MEASURES)
+def test_arrays_that_differ_by_more_than_the_tolerance_never_agree(measure, data, a, tolerance):
+    """By more than the tolerance times the largest number in them, anywhere."""
+    b = a.copy()
+    place = tuple(data.draw(st.integers(0, side - 1)) for side in a.shape)
+    b[place] = data.draw(finite)
+    with np.errstate(over="ignore"):
+        apart = abs(b[place] - a[place])
+    largest = max(np.abs(a).max(), np.abs(b).max())
+    # of n numbers of size up to 1 the norm is sqrt(n) at most
+    size = math.sqrt(a.size) if measure is norm_difference else 1
+    if apart / size > 1.001 * tolerance * largest and largest > 1e-300:
+        assert not measure(a, b).within(tolerance)
+
+
+@given(array, array)
+@example(np.array([1e308]), np.array([-1e308]))
+@example(np.array([2e305]), np.array([-1.797e308]))
+@example(np.array([5e-324]), np.array([0.0]))
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_difference_is_the_same_both_ways_and_in_any_unit(measure, a, b):
+    one, other = measure(a, b), measure(b, a)
+    assert dataclasses.replace(one, problem="") == dataclasses.replace(other, problem="")
+    if one.relative is not None and 1e-200 < max(np.abs(a).max(), np.abs(b).max()) < 1e200:
+        scaled = measure(a * 2.0**20, b * 2.0**20)
+        assert scaled.relative == pytest.approx(one.relative, rel=1e-9, abs=1e-300)
+
+
+@given(array, st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans(), st.data())
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_number_that_is_not_finite_is_never_agreement(measure, a, bad, both, data):
+    b = a.copy()
+    place = tuple(data.draw(st.integers(0, side - 1)) for side in a.shape)
+    b[place] = bad
+    for one, other in ((a, b), (b, a), (b, b.copy())) if both else ((a, b), (b, a)):
+        difference = measure(one, other)
+        assert not difference.within(math.inf)
+        assert "not finite" in difference.problem
+
+
+@given(array, array)
+@pytest.mark.parametrize("measure", MEASURES)
+def test_arrays_of_other_shapes_never_agree_even_if_numpy_would_broadcast_them(measure, a, b):
+    if a.shape != b.shape:
+        assert not measure(a, b).within(math.inf)
+    assert not measure(a, a[None]).within(math.inf)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_nothing_does_not_agree_with_nothing(measure):
+    assert not measure(np.zeros((0, 3)), np.zeros((0, 3))).within(math.inf)
+
+
+def test_the_measures_are_what_they_say():
+    a, b = np.array([3.0, 4.0, 0.0]), np.array([3.0, 4.0, 0.5])
+    assert largest_difference(a, b) == comparison.Difference(0.5, 0.125)
+    assert norm_difference(a, b).relative == pytest.approx(0.5 / math.sqrt(25.25))
+
+
+# ------------------------------------------------------------------ weights
+
+
+@pytest.fixture(scope="module")
+def material(sample):
+    return comparison_job.draw_material(JOB, sample)
+
+
+def record(material, name="one", backend=numpy_nin, job=JOB):
+    return comparison_worker.record(name, backend, job, material)
+
+
+def compare(recordings, material, job=JOB, lost=None):
+    return comparison.compare(recordings, job, comparison_job.weights_of(material), lost)
+
+
+@pytest.fixture(scope="module")
+def recording(material):
+    return record(material)
+
+
+def test_the_same_seed_gives_the_same_material_and_another_seed_another(sample, material):
+    again = comparison_job.draw_material(JOB, sample)
+    assert all(np.array_equal(again[name], material[name]) for name in material)
+    other = comparison_job.draw_material(dataclasses.replace(JOB, seed=1), sample)
+    assert all((other[name] != material[name]).any() for name in material)
+
+
+def test_the_weights_are_those_of_the_network_and_exact_in_float32(material):
+    weights = comparison_job.weights_of(material)
+    assert {name: w.shape for name, w in weights.items()} == architecture.parameter_shapes()
+    assert all(w.dtype == np.float32 and np.isfinite(w).all() for w in weights.values())
+
+
+def test_under_the_weights_every_relu_cuts_something_off_and_every_logit_lives(recording):
+    for name, output in recording.group("activations").items():
+        if ".conv" in name:
+            assert 0.02 < (output == 0).mean() < 0.98, name
+    logits = recording.group("activations")["logits"]
+    assert (logits > 0).any(axis=0).all()
+
+
+def test_no_relu_is_within_rounding_of_its_kink(material):
+    """Pre-activations of the whole batch, in float64, stay clear of 0 by ten times rounding."""
+    net, job = numpy_nin.nin(), dataclasses.replace(JOB, dtype="float64")
+    numpy_nin.set_weights(net, comparison_job.weights_of(material))
+    trainer = numpy_nin.Trainer(net, settings_of(job), dataset_of(material))
+    X = trainer.pixels(material["images"])
+    for name, layer in numpy_nin.leaves(net):
+        X = layer.forward(X)
+        if isinstance(layer, numpy_nin.Convolution):
+            assert np.abs(X).min() > 1e-5 * np.abs(X).max(), name
+
+
+# ----------------------------------------------------- comparisons in this process
+
+
+def test_a_network_agrees_with_itself_in_every_level(material, recording):
+    report = compare([recording, dataclasses.replace(recording, name="two")], material)
+    assert {level.name: level.status for level in report.levels} == dict.fromkeys(
+        comparison_job.LEVELS, "agree"
+    )
+    assert report.exit_status == 0
+
+
+def test_every_layer_every_parameter_and_every_step_is_compared(material, recording):
+    report = compare([recording, dataclasses.replace(recording, name="two")], material)
+    rows = {level.name: [[r.name for r in t.rows] for t in level.tables] for level in report.levels}
+    layers, parameters = list(architecture.layer_shapes(67)), list(architecture.parameter_shapes())
+    assert rows["shapes"] == [layers, layers]
+    assert rows["parameters"] == [[*parameters, "total"]]
+    assert rows["activations"] == [comparison.layer_names()]
+    assert rows["gradients"] == [["loss", *reversed(parameters)]]
+    assert rows["training"] == [[f"step {i}" for i in range(1, 9)], parameters]
+
+
+def test_three_networks_are_compared_in_all_pairs_and_the_odd_one_is_named(material, recording):
+    odd = dataclasses.replace(recording, name="three", arrays=dict(recording.arrays))
+    odd.arrays["activations/pool1"] = odd.arrays["activations/pool1"] * 1.001
+    report = compare([recording, dataclasses.replace(recording, name="two"), odd], material)
+    assert report.exit_status == 1
+    assert report.deviation.first == "pool1"
+    assert [text.split(":")[0] for text in report.deviation.between] == [
+        "one - three", "two - three",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_the_same_number_that_is_not_finite_in_both_is_a_deviation(material, recording, bad):
+    broken = dataclasses.replace(recording, arrays=dict(recording.arrays))
+    broken.arrays["gradients/block2.conv1.bias"] = np.full(256, bad)
+    report = compare([broken, dataclasses.replace(broken, name="two")], material)
+    assert (report.deviation.name, report.deviation.first) == ("gradients", "block2.conv1.bias")
+    json.dumps(report.as_json(), allow_nan=False)
+
+
+def test_a_gradient_that_only_one_backend_has_is_a_deviation(material, recording):
+    short = dataclasses.replace(recording, name="two", arrays=dict(recording.arrays))
+    del short.arrays["gradients/block3.conv2.bias"]
+    report = compare([recording, short], material)
+    assert (report.deviation.name, report.deviation.first) == ("gradients", "block3.conv2.bias")
+
+
+def dead(material):
+    """The material with a last bias under which every logit is 0."""
+    bias = material["weights/block4.conv3.bias"]
+    return {**material, "weights/block4.conv3.bias": bias - 1000}
+
+
+def test_dead_networks_are_refused_as_agreement(material):
+    recordings = [record(dead(material), name) for name in ("one", "two")]
+    report = compare(recordings, dead(material))
+    status = {level.name: level.status for level in report.levels}
+    assert status["activations"] == status["gradients"] == status["training"] == "refused"
+    assert report.exit_status == 2
+    assert "refused" in report.verdict
+
+
+def test_a_network_that_is_dead_in_the_middle_is_refused_though_its_logits_are_not(material):
+    bias = material["weights/block2.conv3.bias"]
+    deaf = {**material, "weights/block2.conv3.bias": bias - 1000}
+    deaf["weights/block4.conv3.bias"] = np.arange(1, 11, dtype=np.float32)
+    job = dataclasses.replace(JOB, levels=("activations",))
+    report = compare([record(deaf, name, job=job) for name in ("one", "two")], deaf, job)
+    assert report.levels[0].status == "refused"
+    assert any("block2.conv3 is 0 everywhere" in note for note in report.levels[0].notes)
+
+
+def test_a_training_that_does_not_learn_is_refused_as_agreement(material, recording):
+    flat = dataclasses.replace(recording, arrays=dict(recording.arrays))
+    flat.arrays["training/losses"] = np.full(8, 2.5)
+    report = compare([flat, dataclasses.replace(flat, name="two")], material)
+    assert report.levels[-1].status == "refused"
+    assert any("one did not learn" in note for note in report.levels[-1].notes)
+
+
+def test_one_recording_alone_is_compared_with_nothing_and_is_no_agreement(material, recording):
+    report = compare([recording], material, lost={"two": "crashed (SIGSEGV)"})
+    assert {level.status for level in report.levels} == {"not compared"}
+    assert report.exit_status == 2
+
+
+# ----------------------------------------------------------- as far as it goes
+
+
+class Part:
+    """A backend with some of the functions of the whole one."""
+
+    def __init__(self, names, methods):
+        for name in ("nin", "set_weights", *names):
+            setattr(self, name, getattr(numpy_nin, name))
+        self.methods = methods
+
+    def Trainer(self, net, settings, dataset):
+        whole = numpy_nin.Trainer(net, settings, dataset)
+        part = type("PartTrainer", (), {})()
+        for method in self.methods:
+            setattr(part, method, getattr(whole, method))
+        return part
+
+
+@pytest.mark.parametrize(
+    ("names", "methods", "compared"),
+    [
+        ([], ["logits"], ["activations"]),
+        ([], ["activations"], ["activations"]),
+        (["get_weights"], ["logits", "gradients"], ["parameters", "activations", "gradients"]),
+        (["shape_walk"], ["logits"], ["shapes", "activations"]),
+        ([], ["logits", "train_batch", "take_metrics"], ["activations", "training"]),
+    ],
+)
+def test_a_backend_that_lacks_functions_is_compared_as_far_as_it_goes(
+    material, recording, names, methods, compared
+):
+    report = compare([recording, record(material, "part", Part(names, methods))], material)
+    assert [level.name for level in report.levels if level.status == "agree"] == compared
+    assert report.exit_status == 0
+    for level in report.levels:
+        if level.name not in compared:
+            assert level.status == "not compared"
+            assert any(note.startswith("part not compared: it") for note in level.notes)
+            assert f"{level.name}: not compared" in report.verdict
+
+
+def test_a_backend_that_gives_some_layers_only_is_said_to(material, recording):
+    part = record(material, "part", Part([], ["logits"]))
+    part.arrays["activations/pool2"] = recording.arrays["activations/pool2"]
+    level = compare([recording, part], material).levels[2]
+    assert [row.name for row in level.tables[0].rows] == ["pool2", "logits"]
+    assert any("part does not give input, block1.conv1" in note for note in level.notes)
+
+
+def test_a_level_that_raises_is_reported_and_leaves_the_others(material, recording):
+    part = Part(["shape_walk"], ["logits"])
+    part.methods = ["logits", "gradients"]
+    broken = record(material, "broken", part)
+    broken.failed["gradients"] = "ValueError: no"
+    del broken.arrays["gradients/loss"]
+    broken.arrays = {n: a for n, a in broken.arrays.items() if not n.startswith("gradients/")}
+    report = compare([recording, broken], material)
+    status = {level.name: level.status for level in report.levels}
+    assert (status["activations"], status["gradients"]) == ("agree", "failed")
+    assert report.exit_status == 2
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def test_a_file_a_package_and_an_entry_point_load(tmp_path, monkeypatch):
+    (tmp_path / "my_nin.py").write_text(Path(NUMPY).read_text())
+    (tmp_path / "nin_own").mkdir()
+    (tmp_path / "nin_own" / "__init__.py").write_text(Path(NUMPY).read_text())
+    info = tmp_path / "own-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[nin.backends]\nown = nin_own\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for spec in (str(tmp_path / "my_nin.py"), str(tmp_path / "nin_own"), "nin_own", "own"):
+        assert registry.load(spec).nin is not None
+    assert registry.names() == [*registry.BACKENDS, "own"]
+    assert registry.label(str(tmp_path / "my_nin.py")) == "my_nin"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("x = 1", "not a backend, it has no nin, set_weights, Trainer"),
+        ("import nothing_of_this_name", "it does not import (No module named"),
+        ("raise RuntimeError('no')", "it does not import (no)"),
+    ],
+)
+def test_a_file_that_is_no_backend_is_one_clear_error(tmp_path, content, words):
+    path = tmp_path / f"bad_{abs(hash(content))}.py"
+    path.write_text(content)
+    with pytest.raises(NinError) as caught:
+        registry.load(str(path))
+    assert words in str(caught.value)
+
+
+# ------------------------------------------------------------------- the page
+
+
+def test_the_page_is_whole_in_itself_and_shows_everything(material, recording):
+    other = dataclasses.replace(recording, name="<two>", arrays=dict(recording.arrays))
+    other.arrays["activations/pool1"] = other.arrays["activations/pool1"] + 1
+    page = comparison_report.html(compare([recording, other], material, lost={"x": "crashed"}))
+    # the names of SVG's vocabularies are no addresses that a browser opens
+    rest = page.replace("http://www.w3.org/", "")
+    assert not [word for word in ("//www", "http", "<script", " src=", "@import") if word in rest]
+    used = re.findall(r"(?:href=\"|url\()#([^\")]+)", page)
+    assert used
+    assert all(page.count(f'id="{name}"') == 1 for name in used)
+    assert "<two>" not in page
+    assert "&lt;two&gt;" in page
+    assert page.count("<svg") == 3
+    assert "x is not in it: crashed" in page
+    for name in (
+        *comparison_job.LEVELS,
+        *comparison.layer_names(),
+        *architecture.parameter_shapes(),
+    ):
+        assert name in page
+
+
+# ------------------------------------------------------ the command, in processes
+
+SMALL = ["--resize", "67", "--batch-size", "4", "--steps", "8", "--threads", "1"]
+
+
+def run(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "compare.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def candidate(tmp_path):
+    """Write a candidate: the NumPy network with lines added at its end."""
+
+    def write(name, lines=""):
+        (tmp_path / "numpy_nin.py").write_text(Path(NUMPY).read_text())
+        (tmp_path / f"{name}.py").write_text(f"from numpy_nin import *\n{lines}\n")
+        return f"./{name}.py"
+
+    return write
+
+
+def test_the_command_agrees_and_writes_json_and_a_page(candidate, tmp_path):
+    pair = f"{candidate('one')},{candidate('two')}"
+    files = ["--json", "report.json", "--html", "report.html"]
+    done = run("--backends", pair, *SMALL, *files, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "one, two agree in shapes, parameters, activations, gradients, training" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["exit_status"] == 0
+    assert report["first_deviation"] is None
+    assert len(report["losses"]["one"]) == 8
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_readmes_backend_of_one_file_is_compared_as_far_as_it_goes(candidate, tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(# my_nin\.py\n.*?)```", readme, re.DOTALL).group(1)
+    (tmp_path / "my_nin.py").write_text(code)
+    done = run("--backends", f"{candidate('whole')},./my_nin.py", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "whole, my_nin agree in activations; shapes: not compared" in done.stdout
+    assert "my_nin not compared: its Trainer has no gradients" in done.stdout
+
+
+def test_the_command_names_the_first_layer_that_deviates(candidate, tmp_path):
+    wrong = "class MaxPool(MaxPool):\n    def forward(self, X, training=False):\n"
+    wrong += "        return super().forward(X) * 1.0001\n"
+    # functions look names up in their own module
+    wrong += "import numpy_nin\nnumpy_nin.MaxPool = MaxPool"
+    pair = f"{candidate('right')},{candidate('wrong', wrong)}"
+    done = run("--backends", pair, "--levels", "activations", *SMALL, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "first deviation: activations, pool1 (right - wrong" in done.stdout
+
+
+BROKEN = {
+    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
+    "hangs": ("import time\ntime.sleep(1000)", "no answer in 6 s"),
+    "missing": ("import framework_that_nobody_has", "No module named 'framework_that_nobody_has'"),
+    "leaves": ("import os\nos._exit(0)", "ended without a recording"),
+}
+
+
+@pytest.mark.parametrize(("lines", "words"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_backend_that_breaks_is_named_and_the_others_are_compared(
+    candidate, tmp_path, lines, words
+):
+    specs = ",".join([candidate("one"), candidate("broken", lines), candidate("two")])
+    options = ["--levels", "activations", "--timeout", 6]
+    done = run("--backends", specs, *options, *SMALL, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert "one, two agree in activations" in done.stdout
+    assert "broken is not in it:" in done.stdout
+    assert words in done.stdout.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_one_backend_that_is_left_is_compared_with_nobody(candidate, tmp_path):
+    specs = f"{candidate('one')},{candidate('broken', BROKEN['crashes'][0])}"
+    done = run("--backends", specs, "--levels", "activations", *SMALL, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: fewer than two backends ran (broken:")
+
+
+def test_a_backend_may_have_an_interpreter_of_its_own(candidate, tmp_path):
+    interpreter = tmp_path / "own-python"
+    interpreter.write_text(f'#!/bin/sh\necho ran >> "{tmp_path}/ran"\nexec {sys.executable} "$@"\n')
+    interpreter.chmod(0o755)
+    pair = f"{candidate('one')},{candidate('two')}"
+    options = ["--backends", pair, "--levels", "shapes", *SMALL]
+    assert run(*options, "--python", f"two={interpreter}", cwd=tmp_path).returncode == 0
+    assert run(*options, cwd=tmp_path, NIN_PYTHON_ONE=str(interpreter)).returncode == 0
+    assert (tmp_path / "ran").read_text() == "ran\nran\n"
+    done = run(*options, "--python", "two=/nowhere/python", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "/nowhere/python does not start (No such file or directory)" in done.stderr
+
+
+BAD_INPUT = {
+    "one backend": ("--backends torch", "--backends: name at least two"),
+    "unknown backend": ("--backends torch,jaxx", "--backend jaxx: unknown; choose one of torch"),
+    "no such file": ("--backends torch,./none.py", "backend ./none.py: no such file"),
+    "named twice": ("--backends torch,torch", "--backends: torch is named twice"),
+    "unknown level": ("--levels shape", "--levels shape: unknown; choose from shapes,"),
+    "no level": ("--levels ,", "--levels: choose from"),
+    "unknown type": ("--dtype float16", "--dtype float16: must be float32 or float64"),
+    "unknown device": ("--device tpu", "--device tpu: must be cpu or gpu"),
+    "image too small": ("--resize 66", "the smallest that works is 67"),
+    "one image": ("--batch-size 1", "--batch-size 1: must be"),
+    "too many images": ("--batch-size 1025", "--batch-size 1025: must be"),
+    "few steps": ("--steps 3", "--steps 3: must be a whole number from 8"),
+    "negative seed": ("--seed -1", "--seed -1: must be"),
+    "no interpreter": ("--python mxnet", "--python mxnet: must be NAME=PATH"),
+    "interpreter of nobody": ("--python jax=/bin/python", "must be NAME=PATH, the name one of"),
+    "no time": ("--timeout 0", "--timeout 0.0: must be a number above 0"),
+    "nowhere to write": ("--html none/x.html", "none/x.html: no such directory"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_to_compare_gets_one_clear_line(tmp_path, arguments, words):
+    done = run(*arguments.split(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert words in done.stderr
+
+
+# ------------------------------------------------------------- the real backends
+
+
+@pytest.fixture(scope="module")
+def frameworks():
+    """The installed backends' names; one that is missing fails in CI."""
+    have = []
+    for name, (_, framework) in registry.BACKENDS.items():
+        code = f"import importlib.util as u, sys; sys.exit(u.find_spec({framework!r}) is None)"
+        if not subprocess.run([sys.executable, "-c", code]).returncode:
+            have.append(name)
+    if os.environ.get("CI") and len(have) < len(registry.BACKENDS):
+        pytest.fail(f"only {', '.join(have) or 'no framework'} installed")
+    if len(have) < 2:
+        pytest.skip("needs two frameworks; make test installs all")
+    return have
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_backends_are_one_network(frameworks, tmp_path, dtype):
+    file = tmp_path / "report.json"
+    small = ["--batch-size", 4, "--steps", 8, "--dtype", dtype, "--json", file]
+    # double precision is slow, and here for the rounding only
+    if dtype == "float32":
+        names, size = [*frameworks, NUMPY], 99
+    else:
+        names, size = frameworks, 67
+    done = run("--backends", ",".join(names), "--resize", size, *small)
+    assert done.returncode == 0, done.stdout + done.stderr
+    statuses = {x["name"]: x["status"] for x in json.loads(file.read_text())["levels"]}
+    assert statuses == dict.fromkeys(comparison_job.LEVELS, "agree")
+
+
+def settings_of(job):
+    from common.settings import Settings
+
+    return Settings(resize=job.resize, batch_size=job.batch_size, precision=job.dtype)
+
+
+def dataset_of(material):
+    from common.data.fashion_mnist import Dataset
+
+    images, labels = material["images"], material["labels"]
+    return Dataset(images, labels, images, labels, 10, "sample", "", {})

@@ -1,0 +1,674 @@
+"""The comparison catches every classic mistake of porting, at the right level and layer.
+
+Each mistake is put, alone, into the plain NumPy network, which is then compared with an intact
+one. A mistake that no numbers can show in this network is here too, with what shows it instead.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import operator
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy_nin
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+
+from common.comparison import job as comparison_job
+from common.comparison import levels as comparison
+from common.comparison import worker as comparison_worker
+from common.comparison.job import Job
+
+# the smallest size with more than one pixel left for the global pooling
+JOB = Job(resize=99, batch_size=4, steps=8)
+LAYERS_OF = {"block1": 96, "block2": 256, "block3": 384, "block4": 10}
+CONVOLUTIONS = [f"{block}.conv{i}" for block in LAYERS_OF for i in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def material(sample):
+    return comparison_job.draw_material(JOB, sample)
+
+
+@pytest.fixture(scope="module")
+def intact(material):
+    return comparison_worker.record("right", numpy_nin, JOB, material)
+
+
+@pytest.fixture
+def mutant():
+    """A copy of the NumPy network of its own, to be changed."""
+    spec = importlib.util.spec_from_file_location("mutant_nin", Path(numpy_nin.__file__))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.modules.pop("mutant_nin", None)
+
+
+MISTAKES = {}
+
+
+def mistake(level, layer):
+    """Register a mistake: what it is in words, and the level and layer that must name it."""
+
+    def register(function):
+        name = function.__name__.replace("_", " ")
+        MISTAKES[name] = (function, level, layer)
+        return function
+
+    return register
+
+
+def changing_nin(module, change):
+    """Let ``nin`` give a network that has been changed."""
+    build = module.nin
+
+    def nin(*arguments):
+        net = build(*arguments)
+        change(net)
+        return net
+
+    module.nin = nin
+
+
+class Instead:
+    """A layer that computes something else, forwards only."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, X, training=False):
+        return self.function(X)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+@mistake("shapes", "block2")
+def valid_for_same(module):
+    changing_nin(module, lambda net: setattr(net["block2"]["conv1"], "padding", 0))
+
+
+@mistake("shapes", "block4")
+def valid_for_same_in_the_last_block(module):
+    changing_nin(module, lambda net: setattr(net["block4"]["conv1"], "padding", 0))
+
+
+@mistake("shapes", "block1")
+def same_for_valid(module):
+    changing_nin(module, lambda net: setattr(net["block1"]["conv1"], "padding", 5))
+
+
+@mistake("shapes", "block1")
+def a_wrong_stride(module):
+    changing_nin(module, lambda net: setattr(net["block1"]["conv1"], "stride", 2))
+
+
+def pool_with(reduce, kernel=3, stride=2, ceil=False):
+    def forward(X):
+        if ceil:
+            extra = [(0, (size - kernel) % stride) for size in X.shape[2:]]
+            X = np.pad(X, ((0, 0), (0, 0), *extra), constant_values=-np.inf)
+        windows = sliding_window_view(X, (kernel, kernel), (2, 3))[:, :, ::stride, ::stride]
+        return reduce(windows, axis=(4, 5))
+
+    return Instead(forward)
+
+
+@mistake("shapes", "pool1")
+def a_wrong_stride_in_pooling(module):
+    changing_nin(module, lambda net: net.update(pool1=pool_with(np.max, stride=3)))
+
+
+@mistake("shapes", "pool1")
+def ceil_for_floor_in_the_first_pooling(module):
+    changing_nin(module, lambda net: net.update(pool1=pool_with(np.max, ceil=True)))
+
+
+@mistake("shapes", "pool3")
+def ceil_for_floor_in_the_last_pooling(module):
+    changing_nin(module, lambda net: net.update(pool3=pool_with(np.max, ceil=True)))
+
+
+@mistake("shapes", "block1")
+def height_and_width_swapped_in_an_image_that_is_not_square(module):
+    walk = module.shape_walk
+    module.shape_walk = lambda net, images: walk(net, images.transpose(0, 1, 3, 2))
+
+
+@mistake("shapes", "global_pool")
+def no_global_pooling(module):
+    changing_nin(module, lambda net: net.update(global_pool=Instead(lambda X: X)))
+
+
+# -------------------------------------------------------------- parameters
+
+
+@mistake("parameters", "block2.conv1.weight")
+def hwio_given_out_for_oihw(module):
+    get = module.get_weights
+
+    def get_weights(net):
+        weights = get(net)
+        weights["block2.conv1.weight"] = weights["block2.conv1.weight"].transpose(2, 3, 1, 0)
+        return weights
+
+    module.get_weights = get_weights
+
+
+@mistake("parameters", "block3.conv2.bias")
+def a_layer_without_a_bias(module):
+    get = module.get_weights
+
+    def get_weights(net):
+        return {name: w for name, w in get(net).items() if name != "block3.conv2.bias"}
+
+    module.get_weights = get_weights
+
+
+@mistake("parameters", "block1.conv2.weight")
+def weights_that_are_not_taken_up(module):
+    take = module.set_weights
+
+    def set_weights(net, weights):
+        take(net, {**weights, "block1.conv2.weight": weights["block1.conv2.weight"] * 1.01})
+
+    module.set_weights = set_weights
+
+
+# ------------------------------------------------------------- activations
+
+
+def wrong_pixels(module, pixels):
+    module.Trainer.pixels = pixels
+
+
+@mistake("activations", "input")
+def pixels_not_scaled(module):
+    whole = module.Trainer.pixels
+    wrong_pixels(module, lambda self, images: whole(self, images) * 255)
+
+
+@mistake("activations", "input")
+def pixels_scaled_by_256(module):
+    whole = module.Trainer.pixels
+    wrong_pixels(module, lambda self, images: whole(self, images) * (255 / 256))
+
+
+@mistake("activations", "input")
+def pixels_rounded_to_whole_numbers_after_resizing(module):
+    whole = module.Trainer.pixels
+    wrong_pixels(
+        module,
+        lambda self, images: (np.round(whole(self, images) * 255) / 255).astype(self.dtype),
+    )
+
+
+@mistake("activations", "input")
+def another_resize_convention(module):
+    """Corners aligned with corners, as ``align_corners=True``."""
+
+    def resize_matrix(size_in, size_out):
+        places = np.linspace(0, size_in - 1, size_out)
+        return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(size_in)))
+
+    module.resize_matrix = resize_matrix
+
+
+@mistake("activations", "input")
+def nearest_pixel_for_bilinear(module):
+    def resize_matrix(size_in, size_out):
+        places = ((np.arange(size_out) + 0.5) * size_in / size_out).astype(int)
+        return np.eye(size_in)[places]
+
+    module.resize_matrix = resize_matrix
+
+
+@mistake("activations", "input")
+def height_and_width_swapped_in_a_square_image(module):
+    whole = module.Trainer.pixels
+    wrong_pixels(module, lambda self, images: whole(self, images.transpose(0, 2, 1)))
+
+
+def loading(module, change):
+    """Weights taken up in another way, in a backend that does not give them out again."""
+    take = module.set_weights
+
+    def set_weights(net, weights):
+        take(net, weights)
+        change(net)
+
+    module.set_weights = set_weights
+    del module.get_weights
+
+
+@mistake("activations", "block1.conv1")
+def hwio_not_transposed(module):
+    """The numbers in the order (height, width, in, out), taken as (out, in, height, width)."""
+
+    def change(net):
+        for block in LAYERS_OF:
+            layer = net[block]["conv1"]
+            layer.weight = layer.weight.transpose(2, 3, 1, 0).reshape(layer.weight.shape)
+
+    loading(module, change)
+
+
+@mistake("activations", "block2.conv2")
+def input_and_output_channels_swapped_in_a_1x1_convolution(module):
+    def change(net):
+        layer = net["block2"]["conv2"]
+        layer.weight = layer.weight.transpose(1, 0, 2, 3)
+
+    loading(module, change)
+
+
+@mistake("activations", "block3.conv1")
+def a_window_turned_upside_down(module):
+    def change(net):
+        layer = net["block3"]["conv1"]
+        layer.weight = layer.weight[:, :, ::-1, ::-1]
+
+    loading(module, change)
+
+
+@mistake("activations", "block2.conv1")
+def a_window_with_height_and_width_swapped(module):
+    def change(net):
+        layer = net["block2"]["conv1"]
+        layer.weight = layer.weight.transpose(0, 1, 3, 2)
+
+    loading(module, change)
+
+
+@mistake("activations", "block1.conv2")
+def the_relu_before_the_bias(module):
+    def change(net):
+        convolution = net["block1"]["conv2"]
+
+        def forward(X, training=False):
+            bias, convolution.bias = convolution.bias, 0 * convolution.bias
+            Y = type(convolution).forward(convolution, X)
+            convolution.bias = bias
+            return np.maximum(Y, 0) + bias[:, None, None]
+
+        convolution.forward = forward
+
+    changing_nin(module, change)
+
+
+@mistake("activations", "block3.conv2")
+def a_leaky_relu(module):
+    leaky = Instead(lambda X: np.maximum(X, X / 100))
+    changing_nin(module, lambda net: net["block3"].update(relu2=leaky))
+
+
+@mistake("activations", "pool2")
+def average_for_max_pooling(module):
+    changing_nin(module, lambda net: net.update(pool2=pool_with(np.mean)))
+
+
+@mistake("activations", "dropout")
+def dropout_active_in_evaluation(module):
+    forward = module.Dropout.forward
+    module.Dropout.forward = lambda self, X, training=False: forward(self, X, True)
+
+
+@mistake("activations", "dropout")
+def dropout_that_scales_in_evaluation(module):
+    module.Dropout.forward = lambda self, X, training=False: X * (1 - self.rate)
+
+
+@mistake("activations", "global_pool")
+def largest_for_average_in_the_global_pooling(module):
+    pool = Instead(lambda X: X.max((2, 3), keepdims=True))
+    changing_nin(module, lambda net: net.update(global_pool=pool))
+
+
+@mistake("activations", "global_pool")
+def nhwc_numbers_pooled_where_nchw_is_expected(module):
+    def pool(X):
+        last = X.transpose(0, 2, 3, 1)
+        return last.reshape(X.shape).mean((2, 3), keepdims=True)
+
+    changing_nin(module, lambda net: net.update(global_pool=Instead(pool)))
+
+
+@mistake("activations", "flatten")
+def softmax_in_the_network(module):
+    def softmax(X):
+        powers = np.exp(X.reshape(len(X), -1))
+        return powers / powers.sum(1, keepdims=True)
+
+    changing_nin(module, lambda net: net.update(flatten=Instead(softmax)))
+
+
+@mistake("activations", "logits")
+def predictions_that_are_not_the_networks_output(module):
+    logits = module.Trainer.logits
+    module.Trainer.logits = lambda self, images: logits(self, images) * 1.001
+
+
+# --------------------------------------------------------------- gradients
+
+
+def wrong_loss(module, change):
+    """``change`` gets the right loss function, the logits and the labels."""
+    right = module.cross_entropy
+    module.cross_entropy = lambda logits, labels: change(right, logits, labels)
+
+
+@mistake("gradients", "loss")
+def softmax_before_the_loss(module):
+    def change(right, logits, labels):
+        powers = np.exp(logits)
+        return right(powers / powers.sum(1, keepdims=True), labels)
+
+    wrong_loss(module, change)
+
+
+@mistake("gradients", "loss")
+def the_sum_for_the_mean_in_the_loss(module):
+    def change(right, logits, labels):
+        loss, slope = right(logits, labels)
+        return loss * len(labels), slope * len(labels)
+
+    wrong_loss(module, change)
+
+
+@mistake("gradients", "block4.conv3.bias")
+def the_sum_for_the_mean_in_the_gradient_only(module):
+    def change(right, logits, labels):
+        loss, slope = right(logits, labels)
+        return loss, slope * len(labels)
+
+    wrong_loss(module, change)
+
+
+@mistake("gradients", "loss")
+def labels_shifted_by_one(module):
+    wrong_loss(module, lambda right, logits, labels: right(logits, (labels + 1) % 10))
+
+
+@mistake("gradients", "loss")
+def the_loss_in_bits(module):
+    def change(right, logits, labels):
+        loss, slope = right(logits, labels)
+        return loss / np.log(2), slope
+
+    wrong_loss(module, change)
+
+
+@mistake("gradients", "block3.conv3.bias")
+def a_pooling_whose_gradient_goes_to_all_pixels(module):
+    def backward(self, slope):
+        windows = np.broadcast_to(slope[..., None, None] / 9, (*slope.shape, 3, 3))
+        return module.add_windows(windows.transpose(0, 2, 3, 1, 4, 5), self.input_shape, 2)
+
+    changing_nin(module, lambda net: setattr(
+        net["pool3"], "backward", backward.__get__(net["pool3"])
+    ))  # fmt: skip
+
+
+@mistake("gradients", "block2.conv2.bias")
+def a_bias_that_does_not_learn(module):
+    gradients = module.Trainer.gradients
+
+    def without(self, images, labels, training=False):
+        loss, slopes = gradients(self, images, labels, training)
+        return loss, {**slopes, "block2.conv2.bias": 0 * slopes["block2.conv2.bias"]}
+
+    module.Trainer.gradients = without
+
+
+@mistake("gradients", "block2.conv2.bias")
+def the_mask_of_a_relu_forgotten_on_the_way_back(module):
+    # its own convolution is the first to see a slope that should have been cut off
+    def change(net):
+        net["block2"]["relu2"].backward = lambda slope: slope
+
+    changing_nin(module, change)
+
+
+# ---------------------------------------------------------------- training
+
+
+def wrong_step(module, step):
+    """``step`` gets the trainer, its weights, slopes and the rate; returns the new weights."""
+
+    def train_batch(self, indices, learning_rate, number):
+        images, labels = self.images[indices], self.labels[indices]
+        loss, slopes = self.gradients(images, labels, training=True)
+        self.metrics.append(loss)
+        weights = module.get_weights(self.net)
+        module.set_weights(self.net, step(self, weights, slopes, learning_rate))
+
+    module.Trainer.train_batch = train_batch
+
+
+# training with this step or that: the first one in which the loss shows it depends on the images
+A_STEP = "step "
+STEPS_BUT_THE_FIRST = [f"step {i}" for i in range(2, JOB.steps + 1)]
+
+
+@mistake("training", A_STEP)
+def a_learning_rate_of_its_own(module):
+    wrong_step(module, lambda self, weights, slopes, rate: {
+        name: w - 1.1 * rate * slopes[name] for name, w in weights.items()
+    })  # fmt: skip
+
+
+@mistake("training", A_STEP)
+def momentum_in_plain_sgd(module):
+    def step(self, weights, slopes, rate):
+        before = getattr(self, "memory", {})
+        self.memory = {name: slopes[name] + 0.9 * before.get(name, 0) for name in weights}
+        return {name: w - rate * self.memory[name] for name, w in weights.items()}
+
+    wrong_step(module, step)
+
+
+@mistake("training", A_STEP)
+def gradients_that_add_up_from_step_to_step(module):
+    def step(self, weights, slopes, rate):
+        before = getattr(self, "memory", {})
+        self.memory = {name: slopes[name] + before.get(name, 0) for name in weights}
+        return {name: w - rate * self.memory[name] for name, w in weights.items()}
+
+    wrong_step(module, step)
+
+
+@mistake("training", A_STEP)
+def weights_that_are_never_updated(module):
+    wrong_step(module, lambda self, weights, slopes, rate: weights)
+
+
+@mistake("training", "step 1")
+def labels_shifted_in_training_only(module):
+    make = module.Trainer.__init__
+
+    def init(self, net, settings, dataset):
+        make(self, net, settings, dataset)
+        self.labels = (self.labels + 1) % 10
+
+    module.Trainer.__init__ = init
+
+
+@mistake("training", "step 1")
+def the_next_batch_for_this_one(module):
+    train_batch = module.Trainer.train_batch
+    module.Trainer.train_batch = lambda self, indices, *rest: train_batch(
+        self, (indices + len(indices)) % len(self.images), *rest
+    )
+
+
+@mistake("training", "step 1")
+def dropout_that_ignores_its_rate(module):
+    changing_nin(module, lambda net: setattr(net["dropout"], "rate", 0.5))
+
+
+@mistake("training", A_STEP)
+def the_sum_for_the_mean_in_training_only(module):
+    wrong_step(module, lambda self, weights, slopes, rate: {
+        name: w - 4 * rate * slopes[name] for name, w in weights.items()
+    })  # fmt: skip
+
+
+# ---------------------------------------------------------------- the tests
+
+
+def compare(material, intact, module, levels=comparison_job.LEVELS):
+    job = dataclasses.replace(JOB, levels=levels)
+    wrong = comparison_worker.record("wrong", module, job, material)
+    return comparison.compare([intact, wrong], job, comparison_job.weights_of(material))
+
+
+def assert_caught(report, level, layer):
+    assert report.exit_status == 1, report.verdict
+    found = report.deviation
+    assert found.name == level
+    assert found.first == layer or (layer == A_STEP and found.first in STEPS_BUT_THE_FIRST)
+    assert f"first deviation: {level}, {layer}" in report.verdict
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_caught_at_its_level_and_layer(material, intact, mutant, name):
+    change, level, layer = MISTAKES[name]
+    change(mutant)
+    # what comes after the level is not needed, what comes before must agree
+    levels = comparison_job.LEVELS[: comparison_job.LEVELS.index(level) + 1]
+    assert_caught(compare(material, intact, mutant, levels), level, layer)
+
+
+UP_TO_ACTIVATIONS = comparison_job.LEVELS[:3]
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_missing_relu_is_caught_wherever_it_is(material, intact, mutant, name):
+    block, convolution = name.split(".")
+    relu = convolution.replace("conv", "relu")
+    changing_nin(mutant, lambda net: net[block].update({relu: Instead(lambda X: X)}))
+    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    assert_caught(report, "activations", name)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_bias_that_is_dropped_is_caught_wherever_it_is(material, intact, mutant, name):
+    block, convolution = name.split(".")
+
+    def change(net):
+        net[block][convolution].bias = np.zeros_like(net[block][convolution].bias)
+
+    loading(mutant, change)
+    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    assert_caught(report, "activations", name)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_one_bias_of_one_channel_is_enough(material, intact, mutant, name):
+    block, convolution = name.split(".")
+
+    def change(net):
+        bias = net[block][convolution].bias.copy()
+        bias[3] *= 1.01
+        net[block][convolution].bias = bias
+
+    loading(mutant, change)
+    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    assert_caught(report, "activations", name)
+
+
+# --------------------------------------------------- what no numbers can show
+
+
+def an_extra_relu(module):
+    def change(net):
+        for name, layer in list(net.items()):
+            if isinstance(layer, dict):
+                layer["relu4"] = Instead(lambda X: np.maximum(X, 0))
+            elif name != "flatten":
+                forward = layer.forward
+                layer.forward = lambda X, training=False, f=forward: np.maximum(f(X, training), 0)
+
+    changing_nin(module, change)
+
+
+def flattened_as_nhwc_where_nchw_is_meant(module):
+    flatten = Instead(lambda X: X.transpose(0, 2, 3, 1).reshape(len(X), -1))
+    changing_nin(module, lambda net: net.update(flatten=flatten))
+
+
+@pytest.mark.parametrize("change", [an_extra_relu, flattened_as_nhwc_where_nchw_is_meant])
+def test_an_invisible_mistake_is_listed_with_its_reason_and_is_invisible(
+    material, intact, mutant, change
+):
+    change(mutant)
+    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    assert report.exit_status == 0
+    words = change.__name__.replace("_", " ").lower()
+    assert words in [known.lower() for known in comparison.INVISIBLE]
+
+
+def test_pooling_that_rounds_up_changes_no_number_at_67_pixels_but_a_shape(sample, mutant):
+    job = Job(resize=67, batch_size=2, levels=("shapes", "activations"))
+    small = comparison_job.draw_material(job, sample)
+    ceil = {f"pool{i}": pool_with(np.max, ceil=True) for i in (1, 2, 3)}
+    changing_nin(mutant, lambda net: net.update(ceil))
+    both = [
+        comparison_worker.record(n, m, job, small) for n, m in (("a", numpy_nin), ("b", mutant))
+    ]
+    report = comparison.compare(both, job, comparison_job.weights_of(small))
+    assert [level.status for level in report.levels] == ["deviate", "agree"]
+    assert report.deviation.first == "pool1"
+
+
+# ---------------------------------------------- in the frameworks' own networks
+
+POOLING = {
+    "torch": ("nn", "MaxPool2d", "AvgPool2d"),
+    "tf": ("tf.keras.layers", "MaxPool2D", "AveragePooling2D"),
+    "mxnet": ("nn", "MaxPool2D", "AvgPool2D"),
+}
+
+
+@pytest.fixture(scope="module")
+def intact_network(backend, material):
+    job = dataclasses.replace(JOB, levels=UP_TO_ACTIVATIONS)
+    return comparison_worker.record("right", backend, job, material)
+
+
+def test_average_pooling_in_a_framework_is_caught(
+    backend, backend_name, intact_network, material, monkeypatch
+):
+    where, largest, average = POOLING[backend_name]
+    layers = operator.attrgetter(where)(importlib.import_module(f"{backend.__name__}.model"))
+    monkeypatch.setattr(layers, largest, getattr(layers, average))
+    report = compare(material, intact_network, backend, UP_TO_ACTIVATIONS)
+    assert_caught(report, "activations", "pool1")
+
+
+@pytest.mark.parametrize(
+    ("window", "changes", "level", "layer"),
+    [
+        (5, {"padding": {2: 0, "same": "valid"}}, "shapes", "block2"),
+        (11, {"strides": {4: 3}}, "shapes", "block1"),
+        (5, {"kernel_size": {5: 3}, "padding": {2: 1}}, "parameters", "block2.conv1.weight"),
+    ],
+    ids=["valid for same", "a wrong stride", "a smaller window"],
+)
+def test_a_wrong_block_in_a_framework_is_caught(
+    backend, intact_network, material, monkeypatch, window, changes, level, layer
+):
+    model = importlib.import_module(f"{backend.__name__}.model")
+    right = model.nin_block
+
+    def wrong(*arguments, **options):
+        if options["kernel_size"] == window:
+            for name, instead in changes.items():
+                options[name] = instead.get(options[name], options[name])
+        return right(*arguments, **options)
+
+    monkeypatch.setattr(model, "nin_block", wrong)
+    assert_caught(compare(material, intact_network, backend, UP_TO_ACTIVATIONS), level, layer)

@@ -1,0 +1,286 @@
+"""Weights leave for what each ecosystem loads on its own, and come back."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import reference
+from commands import assert_one_clear_line, run
+
+from common.conversion import convert
+from common.data.fashion_mnist import CLASS_NAMES
+from common.data.resize import resize_matrix
+from common.errors import NinError
+from common.model import load_model, save_model
+
+FORMATS = {"torch": "torch", "tf": "keras", "mxnet": "mxnet"}
+TARGETS = {"torch": "nin.pt", "keras": "nin.keras", "mxnet": "nin.params", "onnx": "nin.onnx"}
+FILES = {"mxnet": {"nin.params", "nin-symbol.json"}}
+SIZE = 67
+# Of the largest logit: float32 against float64, sums of up to 6400 products
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def model():
+    return reference.model(resize=SIZE, class_names=CLASS_NAMES, training={"seed": 3})
+
+
+@pytest.fixture(scope="module")
+def weights(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_model(path, model)
+    return path
+
+
+def names_in(directory):
+    return {path.name for path in directory.iterdir()}
+
+
+def assert_same_weights(found, expected):
+    assert list(found.weights) == list(expected.weights)
+    for name, array in expected.weights.items():
+        np.testing.assert_array_equal(found.weights[name], array, err_msg=name)
+
+
+# ------------------------------------------------------------- without a framework
+
+
+BAD_INPUT = {
+    "unknown format": ("{weights} out.h5 --to h5", "--to h5: unknown; choose one of torch, keras"),
+    "unknown origin": ("nin.h5 out.safetensors --from h5", "--from h5: unknown; choose one of"),
+    "no direction": ("{weights} nin.pt", "one of the arguments --to --from is required"),
+    "both directions": ("a b --to torch --from torch", "not allowed with argument"),
+    "name of another kind": ("{weights} nin.h5 --to keras", "its name must end with .keras"),
+    "no place": ("{weights} a/nin.pt --to torch", "a/nin.pt: not a file in an existing directory"),
+    "nothing to export": ("nowhere nin.pt --to torch", "nowhere: no such file"),
+    "nothing to take": ("nowhere o.safetensors --from torch", "nowhere: no such file"),
+    "name of no weights file": ("nin.pt out --from torch", "out: its name must end with .safe"),
+    "size that is known": ("{weights} nin.pt --to torch --resize 224", "the file says it already"),
+    "size too small": ("{weights} o.safetensors --from torch --resize 5", "smallest that works is"),
+    "another backend": ("{weights} nin.pt --to torch --backend tf", "torch is checked with torch"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_to_convert_gets_one_clear_line(weights, tmp_path, arguments, words):
+    done = run("convert.py", *arguments.format(weights=weights).split(), cwd=tmp_path)
+    assert_one_clear_line(done, words)
+    assert names_in(tmp_path) == set()
+
+
+def test_without_onnx_one_clear_line_says_how_to_install_it(weights, tmp_path, hide):
+    done = run("convert.py", weights, tmp_path / "nin.onnx", "--to", "onnx", env=hide("onnx"))
+    assert_one_clear_line(done, 'onnx is not installed; install it with: pip install -e ".[onnx]"')
+
+
+@pytest.fixture
+def hide(tmp_path_factory):
+    """An environment in which a package cannot be imported."""
+
+    def hide(package):
+        directory = tmp_path_factory.mktemp("hide")
+        (directory / f"{package}.py").write_text(f"raise ImportError('no {package}')\n")
+        path = os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])
+        return {**os.environ, "PYTHONPATH": path}
+
+    return hide
+
+
+# ------------------------------------------------------------- each backend's own format
+
+
+@pytest.fixture(scope="module")
+def name(backend_name):
+    return FORMATS[backend_name]
+
+
+@pytest.fixture(scope="module")
+def converted(backend, name, weights, tmp_path_factory):
+    """The command's run, and the file that it made."""
+    path = tmp_path_factory.mktemp("exported") / TARGETS[name]
+    done = run("convert.py", weights, "--to", name, path)
+    assert done.returncode == 0, done.stderr
+    return done, path
+
+
+@pytest.fixture(scope="module")
+def exported(converted):
+    return converted[1]
+
+
+def test_convert_says_what_it_wrote_and_how_well_it_agrees(converted, name):
+    done, path = converted
+    assert done.stderr == ""
+    *paths, verdict = done.stdout.splitlines()
+    expected = FILES.get(name, {TARGETS[name]})
+    assert set(paths) == {str(path.parent / file) for file in expected}
+    assert names_in(path.parent) == expected
+    assert verdict.startswith(f"verified on {convert.IMAGES} images: the logits differ from ")
+
+
+# What a user of the framework writes who has never heard of this project.
+LOADERS = {
+    "torch": """\
+import torch
+from torch import nn
+
+def nin_block(in_channels, out_channels, kernel_size, strides, padding):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, strides, padding),
+        nn.ReLU(),
+        nn.Conv2d(out_channels, out_channels, kernel_size=1), nn.ReLU(),
+        nn.Conv2d(out_channels, out_channels, kernel_size=1), nn.ReLU())
+
+net = nn.Sequential(
+    nin_block(1, 96, kernel_size=11, strides=4, padding=0),
+    nn.MaxPool2d(3, stride=2),
+    nin_block(96, 256, kernel_size=5, strides=1, padding=2),
+    nn.MaxPool2d(3, stride=2),
+    nin_block(256, 384, kernel_size=3, strides=1, padding=1),
+    nn.MaxPool2d(3, stride=2),
+    nn.Dropout(0.5),
+    nin_block(384, 10, kernel_size=3, strides=1, padding=1),
+    nn.AdaptiveAvgPool2d((1, 1)),
+    nn.Flatten())
+net.load_state_dict(torch.load("nin.pt", weights_only=True))
+net.eval()
+logits = net(torch.from_numpy(pixels)).detach().numpy()
+""",
+    "tf": """\
+import keras
+net = keras.models.load_model("nin.keras")
+logits = net.predict(pixels.transpose(0, 2, 3, 1), verbose=0)
+""",
+    "mxnet": """\
+np.bool = np.bool_
+from mxnet import gluon, np as mnp, npx
+npx.set_np()
+net = gluon.SymbolBlock.imports("nin-symbol.json", ["data"], "nin.params")
+logits = net(mnp.array(pixels)).asnumpy()
+""",
+}
+
+
+def test_the_framework_alone_loads_the_file_and_computes_what_numpy_does(
+    backend_name, exported, model, sample, tmp_path
+):
+    images = sample.test_images[:8]
+    matrix = resize_matrix(28, SIZE)
+    pixels = (matrix @ (images / 255) @ matrix.T)[:, None].astype(np.float32)
+    np.save(tmp_path / "pixels.npy", pixels)
+    script = (
+        f"import sys\nimport numpy as np\npixels = np.load({str(tmp_path / 'pixels.npy')!r})\n"
+        f"{LOADERS[backend_name]}"
+        f"np.save({str(tmp_path / 'logits.npy')!r}, logits)\n"
+        "assert not {'common', 'nin_torch', 'nin_tf', 'nin_mxnet'} & sys.modules.keys()\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=exported.parent, env=environment,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    expected = reference.logits(model, images)
+    atol = TOLERANCE * np.abs(expected).max()
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=0, atol=atol)
+
+
+def test_the_weights_come_back_bit_for_bit(name, exported, model, tmp_path):
+    target = tmp_path / "model.safetensors"
+    done = convert.take(exported, name, target, resize=90)
+    assert done.paths == [target]
+    assert done.difference < convert.TOLERANCE
+    found = load_model(target)
+    assert_same_weights(found, model)
+    assert found.resize == 90
+
+
+def test_the_class_count_travels(backend, name, tmp_path):
+    three = reference.model(seed=5, num_classes=3)
+    save_model(tmp_path / "a.safetensors", three)
+    convert.export(tmp_path / "a.safetensors", name, tmp_path / TARGETS[name])
+    convert.take(tmp_path / TARGETS[name], name, tmp_path / "b.safetensors")
+    assert_same_weights(load_model(tmp_path / "b.safetensors"), three)
+
+
+@pytest.mark.parametrize("factor", [1.001, np.nan])
+def test_a_file_that_gives_other_logits_is_not_written(
+    backend, name, weights, tmp_path, monkeypatch, factor
+):
+    right = backend.run_native
+    monkeypatch.setattr(backend, "run_native", lambda path, pixels: factor * right(path, pixels))
+    with pytest.raises(NinError, match=r"of another network \(its logits differ"):
+        convert.export(weights, name, tmp_path / TARGETS[name])
+    assert names_in(tmp_path) == set()
+
+
+def test_a_dead_network_is_not_called_verified(backend, name, model, tmp_path):
+    dead = {**model.weights, "block4.conv3.bias": np.full(10, -100, np.float32)}
+    save_model(tmp_path / "dead.safetensors", dataclasses.replace(model, weights=dead))
+    with pytest.raises(NinError, match="the network's logits are all 0"):
+        convert.export(tmp_path / "dead.safetensors", name, tmp_path / TARGETS[name])
+    assert names_in(tmp_path) == {"dead.safetensors"}
+
+
+@pytest.mark.parametrize("content", [b"", b"no such thing", "truncated"])
+def test_a_damaged_file_is_refused(backend, name, exported, tmp_path, content):
+    path = tmp_path / exported.name
+    path.write_bytes(exported.read_bytes()[:100_000] if content == "truncated" else content)
+    with pytest.raises(NinError, match=f"{path}: damaged, or not ") as caught:
+        convert.take(path, name, tmp_path / "model.safetensors")
+    assert "\n" not in str(caught.value)
+    assert names_in(tmp_path) == {exported.name}
+
+
+# ------------------------------------------------------------- ONNX, with each backend
+
+
+@pytest.fixture(scope="module")
+def onnx_file(backend, backend_name, weights, tmp_path_factory):
+    for package in ("onnx", "onnxruntime"):
+        if not os.environ.get("CI"):
+            pytest.importorskip(package)
+    path = tmp_path_factory.mktemp("onnx") / "nin.onnx"
+    done = convert.export(weights, "onnx", path, backend_name)
+    assert done.backend == backend_name
+    return path
+
+
+def test_onnx_comes_back_with_the_weights_and_what_is_known_of_them(
+    onnx_file, backend_name, model, tmp_path
+):
+    target = tmp_path / "model.safetensors"
+    convert.take(onnx_file, "onnx", target, backend=backend_name)
+    found = load_model(target)
+    assert_same_weights(found, model)
+    assert dataclasses.replace(found, weights={}) == dataclasses.replace(model, weights={})
+
+
+def test_onnx_takes_batches_and_images_of_any_size(onnx_file, model):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(onnx_file), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 1, "height", "width"]
+    assert session.get_outputs()[0].shape == ["batch", 10]
+    for shape in ((1, 1, 67, 67), (3, 1, 80, 100)):
+        (logits,) = session.run(["logits"], {"pixels": np.zeros(shape, np.float32)})
+        assert logits.shape == (shape[0], 10)
+
+
+def test_an_onnx_file_of_another_network_is_refused(onnx_file, backend_name, tmp_path):
+    import onnx
+
+    proto = onnx.load(str(onnx_file))
+    for node in proto.graph.node:  # a classic: the average for the maximum
+        if node.op_type == "MaxPool":
+            node.op_type = "AveragePool"
+    onnx.save(proto, str(tmp_path / "nin.onnx"))
+    with pytest.raises(NinError, match=r"of another network \(its logits differ"):
+        convert.take(
+            tmp_path / "nin.onnx", "onnx", tmp_path / "m.safetensors", backend=backend_name
+        )
+    assert names_in(tmp_path) == {"nin.onnx"}

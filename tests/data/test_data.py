@@ -1,0 +1,287 @@
+import dataclasses
+import gzip
+import hashlib
+import http.server
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from common.data import fashion_mnist
+from common.errors import NinError
+
+
+def idx(array):
+    header = bytes((0, 0, 8, array.ndim))
+    return header + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def directory(tmp_path, rng):
+    """A small, valid data set in the MNIST layout: 30 training, 20 test images of 3 classes."""
+    for name, count in (("train", 30), ("t10k", 20)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 3).astype(np.uint8)
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(images))
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return tmp_path
+
+
+@pytest.fixture
+def nothing_around(tmp_path_factory, monkeypatch):
+    """No cache, no system copy, no mirror that answers."""
+    empty = tmp_path_factory.mktemp("empty")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty))
+    monkeypatch.setattr(fashion_mnist, "SYSTEM_DIRECTORY", empty / "system")
+    monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, "http://127.0.0.1:9/")
+    monkeypatch.delenv(fashion_mnist.DIRECTORY_VARIABLE, raising=False)
+    return empty
+
+
+@given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=6)))
+def test_an_idx_file_reads_back_as_what_was_written(array):
+    np.testing.assert_array_equal(fashion_mnist.parse_idx(idx(array), array.ndim, "file"), array)
+
+
+@given(st.binary(max_size=200), st.integers(1, 3))
+def test_any_other_content_is_an_array_or_one_clear_error(content, dimensions):
+    try:
+        array = fashion_mnist.parse_idx(content, dimensions, "some-file")
+    except NinError as error:
+        assert str(error).startswith("some-file: ")
+    else:
+        assert idx(array) == content
+
+
+def test_the_sample_is_balanced_and_large_enough(sample):
+    assert np.bincount(sample.train_labels).tolist() == [1000] * 10
+    assert np.bincount(sample.test_labels).tolist() == [200] * 10
+    assert sample.train_images.shape == (10_000, 28, 28)
+
+
+def test_the_sample_is_the_one_that_was_embedded(sample):
+    assert sample.checksums == {
+        "train-images-idx3-ubyte": (
+            "d33512cfdc636a0d8972818e6659995be209a88891df7fa2109d7895922c8985"
+        ),
+        "train-labels-idx1-ubyte": (
+            "620cb8e3b9348037c5ff9a07b02d773ab165330e072dfd19e0d21c59f8042dcf"
+        ),
+        "t10k-images-idx3-ubyte": (
+            "15a92dd1e9b16ea361928086e77df4dfa890c255c00b5a8c8162c1040ce8eef1"
+        ),
+        "t10k-labels-idx1-ubyte": (
+            "234596aeb6eb48133ec99a62541f90bc0728c9559a681f1e0638037462458f2c"
+        ),
+    }
+
+
+def test_the_sample_says_what_it_is(sample):
+    assert "embedded sample" in sample.notice
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_any_directory_in_the_mnist_layout_works_gzipped_or_not(directory, zipped):
+    if zipped:
+        for path in list(directory.iterdir()):
+            path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+    dataset = fashion_mnist.load(str(directory))
+    assert (len(dataset.train_images), len(dataset.test_images)) == (30, 20)
+    assert dataset.num_classes == 3
+    assert "not the published Fashion-MNIST files" in dataset.notice
+
+
+def test_the_environment_variable_names_the_directory(directory, monkeypatch):
+    monkeypatch.setenv(fashion_mnist.DIRECTORY_VARIABLE, str(directory))
+    assert fashion_mnist.load("auto").directory == str(directory)
+
+
+def damage_missing(path):
+    path.unlink()
+
+
+def damage_truncated(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage_too_long(path):
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def damage_not_idx(path):
+    path.write_bytes(b"<html>not found</html>")
+
+
+def damage_empty(path):
+    path.write_bytes(b"")
+
+
+def damage_gzip(path):
+    whole = gzip.compress(path.read_bytes())
+    path.with_name(path.name + ".gz").write_bytes(whole[: len(whole) // 2])
+
+
+def damage_gzip_bits(path):
+    whole = bytearray(gzip.compress(path.read_bytes()))
+    whole[len(whole) // 2] ^= 0xFF
+    path.with_name(path.name + ".gz").write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", list(fashion_mnist.CHECKSUMS))
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_missing,
+        damage_truncated,
+        damage_too_long,
+        damage_not_idx,
+        damage_empty,
+        damage_gzip,
+        damage_gzip_bits,
+    ],
+)
+def test_a_damaged_file_is_refused_by_name_in_one_line(directory, name, damage):
+    damage(directory / name)
+    with pytest.raises(NinError, match=name) as caught:
+        fashion_mnist.load(str(directory))
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_do_not_match_the_images_are_refused(directory):
+    (directory / fashion_mnist.TRAIN_LABELS).write_bytes(idx(np.zeros(29, np.uint8)))
+    with pytest.raises(NinError, match="29 labels for the 30 images"):
+        fashion_mnist.load(str(directory))
+
+
+def test_a_test_label_that_training_never_saw_is_refused(directory):
+    (directory / fashion_mnist.TEST_LABELS).write_bytes(idx(np.full(20, 7, np.uint8)))
+    with pytest.raises(NinError, match="label 7 is not among the training labels 0 to 2"):
+        fashion_mnist.load(str(directory))
+
+
+def test_images_that_are_not_square_are_refused(directory):
+    (directory / fashion_mnist.TRAIN_IMAGES).write_bytes(idx(np.zeros((30, 28, 20), np.uint8)))
+    with pytest.raises(NinError, match="28x20, expected square"):
+        fashion_mnist.load(str(directory))
+
+
+def test_test_images_of_another_size_are_refused(directory):
+    (directory / fashion_mnist.TEST_IMAGES).write_bytes(idx(np.zeros((20, 14, 14), np.uint8)))
+    with pytest.raises(NinError, match="14x14, expected 28x28"):
+        fashion_mnist.load(str(directory))
+
+
+def test_auto_falls_back_to_the_sample_with_a_notice(nothing_around):
+    dataset = fashion_mnist.load("auto")
+    assert dataset.kind == "sample"
+    assert "embedded sample" in dataset.notice
+    assert "not to be had" in dataset.notice
+
+
+def test_full_never_falls_back(nothing_around):
+    with pytest.raises(NinError, match="--data full: not to be had"):
+        fashion_mnist.load("full")
+
+
+def test_full_refuses_a_directory_of_other_data(directory, monkeypatch):
+    monkeypatch.setenv(fashion_mnist.DIRECTORY_VARIABLE, str(directory))
+    with pytest.raises(NinError, match="does not hold all of Fashion-MNIST"):
+        fashion_mnist.load("full")
+
+
+def test_a_damaged_system_copy_is_reported_and_not_used(nothing_around, directory, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "SYSTEM_DIRECTORY", directory)
+    dataset = fashion_mnist.load("auto")
+    assert dataset.kind == "sample"
+    assert "expected c59f468a" in dataset.refused[0]
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A web server on this machine with the sample's files as if they were the published ones."""
+    served = tmp_path / "served"
+    served.mkdir()
+    checksums = {}
+    for name in fashion_mnist.CHECKSUMS:
+        zipped = (fashion_mnist.SAMPLE_DIRECTORY / f"{name}.gz").read_bytes()
+        (served / f"{name}.gz").write_bytes(zipped)
+        checksums[name] = fashion_mnist.Checksum(
+            hashlib.sha256(gzip.decompress(zipped)).hexdigest(), hashlib.md5(zipped).hexdigest()
+        )
+    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", checksums)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=served)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, f"http://127.0.0.1:{server.server_port}/")
+    yield served
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_download_ends_in_the_cache(nothing_around, mirror):
+    dataset = fashion_mnist.load("full")
+    assert dataset.directory == str(fashion_mnist.cache_directory())
+    assert len(list(fashion_mnist.cache_directory().iterdir())) == 4
+
+
+def test_a_second_run_reads_the_cache_without_a_download(nothing_around, mirror, monkeypatch):
+    fashion_mnist.load("full")
+    monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, "http://127.0.0.1:9/")
+    assert fashion_mnist.load("full").kind == "full"
+
+
+def test_the_next_mirror_is_asked_when_one_does_not_answer(nothing_around, mirror, monkeypatch):
+    import os
+
+    working = os.environ[fashion_mnist.MIRRORS_VARIABLE]
+    monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, f"http://127.0.0.1:9/ {working}")
+    assert fashion_mnist.load("full").kind == "full"
+
+
+def test_a_broken_download_never_ends_up_in_the_cache(nothing_around, mirror):
+    path = mirror / f"{fashion_mnist.TRAIN_IMAGES}.gz"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(NinError, match=r"train-images-idx3-ubyte\.gz failed"):
+        fashion_mnist.load("full")
+    cached = fashion_mnist.cache_directory()
+    assert not (cached / path.name).exists()
+
+
+def test_a_limit_takes_a_sixth_as_many_test_images_and_says_so(sample):
+    subset = sample.limit(600)
+    assert (len(subset.train_images), len(subset.test_images)) == (600, 100)
+    assert "600 of 10000" in subset.notice
+
+
+def test_a_limit_beyond_the_data_is_refused(sample):
+    with pytest.raises(NinError, match="only 10000 training examples"):
+        sample.limit(10_001)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(1, 9_999))
+def test_a_validation_split_shares_nothing_with_training_and_leaves_the_test_set(count):
+    whole = fashion_mnist.load("sample")
+    split = whole.hold_out(count)
+    assert len(split.train_images) + len(split.test_images) == len(whole.train_images)
+    assert np.shares_memory(split.test_images, whole.train_images)
+    assert not np.shares_memory(split.test_images, split.train_images)
+    assert split.evaluated_on == "validation"
+
+
+def test_a_validation_split_of_everything_is_refused(sample):
+    with pytest.raises(NinError, match="leaves none"):
+        dataclasses.replace(sample).hold_out(10_000)

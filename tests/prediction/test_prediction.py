@@ -1,0 +1,322 @@
+"""Predictions: the same from the same weights file whoever reads it, and what is made of them."""
+
+import dataclasses
+import json
+import os
+import pty
+import subprocess
+
+import numpy as np
+import pytest
+import reference
+from commands import assert_one_clear_line, command, run
+from PIL import Image
+
+from common.data import photos
+from common.data.fashion_mnist import CLASS_NAMES
+from common.errors import NinError
+from common.files.arrays import save_arrays
+from common.model import Model, load_model, save_model
+from common.prediction import predict
+from common.settings import Settings
+
+SIZE = 67
+COUNT = 16
+# Of the largest logit: float32 against float64, sums of up to 6400 products
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="session")
+def model():
+    return reference.model(resize=SIZE, class_names=CLASS_NAMES)
+
+
+@pytest.fixture(scope="session")
+def weights(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_model(path, model)
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(sample):
+    return sample.test_images[:COUNT]
+
+
+@pytest.fixture(scope="session")
+def expected(model, images):
+    return reference.logits(model, images)
+
+
+@pytest.fixture
+def settings(backend_name):
+    return Settings(backend=backend_name, resize=SIZE, device="cpu")
+
+
+def assert_same_logits(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+# ------------------------------------------------------------- without a framework
+
+
+def test_the_reference_tells_the_images_apart(expected):
+    assert np.ptp(expected, axis=0).max() > 0.1 * np.abs(expected).max()
+
+
+SELECTIONS = {
+    None: range(10),
+    ":": range(10),
+    "2:5": [2, 3, 4],
+    ":3": [0, 1, 2],
+    "8:": [8, 9],
+    "7": [7],
+    "5, 1,2:4": [5, 1, 2, 3],
+    "9:10": [9],
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), SELECTIONS.items())
+def test_indices_say_which_images(text, expected):
+    assert predict.select(text, 10, "test").tolist() == list(expected)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1:2:3", "-3", "3:3", "5:2", "10", "0:11", "1,", "³"])
+def test_indices_that_name_no_image_are_refused(text):
+    with pytest.raises(NinError, match=f"--indices {text}: "):
+        predict.select(text, 10, "test")
+
+
+def test_probabilities_are_the_softmax_also_of_large_logits():
+    found = predict.softmax(np.array([[0, np.log(3)], [1e4, 0]], np.float32))
+    np.testing.assert_allclose(found, [[0.25, 0.75], [1, 0]], rtol=1e-6)
+
+
+BAD_INPUT = {
+    "no such file": ("--weights nowhere", "nowhere: no such file"),
+    "no such data": ("--data nowhere", "data nowhere: no such directory"),
+    "unknown split": ("--split validation", "--split validation: must be test or train"),
+    "index beyond the data": ("--data sample --indices 2000", "only 2000 test images"),
+    "unknown backend": ("--data sample --backend jax", "choose one of torch, tf, mxnet"),
+    "size too small": ("--resize 10", "the smallest that works is 67"),
+    "no size": ("--resize 0", "--resize 0: must be"),
+    "images beside a split": ("--images a.png --split test", "--split: of a data set"),
+    "no such photo": ("--images a.png", "a.png: no such file"),
+    "no place for the file": ("--json nowhere/a.json", "--json nowhere/a.json: not a file in an"),
+    "a directory for a file": ("--logits .", "--logits .: not a file in an"),
+    "no kind of picture": ("--picture a.txt", "--picture a.txt: its name must end with .png"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_to_predict_gets_one_clear_line(weights, tmp_path, arguments, words):
+    arguments = arguments.split()
+    if "--weights" not in arguments:
+        arguments += ["--weights", weights]
+    assert_one_clear_line(run("predict.py", *arguments, cwd=tmp_path), words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_do_not_say_their_size_are_run_at_the_books_with_a_note(model, tmp_path):
+    save_arrays(tmp_path / "w", model.weights, {})
+    note, error = run(
+        "predict.py", "--weights", "w", "--images", "a.png", cwd=tmp_path
+    ).stderr.splitlines()
+    assert note == (
+        "note: w does not say what size of images it was trained on; taking the book's 224, "
+        "or what --resize says"
+    )
+    assert error == "error: a.png: no such file"
+
+
+def test_weights_of_other_classes_than_the_data_are_refused(tmp_path):
+    save_model(tmp_path / "three", reference.model(num_classes=3))
+    done = run("predict.py", "--weights", tmp_path / "three", "--data", "sample")
+    assert_one_clear_line(done, "has 10 classes, the network 3")
+
+
+# ------------------------------------------------------------- photos
+
+
+def photo(path, height=300, width=200, background=235, clothes=40, **options):
+    """A dark rectangle of 200x50 pixels, off the centre of something light."""
+    pixels = np.full((height, width, 3), background, np.uint8)
+    pixels[60:260, 110:160] = clothes
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.png", {}), ("a.jpg", {"quality": 95})])
+def test_a_photo_becomes_white_on_black_centred_and_keeps_its_proportions(tmp_path, name, options):
+    image = photos.load(photo(tmp_path / name, **options))
+    assert image.shape == (28, 28)
+    assert image.dtype == np.uint8
+    clothes = image > 128
+    rows, columns = np.flatnonzero(clothes.any(1)), np.flatnonzero(clothes.any(0))
+    assert (rows[0], rows[-1]) == (0, 27)
+    assert columns.tolist() == [11, 12, 13, 14, 15, 16] or columns.tolist() == list(range(10, 17))
+    assert (image[:, :9] == 0).all()
+    assert (image[:, 19:] == 0).all()
+
+
+def test_light_clothes_on_black_stay_light(tmp_path):
+    image = photos.load(photo(tmp_path / "a.png", background=0, clothes=200))
+    assert image.max() == 200
+    assert image[0, 0] == 0
+
+
+def test_an_image_of_the_data_set_stays_as_it_is(tmp_path, sample):
+    Image.fromarray(sample.test_images[3]).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(photos.load(tmp_path / "a.png"), sample.test_images[3])
+
+
+def test_transparent_pixels_are_background(tmp_path):
+    pixels = np.zeros((60, 60, 4), np.uint8)
+    pixels[10:50, 10:50] = (30, 30, 30, 255)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = photos.load(tmp_path / "a.png")
+    assert (image == 225).all()
+
+
+def test_sixteen_bits_are_scaled_not_cut(tmp_path, sample):
+    wide = sample.test_images[3].astype(np.uint16) * 257
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(photos.load(tmp_path / "a.png"), sample.test_images[3])
+
+
+def test_a_photo_that_lies_on_its_side_is_turned_as_it_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees
+    upright = photos.load(photo(tmp_path / "a.jpg", quality=95))
+    turned = photos.load(photo(tmp_path / "b.jpg", quality=95, exif=exif))
+    assert (upright > 128).sum(0).max() == 28
+    assert (turned > 128).sum(1).max() == 28
+
+
+def test_a_photo_of_nothing_is_refused(tmp_path):
+    path = photo(tmp_path / "a.png", clothes=235)
+    with pytest.raises(NinError, match=r"a\.png: nothing to be seen"):
+        photos.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"truncated"])
+def test_a_file_that_is_no_image_is_refused(tmp_path, content):
+    path = tmp_path / "a.png"
+    whole = photo(path).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == b"truncated" else content)
+    with pytest.raises(NinError, match=r"a\.png: not an intact PNG or JPEG image"):
+        photos.load(path)
+
+
+# ------------------------------------------------------------- with a backend
+
+
+def test_a_backend_reads_weights_and_predicts_what_numpy_does(
+    backend, settings, weights, images, expected
+):
+    found = predict.compute_logits(backend, load_model(weights), settings, images)
+    assert_same_logits(found, expected)
+
+
+def test_what_a_backend_writes_is_bit_for_bit_what_it_computes_with(
+    backend, settings, images, tmp_path
+):
+    net = backend.nin()
+    backend.initialize(net, "he", 5)
+    path = tmp_path / "model.safetensors"
+    save_arrays(path, backend.get_weights(net), {})
+    read = load_model(path)
+    for name, array in backend.get_weights(net).items():
+        np.testing.assert_array_equal(read.weights[name], array, err_msg=name)
+    found = predict.compute_logits(backend, read, settings, images[:4])
+    assert_same_logits(found, reference.logits(dataclasses.replace(read, resize=SIZE), images[:4]))
+
+
+def test_predictions_do_not_depend_on_the_batch(
+    backend, settings, weights, images, monkeypatch, expected
+):
+    monkeypatch.setattr(predict, "BATCH_SIZE", 1)
+    found = predict.compute_logits(backend, load_model(weights), settings, images[:3])
+    assert_same_logits(found, expected[:3])
+
+
+def test_weights_for_coloured_images_are_refused(backend, settings, images, model):
+    weights = {**model.weights, "block1.conv1.weight": np.zeros((96, 3, 11, 11), np.float32)}
+    coloured = Model(weights, in_channels=3)
+    with pytest.raises(NinError, match="takes images of 3 channels, these have 1"):
+        predict.compute_logits(backend, coloured, settings, images)
+
+
+def test_predict_writes_logits_picture_and_json_and_prints_words(
+    backend, backend_name, weights, sample, expected, tmp_path
+):
+    out = {name: tmp_path / f"out.{name}" for name in ("npy", "png", "json")}
+    files = ["--logits", out["npy"], "--picture", out["png"], "--json", out["json"]]
+    arguments = ["--backend", backend_name, "--data", "sample", "--indices", f"0:{COUNT}"]
+    done = run("predict.py", "--weights", weights, *arguments, *files)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+    logits = np.load(out["npy"])
+    assert_same_logits(logits, expected)
+    report = json.loads(out["json"].read_text())
+    labels = sample.test_labels[:COUNT]
+    assert report["accuracy"] == np.mean(logits.argmax(1) == labels)
+    assert report["resize"] == SIZE
+    assert "embedded sample" in report["notice"]
+    for i, entry in enumerate(report["predictions"]):
+        assert entry["true"] == CLASS_NAMES[labels[i]]
+        assert entry["predicted"] == CLASS_NAMES[logits[i].argmax()]
+        np.testing.assert_allclose(sum(entry["probabilities"]), 1, rtol=1e-9)
+    with Image.open(out["png"]) as picture:
+        assert picture.width > 900
+
+    notice, *lines, summary = done.stdout.splitlines()
+    assert "embedded sample" in notice
+    right = round(report["accuracy"] * COUNT)
+    assert summary == f"{right} of {COUNT} images right: accuracy {right / COUNT:.3f}"
+    assert len(lines) == COUNT
+    for line, entry in zip(lines, report["predictions"], strict=True):
+        name, predicted, _, true, *wrong = line.split("\t")
+        assert name == entry["image"]
+        assert predicted == f"{entry['predicted']} {max(entry['probabilities']):.1%}"
+        assert true == entry["true"]
+        assert wrong == ([] if entry["predicted"] == entry["true"] else ["wrong"])
+
+
+def test_photos_are_predicted_and_drawn_under_their_names(backend, settings, model, tmp_path):
+    paths = [photo(tmp_path / "trouser.png"), photo(tmp_path / "dress.jpg", clothes=90)]
+    found = predict.predict(model, settings, predict.from_files(paths))
+    assert found.summary() == "2 images"
+    assert [row[0] for row in found.rows()] == list(map(str, paths))
+    assert all(any(name in row[1] for name in CLASS_NAMES) for row in found.rows())
+    assert found.report()["accuracy"] is None
+    found.write(predict.Outputs(picture=tmp_path / "out.svg"))
+    assert "dress.jpg" in (tmp_path / "out.svg").read_text()
+
+
+def test_a_photo_keeps_its_name_on_a_terminal_and_in_a_pipe(
+    backend, backend_name, weights, tmp_path
+):
+    # square brackets are markup to the library that draws the table; the other is not UTF-8
+    names = ["shirt [front].png", "dress[/red].png", "coat\udcff.png"]
+    (tmp_path / "dress[").mkdir()
+    paths = [photo(tmp_path / "photo.png").rename(tmp_path / name) for name in names]
+    arguments = ["--backend", backend_name, "--weights", weights, "--images", *paths]
+
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = run("predict.py", *arguments, env=environment)
+    assert done.returncode == 0, done.stderr
+    shown = [line.split("\t")[0].removeprefix(f"{tmp_path}/") for line in done.stdout.splitlines()]
+    assert shown[:-1] == ["shirt [front].png", "dress[/red].png", "coat\\udcff.png"]
+
+    reader, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "300", "TERM": "xterm"}
+    done = subprocess.run(
+        command("predict.py", *arguments), stdout=terminal, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(terminal)
+    assert done.returncode == 0, done.stderr
+    with os.fdopen(reader, "rb") as stream:
+        table = stream.read1(100_000).decode()
+    assert all(name in table for name in ("shirt [front].png", "dress[/red].png"))

@@ -1,0 +1,40 @@
+"""What is set in the process, and what is told of it."""
+
+import os
+
+import pytest
+
+from common.system import machine
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MALLOC_ARENA_MAX", "2"), ("GLIBC_TUNABLES", "glibc.malloc.mmap_max=1000")],
+)
+def test_what_the_environment_says_of_the_allocator_is_left_as_it_is(
+    monkeypatch, keep, name, value
+):
+    monkeypatch.setenv(name, value)
+    assert machine.set_allocator(keep) == "as the environment says"
+
+
+def test_an_allocator_that_is_not_to_keep_memory_is_the_default(monkeypatch):
+    # what else is tuned is no matter of the allocator
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.cpu.x86_shstk=off")
+    for name in ("LD_PRELOAD", *(name for name in os.environ if name.startswith("MALLOC_"))):
+        monkeypatch.delenv(name, raising=False)
+    assert machine.set_allocator(keep=False) == "default"
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        ("fpu avx512f amx_bf16 amx_tile", True),
+        ("fpu avx512f avx512_bf16", True),
+        ("fpu avx512f avx512_vnni", False),
+    ],
+)
+def test_a_processor_made_for_bfloat16_says_so_among_its_flags(monkeypatch, flags, has):
+    monkeypatch.setattr(machine, "_read", lambda path: f"flags : {flags}\n")
+    assert machine.has_bfloat16() == has

@@ -1,0 +1,325 @@
+"""Whole runs of each backend: files, records, interruption, resumption, trouble."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from common.errors import NinError
+from common.files.arrays import load_arrays
+from common.network import architecture
+from common.settings import from_preset
+from common.system.signals import StopRequest
+from common.training import plateau, run_directory
+from common.training import run as training
+
+EXAMPLES = 150
+BATCH = 32  # 5 steps an epoch, the last one smaller
+
+
+class StopAfter(StopRequest):
+    """A stop that is asked for once this many looks have been taken."""
+
+    def __init__(self, looks):
+        self.looks = looks
+        super().__init__()
+
+    @property
+    def signal(self):
+        self.looks -= 1
+        return 15 if self.looks < 0 else None
+
+    @signal.setter
+    def signal(self, value):
+        pass
+
+
+NEVER = 10**9
+
+
+@pytest.fixture(scope="module")
+def start(backend, backend_name, sample, tmp_path_factory):
+    """Starts a run in a new directory, or resumes one."""
+    parent = tmp_path_factory.mktemp("runs")
+
+    def start(directory=None, looks=NEVER, say=lambda line: None, **changes):
+        settings = from_preset("fast", backend=backend_name, device="cpu", resize=67)
+        settings = dataclasses.replace(
+            settings,
+            **{
+                "epochs": 2,
+                "batch_size": BATCH,
+                "limit": EXAMPLES,
+                "precision": "float32",
+                # all that draws random numbers
+                "shift": 1,
+                "flip": True,
+                **changes,
+            },
+        )
+        resumed = directory is not None
+        if not resumed:
+            directory = run_directory.create(None, settings, parent)
+        dataset = sample.hold_out(settings.validation).limit(settings.limit)
+        run = training.Run(directory, settings, dataset, backend, StopAfter(looks), say)
+        if resumed:
+            run.resume(*run_directory.load_checkpoint(directory))
+        return run
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def finished(start):
+    run = start()
+    assert run.train()
+    return run, run.finish()
+
+
+def rows_of(run):
+    lines = (run.directory / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def without_times(row):
+    return {name: value for name, value in row.items() if not name.endswith("seconds")}
+
+
+def test_a_finished_run_leaves_every_file(finished):
+    run, _ = finished
+    names = {path.name for path in run.directory.iterdir()}
+    assert names == {
+        "metrics.jsonl",
+        "curves.svg",
+        "curves.png",
+        "model.safetensors",
+        "checkpoint.safetensors",
+        "result.json",
+        "tensorboard",
+    }
+
+
+def test_the_result_has_the_promised_fields_and_is_complete(finished, backend_name):
+    run, result = finished
+    assert json.loads((run.directory / "result.json").read_text()) == result
+    promised = (
+        "backend preset data train_examples epochs train_loss train_accuracy test_accuracy "
+        "examples_per_second train_seconds total_seconds device precision seed complete"
+    )
+    assert set(promised.split()) <= set(result)
+    assert result["complete"] is True
+    assert result["backend"] == backend_name
+    assert result["train_examples"] == EXAMPLES
+    assert result["epochs"] == 2
+
+
+def test_the_result_is_the_last_line_of_the_metrics(finished):
+    run, result = finished
+    last = rows_of(run)[-1]
+    for name in ("train_loss", "train_accuracy", "test_accuracy"):
+        assert result[name] == last[name]
+
+
+def test_the_metrics_have_a_line_per_epoch(finished):
+    run, _ = finished
+    assert [row["epoch"] for row in rows_of(run)] == [1, 2]
+
+
+def test_the_speed_is_examples_over_training_time(finished):
+    _, result = finished
+    expected = 2 * EXAMPLES / result["train_seconds"]
+    assert result["examples_per_second"] == pytest.approx(expected)
+    assert 0 < result["train_seconds"] < result["total_seconds"]
+
+
+def test_everything_written_on_a_subset_of_the_sample_says_so(finished):
+    run, result = finished
+    words = "embedded sample"
+    assert words in result["notice"]
+    assert "subset" in result["notice"]
+    assert all(words in row["notice"] for row in rows_of(run))
+    assert words in load_arrays(run.directory / "model.safetensors")[1]["training"]
+    # text in the SVG is drawn as shapes; the comment before each shape holds the words
+    assert "embedded" in (run.directory / "curves.svg").read_text()
+
+
+def test_the_weights_file_is_canonical_float32(finished, backend):
+    run, _ = finished
+    arrays, metadata = load_arrays(run.directory / "model.safetensors")
+    assert {n: a.shape for n, a in arrays.items()} == architecture.parameter_shapes()
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    assert json.loads(metadata["network"])["num_classes"] == 10
+    assert len(json.loads(metadata["classes"])) == 10
+    trained = backend.get_weights(run.trainer.net)
+    assert all((arrays[name] == trained[name]).all() for name in arrays)
+
+
+def test_the_reported_accuracy_is_that_of_the_saved_weights(finished, backend):
+    run, result = finished
+    net = backend.nin()
+    backend.initialize(net, "he", 99)
+    trainer = backend.Trainer(net, run.settings, run.dataset)
+    weights, _ = load_arrays(run.directory / "model.safetensors")
+    backend.set_weights(trainer.net, weights)
+    correct = trainer.logits(run.dataset.test_images).argmax(1) == run.dataset.test_labels
+    assert correct.mean() == result["test_accuracy"]
+
+
+def test_the_same_seed_gives_the_same_numbers(finished, start):
+    first, _ = finished
+    second = start()
+    second.train()
+    assert list(map(without_times, rows_of(first))) == list(map(without_times, rows_of(second)))
+
+
+def test_another_seed_gives_other_numbers(finished, start):
+    first, _ = finished
+    second = start(seed=1)
+    second.train()
+    assert rows_of(first)[-1]["train_loss"] != rows_of(second)[-1]["train_loss"]
+
+
+# looks at the stop: one before each of 5 steps, one after them, one before the only test batch
+@pytest.mark.parametrize("looks", [0, 6, 10])
+def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_weights(
+    finished, start, backend, looks
+):
+    whole, expected = finished
+    stopped = start(looks=looks)
+    assert not stopped.train()
+    result = stopped.finish()
+    assert result["complete"] is False
+
+    resumed = start(directory=stopped.directory)
+    assert resumed.train()
+    result = resumed.finish()
+    assert result["complete"] is True
+    for name in ("train_loss", "train_accuracy", "test_accuracy"):
+        assert result[name] == expected[name]
+    weights = backend.get_weights(whole.trainer.net)
+    for name, array in backend.get_weights(resumed.trainer.net).items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+    assert list(map(without_times, rows_of(resumed))) == list(map(without_times, rows_of(whole)))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(start, backend):
+    def poison(line):
+        if line.startswith("epoch 1:"):
+            weights = backend.get_weights(run.trainer.net)
+            weights["block2.conv1.weight"][0] = np.nan
+            backend.set_weights(run.trainer.net, weights)
+
+    run = start(say=poison)
+    with pytest.raises(
+        training.DivergedError, match=r"not finite .*at epoch 2, step [1-5]: .* try a lower --lr"
+    ):
+        run.train()
+    run.abandon("diverged")
+    state, progress = run_directory.load_checkpoint(run.directory)
+    assert all(np.isfinite(array).all() for array in state.values())
+    assert all(map(math.isfinite, progress.losses))
+    assert json.loads((run.directory / "result.json").read_text())["complete"] is False
+
+
+def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
+    run = start(epochs=1)
+    assert run.train()
+    weights = backend.get_weights(run.trainer.net)
+    weights["block3.conv2.bias"][0] = np.inf
+    backend.set_weights(run.trainer.net, weights)
+    with pytest.raises(training.DivergedError, match=r"block3\.conv2\.bias is not finite"):
+        run.finish()
+    state, _ = run_directory.load_checkpoint(run.directory)
+    assert all(np.isfinite(array).all() for array in state.values())
+
+
+def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start):
+    run = start()
+    assert run.train()
+    run.save_checkpoint()  # and then the process is gone
+    assert not run_directory.is_complete(run.directory)
+    resumed = start(directory=run.directory)
+    assert resumed.train()
+    assert resumed.finish()["test_accuracy"] == finished[1]["test_accuracy"]
+    assert run_directory.is_complete(run.directory)
+
+
+def kill_the_last_block(run, backend):
+    weights = backend.get_weights(run.trainer.net)
+    weights["block4.conv2.bias"] -= 1000
+    weights["block4.conv3.bias"] -= 1000
+    backend.set_weights(run.trainer.net, weights)
+
+
+def test_a_dead_network_is_recognised_and_explained_without_stopping(start, backend, monkeypatch):
+    monkeypatch.setattr(plateau, "WINDOW_STEPS", 10)
+    said = []
+    run = start(say=said.append, batch_size=4, limit=80, epochs=1)
+    kill_the_last_block(run, backend)
+    assert run.train()
+    notes = [line for line in said if line.startswith("note:")]
+    assert len(notes) == 1
+    assert "ln(10) = 2.303" in notes[0]
+    assert "100 % of the logits are exactly 0" in notes[0]
+    assert "block4.conv2" in notes[0]
+    assert run.finish()["notes"] == [notes[0].removeprefix("note: ")]
+
+
+def test_a_plateau_longer_than_an_epoch_is_told_once(start, backend, monkeypatch):
+    monkeypatch.setattr(plateau, "WINDOW_STEPS", 7)  # of 5 steps an epoch
+    said = []
+    run = start(say=said.append, epochs=3)
+    kill_the_last_block(run, backend)
+    assert run.train()
+    assert len([line for line in said if line.startswith("note:")]) == 1
+
+
+def test_a_validation_split_is_named_and_the_test_set_is_not_touched(start):
+    run = start(validation=300, epochs=1)
+    run.train()
+    result = run.finish()
+    assert result["test_accuracy"] is None
+    assert 0 <= result["validation_accuracy"] <= 1
+    assert "validation acc" in training.summary(result)[0]
+
+
+def test_the_last_lines_are_the_books(finished, backend_name):
+    _, result = finished
+    names = {"torch": "cpu", "tf": "/CPU:0", "mxnet": "cpu(0)"}
+    figures = {**result, "train_loss": 0.3641, "train_accuracy": 0.8639, "test_accuracy": 0.845}
+    lines = training.summary({**figures, "examples_per_second": 3180.28})
+    assert lines[0] == "loss 0.364, train acc 0.864, test acc 0.845"
+    assert lines[1] == f"3180.3 examples/sec on {names[backend_name]}"
+
+
+def test_an_asked_for_gpu_that_is_not_there_is_refused(backend):
+    try:
+        device = backend.find_device("gpu")
+    except NinError as error:
+        assert "--device gpu" in str(error)
+    else:
+        assert device.kind == "gpu"
+        assert backend.find_device("auto").kind == "gpu"
+
+
+def test_a_checkpoint_of_another_network_is_refused(start, backend):
+    run = start()
+    state = run.trainer.state()
+    name = "block1.conv1.weight"
+    run_directory.save_checkpoint(
+        run.directory, {**state, name: np.zeros((2, 1, 3, 3), np.float32)}, run.progress
+    )
+    with pytest.raises(NinError, match="not of this network"):
+        start(directory=run.directory)
+
+
+def test_a_device_too_full_for_a_checkpoint_is_not_told_as_another_network(start, monkeypatch):
+    def load_state(state):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+    run = start()
+    monkeypatch.setattr(run.trainer, "load_state", load_state)
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        run.resume({}, run.progress)
