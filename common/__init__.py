@@ -1,5 +1,29 @@
-"""Everything of the project that belongs to no framework.
+"""Network in Network in three frameworks: what a person writes, and what belongs to no framework.
 
-Data, the shape of the network on paper, settings, the training loop, run directories, and the
-contract that a backend fulfils (:mod:`common.backends.registry`). Nothing here imports a framework.
+The functions here are those of :mod:`common.api`; the same code runs in each framework. Nothing in
+``common`` imports one.
 """
+
+from common.api import (
+    Classifier,
+    Dataset,
+    NinError,
+    Run,
+    fit,
+    load,
+    load_data,
+    resume,
+    shape_walk,
+)
+
+__all__ = [
+    "Classifier",
+    "Dataset",
+    "NinError",
+    "Run",
+    "fit",
+    "load",
+    "load_data",
+    "resume",
+    "shape_walk",
+]

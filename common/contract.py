@@ -1,6 +1,10 @@
-"""The contract that a backend fulfils: protocols, and nothing else.
+"""The contract that a backend fulfils, in parts: protocols, and nothing else.
 
-A backend is a package (or a file) with the names of :class:`Backend` at its top level.
+A backend is a package or a file with the names of :class:`Backend`. One that lacks a name lacks what
+needs it, which :func:`common.backends.registry.need` reports in one line: the comparison makes do
+with ``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
+:class:`Exporter` and :class:`Benchmark` are the backend's modules ``export`` and ``bench`` (or stand
+in its one file), imported when they are asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,11 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from common.data.fashion_mnist import Dataset
-from common.network.architecture import Convolution
 from common.settings import Settings
 
-# What scripts/bench.py times: does something so many times, one at least, and waits for the device.
+# What scripts/bench.py times: runs something so many times, at least once, and waits for the device.
 Work = Callable[[int], None]
 
 
@@ -41,33 +43,11 @@ class Device(NamedTuple):
     """The framework's own device object."""
 
 
-class Trainer(Protocol):
-    """A network, its optimizer and the training data, together on one device."""
+class Predictor(Protocol):
+    """A network on a device, for images of one size. Needs no training data and no optimizer."""
 
     net: Any
     device: Device
-
-    def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
-        """One optimizer step on the cross-entropy of a batch. Does not wait for the device.
-
-        Args:
-            indices: int64, shape ``(batch,)``: which training examples.
-            learning_rate: for this step.
-            step: number of the step in the run, from 0. With the seed it decides the dropout
-                mask and the views (:mod:`common.data.augmentation`), so that a resumed run drops
-                the same units and sees the same views.
-        """
-        ...
-
-    def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Wait for the device; what each step since the last call measured.
-
-        Returns:
-            mean cross-entropy of each batch in nats, float64 of shape ``(steps,)``, and
-            correctly classified examples of each batch, int64 of shape ``(steps,)``; both
-            measured on the batch before its update, with dropout on, as in the book.
-        """
-        ...
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Predict, with dropout off.
@@ -104,17 +84,43 @@ class Trainer(Protocol):
         """
         ...
 
+
+class Trainer(Predictor, Protocol):
+    """A network, its optimizer and the training data, together on one device."""
+
+    def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
+        """One optimizer step on the cross-entropy of a batch. Does not wait for the device.
+
+        Args:
+            indices: int64, shape ``(batch,)``: which training examples.
+            learning_rate: for this step.
+            step: number of the step in the run, from 0. With the seed it decides the dropout
+                mask and the views (:mod:`common.data.augmentation`), so that a resumed run drops
+                the same units and sees the same views.
+        """
+        ...
+
+    def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Wait for the device; what each step since the last call measured.
+
+        Returns:
+            mean cross-entropy of each batch in nats, float64 of shape ``(steps,)``, and
+            correctly classified examples of each batch, int64 of shape ``(steps,)``; both
+            measured on the batch before its update, with dropout on, as in the book.
+        """
+        ...
+
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next steps depend on: weights and the optimizer's memory, copied."""
+        """All that the next steps depend on: weights and the optimizer's state, copied."""
         ...
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a state that :meth:`state` gave, bit for bit."""
+        """Restore a state that :meth:`state` gave, bit for bit."""
         ...
 
 
 class Backend(Protocol):
-    """What scripts and tests use of a backend package. Each name is a module-level function."""
+    """What every command uses of a backend. Each name is a module-level function or class."""
 
     NAME: str
     PRECISIONS: tuple[str, ...]
@@ -125,19 +131,40 @@ class Backend(Protocol):
     nin_block: Any
 
     def nin(self, num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5) -> Any:
-        """The chapter's network, a sequence of layers, its weights not yet meaningful."""
+        """The chapter's network, a sequence of layers, its weights allocated."""
+        ...
+
+    def allocate(self, net: Any, images: np.ndarray) -> None:
+        """Make the weights of layers that find their input channels from the first images.
+
+        Args:
+            net: a network of the reader's own; weights that are there already stay.
+            images: float32, shape ``(batch, channels, height, width)``.
+        """
         ...
 
     def initialize(self, net: Any, scheme: str, seed: int) -> None:
         """Draw all weights anew: ``xavier`` as the book does, or ``he``."""
         ...
 
+    def describe(self, net: Any) -> list[str]:
+        """A line for each layer, equal for equal layers: what the network is but for its weights."""
+        ...
+
+    def dropout_rate(self, net: Any) -> float:
+        """Of the network's first dropout layer; 0 if it has none."""
+        ...
+
     def get_weights(self, net: Any) -> dict[str, np.ndarray]:
-        """Copies of all parameters by canonical name, convolutions (out, in, height, width)."""
+        """Copies of all parameters by canonical name, convolutions (out, in, height, width).
+
+        Raises:
+            NinError: naming a layer whose parameters have no canonical name.
+        """
         ...
 
     def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
-        """The reverse of :meth:`get_weights`; raises ``NinError`` on a name or shape amiss."""
+        """The reverse of :meth:`get_weights`; raises ``NinError`` for a wrong name or shape."""
         ...
 
     def shape_walk(self, net: Any, images: np.ndarray) -> Iterator[LayerOutput]:
@@ -156,25 +183,42 @@ class Backend(Protocol):
         """Package name -> version of what computes."""
         ...
 
-    def Trainer(self, net: Any, settings: Settings, dataset: Dataset) -> Trainer:
-        """Put an initialised network and the training data on the device."""
+    def Predictor(self, net: Any, settings: Settings) -> Predictor:
+        """Put a network on the device of the settings, in their precision and for their size."""
         ...
 
-    # A file as the framework's users write and load it, without this project.
+    def Trainer(
+        self, net: Any, settings: Settings, images: np.ndarray, labels: np.ndarray
+    ) -> Trainer:
+        """Put a network and the training data on the device; it is trained in place.
+
+        Args:
+            net: a network with weights.
+            settings: of the run; the precision is not ``auto``.
+            images: uint8, shape ``(count, height, width)``.
+            labels: whole numbers, shape ``(count,)``.
+        """
+        ...
+
+
+class Exporter(Protocol):
+    """A file as the framework's users write and load it, without this project."""
 
     def save_native(self, net: Any, path: Path) -> list[Path]:
         """Write the network; all files that were written, ``path`` being the last of them."""
         ...
 
     def load_native(self, path: Path) -> dict[str, np.ndarray]:
-        """The weights in such a file, named as :meth:`get_weights` does; not checked."""
+        """The weights in such a file, named as :meth:`Backend.get_weights` does; not checked."""
         ...
 
     def run_native(self, path: Path, pixels: np.ndarray) -> np.ndarray:
         """What the file makes of float32 pixels (batch, channels, height, width): logits."""
         ...
 
-    # What scripts/bench.py times. The arrays are on the device before it begins.
+
+class Benchmark(Protocol):
+    """What ``scripts/bench.py`` times. The arrays are on the device before it begins."""
 
     def bare_step(
         self, trainer: Any, images: np.ndarray, labels: np.ndarray, learning_rate: float
@@ -188,28 +232,4 @@ class Backend(Protocol):
 
     def matrix_product(self, device: Device, size: int) -> Work:
         """The product of two float32 matrices of this height and width."""
-        ...
-
-    def convolution(self, device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
-        """A float32 convolution with its bias, alone, laid out in memory as in training.
-
-        Args:
-            device: where to compute.
-            layer: which one.
-            batch: number of images.
-            backward: also the gradients of weights, bias and, but for the first, of the input.
-        """
-        ...
-
-    def profile(self, trainer: Any, work: Work) -> dict[str, float]:
-        """Some work, done once under the framework's own profiler.
-
-        Args:
-            trainer: with whose network it computes.
-            work: what :meth:`bare_step` gave.
-
-        Returns:
-            operation, as the framework calls it -> seconds, added up over all of this kind in one
-            step. Operations that run side by side count each.
-        """
         ...

@@ -12,6 +12,10 @@ from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
+from common.network.parameters import check_parameters
+
+# names of networks in the metadata
+CHAPTER, BY_HAND = "nin", "built by hand"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Model:
     """Side of the images that it was trained on, in pixels; None if that is not known."""
     training: dict[str, Any] = field(default_factory=dict)
     """The result of the run that it is from."""
+    layers: tuple[str, ...] = ()
+    """A line for each layer of a network that was built by hand; none for the chapter's."""
 
     def class_name(self, label: int) -> str:
         """A class in words."""
@@ -60,11 +66,13 @@ def load_model(path: Path) -> Model:
 def to_metadata(model: Model) -> dict[str, str]:
     """What a file says of a model besides its weights, as text by name."""
     network = {
-        "name": "nin",
+        "name": BY_HAND if model.layers else CHAPTER,
         "num_classes": model.num_classes,
         "in_channels": model.in_channels,
         "dropout": model.dropout,
     }
+    if model.layers:
+        network["layers"] = model.layers
     metadata = {
         "network": network,
         "classes": model.class_names,
@@ -104,8 +112,10 @@ def from_metadata(
         return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
 
     network, classes, pixels = entry("network", dict), entry("classes", list), entry("pixels", dict)
-    if network.get("name", "nin") != "nin":
-        raise NinError(f"{where}: of another network ({network['name']}, expected nin)")
+    layers = network.get("layers", [])
+    if network.get("name", CHAPTER) != (BY_HAND if layers else CHAPTER):
+        raise NinError(f"{where}: of another network ({network['name']}, expected {CHAPTER})")
+    require(isinstance(layers, list) and all(isinstance(e, str) for e in layers), "layers", layers)
     found_classes, found_channels = _counts(weights)
     num_classes = network.get("num_classes", found_classes)
     require(whole(num_classes, 2), "num_classes", num_classes)
@@ -114,7 +124,7 @@ def from_metadata(
     dropout = network.get("dropout", architecture.DROPOUT)
     require(isinstance(dropout, int | float) and 0 <= dropout < 1, "dropout", dropout)
     resize = pixels.get("resize")
-    smallest = architecture.smallest_input()
+    smallest = 1 if layers else architecture.smallest_input()
     require(resize is None or whole(resize, smallest), "resize", resize)
     names_are_good = all(isinstance(name, str) for name in classes)
     require(names_are_good and len(classes) in (0, num_classes), "classes", classes)
@@ -122,6 +132,8 @@ def from_metadata(
         classes = list(CLASS_NAMES)
 
     expected = architecture.parameter_shapes(num_classes, in_channels)
+    if layers:
+        expected = {name: array.shape for name, array in weights.items()}
     if not expected.keys() & weights.keys():
         raise NinError(
             f"{where}: of another network (it holds {_examples(weights)}; "
@@ -143,6 +155,7 @@ def from_metadata(
         class_names=tuple(classes),
         resize=resize,
         training=entry("training", dict),
+        layers=tuple(layers),
     )
 
 
@@ -158,26 +171,3 @@ def _counts(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
 def _examples(names: Mapping[str, Any]) -> str:
     few = ", ".join(list(names)[:2])
     return f"{len(names)} tensors: {few} ..." if few else "no tensors"
-
-
-def check_parameters(
-    weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], where: str = "weights"
-) -> None:
-    """Raise :class:`NinError` unless names and shapes are the expected ones.
-
-    Args:
-        weights: canonical name -> array.
-        shapes: canonical name -> expected shape.
-        where: what the message calls the weights, such as a file's name.
-    """
-    missing = [name for name in shapes if name not in weights]
-    if missing:
-        raise NinError(f"{where}: {missing[0]} is missing ({len(missing)} of {len(shapes)} are)")
-    extra = [name for name in weights if name not in shapes]
-    if extra:
-        raise NinError(f"{where}: {extra[0]} is no parameter of this network")
-    for name, shape in shapes.items():
-        if tuple(weights[name].shape) != shape:
-            raise NinError(
-                f"{where}: {name} has shape {tuple(weights[name].shape)}, expected {shape}"
-            )

@@ -1,6 +1,7 @@
 """The settings of a training run, and the presets: plain data."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,3 +121,12 @@ def from_preset(preset: str, **overrides: Any) -> Settings:
     settings = dataclasses.replace(Settings(preset=preset), **{**PRESETS[preset], **given})
     settings.check()
     return settings
+
+
+def check_precision(precision: str, known: Sequence[str]) -> None:
+    """Raise :class:`NinError` for a precision that a backend does not compute in.
+
+    ``auto`` is none: :func:`common.backends.session.start` says what it comes to on a device.
+    """
+    if precision not in known:
+        raise NinError(f"`precision={precision}`: must be one of {', '.join(known)}")

@@ -8,42 +8,44 @@ Importing this package makes MXNet importable beside a NumPy of today (see ``_im
 switches it to its NumPy interface, for the whole process, as the book does.
 """
 
+from typing import TYPE_CHECKING
+
 import nin_mxnet._import  # noqa: F401  differs: has to come before any import of mxnet
-from nin_mxnet.bench import bare_step, convolution, matrix_product, profile
-from nin_mxnet.device import find_device, set_threads, versions
-from nin_mxnet.export import load_native, run_native, save_native
+from nin_mxnet.device import KEEP_MEMORY, PRECISIONS, find_device, set_threads, versions
 from nin_mxnet.init import initialize
-from nin_mxnet.layers import activations, shape_walk
+from nin_mxnet.layers import describe, dropout_rate, shape_walk
 from nin_mxnet.model import nin, nin_block
+from nin_mxnet.predict import Predictor
 from nin_mxnet.train import Trainer
-from nin_mxnet.weights import get_weights, set_weights
+from nin_mxnet.weights import allocate, get_weights, set_weights
 
 NAME = "mxnet"
-# differs: no bfloat16, a type that MXNet's NumPy interface does not know
-PRECISIONS = ("float32", "float64")
-# differs: its graph keeps its arrays itself
-KEEP_MEMORY = False
 
 __all__ = [
     "KEEP_MEMORY",
     "NAME",
     "PRECISIONS",
+    "Predictor",
     "Trainer",
-    "activations",
-    "bare_step",
-    "convolution",
+    "allocate",
+    "describe",
+    "dropout_rate",
     "find_device",
     "get_weights",
     "initialize",
-    "load_native",
-    "matrix_product",
     "nin",
     "nin_block",
-    "profile",
-    "run_native",
-    "save_native",
     "set_threads",
     "set_weights",
     "shape_walk",
     "versions",
 ]
+
+if TYPE_CHECKING:
+    import nin_mxnet.bench
+    import nin_mxnet.export
+    from common import contract
+
+    _backend: contract.Backend = nin_mxnet
+    _exporter: contract.Exporter = nin_mxnet.export
+    _benchmark: contract.Benchmark = nin_mxnet.bench

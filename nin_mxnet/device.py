@@ -1,4 +1,4 @@
-"""Devices, threads and versions in MXNet. A GPU is ``gpu(0)``."""
+"""Devices, precisions, threads and versions in MXNet. A GPU is ``gpu(0)``."""
 
 import ctypes
 import os
@@ -9,6 +9,11 @@ from mxnet.base import _LIB, check_call
 
 from common.contract import Device
 from common.errors import NinError
+
+# differs: no bfloat16, a type that MXNet's NumPy interface does not know
+PRECISIONS: tuple[str, ...] = ("float32", "float64")
+# differs: its graph keeps its arrays itself
+KEEP_MEMORY = False
 
 
 def find_device(kind: str) -> Device:
@@ -24,8 +29,8 @@ def find_device(kind: str) -> Device:
         return Device("gpu", "gpu(0)", mx.gpu(0))
     if kind == "gpu":
         raise NinError(
-            "--device gpu: MXNet sees no GPU here; use --device cpu, "
-            "or see scripts/doctor.py for what it sees"
+            "`device=gpu`: MXNet sees no GPU here; use `device=cpu`, "
+            "or run scripts/doctor.py to see what it finds"
         )
     return Device("cpu", "cpu(0)", mx.cpu(0))
 

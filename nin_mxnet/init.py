@@ -2,10 +2,10 @@
 
 import mxnet as mx
 import numpy as np
-from mxnet.gluon import nn
+from mxnet.gluon import Block
 
 
-def initialize(net: nn.Sequential, scheme: str, seed: int) -> None:
+def initialize(net: Block, scheme: str, seed: int) -> None:
     """Draw all weights anew, in place.
 
     ``xavier`` (Glorot and Bengio 2010, equation 16) is the book's ``train_ch6``: weights uniform
@@ -13,7 +13,8 @@ def initialize(net: nn.Sequential, scheme: str, seed: int) -> None:
     with variance 2 / fan_in, biases 0. A fan is channels x window height x window width.
 
     Args:
-        net: a network of :func:`nin_mxnet.model.nin`.
+        net: a sequence of layers whose parameters are there, such as
+            :func:`nin_mxnet.model.nin`.
         scheme: ``xavier`` or ``he``.
         seed: the same seed gives the same weights.
 

@@ -1,54 +1,93 @@
-"""What comes out of each layer in MXNet, already channels first."""
+"""The layers of a network in MXNet by canonical name, and their outputs, channels first."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from mxnet import np as mnp
-from mxnet.gluon import nn
+from mxnet.gluon import Block, nn
 
 from common.contract import LayerOutput
-from common.network.architecture import LAYER_NAMES
-from nin_mxnet.weights import parameters
+from common.errors import NinError
+from common.network.names import Named, leaves, name_layers
 
-# canonical name of each layer of the network
-NAMES = LAYER_NAMES
+# kind, as names have it, of each layer
+KINDS: dict[type, str | None] = {
+    nn.Conv2D: "conv",
+    nn.Dense: "dense",
+    # differs: mostly a part of its convolution
+    **dict.fromkeys((nn.Activation, nn.LeakyReLU, nn.ELU, nn.GELU, nn.Swish), "relu"),
+    nn.MaxPool2D: "pool",
+    nn.AvgPool2D: "pool",
+    nn.Dropout: "dropout",
+    nn.GlobalAvgPool2D: "global_pool",
+    nn.GlobalMaxPool2D: "global_pool",
+    nn.Flatten: "flatten",
+}
 
 
-def shape_walk(net: nn.Sequential, images: np.ndarray) -> Iterator[LayerOutput]:
+def named_layers(net: Block) -> tuple[Named, ...]:
+    """The layers of a network, named; see :mod:`common.network.names`.
+
+    Raises:
+        NinError: for a network that is not a sequence of layers.
+    """
+    # the book's edition 1.0 has the sequence in a class, as its only part
+    while not isinstance(net, nn.Sequential | nn.HybridSequential) and len(net._children) == 1:
+        (net,) = net._children.values()
+    if not isinstance(net, nn.Sequential | nn.HybridSequential):
+        raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")
+
+    def inside(layer: Block) -> list[Block] | None:
+        return list(layer) if isinstance(layer, nn.Sequential | nn.HybridSequential) else None
+
+    def kind(layer: Block) -> str | None:
+        return KINDS.get(type(layer), type(layer).__name__.lower())
+
+    return name_layers(net, inside, kind)
+
+
+def describe(net: Block) -> list[str]:
+    """A line for each layer: its name and MXNet's own words for all that it is made of."""
+    return [f"{each.name}: {each.layer}" for each in leaves(named_layers(net))]
+
+
+def dropout_rate(net: Block) -> float:
+    """Of the network's first dropout layer; 0 if it has none."""
+    layers = (each.layer for each in leaves(named_layers(net)))
+    return next((layer._rate for layer in layers if isinstance(layer, nn.Dropout)), 0.0)
+
+
+def shape_walk(net: Block, images: np.ndarray) -> Iterator[LayerOutput]:
     """The book's loop: feed images through the layers one by one.
 
     Args:
-        net: a network of :func:`nin_mxnet.model.nin`.
+        net: a sequence of layers.
         images: float32, (batch, channels, height, width).
 
     Yields:
         One entry per layer.
     """
-    weight = next(iter(parameters(net).values())).data()
+    weight = next(iter(net.collect_params().values())).data()
     X = mnp.array(images, dtype=weight.dtype, ctx=weight.ctx)
-    for layer, name in zip(net, NAMES, strict=True):
+    for name, layer, _ in named_layers(net):
         X = layer(X)
         yield LayerOutput(layer.name, str(X.shape), name, to_nchw(X))
 
 
-def activations(net: nn.Sequential, X: mnp.ndarray) -> dict[str, np.ndarray]:
+def activations(net: Block, X: mnp.ndarray) -> dict[str, np.ndarray]:
     """Outputs of all layers, and within the blocks of each convolution after its ReLU.
 
     Args:
-        net: a network of :func:`nin_mxnet.model.nin`; dropout is off.
+        net: a sequence of layers; dropout is off.
         X: pixels as the network takes them.
 
     Returns:
         ``input``, ``block1.conv1`` ... ``flatten`` -> array, channels first, in order.
     """
     outputs = {"input": to_nchw(X)}
-    for layer, name in zip(net, NAMES, strict=True):
-        if isinstance(layer, nn.Sequential):
-            for convolution, inner in enumerate(layer, start=1):
-                X = inner(X)
-                outputs[f"{name}.conv{convolution}"] = to_nchw(X)
-        else:
-            X = layer(X)
+    for name, layer, _ in leaves(named_layers(net)):
+        X = layer(X)
+        if name is not None:
             outputs[name] = to_nchw(X)
     return outputs
 

@@ -62,9 +62,10 @@ def nin(num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5) -> nn
             # (batch, num_classes, 1, 1) -> (batch, num_classes)
             nn.Flatten(),
         )
-    # differs: left alone, MXNet finds the input channels when it sees the first images
+    # differs: left alone, MXNet makes the weights when it sees the first images
     for _, convolution in convolutions(net):
         out_channels, _, *window = convolution.weight.shape
         convolution.weight.shape = (out_channels, in_channels, *window)
         in_channels = out_channels
+    net.initialize()
     return net

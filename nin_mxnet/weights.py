@@ -2,33 +2,69 @@
 
 from collections.abc import Iterator, Mapping
 
+import mxnet as mx
 import numpy as np
 from mxnet import np as mnp
 from mxnet import npx
-from mxnet.gluon import Parameter, nn
+from mxnet.gluon import Block, Parameter, nn
 
-from common.model import check_parameters
-
-
-def convolutions(net: nn.Sequential) -> Iterator[tuple[str, nn.Conv2D]]:
-    """Canonical name (``block1.conv1`` ...) and layer of each convolution, in order."""
-    blocks = (layer for layer in net if isinstance(layer, nn.Sequential))
-    for i, block in enumerate(blocks, start=1):
-        layers = (layer for layer in block if isinstance(layer, nn.Conv2D))
-        for j, layer in enumerate(layers, start=1):
-            yield f"block{i}.conv{j}", layer
+from common.errors import NinError, one_line
+from common.network.names import leaves
+from common.network.parameters import check_all_have_names, check_parameters, refuse_layer
+from nin_mxnet.layers import named_layers
 
 
-def parameters(net: nn.Sequential) -> dict[str, Parameter]:
-    """The framework's own parameters by canonical name, in order."""
+def convolutions(net: Block) -> Iterator[tuple[str, nn.Conv2D | nn.Dense]]:
+    """Canonical name and layer of each convolution and fully connected layer, in order.
+
+    Raises:
+        NinError: naming a layer whose parameters are of another kind.
+    """
+    for name, layer, _ in leaves(named_layers(net)):
+        # exactly these: what is derived from them may have parameters of its own
+        if type(layer) in (nn.Conv2D, nn.Dense):
+            yield str(name), layer
+        elif layer.collect_params().keys():
+            refuse_layer(name, type(layer).__name__)
+
+
+def parameters(net: Block) -> dict[str, Parameter]:
+    """The framework's own parameters by canonical name, in order.
+
+    Raises:
+        NinError: naming a layer whose parameters have no such name.
+    """
     named: dict[str, Parameter] = {}
-    for name, convolution in convolutions(net):
-        named[f"{name}.weight"] = convolution.weight
-        named[f"{name}.bias"] = convolution.bias
+    for name, layer in convolutions(net):
+        named[f"{name}.weight"] = layer.weight
+        if layer.bias is not None:
+            named[f"{name}.bias"] = layer.bias
+    listed = {id(parameter): name for name, parameter in net.collect_params().items()}
+    check_all_have_names(map(id, named.values()), listed)
     return named
 
 
-def get_weights(net: nn.Sequential) -> dict[str, np.ndarray]:
+def allocate(net: Block, images: np.ndarray) -> None:
+    """Let layers find their input channels where they are not stated, from the first images.
+
+    Args:
+        net: a sequence of layers; one whose parameters are there already stays as it is.
+        images: float32, (batch, channels, height, width).
+
+    Raises:
+        NinError: if the images do not pass through the network.
+    """
+    for parameter in net.collect_params().values():
+        # differs: of one that was initialized before it knew its shape, MXNet only keeps how
+        if parameter._data is None and not parameter._deferred_init:
+            parameter.initialize()
+    try:
+        net(mnp.array(images)).wait_to_read()
+    except (mx.base.MXNetError, ValueError, AssertionError) as error:
+        raise NinError(f"`net`: {one_line(error)}") from error
+
+
+def get_weights(net: Block) -> dict[str, np.ndarray]:
     """Copies of all parameters.
 
     Returns:
@@ -37,11 +73,11 @@ def get_weights(net: nn.Sequential) -> dict[str, np.ndarray]:
     return {name: to_canonical(value.data()) for name, value in parameters(net).items()}
 
 
-def set_weights(net: nn.Sequential, weights: Mapping[str, np.ndarray]) -> None:
+def set_weights(net: Block, weights: Mapping[str, np.ndarray]) -> None:
     """Set all parameters, in place.
 
     Args:
-        net: a network of :func:`nin_mxnet.model.nin`.
+        net: a sequence of layers, such as :func:`nin_mxnet.model.nin`.
         weights: as :func:`get_weights` gives them, from any backend.
 
     Raises:

@@ -8,41 +8,44 @@ Importing this package puts Keras on top of TensorFlow and sets its image layout
 last, for the whole process (see ``_import.py``).
 """
 
+from typing import TYPE_CHECKING
+
 import nin_tf._import  # noqa: F401  differs: has to come before any import of tensorflow
-from nin_tf.bench import bare_step, convolution, matrix_product, profile
-from nin_tf.device import find_device, set_threads, versions
-from nin_tf.export import load_native, run_native, save_native
+from nin_tf.device import KEEP_MEMORY, PRECISIONS, find_device, set_threads, versions
 from nin_tf.init import initialize
-from nin_tf.layers import activations, shape_walk
+from nin_tf.layers import describe, dropout_rate, shape_walk
 from nin_tf.model import nin, nin_block
+from nin_tf.predict import Predictor
 from nin_tf.train import Trainer
-from nin_tf.weights import get_weights, set_weights
+from nin_tf.weights import allocate, get_weights, set_weights
 
 NAME = "tf"
-PRECISIONS = ("float32", "bfloat16", "float64")
-# differs: measured, no gain
-KEEP_MEMORY = False
 
 __all__ = [
     "KEEP_MEMORY",
     "NAME",
     "PRECISIONS",
+    "Predictor",
     "Trainer",
-    "activations",
-    "bare_step",
-    "convolution",
+    "allocate",
+    "describe",
+    "dropout_rate",
     "find_device",
     "get_weights",
     "initialize",
-    "load_native",
-    "matrix_product",
     "nin",
     "nin_block",
-    "profile",
-    "run_native",
-    "save_native",
     "set_threads",
     "set_weights",
     "shape_walk",
     "versions",
 ]
+
+if TYPE_CHECKING:
+    import nin_tf.bench
+    import nin_tf.export
+    from common import contract
+
+    _backend: contract.Backend = nin_tf
+    _exporter: contract.Exporter = nin_tf.export
+    _benchmark: contract.Benchmark = nin_tf.bench

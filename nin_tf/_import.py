@@ -9,6 +9,7 @@ standard error while it is imported, some of them (2.21) whatever its log level 
 import contextlib
 import os
 
+from common.system import machine
 from common.system.quiet import quiet
 
 # Keras is the one that belongs to TensorFlow, not Keras 2 and not Keras on another framework
@@ -31,6 +32,10 @@ def _import_tensorflow() -> None:
         raise ImportError(
             f"keras was imported before nin_tf, on top of {backend}; use a process of its own"
         )
+    # one thread on each core from the first operation on, which in a notebook comes before fit
+    threads = machine.prepare(0)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.keras.backend.set_image_data_format("channels_last")
     tf.keras.backend.set_floatx("float32")
 

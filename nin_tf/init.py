@@ -13,7 +13,8 @@ def initialize(net: tf.keras.Sequential, scheme: str, seed: int) -> None:
     with variance 2 / fan_in, biases 0. A fan is channels x window height x window width.
 
     Args:
-        net: a network of :func:`nin_tf.model.nin`.
+        net: a sequence of layers whose parameters are there, such as
+            :func:`nin_tf.model.nin`.
         scheme: ``xavier`` or ``he``.
         seed: the same seed gives the same weights.
 
@@ -23,8 +24,8 @@ def initialize(net: tf.keras.Sequential, scheme: str, seed: int) -> None:
     # on the CPU, so that the numbers are the same whether or not there is a GPU
     with tf.device("/CPU:0"):
         generator = tf.keras.random.SeedGenerator(seed)
-        for _, convolution in convolutions(net):
-            weight, bias = convolution.kernel, convolution.bias
+        for _, layer in convolutions(net):
+            weight, bias = layer.kernel, layer.bias
             if scheme == "xavier":
                 initializer = tf.keras.initializers.GlorotUniform(seed=generator)
             elif scheme == "he":
@@ -36,4 +37,5 @@ def initialize(net: tf.keras.Sequential, scheme: str, seed: int) -> None:
                 raise ValueError(f"unknown initialization {scheme!r}")
             weight.assign(initializer(weight.shape))
             # differs: the book's TensorFlow biases are 0 in Xavier's scheme too
-            bias.assign(tf.zeros(bias.shape))
+            if bias is not None:
+                bias.assign(tf.zeros(bias.shape))

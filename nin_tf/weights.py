@@ -5,26 +5,59 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from common.model import check_parameters
+from common.errors import NinError, one_line
+from common.network.names import leaves
+from common.network.parameters import check_all_have_names, check_parameters, refuse_layer
+from nin_tf.layers import named_layers
 
 
-def convolutions(net: tf.keras.Sequential) -> Iterator[tuple[str, tf.keras.layers.Conv2D]]:
-    """Canonical name (``block1.conv1`` ...) and layer of each convolution, in order."""
-    blocks = (layer for layer in net.layers if isinstance(layer, tf.keras.Sequential))
-    for i, block in enumerate(blocks, start=1):
-        layers = (layer for layer in block.layers if isinstance(layer, tf.keras.layers.Conv2D))
-        for j, layer in enumerate(layers, start=1):
-            yield f"block{i}.conv{j}", layer
+def convolutions(net: tf.keras.Sequential) -> Iterator[tuple[str, tf.keras.layers.Layer]]:
+    """Canonical name and layer of each convolution and fully connected layer, in order.
+
+    Raises:
+        NinError: naming a layer whose parameters are of another kind.
+    """
+    for name, layer, _ in leaves(named_layers(net)):
+        # exactly these: what is derived from them may have parameters of its own
+        if type(layer) in (tf.keras.layers.Conv2D, tf.keras.layers.Dense):
+            yield str(name), layer
+        elif layer.weights:
+            refuse_layer(name, type(layer).__name__)
 
 
 def parameters(net: tf.keras.Sequential) -> dict[str, tf.Variable]:
-    """The framework's own parameters by canonical name, in order."""
+    """The framework's own parameters by canonical name, in order.
+
+    Raises:
+        NinError: naming a layer whose parameters have no such name.
+    """
     named: dict[str, tf.Variable] = {}
-    for name, convolution in convolutions(net):
+    for name, layer in convolutions(net):
         # differs: a Keras variable is a shell, its value is TensorFlow's variable
-        named[f"{name}.weight"] = convolution.kernel.value
-        named[f"{name}.bias"] = convolution.bias.value
+        named[f"{name}.weight"] = layer.kernel.value
+        if layer.bias is not None:
+            named[f"{name}.bias"] = layer.bias.value
+    listed = {id(variable.value): variable.path for variable in net.weights}
+    check_all_have_names(map(id, named.values()), listed)
     return named
+
+
+def allocate(net: tf.keras.Sequential, images: np.ndarray) -> None:
+    """Let layers find their input channels where they are not stated, from the first images.
+
+    Args:
+        net: a sequence of layers; one whose parameters are there already stays as it is.
+        images: float32, (batch, channels, height, width).
+
+    Raises:
+        NinError: if the images do not pass through the network.
+    """
+    X = tf.constant(images.transpose(0, 2, 3, 1))
+    try:
+        for _, layer, _ in leaves(named_layers(net)):
+            X = layer(X, training=False)
+    except (ValueError, tf.errors.OpError) as error:
+        raise NinError(f"`net`: {one_line(error)}") from error
 
 
 def get_weights(net: tf.keras.Sequential) -> dict[str, np.ndarray]:
@@ -40,7 +73,7 @@ def set_weights(net: tf.keras.Sequential, weights: Mapping[str, np.ndarray]) -> 
     """Set all parameters, in place.
 
     Args:
-        net: a network of :func:`nin_tf.model.nin`.
+        net: a sequence of layers, such as :func:`nin_tf.model.nin`.
         weights: as :func:`get_weights` gives them, from any backend.
 
     Raises:
@@ -55,16 +88,18 @@ def set_weights(net: tf.keras.Sequential, weights: Mapping[str, np.ndarray]) -> 
 def to_canonical(value: tf.Variable) -> np.ndarray:
     """A parameter-shaped tensor as a contiguous array in canonical layout."""
     array = value.numpy()
-    return np.ascontiguousarray(array.transpose(3, 2, 0, 1)) if array.ndim == 4 else array
+    order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
+    return array if order is None else np.ascontiguousarray(array.transpose(order))
 
 
 def from_canonical(target: tf.Variable, array: np.ndarray) -> None:
     """Overwrite a parameter-shaped tensor with an array in canonical layout."""
     # astype copies: TensorFlow may go on to use the memory of an array that it is given
     array = array.astype(target.dtype.as_numpy_dtype)
-    target.assign(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array)
+    order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim)
+    target.assign(array if order is None else array.transpose(order))
 
 
 def _canonical_shape(value: tf.Variable) -> tuple[int, ...]:
     shape = tuple(value.shape)
-    return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape
+    return (*shape[:1:-1], *shape[:2]) if len(shape) == 4 else shape[::-1]

@@ -5,40 +5,43 @@ width), padding as a number, input channels stated, each ReLU a layer of its own
 by class name and shapes as ``torch.Size``.
 """
 
-from nin_torch.bench import bare_step, convolution, matrix_product, profile
-from nin_torch.device import find_device, set_threads, versions
-from nin_torch.export import load_native, run_native, save_native
+from typing import TYPE_CHECKING
+
+from nin_torch.device import KEEP_MEMORY, PRECISIONS, find_device, set_threads, versions
 from nin_torch.init import initialize
-from nin_torch.layers import activations, shape_walk
+from nin_torch.layers import describe, dropout_rate, shape_walk
 from nin_torch.model import nin, nin_block
+from nin_torch.predict import Predictor
 from nin_torch.train import Trainer
-from nin_torch.weights import get_weights, set_weights
+from nin_torch.weights import allocate, get_weights, set_weights
 
 NAME = "torch"
-PRECISIONS = ("float32", "bfloat16", "float64")
-# a quarter of the speed at 224x224
-KEEP_MEMORY = True
 
 __all__ = [
     "KEEP_MEMORY",
     "NAME",
     "PRECISIONS",
+    "Predictor",
     "Trainer",
-    "activations",
-    "bare_step",
-    "convolution",
+    "allocate",
+    "describe",
+    "dropout_rate",
     "find_device",
     "get_weights",
     "initialize",
-    "load_native",
-    "matrix_product",
     "nin",
     "nin_block",
-    "profile",
-    "run_native",
-    "save_native",
     "set_threads",
     "set_weights",
     "shape_walk",
     "versions",
 ]
+
+if TYPE_CHECKING:
+    import nin_torch.bench
+    import nin_torch.export
+    from common import contract
+
+    _backend: contract.Backend = nin_torch
+    _exporter: contract.Exporter = nin_torch.export
+    _benchmark: contract.Benchmark = nin_torch.bench

@@ -1,4 +1,4 @@
-"""What comes out of each layer in PyTorch, already channels first."""
+"""The layers of a network in PyTorch by canonical name, and their outputs, channels first."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,60 @@ import torch
 from torch import nn
 
 from common.contract import LayerOutput
-from common.network.architecture import LAYER_NAMES
+from common.errors import NinError
+from common.network.names import Named, leaves, name_layers
 
-# canonical name of each layer of the network
-NAMES = LAYER_NAMES
+# kind, as names have it, of each layer
+KINDS: dict[type, str | None] = {
+    nn.Conv2d: "conv",
+    nn.Linear: "dense",
+    **dict.fromkeys((nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid), "relu"),
+    nn.MaxPool2d: "pool",
+    nn.AvgPool2d: "pool",
+    nn.Dropout: "dropout",
+    nn.AdaptiveAvgPool2d: "global_pool",
+    nn.AdaptiveMaxPool2d: "global_pool",
+    nn.Flatten: "flatten",
+}
 
 
-def shape_walk(net: nn.Sequential, images: np.ndarray) -> Iterator[LayerOutput]:
+def named_layers(net: nn.Module) -> tuple[Named, ...]:
+    """The layers of a network, named; see :mod:`common.network.names`.
+
+    Raises:
+        NinError: for a network that is not a sequence of layers.
+    """
+    # the book's edition 1.0 has the sequence in a class, as its only part
+    while not isinstance(net, nn.Sequential) and len(list(net.children())) == 1:
+        net = next(net.children())
+    if not isinstance(net, nn.Sequential):
+        raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")
+
+    def inside(layer: nn.Module) -> list[nn.Module] | None:
+        return list(layer) if isinstance(layer, nn.Sequential) else None
+
+    def kind(layer: nn.Module) -> str | None:
+        return KINDS.get(type(layer), type(layer).__name__.lower())
+
+    return name_layers(net, inside, kind)
+
+
+def describe(net: nn.Module) -> list[str]:
+    """A line for each layer: its name and PyTorch's own words for all that it is made of."""
+    return [f"{each.name}: {each.layer}" for each in leaves(named_layers(net))]
+
+
+def dropout_rate(net: nn.Module) -> float:
+    """Of the network's first dropout layer; 0 if it has none."""
+    rates = (e.layer.p for e in leaves(named_layers(net)) if isinstance(e.layer, nn.Dropout))
+    return next(rates, 0.0)
+
+
+def shape_walk(net: nn.Module, images: np.ndarray) -> Iterator[LayerOutput]:
     """The book's loop: feed images through the layers one by one.
 
     Args:
-        net: a network of :func:`nin_torch.model.nin`.
+        net: a sequence of layers.
         images: float32, (batch, channels, height, width).
 
     Yields:
@@ -26,16 +69,16 @@ def shape_walk(net: nn.Sequential, images: np.ndarray) -> Iterator[LayerOutput]:
     X = torch.from_numpy(images).to(next(net.parameters()))
     net.eval()
     with torch.no_grad():
-        for layer, name in zip(net, NAMES, strict=True):
+        for name, layer, _ in named_layers(net):
             X = layer(X)
             yield LayerOutput(layer.__class__.__name__, str(X.shape), name, to_nchw(X))
 
 
-def activations(net: nn.Sequential, X: torch.Tensor) -> dict[str, np.ndarray]:
+def activations(net: nn.Module, X: torch.Tensor) -> dict[str, np.ndarray]:
     """Outputs of all layers, and within the blocks of each convolution after its ReLU.
 
     Args:
-        net: a network of :func:`nin_torch.model.nin`; dropout is off.
+        net: a sequence of layers; dropout is off.
         X: pixels as the network takes them.
 
     Returns:
@@ -44,16 +87,10 @@ def activations(net: nn.Sequential, X: torch.Tensor) -> dict[str, np.ndarray]:
     outputs = {"input": to_nchw(X)}
     net.eval()
     with torch.no_grad():
-        for layer, name in zip(net, NAMES, strict=True):
-            if isinstance(layer, nn.Sequential):
-                convolution = 0
-                for inner in layer:
-                    X = inner(X)
-                    convolution += isinstance(inner, nn.Conv2d)
-                    # the ReLU that follows overwrites the entry of its convolution
-                    outputs[f"{name}.conv{convolution}"] = to_nchw(X)
-            else:
-                X = layer(X)
+        for name, layer, _ in leaves(named_layers(net)):
+            X = layer(X)
+            # a ReLU overwrites the entry of its convolution
+            if name is not None:
                 outputs[name] = to_nchw(X)
     return outputs
 

@@ -6,29 +6,60 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.model import check_parameters
+from common.errors import NinError, one_line
+from common.network.names import leaves
+from common.network.parameters import check_all_have_names, check_parameters, refuse_layer
+from nin_torch.layers import named_layers
 
 
-def convolutions(net: nn.Sequential) -> Iterator[tuple[str, nn.Conv2d]]:
-    """Canonical name (``block1.conv1`` ...) and layer of each convolution, in order."""
-    blocks = (layer for layer in net if isinstance(layer, nn.Sequential))
-    for i, block in enumerate(blocks, start=1):
-        layers = (layer for layer in block if isinstance(layer, nn.Conv2d))
-        for j, layer in enumerate(layers, start=1):
-            yield f"block{i}.conv{j}", layer
+def convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
+    """Canonical name and layer of each convolution and fully connected layer, in order.
+
+    Raises:
+        NinError: naming a layer whose parameters are of another kind.
+    """
+    for name, layer, _ in leaves(named_layers(net)):
+        # exactly these: what is derived from them may have parameters of its own
+        if type(layer) in (nn.Conv2d, nn.Linear):
+            yield str(name), layer
+        elif [*layer.parameters(), *layer.buffers()]:
+            refuse_layer(name, type(layer).__name__)
 
 
-def parameters(net: nn.Sequential) -> dict[str, torch.Tensor]:
-    """The framework's own parameters by canonical name, in order."""
+def parameters(net: nn.Module) -> dict[str, torch.Tensor]:
+    """The framework's own parameters by canonical name, in order.
+
+    Raises:
+        NinError: naming a layer whose parameters have no such name.
+    """
     named: dict[str, torch.Tensor] = {}
-    for name, convolution in convolutions(net):
-        assert convolution.bias is not None
-        named[f"{name}.weight"] = convolution.weight
-        named[f"{name}.bias"] = convolution.bias
+    for name, layer in convolutions(net):
+        named[f"{name}.weight"] = layer.weight
+        if layer.bias is not None:
+            named[f"{name}.bias"] = layer.bias
+    check_all_have_names(map(id, named.values()), {id(p): n for n, p in net.named_parameters()})
     return named
 
 
-def get_weights(net: nn.Sequential) -> dict[str, np.ndarray]:
+def allocate(net: nn.Module, images: np.ndarray) -> None:
+    """Let layers find their input channels where they are not stated, from the first images.
+
+    Args:
+        net: a sequence of layers; one whose parameters are there already stays as it is.
+        images: float32, (batch, channels, height, width).
+
+    Raises:
+        NinError: if the images do not pass through the network.
+    """
+    net.eval()
+    try:
+        with torch.no_grad():
+            net(torch.from_numpy(images).to(next(net.parameters(), torch.empty(0)).device))
+    except RuntimeError as error:
+        raise NinError(f"`net`: {one_line(error)}") from error
+
+
+def get_weights(net: nn.Module) -> dict[str, np.ndarray]:
     """Copies of all parameters.
 
     Returns:
@@ -37,11 +68,11 @@ def get_weights(net: nn.Sequential) -> dict[str, np.ndarray]:
     return {name: to_canonical(value) for name, value in parameters(net).items()}
 
 
-def set_weights(net: nn.Sequential, weights: Mapping[str, np.ndarray]) -> None:
+def set_weights(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Set all parameters, in place.
 
     Args:
-        net: a network of :func:`nin_torch.model.nin`.
+        net: a sequence of layers, such as :func:`nin_torch.model.nin`.
         weights: as :func:`get_weights` gives them, from any backend.
 
     Raises:

@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common import settings
-from common.prediction import predict
-from common.terminal import command_line
+from common import api
 from common.backends.registry import BACKENDS, check_name
 from common.errors import NinError
+from common.prediction import predict
 from common.prediction.predict import Outputs, Predictions
-from common.model import load_model
+from common.terminal import command_line
 
 EXAMPLES = """\
 examples:
@@ -70,34 +69,29 @@ def command(options: argparse.Namespace) -> int:
     outputs = Outputs(options.logits, options.picture, options.json)
     outputs.check()
     check_name(options.backend)
-    model = load_model(options.weights)
-    resize = model.resize if options.resize is None else options.resize
-    if resize is None:
-        resize = settings.Settings.resize
-        print(
-            f"note: {options.weights} does not say what size of images it was trained on; taking "
-            f"the book's {resize}, or what --resize says",
-            file=sys.stderr,
-        )
-    chosen = settings.from_preset(
-        "book",
-        backend=options.backend,
-        resize=resize,
+    if options.images:
+        for name in ("data", "split", "indices"):
+            if getattr(options, name) is not None:
+                raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
+    classifier = api.load(
+        options.weights,
+        options.backend,
+        resize=options.resize,
         device=options.device,
         threads=options.threads,
     )
     if options.images:
-        for name in ("data", "split", "indices"):
-            if getattr(options, name) is not None:
-                raise NinError(f"--{name}: of a data set, not of --images; leave one of them out")
         images = predict.from_files(options.images)
     else:
         images = predict.from_dataset(
-            options.data or "auto", options.split or "test", options.indices, model.num_classes
+            options.data or "auto",
+            options.split or "test",
+            options.indices,
+            classifier.model.num_classes,
         )
     if images.notice:
         print(images.notice)
-    predictions = predict.predict(model, chosen, images)
+    predictions = classifier.predict(images.pixels, images.labels, images.names, images.notice)
     predictions.write(outputs)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
     return 0

@@ -4,14 +4,14 @@
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 
-from common import settings
-from common.terminal import command_line
-from common.training import run as training
-from common.training import run_directory
-from common.backends.registry import BACKENDS, check_name
+from common import api, settings
+from common.backends.registry import BACKENDS
 from common.errors import NinError
+from common.terminal import command_line, display
+from common.training.run import DivergedError
 
 EXAMPLES = """\
 examples:
@@ -139,26 +139,23 @@ def command(options: argparse.Namespace) -> int:
     """Train as the options say; returns the exit status."""
     names = [field.name for field in dataclasses.fields(settings.Settings)]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    if "backend" in given:
-        check_name(given["backend"])
-    if options.resume is None:
-        chosen = settings.from_preset(given.pop("preset", "book"), **given)
-        return training.execute(chosen, options.data or "auto", options.out, None)
-    if options.out is not None:
-        raise NinError("--out: a resumed run stays in its directory; leave it out")
-    config = run_directory.open_run(options.resume)
-    chosen = settings.Settings(**config["settings"])
-    for name, value in given.items():
-        if value != getattr(chosen, name):
-            raise NinError(
-                f"--resume {options.resume}: that run has --{name.replace('_', '-')} "
-                f"{getattr(chosen, name)}, not {value}; leave the option out"
+    data = options.data
+    watchers = (display.choose(parser().in_options),)
+    try:
+        if options.resume is None:
+            backend = given.pop("backend", settings.Settings.backend)
+            preset = given.pop("preset", "book")
+            run = api.fit(
+                backend, data or "auto", preset, out=options.out or True, watchers=watchers, **given
             )
-    # what was used, not what was asked for: auto may find something else today
-    used = config["data"]
-    moved = used["kind"] in ("full", "sample") and not Path(used["directory"]).is_dir()
-    data = used["kind"] if moved else used["directory"]
-    return training.execute(chosen, options.data or data, None, options.resume)
+        else:
+            if options.out is not None:
+                raise NinError("`out`: a resumed run stays in its directory; leave it out")
+            run = api.resume(options.resume, data=data, watchers=watchers, **given)
+    except DivergedError as error:
+        print(f"error: {parser().in_options(error.marked)}", file=sys.stderr)
+        return 1
+    return 0 if run.complete else run.stop.exit_status
 
 
 if __name__ == "__main__":

@@ -191,18 +191,15 @@ def cross_entropy(logits, labels):
     return -log_softmax[rows, labels].mean(), slope / len(labels)
 
 
-class Trainer:
-    def __init__(self, net, settings, dataset):
+class Predictor:
+    def __init__(self, net, settings):
         self.net = net
         self.dtype = np.dtype(settings.precision)
-        self.images, self.labels = dataset.train_images, dataset.train_labels
-        matrix = resize_matrix(dataset.train_images.shape[1], settings.resize)
-        self.resize = matrix.astype(self.dtype)
-        self.metrics = []
+        self.size = settings.resize
 
     def pixels(self, images):
-        scaled = images.astype(self.dtype) / 255
-        return (self.resize @ scaled @ self.resize.T)[:, None]
+        resize = resize_matrix(images.shape[1], self.size).astype(self.dtype)
+        return (resize @ (images.astype(self.dtype) / 255) @ resize.T)[:, None]
 
     def forward(self, images, training=False):
         X, outputs = self.pixels(images), {}
@@ -228,6 +225,13 @@ class Trainer:
             slopes[f"{name}.weight"] = layer.weight_slope
             slopes[f"{name}.bias"] = layer.bias_slope
         return float(loss), slopes
+
+
+class Trainer(Predictor):
+    def __init__(self, net, settings, images, labels):
+        super().__init__(net, settings)
+        self.images, self.labels = images, labels
+        self.metrics = []
 
     def train_batch(self, indices, learning_rate, step):
         loss, slopes = self.gradients(self.images[indices], self.labels[indices], training=True)

@@ -14,7 +14,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from common.contract import Backend
 from common.errors import NinError, one_line
@@ -29,7 +29,7 @@ BACKENDS: dict[str, tuple[str, str]] = {
 ENTRY_POINTS = "nin.backends"
 
 # without these there is nothing to load
-REQUIRED = ("nin", "set_weights", "Trainer")
+REQUIRED = ("nin", "set_weights", "Predictor")
 
 
 def names() -> list[str]:
@@ -126,3 +126,20 @@ def _import(spec: str) -> ModuleType:
     if spec in _entry_points():
         return cast(ModuleType, _entry_points()[spec].load())
     return importlib.import_module(spec)
+
+
+def backend_of(net: Any) -> str:
+    """The name of the backend whose framework a network is made of.
+
+    Raises:
+        NinError: if it is made of none of them.
+    """
+    roots = {kind.__module__.partition(".")[0] for kind in type(net).__mro__}
+    for name, (_, framework) in BACKENDS.items():
+        # TensorFlow's layers are Keras's
+        if framework in roots or (framework == "tensorflow" and "keras" in roots):
+            return name
+    raise NinError(
+        f"`net={type(net).__name__}`: made of none of the frameworks known here "
+        f"({', '.join(BACKENDS)}); for another backend, name it: `backend=...`"
+    )

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from common.backends.parts import LackingError
 from common.backends.registry import load
 from common.contract import Backend, Device
 from common.errors import NinError
@@ -33,16 +34,22 @@ def start(settings: Settings) -> Started:
     """
     threads = machine.prepare(settings.threads)
     backend = load(settings.backend)
-    if settings.precision not in (*backend.PRECISIONS, "auto"):
+    # a backend of few lines need not have what is not needed for numbers
+    known = getattr(backend, "PRECISIONS", (settings.precision, "float32"))
+    if settings.precision not in (*known, "auto"):
         raise NinError(
-            f"--precision {settings.precision}: {settings.backend} has only "
-            f"{', '.join(backend.PRECISIONS)}"
+            f"`precision={settings.precision}`: {settings.backend} has only {', '.join(known)}"
         )
-    backend.set_threads(threads)
-    allocator = machine.set_allocator(backend.KEEP_MEMORY)
-    device = backend.find_device(settings.device)
+    if hasattr(backend, "set_threads"):
+        backend.set_threads(threads)
+    allocator = machine.set_allocator(getattr(backend, "KEEP_MEMORY", False))
+    device = Device("cpu", "cpu", None)
+    if hasattr(backend, "find_device"):
+        device = backend.find_device(settings.device)
+    elif settings.device == "gpu":
+        raise LackingError(f"`device=gpu`: {settings.backend} has no find_device")
     precision = settings.precision
     if precision == "auto":
         made_for_it = device.kind == "gpu" or machine.has_bfloat16()
-        precision = "bfloat16" if made_for_it and "bfloat16" in backend.PRECISIONS else "float32"
+        precision = "bfloat16" if made_for_it and "bfloat16" in known else "float32"
     return Started(backend, device, {"threads": threads, "allocator": allocator}, precision)

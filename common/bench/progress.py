@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from common.terminal.progress import PLAIN_LINE_SECONDS, duration
+from common.terminal.display import PLAIN_LINE_SECONDS, duration
 
 
 class BenchProgress:

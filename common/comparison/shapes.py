@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from common.backends import registry
+from common.backends.parts import need
+from common.contract import Backend
 from common.errors import NinError
 from common.network import architecture
 from common.system import machine
@@ -36,8 +38,11 @@ def walk(backend_name: str, size: int) -> list[dict[str, Any]]:
     """
     architecture.check_input_size(size)
     backend = registry.load(backend_name)
-    net = backend.nin()
-    backend.initialize(net, "xavier", 0)
+    return walk_through(backend, backend.nin(), size)
+
+
+def walk_through(backend: Backend, net: Any, size: int) -> list[dict[str, Any]]:
+    """As :func:`walk`, of a network that is there already."""
     shape = (1, architecture.IN_CHANNELS, size, size)
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     return [
@@ -47,7 +52,7 @@ def walk(backend_name: str, size: int) -> list[dict[str, Any]]:
             "name": layer.name,
             "shape": list(layer.output.shape),
         }
-        for layer in backend.shape_walk(net, image)
+        for layer in need(backend, "shape_walk")(net, image)
     ]
 
 

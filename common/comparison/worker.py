@@ -2,7 +2,7 @@
 
 ``python -m common.comparison.worker DIRECTORY`` does the job in the directory and leaves the
 recording there. A backend that lacks a function is recorded as far as it goes; there must be
-``nin``, ``set_weights`` and a ``Trainer`` with ``logits`` or ``activations``.
+``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
 """
 
 import platform
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from common.backends import registry
+from common.backends.parts import LackingError, need
 from common.comparison.job import (
     LEVELS,
     PASS_STEPS,
@@ -25,7 +26,6 @@ from common.comparison.job import (
     write_recording,
 )
 from common.contract import Backend
-from common.data.fashion_mnist import Dataset
 from common.data.resize import resize_matrix
 from common.errors import NinError, one_line
 from common.network import architecture
@@ -72,17 +72,17 @@ class _Recorder:
         }
         try:
             steps[level]()
-        except _AbsentError as error:
+        except LackingError as error:
             self.recording.absent[level] = str(error)
         except Exception as error:
             self.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
 
     def shapes(self) -> None:
-        walk = _need(self.backend, "shape_walk")
+        walk = need(self.backend, "shape_walk")
         pixels = self.images[:1] / np.float32(255)
         rows = resize_matrix(pixels.shape[1], self.job.resize)
         across = resize_matrix(pixels.shape[2], self.job.oblong_width)
-        net = self._net(architecture.DROPOUT)
+        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS)
         self.recording.shapes = []
         square, oblong = (
             np.ascontiguousarray((rows @ pixels @ matrix.T)[:, None], np.float32)
@@ -101,36 +101,33 @@ class _Recorder:
             seen["oblong"] = list(layer.output.shape)
 
     def parameters(self) -> None:
-        get = _need(self.backend, "get_weights")
-        trainer = self._trainer(architecture.DROPOUT)
-        net = getattr(trainer, "net", None)
+        get = need(self.backend, "get_weights")
+        net = self._ready(need(self.backend, "Predictor"), weights=False).net
         # before and after: their shapes are worth a look even if they cannot be set
         self._keep("parameters", get(net))
         self.backend.set_weights(net, self.weights)
         self._keep("parameters", get(net))
 
     def activations(self) -> None:
-        trainer = self._ready(architecture.DROPOUT)
+        predictor = self._ready(need(self.backend, "Predictor"))
         batch = self.images[: self.job.batch_size]
-        if hasattr(trainer, "activations"):
-            self._keep("activations", trainer.activations(batch))
-        if hasattr(trainer, "logits"):
-            self._keep("activations", {"logits": trainer.logits(batch)})
-        elif not hasattr(trainer, "activations"):
-            raise _AbsentError("its Trainer has no logits and no activations")
+        if hasattr(predictor, "activations"):
+            self._keep("activations", predictor.activations(batch))
+        if hasattr(predictor, "logits"):
+            self._keep("activations", {"logits": predictor.logits(batch)})
+        elif not hasattr(predictor, "activations"):
+            raise LackingError("its Predictor has no logits and no activations")
 
     def gradients(self) -> None:
-        trainer = self._ready(architecture.DROPOUT)
-        gradients = _need(trainer, "gradients", "its Trainer has")
+        predictor = self._ready(need(self.backend, "Predictor"))
         size = self.job.batch_size
-        loss, slopes = gradients(self.images[:size], self.labels[:size])
+        loss, slopes = need(predictor, "gradients")(self.images[:size], self.labels[:size])
         self._keep("gradients", {"loss": np.array(loss), **slopes})
 
     def training(self) -> None:
         # dropout draws other masks in every framework
-        trainer = self._ready(dropout=0.0)
-        train_batch = _need(trainer, "train_batch", "its Trainer has")
-        take_metrics = _need(trainer, "take_metrics", "its Trainer has")
+        trainer = self._ready(need(self.backend, "Trainer"), self.images, self.labels, dropout=0.0)
+        train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
         size = self.job.batch_size
         for step in range(self.job.steps):
             first = step % PASS_STEPS * size
@@ -141,14 +138,14 @@ class _Recorder:
         if hasattr(self.backend, "get_weights"):
             self._keep("training", self.backend.get_weights(trainer.net))
 
-    def _net(self, dropout: float) -> Any:
-        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS, dropout)
-        if hasattr(self.backend, "initialize"):
-            self.backend.initialize(net, "he", self.job.seed)
-        return net
-
-    def _trainer(self, dropout: float) -> Any:
-        """A trainer whose weights are not yet those of the job."""
+    def _ready(
+        self,
+        make: Any,
+        *data: np.ndarray,
+        dropout: float = architecture.DROPOUT,
+        weights: bool = True,
+    ) -> Any:
+        """A predictor or trainer, with the weights of the job."""
         job = self.job
         settings = Settings(
             backend=self.recording.name,
@@ -160,37 +157,19 @@ class _Recorder:
             device=job.device,
             precision=job.dtype,
         )
-        one = slice(0, 1)
-        dataset = Dataset(
-            self.images, self.labels, self.images[one], self.labels[one],
-            architecture.NUM_CLASSES, "sample", "", {},
-        )  # fmt: skip
-        net = self._net(dropout)
-        trainer = self.backend.Trainer(net, settings, dataset)
-        if not hasattr(trainer, "net"):
-            trainer.net = net
-        device = getattr(trainer, "device", None)
-        self.recording.about["device"] = getattr(device, "name", "not said")
-        return trainer
-
-    def _ready(self, dropout: float) -> Any:
-        trainer = self._trainer(dropout)
-        self.backend.set_weights(trainer.net, self.weights)
-        return trainer
+        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS, dropout)
+        ready = make(net, settings, *data)
+        if not hasattr(ready, "net"):
+            ready.net = net
+        if weights:
+            self.backend.set_weights(ready.net, self.weights)
+        device = getattr(ready, "device", None)
+        self.recording.about["device"] = getattr(device, "name", "not stated")
+        return ready
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():
             self.recording.arrays[f"{level}/{name}"] = np.array(array)
-
-
-class _AbsentError(Exception):
-    """The backend has no such function."""
-
-
-def _need(owner: Any, name: str, has: str = "it has") -> Any:
-    if not hasattr(owner, name):
-        raise _AbsentError(f"{has} no {name}")
-    return getattr(owner, name)
 
 
 def main(directory: Path) -> None:

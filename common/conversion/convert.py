@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.backends.parts import exporter
 from common.backends.registry import BACKENDS
 from common.backends.session import start
 from common.contract import Backend
@@ -25,7 +26,8 @@ from common.errors import NinError, one_line
 from common.files.write import write_bytes
 from common.model import Model, from_metadata, load_model, save_model
 from common.network import architecture
-from common.prediction.predict import compute_logits, network
+from common.prediction.classifier import build
+from common.prediction.predict import compute_logits
 from common.settings import Settings
 
 
@@ -167,11 +169,12 @@ def _start(form: Format, settings: Settings) -> tuple[Backend, _Ecosystem]:
         backend = start(settings).backend
         return backend, _Ecosystem(form.words, onnx_format.save, onnx_format.load, onnx_format.run)
     backend = start(settings).backend
+    native = exporter(backend)
     return backend, _Ecosystem(
         form.words,
-        lambda model, path: backend.save_native(network(backend, model), path),
-        lambda path: (backend.load_native(path), {}),
-        backend.run_native,
+        lambda model, path: native.save_native(build(backend, model), path),
+        lambda path: (native.load_native(path), {}),
+        native.run_native,
     )
 
 
@@ -198,7 +201,9 @@ def _verify(
     """
     images = load_data("sample").test_images[:IMAGES]
     resize = model.resize or architecture.smallest_input()
-    ours = compute_logits(backend, model, dataclasses.replace(settings, resize=resize), images)
+    settings = dataclasses.replace(settings, resize=resize)
+    predictor = backend.Predictor(build(backend, model), settings)
+    ours = compute_logits(predictor, model, settings, images)
     if np.ptp(ours) == 0:
         raise NinError(
             f"{called}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-LAST_BLOCK = "block4"
+from common.errors import NinError
+
 CLASS_BIAS = 1.0
+
+
+class NoLastBlockError(NinError):
+    """The network does not end in a block that can start as the identity."""
 
 
 def identity_last_block(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -23,15 +28,26 @@ def identity_last_block(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
 
     Returns:
         the same names; new arrays for the last block.
+
+    Raises:
+        NoLastBlockError: if the network ends in something else than such a block.
     """
     changed = dict(weights)
-    first = f"{LAST_BLOCK}.conv1.bias"
-    # two in the chapter, one or three in its exercises
-    for name, weight in weights.items():
-        if name.startswith(LAST_BLOCK) and weight.shape[2:] == (1, 1):
-            identity = np.eye(len(weight), dtype=weight.dtype)
-            changed[name] = identity[:, :, np.newaxis, np.newaxis]
-            bias = name.removesuffix("weight") + "bias"
-            changed[bias] = np.zeros_like(weights[bias])
-    changed[first] = np.full_like(weights[first], CLASS_BIAS)
+    block = next(reversed(weights)).partition(".")[0]
+    first, *others = (
+        name for name in weights if name.startswith(f"{block}.") and weights[name].ndim > 1
+    )
+    if not block.startswith("block"):
+        raise NoLastBlockError(f"the network ends in {block}, not in a block")
+    # two in the chapter, none to three in its exercises
+    for name in others:
+        weight = weights[name]
+        if weight.shape != (len(weight), len(weight), 1, 1):
+            raise NoLastBlockError(f"{name} is no 1x1 convolution with as many outputs as inputs")
+        changed[name] = np.eye(len(weight), dtype=weight.dtype)[:, :, np.newaxis, np.newaxis]
+    biases = [name.removesuffix("weight") + "bias" for name in (first, *others)]
+    for i, bias in enumerate(biases):
+        if bias not in weights:
+            raise NoLastBlockError(f"{bias.removesuffix('.bias')} has no bias")
+        changed[bias] = np.full_like(weights[bias], 0 if i else CLASS_BIAS)
     return changed

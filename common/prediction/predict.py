@@ -1,28 +1,28 @@
-"""What a trained network says to images: of a data set, or photos of clothes."""
+"""What a trained network predicts for images: of a data set, or photos of clothes."""
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from common import errors
-from common.backends import session
-from common.contract import Backend
+from common.contract import Predictor
 from common.data import photos
-from common.data.fashion_mnist import Dataset, load_and_tell
-from common.errors import NinError
-from common.files import write
+from common.data.fashion_mnist import load_and_tell
+from common.errors import NinError, is_out_of_memory
+from common.files import figures, write
 from common.model import Model
 from common.network import architecture
 from common.prediction import pictures
 from common.settings import Settings
+from common.terminal import display
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SPLITS = ("test", "train")
 # Images at a time at 224x224; larger images in smaller batches, for the same memory.
@@ -58,7 +58,7 @@ class Outputs:
         for name in ("logits", "picture", "json"):
             path = getattr(self, name)
             if path is not None and (path.is_dir() or not path.parent.is_dir()):
-                raise NinError(f"--{name} {path}: not a file in an existing directory")
+                raise NinError(f"`{name}={path}`: not a file in an existing directory")
         if self.picture is not None:
             pictures.check_name(self.picture)
 
@@ -76,11 +76,11 @@ def from_dataset(data: str, split: str, indices: str | None, num_classes: int) -
         NinError: no such data, or of other classes than the network's; or bad indices.
     """
     if split not in SPLITS:
-        raise NinError(f"--split {split}: must be {' or '.join(SPLITS)}")
+        raise NinError(f"`split={split}`: must be {' or '.join(SPLITS)}")
     dataset = load_and_tell(data)
     if dataset.num_classes != num_classes:
         raise NinError(
-            f"--data {data}: has {dataset.num_classes} classes, the network {num_classes}"
+            f"`data={data}`: has {dataset.num_classes} classes, the network {num_classes}"
         )
     pixels, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
     chosen = select(indices, len(pixels), split)
@@ -108,69 +108,52 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
     for part in (":" if text is None else text).split(","):
         match = re.fullmatch(r"\s*(\d*)(:?)(\d*)\s*", part, re.ASCII)
         if match is None or (not match[2] and not match[1]):
-            raise NinError(f"--indices {text}: must be like 0:64 or 3,5,8")
+            raise NinError(f"`indices={text}`: must be like 0:64 or 3,5,8")
         start = int(match[1] or 0)
         stop = int(match[3] or count) if match[2] else start + 1
         if stop > count:
             raise NinError(
-                f"--indices {text}: there are only {count} {what} images, 0 to {count - 1}"
+                f"`indices={text}`: there are only {count} {what} images, 0 to {count - 1}"
             )
         if start >= stop:
-            raise NinError(f"--indices {text}: {part} holds no image")
+            raise NinError(f"`indices={text}`: {part} holds no image")
         chosen += range(start, stop)
     return np.array(chosen, np.int64)
 
 
-def network(backend: Backend, model: Model) -> Any:
-    """A backend's network with the weights of a model."""
-    net = backend.nin(model.num_classes, model.in_channels, model.dropout)
-    backend.initialize(net, "he", 0)  # some frameworks make the weights now
-    backend.set_weights(net, model.weights)
-    return net
-
-
 def compute_logits(
-    backend: Backend, model: Model, settings: Settings, images: np.ndarray
+    predictor: Predictor, model: Model, settings: Settings, images: np.ndarray
 ) -> np.ndarray:
     """Logits of images, dropout off.
 
     Args:
-        backend: started with these settings.
+        predictor: of the model's network, made with these settings.
         model: for grey images.
-        settings: resize, precision and device are used.
+        settings: resize is used.
         images: uint8, (count, height, width), at least one.
 
     Returns:
         float array, (count, classes).
 
     Raises:
-        NinError: for a network of coloured images.
+        NinError: for a network of colour images, or logits that are not finite.
     """
     if model.in_channels != architecture.IN_CHANNELS:
         raise NinError(
             f"the network takes images of {model.in_channels} channels, these have "
             f"{architecture.IN_CHANNELS}"
         )
-    # a trainer wants training images; nobody trains here, so that one image will do
-    unused = Dataset(
-        train_images=images[:1],
-        train_labels=np.zeros(1, np.uint8),
-        test_images=images[:1],
-        test_labels=np.zeros(1, np.uint8),
-        num_classes=model.num_classes,
-        kind="custom",
-        directory="",
-        checksums={},
-    )
-    trainer = backend.Trainer(network(backend, model), settings, unused)
     size = max(1, min(BATCH_SIZE, BATCH_SIZE * 224**2 // settings.resize**2))
     batches = [images[start : start + size] for start in range(0, len(images), size)]
-    console = Console(stderr=True)
-    shown: Iterable[np.ndarray] = batches
-    # rich has an option that hides the bar, but older releases then still print an empty line
-    if len(batches) > 1 and console.is_terminal:
-        shown = track(batches, "predicting", console=console, transient=True)
-    return np.concatenate([trainer.logits(batch) for batch in shown])
+    try:
+        logits = np.concatenate([predictor.logits(b) for b in display.track(batches, "predicting")])
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise NinError("out of memory; take a smaller `resize`") from error
+    if not np.isfinite(logits).all():
+        raise NinError("the logits are not finite numbers: these weights are too large for float32")
+    return logits
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -181,14 +164,17 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class Predictions:
-    """Images and what a network says to them.
+    """What a network predicts for images.
+
+    ``logits`` and ``probabilities`` are (count, classes), ``labels`` the likeliest classes,
+    (count,), ``plot()`` a figure of the images with their classes.
 
     Args:
         model: the network.
         settings: how it was run.
-        images: what it was shown.
+        images: its input.
         device: where it was run.
-        logits: what it answered, (count, classes).
+        logits: its output, (count, classes).
     """
 
     def __init__(
@@ -200,9 +186,9 @@ class Predictions:
         self.device = device
         self.logits = logits
         self.probabilities = softmax(logits)
-        self.predicted = logits.argmax(1)
-        labels = images.labels
-        self.wrong = np.zeros(len(logits), bool) if labels is None else self.predicted != labels
+        self.labels = logits.argmax(1)
+        true = images.labels
+        self.wrong = np.zeros(len(logits), bool) if true is None else self.labels != true
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """For each image its name, the likeliest class, the next, the true one, in words."""
@@ -229,7 +215,7 @@ class Predictions:
         named = self.model.class_name
         predictions = []
         for i, name in enumerate(self.images.names):
-            entry: dict[str, Any] = {"image": name, "predicted": named(int(self.predicted[i]))}
+            entry: dict[str, Any] = {"image": name, "predicted": named(int(self.labels[i]))}
             if labels is not None:
                 entry["true"] = named(int(labels[i]))
             entry["probabilities"] = self.probabilities[i].tolist()
@@ -253,12 +239,13 @@ class Predictions:
         if outputs.json is not None:
             write.write_json(outputs.json, self.report())
         if outputs.picture is not None:
-            self._draw(outputs.picture)
+            figures.save(self.plot(), outputs.picture)
 
     def _likely(self, image: int, label: int) -> str:
         return f"{self.model.class_name(int(label))} {self.probabilities[image, label]:.1%}"
 
-    def _draw(self, path: Path) -> None:
+    def plot(self) -> "Figure":
+        """A figure of the images with their predicted and true classes, the wrong ones red."""
         captions = []
         for row in islice(self.rows(), MOST_PICTURES):
             if self.images.labels is None:
@@ -272,20 +259,6 @@ class Predictions:
             title += f"; the first {first}"
         if self.images.notice:
             title += f"\n{self.images.notice}"
-        pictures.draw(
-            path, self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
+        return pictures.paint(
+            self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
         )
-
-
-def predict(model: Model, settings: Settings, images: Images) -> Predictions:
-    """Start the backend of the settings and show it the images."""
-    backend, device, *_ = session.start(settings)
-    try:
-        logits = compute_logits(backend, model, settings, images.pixels)
-    except Exception as error:
-        if not errors.is_out_of_memory(error):
-            raise
-        raise NinError("out of memory; take a smaller --resize") from error
-    if not np.isfinite(logits).all():
-        raise NinError("the logits are not finite numbers: these weights are too large for float32")
-    return Predictions(model, settings, images, device.name, logits)

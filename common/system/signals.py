@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
@@ -66,7 +67,12 @@ def deferred() -> Iterator[None]:
 
 
 def _take_over(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
-    """Handle the signals but for those that are ignored; the handlers that they had."""
+    """Handle the signals but for those that are ignored; the handlers that they had.
+
+    None in a thread other than the main one, which gets no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     previous: dict[int, Any] = {
         number: earlier
         for number in SIGNALS

@@ -19,7 +19,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.files.write import write_json, write_text
 from common.settings import Settings
+from common.training.run import Progress
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -36,34 +36,6 @@ CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 RESULT = "result.json"
 TENSORBOARD = "tensorboard"
-
-
-@dataclass
-class Progress:
-    """How far a run has come; with the trainer's state, all that a resumed run needs."""
-
-    epoch: int = 0
-    """The epoch under way, from 0."""
-    step: int = 0
-    """Steps taken in it."""
-    losses: list[float] = field(default_factory=list)
-    """Mean cross-entropy of each of those steps, in nats."""
-    correct: list[int] = field(default_factory=list)
-    """Correctly classified training examples of each of those steps."""
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """The lines of ``metrics.jsonl``, one per finished epoch."""
-    train_seconds: float = 0.0
-    """Time in training steps, as the book counts it."""
-    recent_losses: list[float] = field(default_factory=list)
-    """Those of the last steps, also of the epoch before, to recognise a plateau."""
-    stuck: bool = False
-    """Whether those sit on a plateau, which has been told."""
-    epoch_train_seconds: float = 0.0
-    """The same, of the epoch under way."""
-    total_seconds: float = 0.0
-    """Time since the command started, over all its resumptions."""
-    notes: list[str] = field(default_factory=list)
-    """What the run had to say: a plateau, for instance."""
 
 
 def check_free(out: Path | None) -> None:

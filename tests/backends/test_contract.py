@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from common import contract
+from common.backends import parts
 
 
 def members(protocol):
@@ -18,6 +19,30 @@ def parameters(function):
 @pytest.mark.parametrize("name", members(contract.Backend))
 def test_a_function_of_the_contract_is_there_with_its_parameters(backend, name):
     assert parameters(getattr(backend, name)) == parameters(getattr(contract.Backend, name))
+
+
+def test_predictor_and_trainer_are_made_alike(backend):
+    for made in ("Predictor", "Trainer"):
+        expected = parameters(getattr(contract.Backend, made))
+        assert parameters(getattr(backend, made)) == expected
+
+
+@pytest.mark.parametrize("name", members(contract.Predictor))
+def test_a_method_of_the_predictor_is_there_with_its_parameters(backend, name):
+    found = parameters(getattr(backend.Predictor, name))
+    assert found == parameters(getattr(contract.Predictor, name))
+
+
+@pytest.mark.parametrize("name", members(contract.Exporter))
+def test_a_function_of_the_exporter_is_there_with_its_parameters(backend, name):
+    found = parameters(getattr(parts.exporter(backend), name))
+    assert found == parameters(getattr(contract.Exporter, name))
+
+
+@pytest.mark.parametrize("name", members(contract.Benchmark))
+def test_a_function_of_the_benchmark_is_there_with_its_parameters(backend, name):
+    found = parameters(getattr(parts.benchmark(backend), name))
+    assert found == parameters(getattr(contract.Benchmark, name))
 
 
 @pytest.mark.parametrize("name", members(contract.Trainer))

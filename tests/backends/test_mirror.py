@@ -32,8 +32,9 @@ def public_names(path):
             if isinstance(node, ast.ClassDef):
                 methods = (n for n in node.body if isinstance(n, ast.FunctionDef))
                 names += [f"{node.name}.{m.name}" for m in methods if not m.name.startswith("_")]
-        elif isinstance(node, ast.Assign):
-            names += [t.id for t in node.targets if isinstance(t, ast.Name) and t.id.isupper()]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names += [t.id for t in targets if isinstance(t, ast.Name) and t.id.isupper()]
     return names
 
 

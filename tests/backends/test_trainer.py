@@ -38,7 +38,7 @@ def make(backend, small):
             if name.endswith("bias"):  # so that a bias that is lost shows
                 weights[name] = rng.normal(0, 0.05, array.shape).astype(array.dtype)
         backend.set_weights(net, weights)
-        return backend.Trainer(net, settings, small)
+        return backend.Trainer(net, settings, small.train_images, small.train_labels)
 
     return make
 

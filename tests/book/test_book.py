@@ -86,7 +86,7 @@ def test_six_steps_of_ours_are_six_of_the_books(book, full):
     net = book.backend.nin(dropout=0.0)
     book.backend.initialize(net, settings.init, 0)
     book.backend.set_weights(net, theirs.before)
-    trainer = book.backend.Trainer(net, settings, dataset)
+    trainer = book.backend.Trainer(net, settings, dataset.train_images, dataset.train_labels)
     for step in range(STEPS):
         trainer.train_batch(np.arange(BATCH) + step * BATCH, LR, step)
     losses, correct = trainer.take_metrics()

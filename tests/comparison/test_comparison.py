@@ -155,8 +155,8 @@ def test_no_relu_is_within_rounding_of_its_kink(material):
     """Pre-activations of the whole batch, in float64, stay clear of 0 by ten times rounding."""
     net, job = numpy_nin.nin(), dataclasses.replace(JOB, dtype="float64")
     numpy_nin.set_weights(net, comparison_job.weights_of(material))
-    trainer = numpy_nin.Trainer(net, settings_of(job), dataset_of(material))
-    X = trainer.pixels(material["images"])
+    predictor = numpy_nin.Predictor(net, settings_of(job))
+    X = predictor.pixels(material["images"])
     for name, layer in numpy_nin.leaves(net):
         X = layer.forward(X)
         if isinstance(layer, numpy_nin.Convolution):
@@ -262,11 +262,17 @@ class Part:
             setattr(self, name, getattr(numpy_nin, name))
         self.methods = methods
 
-    def Trainer(self, net, settings, dataset):
-        whole = numpy_nin.Trainer(net, settings, dataset)
-        part = type("PartTrainer", (), {})()
+    def Predictor(self, net, settings):
+        return self._part(numpy_nin.Predictor(net, settings))
+
+    def Trainer(self, net, settings, images, labels):
+        return self._part(numpy_nin.Trainer(net, settings, images, labels))
+
+    def _part(self, whole):
+        part = type("Part", (), {})()
         for method in self.methods:
-            setattr(part, method, getattr(whole, method))
+            if hasattr(whole, method):
+                setattr(part, method, getattr(whole, method))
         return part
 
 
@@ -335,7 +341,7 @@ def test_a_file_a_package_and_an_entry_point_load(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("x = 1", "not a backend, it has no nin, set_weights, Trainer"),
+        ("x = 1", "not a backend, it has no nin, set_weights, Predictor"),
         ("import nothing_of_this_name", "it does not import (No module named"),
         ("raise RuntimeError('no')", "it does not import (no)"),
     ],
@@ -422,7 +428,7 @@ def test_the_readmes_backend_of_one_file_is_compared_as_far_as_it_goes(candidate
     done = run("--backends", f"{candidate('whole')},./my_nin.py", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "whole, my_nin agree in activations; shapes: not compared" in done.stdout
-    assert "my_nin not compared: its Trainer has no gradients" in done.stdout
+    assert "my_nin not compared: its Predictor has no gradients" in done.stdout
 
 
 def test_the_command_names_the_first_layer_that_deviates(candidate, tmp_path):

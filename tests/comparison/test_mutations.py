@@ -182,24 +182,24 @@ def weights_that_are_not_taken_up(module):
 
 
 def wrong_pixels(module, pixels):
-    module.Trainer.pixels = pixels
+    module.Predictor.pixels = pixels
 
 
 @mistake("activations", "input")
 def pixels_not_scaled(module):
-    whole = module.Trainer.pixels
+    whole = module.Predictor.pixels
     wrong_pixels(module, lambda self, images: whole(self, images) * 255)
 
 
 @mistake("activations", "input")
 def pixels_scaled_by_256(module):
-    whole = module.Trainer.pixels
+    whole = module.Predictor.pixels
     wrong_pixels(module, lambda self, images: whole(self, images) * (255 / 256))
 
 
 @mistake("activations", "input")
 def pixels_rounded_to_whole_numbers_after_resizing(module):
-    whole = module.Trainer.pixels
+    whole = module.Predictor.pixels
     wrong_pixels(
         module,
         lambda self, images: (np.round(whole(self, images) * 255) / 255).astype(self.dtype),
@@ -228,7 +228,7 @@ def nearest_pixel_for_bilinear(module):
 
 @mistake("activations", "input")
 def height_and_width_swapped_in_a_square_image(module):
-    whole = module.Trainer.pixels
+    whole = module.Predictor.pixels
     wrong_pixels(module, lambda self, images: whole(self, images.transpose(0, 2, 1)))
 
 
@@ -347,8 +347,8 @@ def softmax_in_the_network(module):
 
 @mistake("activations", "logits")
 def predictions_that_are_not_the_networks_output(module):
-    logits = module.Trainer.logits
-    module.Trainer.logits = lambda self, images: logits(self, images) * 1.001
+    logits = module.Predictor.logits
+    module.Predictor.logits = lambda self, images: logits(self, images) * 1.001
 
 
 # --------------------------------------------------------------- gradients
@@ -414,13 +414,13 @@ def a_pooling_whose_gradient_goes_to_all_pixels(module):
 
 @mistake("gradients", "block2.conv2.bias")
 def a_bias_that_does_not_learn(module):
-    gradients = module.Trainer.gradients
+    gradients = module.Predictor.gradients
 
     def without(self, images, labels, training=False):
         loss, slopes = gradients(self, images, labels, training)
         return loss, {**slopes, "block2.conv2.bias": 0 * slopes["block2.conv2.bias"]}
 
-    module.Trainer.gradients = without
+    module.Predictor.gradients = without
 
 
 @mistake("gradients", "block2.conv2.bias")
@@ -489,8 +489,8 @@ def weights_that_are_never_updated(module):
 def labels_shifted_in_training_only(module):
     make = module.Trainer.__init__
 
-    def init(self, net, settings, dataset):
-        make(self, net, settings, dataset)
+    def init(self, net, settings, images, labels):
+        make(self, net, settings, images, labels)
         self.labels = (self.labels + 1) % 10
 
     module.Trainer.__init__ = init

@@ -9,16 +9,15 @@ from common.settings import Settings, from_preset
 def dead_classes(backend, sample):
     """How many classes have the logit 0 for each of 100 images at the start of training."""
     net = backend.nin()
-    backend.initialize(net, "he", 0)
-    trainer = backend.Trainer(net, Settings(resize=67, device="cpu"), sample)
+    predictor = backend.Predictor(net, Settings(resize=67, device="cpu"))
 
     def dead_classes(last_block, seed):
         backend.initialize(net, "he", seed)
         weights = backend.get_weights(net)
         if last_block == "identity":
             weights = initialization.identity_last_block(weights)
-        backend.set_weights(trainer.net, weights)
-        logits = trainer.logits(sample.train_images[:100])
+        backend.set_weights(predictor.net, weights)
+        logits = predictor.logits(sample.train_images[:100])
         return int((logits == 0).all(axis=0).sum())
 
     return dead_classes

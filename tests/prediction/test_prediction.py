@@ -17,7 +17,7 @@ from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.files.arrays import save_arrays
 from common.model import Model, load_model, save_model
-from common.prediction import predict
+from common.prediction import classifier, predict
 from common.settings import Settings
 
 SIZE = 67
@@ -83,7 +83,7 @@ def test_indices_say_which_images(text, expected):
 
 @pytest.mark.parametrize("text", ["", "x", "1:2:3", "-3", "3:3", "5:2", "10", "0:11", "1,", "³"])
 def test_indices_that_name_no_image_are_refused(text):
-    with pytest.raises(NinError, match=f"--indices {text}: "):
+    with pytest.raises(NinError, match=f"indices={text}: "):
         predict.select(text, 10, "test")
 
 
@@ -211,15 +211,20 @@ def test_a_file_that_is_no_image_is_refused(tmp_path, content):
 # ------------------------------------------------------------- with a backend
 
 
-def test_a_backend_reads_weights_and_predicts_what_numpy_does(
-    backend, settings, weights, images, expected
-):
-    found = predict.compute_logits(backend, load_model(weights), settings, images)
-    assert_same_logits(found, expected)
+@pytest.fixture
+def load(backend, backend_name):
+    def load(path):
+        return classifier.load(path, backend_name, resize=SIZE, device="cpu")
+
+    return load
+
+
+def test_a_backend_reads_weights_and_predicts_what_numpy_does(load, weights, images, expected):
+    assert_same_logits(load(weights).predict(images).logits, expected)
 
 
 def test_what_a_backend_writes_is_bit_for_bit_what_it_computes_with(
-    backend, settings, images, tmp_path
+    backend, load, images, tmp_path
 ):
     net = backend.nin()
     backend.initialize(net, "he", 5)
@@ -228,23 +233,22 @@ def test_what_a_backend_writes_is_bit_for_bit_what_it_computes_with(
     read = load_model(path)
     for name, array in backend.get_weights(net).items():
         np.testing.assert_array_equal(read.weights[name], array, err_msg=name)
-    found = predict.compute_logits(backend, read, settings, images[:4])
+    found = load(path).predict(images[:4]).logits
     assert_same_logits(found, reference.logits(dataclasses.replace(read, resize=SIZE), images[:4]))
 
 
-def test_predictions_do_not_depend_on_the_batch(
-    backend, settings, weights, images, monkeypatch, expected
-):
+def test_predictions_do_not_depend_on_the_batch(load, weights, images, monkeypatch, expected):
     monkeypatch.setattr(predict, "BATCH_SIZE", 1)
-    found = predict.compute_logits(backend, load_model(weights), settings, images[:3])
+    found = load(weights).predict(images[:3]).logits
     assert_same_logits(found, expected[:3])
 
 
-def test_weights_for_coloured_images_are_refused(backend, settings, images, model):
+def test_weights_for_colour_images_are_refused(load, images, model, tmp_path):
     weights = {**model.weights, "block1.conv1.weight": np.zeros((96, 3, 11, 11), np.float32)}
-    coloured = Model(weights, in_channels=3)
+    save_model(tmp_path / "rgb.safetensors", Model(weights, in_channels=3, resize=SIZE))
+    found = load(tmp_path / "rgb.safetensors")
     with pytest.raises(NinError, match="takes images of 3 channels, these have 1"):
-        predict.compute_logits(backend, coloured, settings, images)
+        found.predict(images)
 
 
 def test_predict_writes_logits_picture_and_json_and_prints_words(
@@ -284,9 +288,10 @@ def test_predict_writes_logits_picture_and_json_and_prints_words(
         assert wrong == ([] if entry["predicted"] == entry["true"] else ["wrong"])
 
 
-def test_photos_are_predicted_and_drawn_under_their_names(backend, settings, model, tmp_path):
+def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_path):
     paths = [photo(tmp_path / "trouser.png"), photo(tmp_path / "dress.jpg", clothes=90)]
-    found = predict.predict(model, settings, predict.from_files(paths))
+    pictures = predict.from_files(paths)
+    found = load(weights).predict(pictures.pixels, names=pictures.names)
     assert found.summary() == "2 images"
     assert [row[0] for row in found.rows()] == list(map(str, paths))
     assert all(any(name in row[1] for name in CLASS_NAMES) for row in found.rows())

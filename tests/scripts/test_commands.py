@@ -237,9 +237,8 @@ import os, signal, sys
 sys.path.insert(0, "scripts")
 import train
 from common.terminal import command_line
-from common.training import run as training
-from common.training import run_directory
-training.RECORD_SECONDS = training.METRICS_SECONDS = 0
+from common.training import records, run, run_directory
+records.RECORD_SECONDS = run.METRICS_SECONDS = 0
 save = run_directory.save_checkpoint
 def save_and_die(directory, state, progress):
     save(directory, state, progress)
@@ -281,29 +280,34 @@ def test_a_run_that_is_killed_and_stopped_goes_on_exactly_from_its_checkpoints(
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-# The run's own process ends after the new one has looked at it, and before it has the lock.
-ENDS_MEANWHILE = """
+# Says whether the run is locked when its checkpoint is read.
+WHEN_IT_IS_READ = """
 import sys
-from pathlib import Path
 sys.path.insert(0, "scripts")
 import train
-from common.backends import session
+from common.errors import NinError
 from common.terminal import command_line
-start, ended = session.start, Path(sys.argv[2]) / "result.json"
-def start_meanwhile(settings):
-    ended.with_suffix(".later").rename(ended)
-    return start(settings)
-session.start = start_meanwhile
+from common.training import run_directory
+load = run_directory.load_checkpoint
+def load_checkpoint(directory):
+    try:
+        with run_directory.lock(directory):
+            print("unlocked")
+    except NinError:
+        print("locked")
+    return load(directory)
+run_directory.load_checkpoint = load_checkpoint
 command_line.run(train.command, train.parser())
 """
 
 
-def test_a_resumed_run_goes_on_from_what_is_there_when_nobody_else_writes(copy):
-    (copy / "result.json").rename(copy / "result.later")
+def test_a_checkpoint_is_read_once_and_when_nobody_else_can_write_it(copy):
     before = (copy / "checkpoint.safetensors").read_bytes()
-    script = [sys.executable, "-c", ENDS_MEANWHILE, "--resume", str(copy)]
+    script = [sys.executable, "-c", WHEN_IT_IS_READ, "--resume", str(copy)]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert_one_clear_line(done, "that run is complete")
+    assert done.stdout.splitlines()[-1] == "locked"
+    assert done.stdout.count("locked") == 1
     assert (copy / "checkpoint.safetensors").read_bytes() == before
 
 
@@ -312,10 +316,10 @@ import sys
 sys.path.insert(0, "scripts")
 import train
 from common.terminal import command_line
-from common.training import run as training
-def run(*arguments):
+from common.training import fit
+def run(*arguments, **options):
     raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")
-training.Run = run
+fit.Run = run
 command_line.run(train.command, train.parser())
 """
 

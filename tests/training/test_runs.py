@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from common.errors import NinError
+from common.backends.session import Started
+from common.errors import NinError, in_python
 from common.files.arrays import load_arrays
 from common.network import architecture
 from common.settings import from_preset
 from common.system.signals import StopRequest
-from common.training import plateau, run_directory
-from common.training import run as training
+from common.training import fit, plateau, records, run_directory
+from common.training.run import DivergedError, Run, Watcher, summary
 
 EXAMPLES = 150
 BATCH = 32  # 5 steps an epoch, the last one smaller
@@ -39,12 +40,26 @@ class StopAfter(StopRequest):
 NEVER = 10**9
 
 
+class Lines(Watcher):
+    """Keeps what a run has to say; may do something when an epoch is done."""
+
+    def __init__(self, at_epoch=lambda run: None):
+        self.notes = []
+        self.at_epoch = at_epoch
+
+    def note(self, run, text):
+        self.notes.append(text)
+
+    def epoch(self, run, row):
+        self.at_epoch(run)
+
+
 @pytest.fixture(scope="module")
 def start(backend, backend_name, sample, tmp_path_factory):
-    """Starts a run in a new directory, or resumes one."""
+    """Makes a run in a new directory, or one that goes on in its directory."""
     parent = tmp_path_factory.mktemp("runs")
 
-    def start(directory=None, looks=NEVER, say=lambda line: None, **changes):
+    def start(directory=None, looks=NEVER, watcher=None, **changes):
         settings = from_preset("fast", backend=backend_name, device="cpu", resize=67)
         settings = dataclasses.replace(
             settings,
@@ -59,13 +74,14 @@ def start(backend, backend_name, sample, tmp_path_factory):
                 **changes,
             },
         )
-        resumed = directory is not None
-        if not resumed:
-            directory = run_directory.create(None, settings, parent)
         dataset = sample.hold_out(settings.validation).limit(settings.limit)
-        run = training.Run(directory, settings, dataset, backend, StopAfter(looks), say)
-        if resumed:
-            run.resume(*run_directory.load_checkpoint(directory))
+        ready = Started(backend, backend.find_device("cpu"), {"threads": 1}, "float32")
+        net = fit.prepared(backend, None, settings, dataset).net
+        watchers = [records.Records(), *([watcher] if watcher else [])]
+        run = Run(net, ready, settings, dataset, watchers, StopAfter(looks))
+        if directory is not None:
+            run.restore(*run_directory.load_checkpoint(directory))
+        run.directory = directory or run_directory.create(None, settings, parent)
         return run
 
     return start
@@ -75,7 +91,7 @@ def start(backend, backend_name, sample, tmp_path_factory):
 def finished(start):
     run = start()
     assert run.train()
-    return run, run.finish()
+    return run, json.loads((run.directory / "result.json").read_text())
 
 
 def rows_of(run):
@@ -102,8 +118,7 @@ def test_a_finished_run_leaves_every_file(finished):
 
 
 def test_the_result_has_the_promised_fields_and_is_complete(finished, backend_name):
-    run, result = finished
-    assert json.loads((run.directory / "result.json").read_text()) == result
+    _, result = finished
     promised = (
         "backend preset data train_examples epochs train_loss train_accuracy test_accuracy "
         "examples_per_second train_seconds total_seconds device precision seed complete"
@@ -160,10 +175,10 @@ def test_the_reported_accuracy_is_that_of_the_saved_weights(finished, backend):
     run, result = finished
     net = backend.nin()
     backend.initialize(net, "he", 99)
-    trainer = backend.Trainer(net, run.settings, run.dataset)
+    predictor = backend.Predictor(net, run.settings)
     weights, _ = load_arrays(run.directory / "model.safetensors")
-    backend.set_weights(trainer.net, weights)
-    correct = trainer.logits(run.dataset.test_images).argmax(1) == run.dataset.test_labels
+    backend.set_weights(net, weights)
+    correct = predictor.logits(run.dataset.test_images).argmax(1) == run.dataset.test_labels
     assert correct.mean() == result["test_accuracy"]
 
 
@@ -189,12 +204,11 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_weights(
     whole, expected = finished
     stopped = start(looks=looks)
     assert not stopped.train()
-    result = stopped.finish()
-    assert result["complete"] is False
+    assert stopped.result()["complete"] is False
 
     resumed = start(directory=stopped.directory)
     assert resumed.train()
-    result = resumed.finish()
+    result = resumed.result()
     assert result["complete"] is True
     for name in ("train_loss", "train_accuracy", "test_accuracy"):
         assert result[name] == expected[name]
@@ -205,18 +219,16 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_weights(
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(start, backend):
-    def poison(line):
-        if line.startswith("epoch 1:"):
-            weights = backend.get_weights(run.trainer.net)
-            weights["block2.conv1.weight"][0] = np.nan
-            backend.set_weights(run.trainer.net, weights)
+    def poison(run):
+        weights = backend.get_weights(run.net)
+        weights["block2.conv1.weight"][0] = np.nan
+        backend.set_weights(run.net, weights)
 
-    run = start(say=poison)
+    run = start(watcher=Lines(poison))
     with pytest.raises(
-        training.DivergedError, match=r"not finite .*at epoch 2, step [1-5]: .* try a lower --lr"
+        DivergedError, match=r"not finite .*at epoch 2, step [1-5]: .* try a lower lr"
     ):
         run.train()
-    run.abandon("diverged")
     state, progress = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
     assert all(map(math.isfinite, progress.losses))
@@ -224,13 +236,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
 
 def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
-    run = start(epochs=1)
-    assert run.train()
-    weights = backend.get_weights(run.trainer.net)
-    weights["block3.conv2.bias"][0] = np.inf
-    backend.set_weights(run.trainer.net, weights)
-    with pytest.raises(training.DivergedError, match=r"block3\.conv2\.bias is not finite"):
-        run.finish()
+    def poison(run):
+        weights = backend.get_weights(run.net)
+        weights["block3.conv2.bias"][0] = np.inf
+        backend.set_weights(run.net, weights)
+
+    run = start(epochs=1, watcher=Lines(poison))
+    # the records come after the watcher that spoils the weights of the last epoch
+    run.watchers.reverse()
+    with pytest.raises(DivergedError, match=r"block3\.conv2\.bias is not finite"):
+        run.train()
+    assert not (run.directory / "model.safetensors").exists()
     state, _ = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
 
@@ -238,11 +254,10 @@ def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
 def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start):
     run = start()
     assert run.train()
-    run.save_checkpoint()  # and then the process is gone
-    assert not run_directory.is_complete(run.directory)
+    (run.directory / "result.json").unlink()
     resumed = start(directory=run.directory)
     assert resumed.train()
-    assert resumed.finish()["test_accuracy"] == finished[1]["test_accuracy"]
+    assert resumed.test_accuracy == finished[1]["test_accuracy"]
     assert run_directory.is_complete(run.directory)
 
 
@@ -255,41 +270,41 @@ def kill_the_last_block(run, backend):
 
 def test_a_dead_network_is_recognised_and_explained_without_stopping(start, backend, monkeypatch):
     monkeypatch.setattr(plateau, "WINDOW_STEPS", 10)
-    said = []
-    run = start(say=said.append, batch_size=4, limit=80, epochs=1)
+    lines = Lines()
+    run = start(watcher=lines, batch_size=4, limit=80, epochs=1)
     kill_the_last_block(run, backend)
     assert run.train()
-    notes = [line for line in said if line.startswith("note:")]
+    notes = lines.notes
     assert len(notes) == 1
     assert "ln(10) = 2.303" in notes[0]
     assert "100 % of the logits are exactly 0" in notes[0]
     assert "block4.conv2" in notes[0]
-    assert run.finish()["notes"] == [notes[0].removeprefix("note: ")]
+    assert run.notes == [in_python(notes[0])]
 
 
-def test_a_plateau_longer_than_an_epoch_is_told_once(start, backend, monkeypatch):
+def test_a_plateau_longer_than_an_epoch_is_reported_once(start, backend, monkeypatch):
     monkeypatch.setattr(plateau, "WINDOW_STEPS", 7)  # of 5 steps an epoch
-    said = []
-    run = start(say=said.append, epochs=3)
+    run = start(epochs=3)
     kill_the_last_block(run, backend)
     assert run.train()
-    assert len([line for line in said if line.startswith("note:")]) == 1
+    assert len(run.notes) == 1
 
 
 def test_a_validation_split_is_named_and_the_test_set_is_not_touched(start):
     run = start(validation=300, epochs=1)
     run.train()
-    result = run.finish()
-    assert result["test_accuracy"] is None
+    result = run.result()
+    assert run.test_accuracy is None
+    assert run.validation_accuracy == result["validation_accuracy"]
     assert 0 <= result["validation_accuracy"] <= 1
-    assert "validation acc" in training.summary(result)[0]
+    assert "validation acc" in summary(result)[0]
 
 
 def test_the_last_lines_are_the_books(finished, backend_name):
     _, result = finished
     names = {"torch": "cpu", "tf": "/CPU:0", "mxnet": "cpu(0)"}
     figures = {**result, "train_loss": 0.3641, "train_accuracy": 0.8639, "test_accuracy": 0.845}
-    lines = training.summary({**figures, "examples_per_second": 3180.28})
+    lines = summary({**figures, "examples_per_second": 3180.28})
     assert lines[0] == "loss 0.364, train acc 0.864, test acc 0.845"
     assert lines[1] == f"3180.3 examples/sec on {names[backend_name]}"
 
@@ -298,7 +313,7 @@ def test_an_asked_for_gpu_that_is_not_there_is_refused(backend):
     try:
         device = backend.find_device("gpu")
     except NinError as error:
-        assert "--device gpu" in str(error)
+        assert "device=gpu" in str(error)
     else:
         assert device.kind == "gpu"
         assert backend.find_device("auto").kind == "gpu"
@@ -315,11 +330,11 @@ def test_a_checkpoint_of_another_network_is_refused(start, backend):
         start(directory=run.directory)
 
 
-def test_a_device_too_full_for_a_checkpoint_is_not_told_as_another_network(start, monkeypatch):
+def test_a_device_too_full_for_a_checkpoint_is_not_reported_as_another_network(start, monkeypatch):
     def load_state(state):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")
 
     run = start()
     monkeypatch.setattr(run.trainer, "load_state", load_state)
     with pytest.raises(RuntimeError, match="CUDA out of memory"):
-        run.resume({}, run.progress)
+        run.restore({}, run.progress)

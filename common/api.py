@@ -1,0 +1,171 @@
+"""What a person writes in a notebook or a script; the commands in ``scripts/`` sit on it.
+
+>>> from common import fit, load_data
+>>> from nin_torch import nin
+>>> net = nin()
+>>> run = fit(net, load_data("sample"), preset="fast", epochs=1, limit=60, batch_size=20)
+NiN with torch ...
+>>> len(run.history)
+1
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.backends import registry
+from common.comparison import shapes
+from common.data import fashion_mnist
+from common.data.dataset import Dataset
+from common.errors import NinError
+from common.prediction.classifier import Classifier, load
+from common.settings import Settings, from_preset
+from common.terminal import display
+from common.training import fit as training
+from common.training import run_directory
+from common.training.run import Run, Watcher
+
+__all__ = [
+    "Classifier",
+    "Dataset",
+    "NinError",
+    "Run",
+    "fit",
+    "load",
+    "load_data",
+    "resume",
+    "shape_walk",
+]
+
+
+def load_data(source: str | Path = "auto") -> Dataset:
+    """Fashion-MNIST, or other images in the MNIST layout.
+
+    Args:
+        source: what ``--data`` takes: ``auto``, ``full``, ``sample`` or a directory.
+
+    Returns:
+        ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``: uint8 arrays,
+        images (count, 28, 28), 0 is black.
+
+    Raises:
+        NinError: if the data are missing or damaged.
+
+    >>> data = load_data("sample")
+    >>> data.train_images.shape, data.test_labels.shape
+    ((10000, 28, 28), (2000,))
+    """
+    return fashion_mnist.load_and_tell(str(source))
+
+
+def shape_walk(net: Any, resize: int = 224, language: str = "en") -> None:
+    """Print the book's lines: the layers of a network, and the shape of what each gives.
+
+    Args:
+        net: a sequence of layers in any of the frameworks.
+        resize: height and width of the one random image that goes through it, in pixels.
+        language: ``en`` or ``tr``, the words between name and shape.
+
+    >>> from nin_torch import nin
+    >>> shape_walk(nin(), language="tr")
+    Sequential cikti sekli:	 torch.Size([1, 96, 54, 54])
+    MaxPool2d cikti sekli:	 torch.Size([1, 96, 26, 26])
+    ...
+    Flatten cikti sekli:	 torch.Size([1, 10])
+    """
+    backend = registry.load(registry.backend_of(net))
+    for line in shapes.book_lines(shapes.walk_through(backend, net, resize), language):
+        print(line)
+
+
+def fit(
+    net: Any,
+    data: Dataset | str | Path = "auto",
+    preset: str = "book",
+    *,
+    out: str | Path | bool | None = None,
+    watchers: Sequence[Watcher] | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a network.
+
+    Args:
+        net: a sequence of layers in any of the frameworks, trained in place; or the name of a
+            backend, for the chapter's network in it.
+        data: of :func:`load_data`, or what that takes.
+        preset: ``book``, ``fast`` or ``best``.
+        out: a new directory for the files of the run, or True for one in ``runs/``; without it
+            nothing is written.
+        watchers: see the run as it goes (:class:`common.training.run.Watcher`); what suits
+            notebook, terminal or file if not given.
+        settings: any field of :class:`common.settings.Settings`, such as ``epochs=1``; weights
+            are drawn anew unless ``init="keep"``.
+
+    Returns:
+        The run: ``history``, ``test_accuracy``, ``net``, ``plot()``, ``predict(images)``,
+        ``save(path)``. One that was interrupted goes on with ``run.resume()``.
+
+    Raises:
+        NinError: for whatever you can put right, such as a setting out of range or a layer whose
+            parameters would not be trained.
+        DivergedError: if the training diverged.
+
+    >>> from nin_torch import nin
+    >>> run = fit(nin(), load_data("sample"), "fast", epochs=1, limit=60, batch_size=20)
+    NiN with torch ...
+    >>> run.history[0]["epoch"], run.complete
+    (1, True)
+    """
+    own = None if isinstance(net, str) else net
+    backend = settings.pop("backend", None)
+    if own is None:
+        backend = net
+    elif backend is None:
+        backend = registry.backend_of(own)
+    if own is not None and "dropout" in settings:
+        raise NinError("`dropout`: the network has its own; build it with another")
+    registry.check_spec(backend)
+    chosen = from_preset(preset, backend=backend, **settings)
+    where = out if out is None or isinstance(out, bool) else Path(out).expanduser()
+    if isinstance(where, Path):
+        run_directory.check_free(where)
+    asked_for = "arrays" if isinstance(data, Dataset) else str(data)
+    dataset = data if isinstance(data, Dataset) else load_data(data)
+    dataset = dataset.hold_out(chosen.validation).limit(chosen.limit)
+    seen_by = (display.choose(),) if watchers is None else watchers
+    return training.fit(chosen, dataset, own, where or None, asked_for, seen_by)
+
+
+def resume(
+    directory: str | Path,
+    net: Any = None,
+    data: Dataset | str | Path | None = None,
+    *,
+    watchers: Sequence[Watcher] | None = None,
+    **given: Any,
+) -> Run:
+    """Go on with a run from the checkpoint in its directory.
+
+    Args:
+        directory: of the run.
+        net: the network, if the run is of one that was built by hand.
+        data: where the data are now; where they were if not given.
+        watchers: as :func:`fit`.
+        given: settings, which must be the run's own.
+
+    Raises:
+        NinError: if the run is complete, damaged, or of other data or settings.
+    """
+    directory = Path(directory).expanduser()
+    config = run_directory.open_run(directory)
+    settings = Settings(**config["settings"])
+    training.given_settings(settings, given, f"`resume={directory}`")
+    if data is None:
+        # what was used, not what was asked for: auto may find something else today
+        used = config["data"]
+        moved = used["kind"] in ("full", "sample") and not Path(used["directory"]).is_dir()
+        data = used["kind"] if moved else used["directory"]
+    dataset = data if isinstance(data, Dataset) else load_data(data)
+    dataset = dataset.hold_out(settings.validation).limit(settings.limit)
+    seen_by = (display.choose(),) if watchers is None else watchers
+    return training.resume(directory, config, settings, dataset, net, seen_by)

@@ -1,0 +1,57 @@
+"""The parts of the contract that a backend has, and one rule for what it lacks."""
+
+import importlib
+from typing import Any, cast
+
+from common.contract import Benchmark, Exporter
+from common.errors import NinError
+
+
+class LackingError(NinError):
+    """A backend lacks a name that is needed for what was asked; the comparison goes on without."""
+
+
+def need(owner: Any, name: str) -> Any:
+    """What a backend, or its ``Predictor`` or ``Trainer``, has under a name of the contract.
+
+    Raises:
+        LackingError: if it has none.
+    """
+    if not hasattr(owner, name):
+        where = getattr(owner, "__name__", f"its {type(owner).__name__}")
+        raise LackingError(f"{where} has no {name}")
+    return getattr(owner, name)
+
+
+def exporter(backend: Any) -> Exporter:
+    """The part of a backend that reads and writes its framework's own files.
+
+    Raises:
+        LackingError: if it has none.
+    """
+    return cast(Exporter, _module(backend, "export", ("save_native", "load_native", "run_native")))
+
+
+def benchmark(backend: Any) -> Benchmark:
+    """The part of a backend that ``scripts/bench.py`` times.
+
+    Raises:
+        LackingError: if it has none.
+    """
+    return cast(Benchmark, _module(backend, "bench", ("bare_step", "matrix_product")))
+
+
+def _module(backend: Any, name: str, needed: tuple[str, ...]) -> Any:
+    """A backend's module, or the backend itself if it is one file."""
+    found = backend
+    if hasattr(backend, "__path__"):
+        full_name = f"{backend.__name__}.{name}"
+        try:
+            found = importlib.import_module(full_name)
+        except ModuleNotFoundError as error:
+            if error.name != full_name:
+                raise
+            raise LackingError(f"{backend.__name__} has no module {name}") from error
+    for each in needed:
+        need(found, each)
+    return found

@@ -1,0 +1,1 @@
+from common.data.fashion_mnist import Dataset  # noqa: F401

@@ -1,0 +1,1 @@
+from common.training.schedule import example_order  # noqa: F401

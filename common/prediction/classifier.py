@@ -1,0 +1,194 @@
+"""A network with what is known of it: it predicts, and it is saved."""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.backends import registry, session
+from common.backends.parts import need
+from common.backends.session import Started
+from common.contract import Backend, Predictor
+from common.errors import NinError, NinWarning
+from common.model import Model, load_model, save_model
+from common.network import architecture
+from common.prediction.predict import Images, Predictions, compute_logits
+from common.settings import Settings, from_preset
+
+
+class Classifier:
+    """A network and its backend.
+
+    Args:
+        net: a network with weights.
+        ready: the backend and the device that compute.
+        settings: resize, precision and device are used.
+        model: what is known of the network; its weights are read from the network when needed.
+    """
+
+    def __init__(self, net: Any, ready: Started, settings: Settings, model: Model) -> None:
+        self.net = net
+        self.ready = ready
+        self.settings = settings
+        self.model = model
+        self._predictor: Predictor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        net: Any,
+        ready: Started,
+        settings: Settings,
+        class_names: Sequence[str],
+        training: dict[str, Any],
+    ) -> "Classifier":
+        """That of a network of this process.
+
+        Args:
+            net: with weights.
+            ready: whose network it is.
+            settings: of its training.
+            class_names: none if the classes have no names.
+            training: the result of its training.
+        """
+        weights = need(ready.backend, "get_weights")(net)
+        first = next(iter(weights.values()))
+        model = Model(
+            weights={name: array.astype(np.float32) for name, array in weights.items()},
+            num_classes=len(next(reversed(weights.values()))),
+            in_channels=first.shape[1],
+            dropout=settings.dropout,
+            class_names=tuple(class_names),
+            resize=settings.resize,
+            training=training,
+        )
+        return cls(
+            net, ready, settings, dataclasses.replace(model, layers=_layers(ready, net, model))
+        )
+
+    def predict(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
+        notice: str = "",
+    ) -> Predictions:
+        """Predict the classes of images.
+
+        Args:
+            images: uint8, (count, height, width) or (height, width), 0 is black.
+            labels: the true classes, if they are known.
+            names: what to call each image; numbers if they have no names.
+            notice: one sentence for everything that is written.
+
+        Raises:
+            NinError: for images of another kind, or a network whose logits are not finite.
+        """
+        images = np.asarray(images)
+        images = images[np.newaxis] if images.ndim == 2 else images
+        if images.dtype != np.uint8 or images.ndim != 3 or not images.size:
+            found = f"{images.dtype} of shape {images.shape}"
+            raise NinError(
+                f"`images`: must be uint8 of shape (count, height, width), found {found}"
+            )
+        if labels is not None and len(labels) != len(images):
+            raise NinError(f"`labels`: {len(labels)} for {len(images)} images")
+        shown = Images(images, list(names or map(str, range(len(images)))), labels, notice)
+        if self._predictor is None:
+            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
+        logits = compute_logits(self._predictor, self.model, self.settings, images)
+        return Predictions(self.model, self.settings, shown, self.ready.device.name, logits)
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights and what is known of them as one safetensors file.
+
+        Any backend reads it (:func:`common.load`), if it is the chapter's network.
+        """
+        path = Path(path).expanduser()
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise NinError(f"`path={path}`: not a file in an existing directory")
+        weights = need(self.ready.backend, "get_weights")(self.net)
+        floats = {name: array.astype(np.float32) for name, array in weights.items()}
+        save_model(path, dataclasses.replace(self.model, weights=floats))
+
+
+def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifier:
+    """Read a network.
+
+    Args:
+        path: ``model.safetensors`` of a run, or what :meth:`Classifier.save` wrote.
+        backend: the name of a backend, in which the chapter's network is built; or a network that
+            was built by hand as the one that was saved, which gets the weights.
+        settings: device, precision, threads, resize; the last is what the file says if not given.
+
+    Raises:
+        NinError: if the file is damaged or of another network, or the backend is missing.
+    """
+    path = Path(path).expanduser()
+    model = load_model(path)
+    net = None if isinstance(backend, str) else backend
+    if net is None and model.layers:
+        raise NinError(
+            f"{path}: of a network built by hand ({len(model.layers)} layers); build it again and "
+            "give it: common.load(path, net)"
+        )
+    resize = settings.pop("resize", None)
+    resize = model.resize if resize is None else resize
+    if resize is None:
+        resize = Settings.resize
+        warnings.warn(
+            f"{path} does not say what size of images it was trained on; taking the book's "
+            f"{resize}, or what `resize` says",
+            NinWarning,
+            stacklevel=2,
+        )
+    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
+    chosen = from_preset("book", backend=name, resize=resize, **settings)
+    ready = session.start(chosen)
+    chosen = dataclasses.replace(chosen, precision=ready.precision)
+    if net is None:
+        net = build(ready.backend, model)
+    else:
+        shape = (1, model.in_channels, chosen.resize, chosen.resize)
+        need(ready.backend, "allocate")(net, np.zeros(shape, np.float32))
+        ready.backend.set_weights(net, model.weights)
+        if _layers(ready, net, model) != model.layers:
+            warnings.warn(
+                f"{path}: its weights fit, but it was saved from other layers than those of this "
+                "network (or by another release of the framework)",
+                NinWarning,
+                stacklevel=2,
+            )
+    return Classifier(net, ready, chosen, model)
+
+
+def build(backend: Backend, model: Model) -> Any:
+    """A backend's network with the weights of a model.
+
+    Raises:
+        NinError: for a model of a network that was built by hand.
+    """
+    if model.layers:
+        raise NinError(
+            "the weights are of a network built by hand; common.load(path, net) puts them into it"
+        )
+    net = backend.nin(model.num_classes, model.in_channels, model.dropout)
+    backend.set_weights(net, model.weights)
+    return net
+
+
+def _layers(ready: Started, net: Any, model: Model) -> tuple[str, ...]:
+    """The layers of a network that is not the chapter's; none of the chapter's."""
+    backend = ready.backend
+    if not hasattr(backend, "describe"):
+        return ()
+    found = backend.describe(net)
+    if model.weights.keys() == architecture.parameter_shapes().keys():
+        dropout = backend.dropout_rate(net)
+        chapter = backend.nin(model.num_classes, model.in_channels, dropout)
+        if backend.describe(chapter) == found:
+            return ()
+    return tuple(found)

@@ -1,0 +1,70 @@
+"""A run on a terminal: a bar for the epoch and one for the run."""
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from common.terminal.display import Display, duration
+from common.training.run import Run
+
+
+class Bars(Display):
+    """Bars on standard error, with rate and time left; results as plain lines above them."""
+
+    def __init__(
+        self, words: Callable[[str], str] | None = None, console: Console | None = None
+    ) -> None:
+        super().__init__(words)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            _TimeLeft(),
+            console=console or Console(stderr=True),
+            # bars go to stderr: do not pull what is printed on a piped stdout there too
+            redirect_stdout=sys.stdout.isatty(),
+            transient=True,
+        )
+        self._epoch = self._bars.add_task("epoch", total=1.0, rate="", seconds_left=None)
+        self._run = self._bars.add_task("run", total=1.0, rate="", seconds_left=None)
+
+    def begin(self, run: Run) -> None:
+        """The first line, and bars below it."""
+        super().begin(run)
+        with self.nobody_may_watch():
+            self._bars.start()
+
+    def show(
+        self,
+        run: Run,
+        label: str,
+        speed: str,
+        epoch_done: float,
+        run_done: float,
+        epoch_left: float | None,
+        run_left: float | None,
+    ) -> None:
+        """Move the bars."""
+        update = self._bars.update
+        update(
+            self._epoch,
+            description=label,
+            completed=epoch_done,
+            rate=speed,
+            seconds_left=epoch_left,
+        )
+        update(self._run, completed=run_done, seconds_left=run_left)
+
+    def close(self) -> None:
+        """Take the bars away."""
+        self._bars.stop()
+
+
+class _TimeLeft(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        seconds = task.fields.get("seconds_left")
+        return Text("" if seconds is None else f"{duration(seconds)} left")

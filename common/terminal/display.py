@@ -1,0 +1,206 @@
+"""How a run shows where it is: plain lines; bars on a terminal; a curve in a notebook."""
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from common.errors import in_python
+from common.training.run import Run, Watcher, summary
+
+PLAIN_LINE_SECONDS = 30
+# The rate is printed once this much training time has passed after the first, slower, step.
+ESTIMATE_SECONDS = 3
+
+
+def choose(words: Callable[[str], str] | None = None) -> "Display":
+    """What suits the place that the output goes to; for ``words`` see :class:`Display`."""
+    if in_notebook():
+        from common.terminal.notebook import NotebookDisplay
+
+        return NotebookDisplay(words)
+    if _on_terminal():
+        from common.terminal.bars import Bars
+
+        return Bars(words)
+    return Display(words)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel")
+
+
+def duration(seconds: float) -> str:
+    """A duration for people, such as ``45 s``, ``6 min 5 s`` or ``2 h 10 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Display(Watcher):
+    """Plain lines: results on standard output, progress now and then on standard error.
+
+    Args:
+        words: turns the arguments in a message (:class:`common.errors.NinError`) into a command's
+            options; None where there is no command line.
+    """
+
+    def __init__(self, words: Callable[[str], str] | None = None) -> None:
+        self.words = words
+        self._last_line = time.monotonic()
+        self._estimated = False
+
+    def begin(self, run: Run) -> None:
+        """What is trained, on what."""
+        settings = run.settings
+        if run.dataset.notice:
+            self.line(run.dataset.notice)
+        place = f": {run.directory}" if run.directory else ""
+        self.line(
+            f"NiN with {settings.backend} on {run.ready.device.name}, "
+            f"{run.ready.prepared['threads']} threads, {settings.precision}, preset "
+            f"{settings.preset}, {run.train_count} training examples{place}"
+        )
+
+    def step(self, run: Run) -> None:
+        """Once the rate is known, how long it will take; then how far it is."""
+        progress, rate = run.progress, run.rate
+        done = progress.step / run.steps_per_epoch
+        epoch_left = run_left = None
+        if rate is not None:
+            epoch_left = seconds_left(run, rate, 1 - done)
+            run_left = seconds_left(run, rate, run.settings.epochs - progress.epoch - done)
+            if not self._estimated and run.timed_seconds >= ESTIMATE_SECONDS and run_left >= 1:
+                self._estimated = True
+                self.line(f"{rate:.1f} examples/s; about {duration(run_left)} to go")
+        label = f"epoch {progress.epoch + 1}/{run.settings.epochs}"
+        speed = f"{rate:.1f} examples/s" if rate else ""
+        run_done = (progress.epoch + done) / run.settings.epochs
+        with self.nobody_may_watch():
+            self.show(run, label, speed, done, run_done, epoch_left, run_left)
+
+    def evaluating(self, run: Run, examples: int) -> None:
+        """How far an evaluation is."""
+        done = examples / len(run.dataset.test_images)
+        left = evaluation_seconds(run)
+        label = f"epoch {run.progress.epoch + 1}/{run.settings.epochs}, evaluation"
+        run_done = (run.progress.epoch + 1) / run.settings.epochs
+        with self.nobody_may_watch():
+            epoch_left = None if left is None else left * (1 - done)
+            self.show(run, label, "", done, run_done, epoch_left, None)
+
+    def epoch(self, run: Run, row: dict[str, Any]) -> None:
+        """The results of an epoch."""
+        self.line(
+            f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, "
+            f"train acc {row['train_accuracy']:.3f}, {row['evaluated_on']} acc "
+            f"{row[row['evaluated_on'] + '_accuracy']:.3f} (training "
+            f"{duration(row['train_seconds'])}, evaluation {duration(row['evaluation_seconds'])})"
+        )
+
+    def note(self, run: Run, text: str) -> None:
+        """A line that begins with ``note:``."""
+        self.line(f"note: {(self.words or in_python)(text)}")
+
+    def end(self, run: Run, failed: bool) -> None:
+        """The book's two lines, or where it was stopped."""
+        with self.nobody_may_watch():
+            self.close()
+        if failed:
+            return
+        if run.complete:
+            if run.directory:
+                self.line(f"run directory: {run.directory}")
+            for text in summary(run.result()):
+                self.line(text)
+        elif run.progress.epoch or run.progress.step:
+            where = f"stopped in epoch {run.progress.epoch + 1} after step {run.progress.step}"
+            self.line(f"{where}; {self.how_to_go_on(run)}")
+        else:
+            self.line("stopped before the first step; nothing is left behind")
+
+    def how_to_go_on(self, run: Run) -> str:
+        """What continues a run that was stopped."""
+        if self.words is None:
+            return "run.resume() goes on"
+        return self.words(f"continue with `resume={run.directory}`")
+
+    def line(self, text: str) -> None:
+        """Print a line; nobody watching is no reason to stop training."""
+        try:
+            print(text, flush=True)
+        except OSError:  # the terminal or the reader of a pipe is gone; the files still tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def show(
+        self,
+        run: Run,
+        label: str,
+        speed: str,
+        epoch_done: float,
+        run_done: float,
+        epoch_left: float | None,
+        run_left: float | None,
+    ) -> None:
+        """Show how far epoch and run are, 0 to 1, and the seconds that are left of each."""
+        if time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
+            self._last_line = time.monotonic()
+            parts = [f"{label}: {epoch_done:.0%}", speed]
+            if run_left is not None:
+                parts.append(f"run {duration(run_left)} left")
+            print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing more is shown."""
+
+    @contextlib.contextmanager
+    def nobody_may_watch(self) -> Any:
+        """A terminal that was closed is no reason to stop training, or not to stop it well."""
+        try:
+            yield
+        except OSError:
+            self.show = lambda *_: None  # type: ignore[method-assign]
+
+
+def evaluation_seconds(run: Run) -> float | None:
+    """How long the last evaluation of a run took."""
+    return run.history[-1]["evaluation_seconds"] if run.history else None
+
+
+def seconds_left(run: Run, rate: float, epochs: float) -> float:
+    """Estimated time for so many epochs, evaluation included, in seconds.
+
+    Args:
+        run: of which so much is left.
+        rate: measured training speed, in examples/s.
+        epochs: how many, may be a fraction; one that has begun still ends in an evaluation.
+    """
+    evaluation = evaluation_seconds(run)
+    if evaluation is None:
+        # a forward pass is about a third of a training step, until one has been measured
+        evaluation = len(run.dataset.test_images) / (3 * rate)
+    return epochs * run.train_count / rate + math.ceil(epochs) * evaluation
+
+
+def track(batches: Sequence[Any], what: str) -> Iterable[Any]:
+    """The same batches, with a bar on a terminal while they are gone through."""
+    if len(batches) < 2 or not _on_terminal():
+        return batches
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    return rich_track(batches, what, console=Console(stderr=True), transient=True)
+
+
+def _on_terminal() -> bool:
+    # a variable that asks for colours makes no terminal of a pipe
+    return sys.stderr.isatty() and os.environ.get("TERM") not in (None, "dumb")

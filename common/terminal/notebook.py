@@ -1,0 +1,74 @@
+"""A run in a notebook: the curve is drawn while it trains, as the book's is, above a bar."""
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+from common.terminal.display import Display, duration
+from common.training.run import Run
+
+
+class NotebookDisplay(Display):
+    """The chapter's figure and a bar, redrawn in their places; results as plain lines below."""
+
+    def __init__(self, words: Callable[[str], str] | None = None) -> None:
+        super().__init__(words)
+        # there in a notebook only
+        from IPython import display
+
+        self._display: Any = display
+        self._bar: Any = None
+        self._figure: Any = None
+        self._points = 0
+
+    def begin(self, run: Run) -> None:
+        """The first line, and the places of figure and bar."""
+        super().begin(run)
+        self._figure, self._bar = self._display.DisplayHandle(), self._display.DisplayHandle()
+        self._figure.display(self._display.HTML(""))
+        self._bar.display(self._display.HTML(""))
+
+    def epoch(self, run: Run, row: dict[str, Any]) -> None:
+        """The figure with the accuracy of an epoch, and its line."""
+        self._draw(run)
+        super().epoch(run, row)
+
+    def show(
+        self,
+        run: Run,
+        label: str,
+        speed: str,
+        epoch_done: float,
+        run_done: float,
+        epoch_left: float | None,
+        run_left: float | None,
+    ) -> None:
+        """Move the bar; five times in an epoch, draw the curves."""
+        left = "" if run_left is None else f"{duration(run_left)} left"
+        words = ", ".join(part for part in (label, speed, left) if part)
+        if self._bar is not None:
+            self._bar.update(
+                self._display.HTML(
+                    f'<progress value="{run_done:.4f}" max="1" style="width: 20em" '
+                    f'aria-label="{html.escape(label)}"></progress> {html.escape(words)}'
+                )
+            )
+        if len(run.points()) > self._points:
+            self._draw(run)
+
+    def close(self) -> None:
+        """Take the bar away; the figure stays."""
+        if self._bar is not None:
+            self._bar.update(self._display.HTML(""))
+
+    def _draw(self, run: Run) -> None:
+        self._points = len(run.points())
+        if self._figure is None:
+            return
+        try:
+            self._figure.update(
+                self._display.Image(run.plot()._repr_png_(), format="png", width=450)
+            )
+        except Exception as error:  # a figure is no reason to lose a result
+            self._figure = None
+            self.line(f"note: the curves could not be drawn ({type(error).__name__}: {error})")

@@ -1,0 +1,247 @@
+"""From settings to a trained network: check, start the backend, prepare the network, train."""
+
+import contextlib
+import dataclasses
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.backends import session
+from common.backends.parts import need
+from common.contract import Backend
+from common.data.dataset import Dataset
+from common.errors import NinError, is_out_of_memory
+from common.files.write import write_json
+from common.network import architecture, initialization
+from common.settings import Settings
+from common.system import machine
+from common.system.signals import StopRequest
+from common.training import records, run_directory
+from common.training.run import DivergedError, Run, Watcher
+
+
+def fit(
+    settings: Settings,
+    dataset: Dataset,
+    net: Any = None,
+    out: Path | bool | None = None,
+    asked_for: str = "",
+    watchers: Sequence[Watcher] = (),
+) -> Run:
+    """Train a network.
+
+    Args:
+        settings: of the run; its precision may be ``auto``.
+        dataset: to train on.
+        net: a network of the user's own; None for the chapter's.
+        out: a new directory for the files of the run; True picks one in ``runs/``; None: no files.
+        asked_for: the data, as the user named them, for the records.
+        watchers: show the run.
+
+    Returns:
+        The run, complete or stopped by a signal.
+
+    Raises:
+        NinError: for whatever the user can put right.
+    """
+    started = time.monotonic()
+    # the cheap checks first: a framework takes seconds to import
+    if isinstance(out, Path):
+        run_directory.check_free(out)
+    _check_batch(settings, dataset)
+    ready = session.start(settings)
+    # from here on, in the records and for a resumed run, what is computed and not a wish
+    settings = dataclasses.replace(settings, precision=ready.precision)
+    with _out_of_memory_explained(out):
+        made = prepared(ready.backend, net, settings, dataset)
+        if ready.device.kind == "cpu" and net is None:
+            _check_memory(settings, dataset.num_classes)
+        settings = dataclasses.replace(settings, **made.changed)
+        run = Run(made.net, ready, settings, dataset, watchers, started=started)
+        if net is not None:
+            _check_classes(run)
+        with StopRequest() as run.stop, contextlib.ExitStack() as stack:
+            if out is not None:
+                existed = isinstance(out, Path) and out.exists()
+                run.directory = run_directory.create(None if out is True else Path(out), settings)
+                stack.enter_context(run_directory.lock(run.directory))
+                layers = [] if net is None else run.classifier().model.layers
+                config = records.describe(settings, dataset, ready, asked_for, list(layers))
+                write_json(run.directory / run_directory.CONFIG, config)
+                run.watchers.insert(0, records.Records())
+            for note in made.notes:
+                run.note(note)
+            _train(run)
+            if run.directory is not None and not (run.progress.epoch or run.progress.step):
+                _remove(run.directory, existed)
+                run.directory = None
+        return run
+
+
+def resume(
+    directory: Path,
+    config: dict[str, Any],
+    settings: Settings,
+    dataset: Dataset,
+    net: Any = None,
+    watchers: Sequence[Watcher] = (),
+) -> Run:
+    """Go on with a run from its checkpoint.
+
+    Args:
+        directory: of the run.
+        config: as :func:`common.training.run_directory.open_run` gives it.
+        settings: of the run.
+        dataset: that it was trained on.
+        net: the network, if it was one of the user's own.
+        watchers: show the run.
+
+    Raises:
+        NinError: for whatever the user can put right.
+    """
+    started = time.monotonic()
+    _check_batch(settings, dataset)
+    records.check_same_data(config, dataset, f"`resume={directory}`")
+    if config.get("network", "nin") != "nin" and net is None:
+        raise NinError(
+            f"`resume={directory}`: that run is of a network built by hand; common.resume takes it"
+        )
+    with run_directory.lock(directory):
+        state, progress = run_directory.load_checkpoint(directory)
+        if progress.epoch == settings.epochs and run_directory.is_complete(directory):
+            raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
+        ready = session.start(settings)
+        with _out_of_memory_explained(directory):
+            made = prepared(ready.backend, net, settings, dataset)
+            run = Run(made.net, ready, settings, dataset, watchers, started=started)
+            try:
+                run.restore(state, progress)
+            except NinError as error:
+                checkpoint = directory / run_directory.CHECKPOINT
+                raise NinError(f"{checkpoint}: {error}") from error
+            run.directory = directory
+            now = records.describe(settings, dataset, ready, "", [])
+            records.add_resumption(run, config, now)
+            run.watchers.insert(0, records.Records())
+            with StopRequest() as run.stop:
+                _train(run)
+    return run
+
+
+def go_on(run: Run) -> Run:
+    """Go on with a run of this process that was stopped."""
+    if run.complete:
+        raise NinError("that run is complete; nothing is left to do")
+    with contextlib.ExitStack() as stack, _out_of_memory_explained(run.directory):
+        if run.directory is not None:
+            stack.enter_context(run_directory.lock(run.directory))
+        run.resumed_seconds, run.started = run.progress.total_seconds, time.monotonic()
+        with StopRequest() as run.stop:
+            _train(run)
+    return run
+
+
+def _train(run: Run) -> None:
+    try:
+        run.train()
+    except DivergedError as error:
+        if run.directory is None:
+            raise
+        raise DivergedError(f"{error.marked}; last good checkpoint in {run.directory}") from error
+
+
+@dataclasses.dataclass
+class Prepared:
+    """A network that is ready to be trained."""
+
+    net: Any
+    changed: dict[str, Any]
+    """Settings that are otherwise with this network."""
+    notes: list[str]
+
+
+def prepared(backend: Backend, net: Any, settings: Settings, dataset: Dataset) -> Prepared:
+    """A network with the weights that the settings ask for."""
+    made = Prepared(net, {}, [])
+    if net is None:
+        made.net = backend.nin(dataset.num_classes, architecture.IN_CHANNELS, settings.dropout)
+    else:
+        shape = (1, architecture.IN_CHANNELS, settings.resize, settings.resize)
+        need(backend, "allocate")(net, np.zeros(shape, np.float32))
+        made.changed["dropout"] = need(backend, "dropout_rate")(net)
+    weights = need(backend, "get_weights")(made.net)
+    if settings.init != "keep":
+        need(backend, "initialize")(made.net, settings.init, settings.seed)
+        if settings.last_block == "identity":
+            weights = backend.get_weights(made.net)
+            try:
+                backend.set_weights(made.net, initialization.identity_last_block(weights))
+            except initialization.NoLastBlockError as error:
+                made.changed["last_block"] = "random"
+                made.notes.append(f"the last block starts at random: {error}")
+    return made
+
+
+def _check_batch(settings: Settings, dataset: Dataset) -> None:
+    if settings.batch_size > len(dataset.train_images):
+        raise NinError(
+            f"`batch_size={settings.batch_size}`: larger than the data "
+            f"({len(dataset.train_images)} training examples)"
+        )
+
+
+def _check_classes(run: Run) -> None:
+    """Refuse a network whose outputs are not the classes of the data."""
+    shape = run.trainer.logits(run.dataset.train_images[:2]).shape
+    if shape != (2, run.dataset.num_classes):
+        raise NinError(
+            f"`net`: gives {' x '.join(map(str, shape[1:]))} numbers for an image, and the data "
+            f"have {run.dataset.num_classes} classes"
+        )
+
+
+def _check_memory(settings: Settings, num_classes: int) -> None:
+    """Refuse a batch whose activations alone cannot fit into this machine's memory."""
+    shapes = architecture.layer_shapes(settings.resize, settings.batch_size, num_classes)
+    values = sum(3 * math.prod(shape) for name, shape in shapes.items() if "block" in name)
+    bytes_each = {"float64": 8, "float32": 4, "bfloat16": 2}[settings.precision]
+    needed, available = values * bytes_each / 2**30, machine.memory_gib()
+    if needed > available:
+        raise NinError(
+            f"`batch_size={settings.batch_size}`: needs more than {needed:.0f} GiB of memory at "
+            f"`resize={settings.resize}`, this machine has {available:.0f}; take a smaller one"
+        )
+
+
+@contextlib.contextmanager
+def _out_of_memory_explained(where: Path | bool | None) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        place = f" in {where}" if isinstance(where, Path) else ""
+        raise NinError(f"out of memory{place}; take a smaller `batch_size` or `resize`") from error
+
+
+def _remove(directory: Path, existed: bool) -> None:
+    """Take away the files of a run that was stopped before its first step."""
+    for path in directory.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not existed:
+        directory.rmdir()
+
+
+def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> None:
+    """Raise :class:`NinError` if a resumed run is given another setting than its own."""
+    for name, value in given.items():
+        if value != getattr(settings, name):
+            raise NinError(
+                f"{where}: that run has `{name}={getattr(settings, name)}`, not {value}; leave "
+                "it out"
+            )

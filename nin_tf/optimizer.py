@@ -1,0 +1,103 @@
+"""The optimizers in TensorFlow: PyTorch's update rules, and the names of what they remember."""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from common.settings import Settings
+
+# canonical name of what an optimizer remembers of a parameter -> TensorFlow's
+OPTIMIZER_STATE = {
+    "sgd": {"momentum": "accum"},
+    "adamw": {"mean": "m", "variance": "v"},
+}
+
+
+class _SGD:
+    """The rule of ``torch.optim.SGD``.
+
+    differs: Keras keeps the learning rate in the momentum, which is another rule as soon as the
+    rate changes, and so the project has its own.
+    """
+
+    def __init__(self, named: Mapping[str, tf.Variable], settings: Settings) -> None:
+        self.named = named
+        self.momentum = settings.momentum
+        self.weight_decay = settings.weight_decay
+        self.slots = {
+            name: {"accum": _zeros(value)} if self.momentum else {} for name, value in named.items()
+        }
+        self.steps = None
+
+    def step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        for (name, value), gradient in zip(self.named.items(), gradients, strict=True):
+            rate = tf.cast(learning_rate, value.dtype)
+            if self.weight_decay:
+                gradient = gradient + self.weight_decay * value
+            if self.momentum:
+                tf.raw_ops.ResourceApplyMomentum(
+                    var=value.handle, accum=self.slots[name]["accum"].handle,
+                    lr=rate, grad=gradient, momentum=self.momentum,
+                )  # fmt: skip
+            else:
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=value.handle, alpha=rate, delta=gradient
+                )
+
+
+class _AdamW:
+    """The rule of ``torch.optim.AdamW`` with its default betas and epsilon.
+
+    differs: Keras adds epsilon before the bias correction, PyTorch after it.
+    """
+
+    def __init__(self, named: Mapping[str, tf.Variable], settings: Settings) -> None:
+        self.named = named
+        self.weight_decay = settings.weight_decay
+        self.slots = {
+            name: {"m": _zeros(value), "v": _zeros(value)} for name, value in named.items()
+        }
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        dtype = next(iter(self.named.values())).dtype
+        # the betas as the operation rounds them, lest 1 - beta2 ** steps belongs to another beta2
+        beta1, beta2 = (float(dtype.as_numpy_dtype(beta)) for beta in (0.9, 0.999))
+        steps = tf.cast(self.steps.assign_add(1), tf.float64)
+        root = tf.sqrt(1 - beta2**steps)
+        rate = tf.cast(learning_rate * root / (1 - beta1**steps), dtype)
+        epsilon = tf.cast(1e-8 * root, dtype)
+        zero = tf.zeros((), dtype)
+        keep = tf.cast(1 - learning_rate * self.weight_decay, dtype)
+        for (name, value), gradient in zip(self.named.items(), gradients, strict=True):
+            memory = self.slots[name]
+            if self.weight_decay:
+                value.assign(value * keep)
+            # m / (sqrt(v) / root + 1e-8) is root * m / (sqrt(v) + 1e-8 * root)
+            tf.raw_ops.ResourceApplyAdam(
+                var=value.handle, m=memory["m"].handle, v=memory["v"].handle,
+                # the correction is in the rate already
+                beta1_power=zero, beta2_power=zero,
+                lr=rate, beta1=beta1, beta2=beta2, epsilon=epsilon, grad=gradient,
+            )  # fmt: skip
+
+
+def make_optimizer(named: Mapping[str, tf.Variable], settings: Settings) -> _SGD | _AdamW:
+    """The optimizer of the settings.
+
+    Args:
+        named: the parameters by canonical name.
+        settings: optimizer, momentum and weight_decay are used.
+
+    Raises:
+        ValueError: for an unknown optimizer.
+    """
+    if settings.optimizer == "sgd":
+        return _SGD(named, settings)
+    if settings.optimizer == "adamw":
+        return _AdamW(named, settings)
+    raise ValueError(f"unknown optimizer {settings.optimizer!r}")
+
+
+def _zeros(value: tf.Variable) -> tf.Variable:
+    return tf.Variable(tf.zeros_like(value), trainable=False)

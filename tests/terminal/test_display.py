@@ -1,0 +1,112 @@
+"""What a run shows: bars on a terminal, plain lines elsewhere; nobody watching stops nothing."""
+
+import io
+import os
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from common.terminal import display
+from common.terminal.bars import Bars
+from common.terminal.display import Display, duration, seconds_left
+from common.training.run import Progress
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7860, "2 h 11 min")],
+)
+def test_durations_are_written_for_people(seconds, words):
+    assert duration(seconds) == words
+
+
+def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), **more):
+    """As much of a run as a display looks at, in the middle of its first epoch."""
+    return SimpleNamespace(
+        settings=SimpleNamespace(epochs=epochs, backend="torch", precision="float32", preset="x"),
+        ready=SimpleNamespace(device=SimpleNamespace(name="cpu"), prepared={"threads": 1}),
+        steps_per_epoch=steps,
+        train_count=train,
+        dataset=SimpleNamespace(test_images=range(test), notice=""),
+        history=list(history),
+        progress=Progress(step=steps // 2),
+        directory=None,
+        **{"rate": 321.5, "timed_seconds": 1.0, "complete": False, **more},
+    )
+
+
+def test_the_estimate_counts_training_and_evaluation_of_every_epoch():
+    run = run_of(history=[{"evaluation_seconds": 20}])
+    assert seconds_left(run, rate=1000, epochs=10) == pytest.approx(10 * (60 + 20))
+
+
+def test_the_estimate_of_an_epoch_that_has_begun_has_its_whole_evaluation():
+    run = run_of(history=[{"evaluation_seconds": 20}])
+    assert seconds_left(run, rate=1000, epochs=0.1) == pytest.approx(6 + 20)
+    assert seconds_left(run, rate=1000, epochs=1.1) == pytest.approx(66 + 40)
+
+
+def test_before_an_evaluation_was_measured_it_counts_as_a_third_of_training():
+    assert seconds_left(run_of(), rate=1000, epochs=1) == pytest.approx(60 + 10_000 / 3000)
+
+
+SMALL = {"epochs": 2, "steps": 10, "train": 1280, "test": 100}
+
+
+def test_the_rate_is_printed_once_with_the_time_that_is_left(capsys):
+    shown, run = Display(), run_of(**SMALL, timed_seconds=4.0)
+    shown.step(run)
+    shown.step(run)
+    assert capsys.readouterr().out == "321.5 examples/s; about 6 s to go\n"
+
+
+def test_of_a_run_that_is_nearly_over_no_time_left_is_printed(capsys):
+    run = run_of(**SMALL, timed_seconds=4.0, rate=1e6)
+    Display().step(run)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_terminal_gets_bars_with_rate_and_time_left():
+    screen = io.StringIO()
+    bars = Bars(console=Console(file=screen, force_terminal=True, width=120))
+    run = run_of(**SMALL)
+    bars.begin(run)
+    bars.step(run)
+    bars._bars.refresh()
+    bars.close()
+    assert "epoch 1/2" in screen.getvalue()
+    assert "321.5 examples/s" in screen.getvalue()
+    assert "left" in screen.getvalue()
+
+
+def test_elsewhere_a_plain_line_comes_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(display, "PLAIN_LINE_SECONDS", 0)
+    Display().step(run_of(**SMALL))
+    assert capsys.readouterr().err == "epoch 1/2: 50%, 321.5 examples/s, run 6 s left\n"
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
+def test_no_variable_makes_a_terminal_of_a_file(monkeypatch, variable, capsys):
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert type(display.choose()) is Display
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: True))
+    assert type(display.choose()) is Display
+
+
+def test_a_terminal_that_is_closed_does_not_stop_the_run():
+    master, slave = os.openpty()
+    bars = Bars(console=Console(file=os.fdopen(slave, "w"), force_terminal=True))
+    run = run_of(**SMALL)
+    bars.begin(run)
+    bars.step(run)
+    os.close(master)
+    for _ in range(10):
+        bars.step(run)
+        bars.evaluating(run, 50)
+    bars.end(run, failed=True)
