@@ -1,12 +1,68 @@
-"""The exception that a person is meant to read, and what other exceptions say."""
+"""The exception that a person is meant to read, and what other exceptions mean."""
+
+import re
+from collections.abc import Mapping
+
+# `resize=20` or `batch_size` in a message: an argument as Python spells it. A value may hold
+# anything; other text in backticks is left as it is.
+ARGUMENT = re.compile(r"`([a-z]\w*)(?:=(.*?))?`(?!\w)", re.DOTALL)
+
+# No memory left: classes by name, as no framework is imported here, and the frameworks' own words.
+MEMORY_CLASSES = {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}
+MEMORY_WORDS = re.compile(
+    "out of memory|not enough memory|unable to allocate|allocate (cpu |gpu )?memory|bad_alloc|"
+    "oom when allocating|resource_?exhausted|(cublas|cudnn)_status_alloc_failed",
+    re.IGNORECASE,
+)
 
 
 class NinError(Exception):
     """Something the user can put right.
 
-    Its message is one line that says what is wrong, where, and what to do. The scripts print
-    it on stderr and exit with status 2; with ``--debug`` they show the traceback instead.
+    Its message is one line: what is wrong, where, and what to do. Arguments stand in it between
+    backticks, as in "`resize=20`: too small" or "take a smaller `batch_size`". Python users read
+    them without the backticks, users of the command line as ``--resize 20`` and ``--batch-size``.
+    The scripts print the message on stderr and exit with status 2; with ``--debug`` they show the
+    traceback.
     """
+
+    @property
+    def marked(self) -> str:
+        """The message with its arguments in backticks, for :func:`in_options`."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        """The message as a Python user reads it."""
+        return in_python(self.marked)
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def in_python(text: str) -> str:
+    """Text with arguments in backticks, as Python users read it: ``resize=20``."""
+    return ARGUMENT.sub(lambda found: found[0][1:-1], text)
+
+
+def in_options(text: str, options: Mapping[str, str]) -> str:
+    """The same as users of a command line read it: ``--resize 20``.
+
+    Args:
+        text: with arguments in backticks.
+        options: argument -> option, such as ``batch_size`` -> ``--batch-size``. An argument for
+            which there is no option is left as Python users read it.
+    """
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in options:
+            return found[0][1:-1]
+        if value == "False":
+            return options[name].replace("--", "--no-", 1)
+        return options[name] if value in (None, "True") else f"{options[name]} {value}"
+
+    return ARGUMENT.sub(option, text)
 
 
 def one_line(error: BaseException) -> str:
@@ -14,8 +70,8 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception of any framework says that memory ran out; each has its own words."""
-    words = f"{type(error).__name__} {error}".lower()
-    phrases = ("out of memory", "not enough memory", "exhausted", "allocate memory", "bad_alloc")
-    return any(phrase in words for phrase in (*phrases, "allocate cpu memory"))
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, of Python, NumPy or any framework, means that memory ran out."""
+    if MEMORY_CLASSES.intersection(kind.__name__ for kind in type(error).__mro__):
+        return True
+    return MEMORY_WORDS.search(str(error)) is not None

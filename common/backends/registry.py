@@ -70,7 +70,7 @@ def load(spec: str) -> Backend:
 def check_name(name: str) -> None:
     """Raise :class:`NinError` unless this is the name of a backend."""
     if name not in names():
-        raise NinError(f"--backend {name}: unknown; choose one of {', '.join(names())}")
+        raise NinError(f"`backend={name}`: unknown; choose one of {', '.join(names())}")
 
 
 def check_spec(spec: str) -> None:

@@ -35,7 +35,7 @@ def start(settings: Settings) -> Started:
     backend = load(settings.backend)
     if settings.precision not in (*backend.PRECISIONS, "auto"):
         raise NinError(
-            f"--precision {settings.precision}: {settings.backend} has only "
+            f"`precision={settings.precision}`: {settings.backend} has only "
             f"{', '.join(backend.PRECISIONS)}"
         )
     backend.set_threads(threads)

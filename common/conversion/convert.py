@@ -26,7 +26,7 @@ from common.files.write import write_bytes
 from common.model import Model, from_metadata, load_model, save_model
 from common.network import architecture
 from common.prediction.predict import compute_logits, network
-from common.settings import Settings
+from common.settings import Settings, check_resize
 
 
 class Format(NamedTuple):
@@ -73,12 +73,12 @@ class _Ecosystem(NamedTuple):
     run: Callable[[Path, np.ndarray], np.ndarray]
 
 
-def export(source: Path, name: str, target: Path, backend: str | None = None) -> Converted:
+def export(source: Path, to: str, target: Path, backend: str | None = None) -> Converted:
     """Write what another ecosystem loads.
 
     Args:
         source: our safetensors file.
-        name: a key of :data:`FORMATS`.
+        to: a key of :data:`FORMATS`.
         target: the file to write; MXNet's layers go into a second one beside it.
         backend: whose logits an ONNX file is checked against; None: the first that is installed.
 
@@ -86,10 +86,10 @@ def export(source: Path, name: str, target: Path, backend: str | None = None) ->
         NinError: unknown format, bad file, missing package, or the check failed; nothing is
             then written.
     """
-    form = _find("--to", name)
+    form = _find("to", to)
     _check_target(target, form.suffixes)
     model = load_model(source)
-    settings = _settings(name, form, backend)
+    settings = _settings(to, form, backend)
     started, ecosystem = _start(form, settings)
     with tempfile.TemporaryDirectory() as directory:
         drafts = ecosystem.save(model, Path(directory) / target.name)
@@ -101,13 +101,13 @@ def export(source: Path, name: str, target: Path, backend: str | None = None) ->
 
 
 def take(
-    source: Path, name: str, target: Path, resize: int | None = None, backend: str | None = None
+    source: Path, origin: str, target: Path, resize: int | None = None, backend: str | None = None
 ) -> Converted:
     """Write our safetensors file from another ecosystem's: the reverse of :func:`export`.
 
     Args:
         source: the file to read.
-        name: a key of :data:`FORMATS`.
+        origin: a key of :data:`FORMATS`.
         target: the file to write.
         resize: side of the images that the network was trained on, to be noted in the file.
         backend: as for :func:`export`.
@@ -115,13 +115,13 @@ def take(
     Raises:
         NinError: as :func:`export`.
     """
-    form = _find("--from", name)
+    form = _find("origin", origin)
     _check_target(target, (OURS,))
     if not source.is_file():
         raise NinError(f"{source}: no such file")
     if resize is not None:
-        architecture.check_input_size(resize)
-    settings = _settings(name, form, backend)
+        check_resize(resize)
+    settings = _settings(origin, form, backend)
     started, ecosystem = _start(form, settings)
     with _readable(source, ecosystem):
         weights, metadata = ecosystem.load(source)
@@ -133,9 +133,9 @@ def take(
     return Converted([target], difference, settings.backend)
 
 
-def _find(option: str, name: str) -> Format:
+def _find(argument: str, name: str) -> Format:
     if name not in FORMATS:
-        raise NinError(f"{option} {name}: unknown; choose one of {', '.join(FORMATS)}")
+        raise NinError(f"`{argument}={name}`: unknown; choose one of {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
@@ -149,7 +149,7 @@ def _check_target(target: Path, suffixes: tuple[str, ...]) -> None:
 def _settings(name: str, form: Format, backend: str | None) -> Settings:
     if form.backend is not None:
         if backend not in (None, form.backend):
-            raise NinError(f"--backend {backend}: {name} is checked with {form.backend}")
+            raise NinError(f"`backend={backend}`: {name} is checked with {form.backend}")
         backend = form.backend
     elif backend is None:
         installed = (

@@ -103,7 +103,7 @@ class Dataset:
             return self
         available = len(self.train_images)
         if count > available:
-            raise NinError(f"--limit {count}: there are only {available} training examples")
+            raise NinError(f"`limit={count}`: there are only {available} training examples")
         tests = min(max(1, count // 6), len(self.test_images))
         note = (
             f"A subset: {count} of {available} training and "
@@ -131,7 +131,7 @@ class Dataset:
             return self
         available = len(self.train_images)
         if count >= available:
-            raise NinError(f"--validation {count}: leaves none of {available} training examples")
+            raise NinError(f"`validation={count}`: leaves none of {available} training examples")
         note = (
             f"Trained without the last {count} of {available} training images, on which accuracy "
             "is measured."
@@ -168,7 +168,7 @@ def load(spec: str = "auto") -> Dataset:
         dataset = read_directory(Path(explicit))
         if spec == "full" and dataset.kind != "full":
             raise NinError(
-                f"--data full: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
+                f"`data=full`: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
             )
         return _with_notice(dataset)
     refused: list[str] = []
@@ -185,8 +185,8 @@ def load(spec: str = "auto") -> Dataset:
         why = "; ".join([*refused, str(error)])
     if spec == "full":
         raise NinError(
-            f"--data full: not to be had ({why}); install the package dataset-fashion-mnist "
-            f"(Debian, Ubuntu), set {DIRECTORY_VARIABLE}, or take --data sample"
+            f"`data=full`: not available ({why}); install the package dataset-fashion-mnist "
+            f"(Debian, Ubuntu), set {DIRECTORY_VARIABLE}, or take `data=sample`"
         )
     sample = _with_notice(read_directory(SAMPLE_DIRECTORY))
     return dataclasses.replace(

@@ -16,7 +16,7 @@ COLUMNS = 8
 def check_name(path: Path) -> None:
     """Raise :class:`NinError` for a file name that says no kind of picture we draw."""
     if path.suffix[1:].lower() not in KINDS:
-        raise NinError(f"--picture {path}: its name must end with .{', .'.join(KINDS)}")
+        raise NinError(f"`picture={path}`: its name must end with .{', .'.join(KINDS)}")
 
 
 def draw(

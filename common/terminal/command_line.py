@@ -1,10 +1,13 @@
-"""What all commands share: one clear line for bad input, and ``--debug`` for the whole story."""
+"""What all commands share: one clear line for bad input, and ``--debug`` for the traceback."""
 
 import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
+
+from common import errors
+from common.errors import NinError
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,6 +25,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line and exit."""
         self.exit(2, f"error: {message}; --help lists the options\n")
+
+    def in_options(self, text: str) -> str:
+        """The arguments in a message (:class:`NinError`) spelt as this command's options.
+
+        An option that takes several values, such as ``--backends``, stands for each of them.
+        """
+        options = {
+            action.dest: action.option_strings[0]
+            for action in self._actions
+            if action.option_strings
+        }
+        singular = {name.removesuffix("s"): option for name, option in options.items()}
+        return errors.in_options(text, singular | options)
 
 
 def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoReturn:
@@ -41,8 +57,6 @@ def execute(
     command: Callable[[argparse.Namespace], int], parser: Parser, arguments: Sequence[str]
 ) -> int:
     """Parse arguments and run a command; errors become one line and an exit status."""
-    from common.errors import NinError
-
     options = parser.parse_args(arguments)
     try:
         return command(options)
@@ -55,6 +69,6 @@ def execute(
     except (NinError, OSError, MemoryError) as error:
         if options.debug:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {message}", file=sys.stderr)
+        message = parser.in_options(error.marked) if isinstance(error, NinError) else str(error)
+        print(f"error: {' '.join(message.split()) or type(error).__name__}", file=sys.stderr)
         return 2

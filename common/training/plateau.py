@@ -47,15 +47,18 @@ class Diagnosis:
     """The first convolution with no living channel."""
 
     def explain(self, settings: Settings) -> str:
-        """One line for a person: what it is, and what helps that the run does not do yet."""
+        """One line for a person: what it is, and what helps that the run does not do yet.
+
+        Settings stand in it between backticks, as in the messages of :class:`NinError`.
+        """
         ways = []
         if settings.init != "he":
-            ways.append("--init he")
+            ways.append("`init=he`")
         if settings.last_block != "identity":
-            ways.append("--last-block identity")
-        ways += ["a lower --lr", "another --seed"]
+            ways.append("`last_block=identity`")
+        ways += ["a lower `lr`", "another `seed`"]
         if settings.preset == "book":
-            ways.append("or --preset fast, which has all that keeps the network alive")
+            ways.append("or `preset=fast`, which has all that keeps the network alive")
         what_helps = f"What helps: {', '.join(ways)}."
         where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"
         if self.dead_logits == 1:

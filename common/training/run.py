@@ -307,7 +307,7 @@ class Run:
         if stuck and not progress.stuck:
             images = self.dataset.train_images[:64]
             diagnosis = plateau.diagnose(self.trainer.activations(images), self.dataset.num_classes)
-            note = (
+            note = errors.in_python(
                 f"epoch {progress.epoch + 1}, step {progress.step}: "
                 f"{diagnosis.explain(self.settings)}"
             )

@@ -481,7 +481,7 @@ def test_a_backend_may_have_an_interpreter_of_its_own(candidate, tmp_path):
 
 BAD_INPUT = {
     "one backend": ("--backends torch", "--backends: name at least two"),
-    "unknown backend": ("--backends torch,jaxx", "--backend jaxx: unknown; choose one of torch"),
+    "unknown backend": ("--backends torch,jaxx", "--backends jaxx: unknown; choose one of torch"),
     "no such file": ("--backends torch,./none.py", "backend ./none.py: no such file"),
     "named twice": ("--backends torch,torch", "--backends: torch is named twice"),
     "unknown level": ("--levels shape", "--levels shape: unknown; choose from shapes,"),

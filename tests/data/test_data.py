@@ -183,7 +183,7 @@ def test_auto_falls_back_to_the_sample_with_a_notice(nothing_around):
 
 
 def test_full_never_falls_back(nothing_around):
-    with pytest.raises(NinError, match="--data full: not to be had"):
+    with pytest.raises(NinError, match="data=full: not available"):
         fashion_mnist.load("full")
 
 

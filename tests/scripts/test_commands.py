@@ -119,7 +119,7 @@ def test_a_backend_that_is_not_installed_is_named_with_what_to_install(tmp_path,
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Hide())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = run("train.py", "--data", "sample", "--backend", name, env=environment, cwd=tmp_path)
     assert_one_clear_line(done, f"backend {name}: {framework} is not installed; ")
     assert f"make train BACKEND={name}" in done.stderr
