@@ -18,7 +18,7 @@ from common.contract import Backend
 from common.data import photos
 from common.data.fashion_mnist import Dataset, load_and_tell
 from common.errors import NinError
-from common.files import write
+from common.files import figures, write
 from common.model import Model
 from common.network import architecture
 from common.prediction import pictures
@@ -272,9 +272,10 @@ class Predictions:
             title += f"; the first {first}"
         if self.images.notice:
             title += f"\n{self.images.notice}"
-        pictures.draw(
-            path, self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
+        figure = pictures.plot_images(
+            self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
         )
+        figures.save(figure, path)
 
 
 def predict(model: Model, settings: Settings, images: Images) -> Predictions:

@@ -1,31 +1,27 @@
 """The chapter's figure: train loss, train accuracy and test accuracy over the epochs."""
 
-import io
+import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from common.files.write import write_bytes
+from common.files import figures
 
-
-def draw(rows: Sequence[dict[str, Any]], directory: Path, title: str, notice: str) -> None:
-    """Write ``curves.svg`` and ``curves.png``.
-
-    Args:
-        rows: the lines of ``metrics.jsonl``, at least one.
-        directory: where to write.
-        title: what was trained.
-        notice: printed below the title when the data are not the whole real set.
-    """
-    # drawing takes longer to import than to do: only when there is something to draw
-    import matplotlib
-
-    matplotlib.rcParams["svg.hashsalt"] = "nin"  # the same curves give the same file
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+# In characters, of the size that the notice has.
+NOTICE_WIDTH = 100
+
+
+def plot_curves(rows: Sequence[dict[str, Any]], title: str, notice: str) -> "Figure":
+    """The curves of a run.
+
+    Args:
+        rows: one for each epoch, at least one, as in ``metrics.jsonl``.
+        title: what was trained.
+        notice: printed above the title when the data are not the whole real set.
+    """
+    figure = figures.new(6, 4)
     axes = figure.add_subplot()
     # as in the book, the training curves have five points per epoch
     points = [point for row in rows for point in row["within_epoch"]]
@@ -43,8 +39,7 @@ def draw(rows: Sequence[dict[str, Any]], directory: Path, title: str, notice: st
     axes.legend()
     axes.set_title(title, fontsize=11, parse_math=False)
     if notice:
-        figure.suptitle(notice, fontsize=7, color="C1", wrap=True, parse_math=False)
-    for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, **options)
-        write_bytes(directory / f"curves.{kind}", buffer.getvalue())
+        # matplotlib's own wrapping takes dollars for formulas after all
+        lines = textwrap.fill(notice, NOTICE_WIDTH)
+        figure.suptitle(lines, fontsize=7, color="C1", parse_math=False)
+    return figure

@@ -18,6 +18,7 @@ from common.backends import session
 from common.contract import Backend, Trainer
 from common.data.fashion_mnist import CLASS_NAMES, Dataset, load_and_tell
 from common.errors import NinError
+from common.files import figures
 from common.files.write import write_json
 from common.model import Model, save_model
 from common.network import architecture, initialization
@@ -389,7 +390,8 @@ class Run:
                 f"NiN, {settings.backend}, {settings.preset}, "
                 f"{settings.resize}x{settings.resize}, seed {settings.seed}"
             )
-            curves.draw(self.progress.rows, self.directory, title, self.dataset.notice)
+            figure = curves.plot_curves(self.progress.rows, title, self.dataset.notice)
+            figures.save_svg_and_png(figure, self.directory, "curves")
 
     def _log_events(self, row: dict[str, Any]) -> None:
         if self._writer is None:
