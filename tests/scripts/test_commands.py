@@ -82,6 +82,43 @@ def test_help_teaches_with_examples(script):
     assert "examples:" in done.stdout
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("file", ["common/__init__.py", "common.py"])
+def test_somebody_elses_package_of_the_same_name_is_named(tmp_path, script, file):
+    theirs = tmp_path / "theirs" / file
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("")
+    path = os.pathsep.join([str(tmp_path / "theirs"), str(ROOT)])
+    done = run(script, "--help", env={**os.environ, "PYTHONPATH": path})
+    place = theirs.parent if theirs.name == "__init__.py" else theirs
+    assert_one_clear_line(done, f"{place} is a package of the same name as this project's common")
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_mere_directory_of_the_same_name_is_named_if_it_is_in_the_way(tmp_path, script):
+    (tmp_path / "common").mkdir()
+    # -S: without the packages that are installed, but for those that are named
+    bare = [sys.executable, "-S", str(ROOT / "scripts" / script), "--help"]
+    numpy = str(Path(np.__file__).parents[1])
+    for path, status in (([tmp_path, numpy], 2), ([tmp_path, numpy, ROOT], 0)):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+        done = subprocess.run(bare, capture_output=True, text=True, env=environment)
+        assert done.returncode == status, done.stderr
+        if status:
+            assert_one_clear_line(done, f"{tmp_path / 'common'} is a package of the same name")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_without_an_installation_one_line_says_what_to_do(script):
+    # -S: without the packages that are installed
+    done = subprocess.run(
+        [sys.executable, "-S", str(ROOT / "scripts" / script)],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert_one_clear_line(done, "the project is not installed for")
+
+
 def test_a_directory_that_holds_something_is_never_written_to(tmp_path):
     (tmp_path / "precious").write_text("mine")
     done = run("train.py", "--data", "sample", "--out", tmp_path)
