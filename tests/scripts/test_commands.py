@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,16 @@ def test_help_teaches_with_examples(script):
     done = run(script, "--help")
     assert done.returncode == 0
     assert "examples:" in done.stdout
+
+
+def test_make_help_names_every_target_and_every_command():
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    done = subprocess.run(["make", "help"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert {f"make {target}" for target in targets.split()} - {"make help"} == set(
+        re.findall(r"^make [\w-]+", done.stdout, re.MULTILINE)
+    )
+    assert sorted(re.findall(r"\w+\.py", done.stdout)) == sorted(["NAME.py", *SCRIPTS])
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -187,6 +198,14 @@ def test_the_doctor_prints_what_to_install_unabridged():
     assert "embedded sample" in done.stdout
     for name in filter(framework_is_missing, registry.BACKENDS):
         assert f".[{name}]" in done.stdout or "Python 3.10 to 3.12" in done.stdout
+
+
+def test_the_doctor_lists_nothing_twice():
+    done = run("doctor.py", "--backend", "mxnet")
+    table = done.stdout.split("backends")[0]
+    names = re.findall(r"│ (\w[\w ]*?) +│", table)
+    assert "python" in names
+    assert len(names) == len(set(names))
 
 
 def test_the_doctor_reports_the_environment_as_it_found_it():
