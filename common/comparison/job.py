@@ -15,12 +15,12 @@ import numpy as np
 
 from common import settings
 from common.comparison.material import draw_weights
-from common.data.fashion_mnist import Dataset
+from common.data.dataset import Dataset
+from common.data.order import example_order
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.files.write import write_json
 from common.network import architecture
-from common.training.schedule import example_order
 
 LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
 DTYPES = ("float32", "float64")

@@ -25,7 +25,7 @@ from common.comparison.job import (
     write_recording,
 )
 from common.contract import Backend
-from common.data.fashion_mnist import Dataset
+from common.data.dataset import Dataset
 from common.data.resize import resize_matrix
 from common.errors import NinError, one_line
 from common.network import architecture
@@ -163,7 +163,7 @@ class _Recorder:
         one = slice(0, 1)
         dataset = Dataset(
             self.images, self.labels, self.images[one], self.labels[one],
-            architecture.NUM_CLASSES, "sample", "", {},
+            architecture.NUM_CLASSES,
         )  # fmt: skip
         net = self._net(dropout)
         trainer = self.backend.Trainer(net, settings, dataset)

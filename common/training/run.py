@@ -17,6 +17,7 @@ from common import errors
 from common.backends import session
 from common.contract import Backend, Trainer
 from common.data.fashion_mnist import CLASS_NAMES, Dataset, load_and_tell
+from common.data.order import example_order
 from common.errors import NinError
 from common.files import figures
 from common.files.write import write_json
@@ -241,7 +242,7 @@ class Run:
 
     def _train_steps(self, bars: RunProgress) -> bool:
         progress, settings = self.progress, self.settings
-        order = schedule.example_order(settings.seed, progress.epoch, self.train_count)
+        order = example_order(settings.seed, progress.epoch, self.train_count)
         first_step = looked_at = progress.step
         last_look = time.monotonic()
         while progress.step < self.steps_per_epoch and self.stop.signal is None:
