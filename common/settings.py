@@ -90,7 +90,7 @@ class Settings:
     limit: int | None = None
     validation: int = 0
     device: str = "auto"
-    precision: str = "float32"  # a run's own is never auto: see common.backends.session.start
+    precision: str = "float32"  # in a run's records never auto: see common.backends.session
     threads: int = 0  # 0: OMP_NUM_THREADS, or one for each physical core that it may use
 
     def __post_init__(self) -> None:

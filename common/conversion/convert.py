@@ -1,7 +1,7 @@
-"""Our weights file, and the files that each ecosystem loads on its own: there and back.
+"""Export our weights file to the formats of other software, and import from them.
 
-Nothing is written before it is verified: what only the other ecosystem's own reader makes of
-the file is compared with the logits of our network, on real images.
+Nothing is written before it is verified: the other software alone runs its file on real images,
+and its logits are compared with those of our network.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ from common.settings import Settings, check_resize
 
 
 class Format(NamedTuple):
-    """A kind of file that we convert to and from."""
+    """A file format that we convert to and from."""
 
     words: str
     backend: str | None
-    """Whose file it is; None: no framework's, any of them checks it."""
+    """Whose file it is; None: no framework's own, and any of them can check it."""
     suffixes: tuple[str, ...]
-    """How the name of such a file ends; Keras, for one, goes by it."""
+    """How the name of such a file ends; Keras, for one, depends on it."""
 
 
 FORMATS = {
@@ -55,7 +55,7 @@ TOLERANCE = 1e-4
 
 
 class Converted(NamedTuple):
-    """What a conversion wrote, and how well it agrees with what it was made from."""
+    """What a conversion wrote, and how closely the result agrees with its source."""
 
     paths: list[Path]
     difference: float
@@ -65,7 +65,7 @@ class Converted(NamedTuple):
 
 
 class _Ecosystem(NamedTuple):
-    """What a format's own software does with a file."""
+    """How a format's own software writes, reads and runs a file."""
 
     words: str
     save: Callable[[Model, Path], list[Path]]
@@ -74,7 +74,7 @@ class _Ecosystem(NamedTuple):
 
 
 def export(source: Path, to: str, target: Path, backend: str | None = None) -> Converted:
-    """Write what another ecosystem loads.
+    """Write a file that other software loads.
 
     Args:
         source: our safetensors file.
@@ -103,7 +103,7 @@ def export(source: Path, to: str, target: Path, backend: str | None = None) -> C
 def take(
     source: Path, origin: str, target: Path, resize: int | None = None, backend: str | None = None
 ) -> Converted:
-    """Write our safetensors file from another ecosystem's: the reverse of :func:`export`.
+    """Write our safetensors file from other software's: the reverse of :func:`export`.
 
     Args:
         source: the file to read.
@@ -183,7 +183,7 @@ def _verify(
     path: Path,
     called: Path,
 ) -> float:
-    """Compare what the ecosystem makes of a file with the logits of our network.
+    """Compare the logits that the other software computes from a file with our network's.
 
     Args:
         backend: runs our network.
@@ -224,7 +224,7 @@ def _verify(
 
 @contextlib.contextmanager
 def _readable(path: Path, ecosystem: _Ecosystem) -> Iterator[None]:
-    """What the ecosystems' readers raise, of many kinds, as one clear line."""
+    """Turn whatever the other software's reader raises into one clear line."""
     try:
         yield
     except NinError:
