@@ -1,8 +1,16 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
-# make test                                                     all tests, all backends
+# make test [ARGS="-k words"]                                   all tests, all backends
 # make test-book                                                our networks under the book's own code
 # make check                                                    format, lint, types
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
+# make clean                                                    remove what make installed
+#
+# What a target needs is installed into .venv first; PYTHON=python3.11 chooses the Python for it.
+# After make train, these commands run as .venv/bin/python scripts/NAME.py (--help: the options):
+#   train.py     train, with all options       predict.py   classes of images, with trained weights
+#   compare.py   backends layer by layer       shapes.py    the book's shape walk
+#   convert.py   weights to other programs     doctor.py    what works on this machine
+#   bench.py     speed and memory
 
 PYTHON ?= python3
 BACKEND ?= torch
@@ -20,7 +28,7 @@ INPUTS := pyproject.toml $(CONSTRAINTS)
 .PHONY: train test test-book check bench clean help
 
 help:
-	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 train: $(VENV)/installed-$(BACKEND)
 	$(PY) scripts/train.py --backend $(BACKEND) --preset fast $(ARGS)

@@ -1,10 +1,10 @@
 """The contract that a backend fulfils, in parts: protocols, and nothing else.
 
-A backend is a package or a file with the names of :class:`Backend`. One that lacks a name lacks what
-needs it, which :func:`common.backends.registry.need` reports in one line: the comparison makes do
-with ``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
-:class:`Exporter` and :class:`Benchmark` are the backend's modules ``export`` and ``bench`` (or stand
-in its one file), imported when they are asked for.
+A backend is a package or a file with the names of :class:`Backend`. What needs a name that it
+lacks is refused in one line (:func:`common.backends.parts.need`); the comparison makes do with
+``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
+:class:`Exporter` and :class:`Benchmark` are the backend's modules ``export`` and ``bench`` (or
+stand in its one file), imported when they are asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ import numpy as np
 
 from common.settings import Settings
 
-# What scripts/bench.py times: runs something so many times, at least once, and waits for the device.
+# What scripts/bench.py times: does something so many times, then waits for the device.
 Work = Callable[[int], None]
 
 
@@ -148,7 +148,7 @@ class Backend(Protocol):
         ...
 
     def describe(self, net: Any) -> list[str]:
-        """A line for each layer, equal for equal layers: what the network is but for its weights."""
+        """A line for each layer, the same for the same layers whatever their weights are."""
         ...
 
     def dropout_rate(self, net: Any) -> float:

@@ -1,9 +1,13 @@
 """The settings of a training run, and the presets: plain data."""
 
 import dataclasses
-from collections.abc import Sequence
+import difflib
+import reprlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from common.errors import NinError
 from common.network import architecture
@@ -11,9 +15,55 @@ from common.network import architecture
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "one-cycle")
 INITIALIZATIONS = ("xavier", "he")
+KEEP = "keep"
 LAST_BLOCKS = ("random", "identity")
 PRECISIONS = ("float32", "bfloat16", "float64", "auto")
 DEVICES = ("auto", "cpu", "gpu")
+
+
+class Rule(NamedTuple):
+    """What a setting may be."""
+
+    allows: Callable[[Any], bool]
+    """Asked about values of the right type only."""
+    words: str
+
+
+def _one_of(*names: str) -> Rule:
+    return Rule(names.__contains__, (", " if len(names) > 2 else " or ").join(names))
+
+
+_name = Rule(bool, "a name")
+_share = Rule(lambda value: 0 <= value < 1, "a number from 0 to below 1")
+_count = Rule(lambda value: value >= 0, "a whole number of at least 0")
+
+RULES = {
+    "backend": _name,
+    "preset": _name,
+    "epochs": Rule(lambda value: 1 <= value <= 100_000, "a whole number from 1 to 100000"),
+    "lr": Rule(lambda value: 0 < value <= 1000, "a number above 0 and at most 1000"),
+    "batch_size": Rule(lambda value: 1 <= value <= 1_000_000, "a whole number from 1 to 1000000"),
+    # and not too small for the network: see check_resize
+    "resize": Rule(lambda value: 1 <= value <= 4096, "a whole number of pixels up to 4096"),
+    "optimizer": _one_of(*OPTIMIZERS),
+    "momentum": _share,
+    "weight_decay": _share,
+    "schedule": _one_of(*SCHEDULES),
+    "init": Rule(
+        (*INITIALIZATIONS, KEEP).__contains__, "xavier or he, or keep with a network of your own"
+    ),
+    "last_block": _one_of(*LAST_BLOCKS),
+    "dropout": _share,
+    "label_smoothing": _share,
+    "shift": Rule(lambda value: 0 <= value <= 14, "a whole number of pixels from 0 to 14"),
+    "flip": Rule(lambda value: True, "True or False"),
+    "seed": Rule(lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647"),
+    "limit": Rule(lambda value: value is None or value >= 1, "a whole number of at least 1"),
+    "validation": _count,
+    "device": _one_of(*DEVICES),
+    "precision": _one_of(*PRECISIONS),
+    "threads": Rule(lambda value: 0 <= value <= 1024, "a whole number from 0 (all cores) to 1024"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,39 +93,45 @@ class Settings:
     limit: int | None = None
     validation: int = 0
     device: str = "auto"
-    precision: str = "float32"  # a run's own is never auto: see common.backends.session.start
+    precision: str = "float32"  # in a run's records never auto: see common.backends.session
     threads: int = 0  # 0: OMP_NUM_THREADS, or one for each physical core that it may use
 
+    def __post_init__(self) -> None:
+        """Turn NumPy's numbers into Python's, which JSON and the frameworks take."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value.item())
+
     def check(self) -> None:
-        """Raise :class:`NinError` for a value that makes no sense, naming its option."""
-        rules: list[tuple[str, bool, str]] = [
-            ("epochs", 1 <= self.epochs <= 100_000, "a whole number from 1 to 100000"),
-            ("lr", 0 < self.lr <= 1000, "a number above 0 and at most 1000"),
-            ("batch_size", 1 <= self.batch_size <= 1_000_000, "a whole number from 1 to 1000000"),
-            ("resize", 1 <= self.resize <= 4096, "a whole number of pixels up to 4096"),
-            ("optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)),
-            ("momentum", 0 <= self.momentum < 1, "a number from 0 to below 1"),
-            ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
-            ("schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
-            ("init", self.init in INITIALIZATIONS, " or ".join(INITIALIZATIONS)),
-            ("last_block", self.last_block in LAST_BLOCKS, " or ".join(LAST_BLOCKS)),
-            ("dropout", 0 <= self.dropout < 1, "a number from 0 to below 1"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "a number from 0 to below 1"),
-            ("shift", 0 <= self.shift <= 14, "a whole number of pixels from 0 to 14"),
-            ("seed", 0 <= self.seed < 2**31, "a whole number from 0 to 2147483647"),
-            ("limit", self.limit is None or self.limit >= 1, "a whole number of at least 1"),
-            ("validation", self.validation >= 0, "a whole number of at least 0"),
-            ("threads", 0 <= self.threads <= 1024, "a whole number from 0 (all cores) to 1024"),
-            ("device", self.device in DEVICES, ", ".join(DEVICES)),
-            ("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS)),
-        ]
-        for name, good, wanted in rules:
-            if not good:
-                option = "--" + name.replace("_", "-")
-                raise NinError(f"{option} {getattr(self, name)}: must be {wanted}")
+        """Raise :class:`NinError` for a value that makes no sense, naming its setting."""
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
         if self.momentum and self.optimizer != "sgd":
-            raise NinError("--momentum: only the sgd optimizer has it; leave it out")
-        architecture.check_input_size(self.resize)
+            raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
+        check_resize(self.resize)
+
+
+def check_resize(size: int) -> None:
+    """Raise :class:`NinError` for a size of images, in pixels, that the network cannot take."""
+    (field,) = (field for field in dataclasses.fields(Settings) if field.name == "resize")
+    _check(field, size)
+    architecture.check_input_size(size)
+
+
+def _check(field: "dataclasses.Field[Any]", value: Any) -> None:
+    rule = RULES[field.name]
+    if not _is_of_type(value, field.type):
+        # quoted if it is text, so that '10' is not taken for 10
+        value = " ".join(reprlib.repr(value).split())
+    elif rule.allows(value):
+        return
+    raise NinError(f"`{field.name}={value}`: must be {rule.words}")
+
+
+def _is_of_type(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):  # to Python also a whole number
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
 
 
 # What a preset changes from the defaults above.
@@ -113,10 +169,16 @@ def from_preset(preset: str, **overrides: Any) -> Settings:
         overrides: values for fields of :class:`Settings`; ``None`` leaves the preset's value.
 
     Raises:
-        NinError: for an unknown preset or a value out of range.
+        NinError: for an unknown preset or setting, or a value that makes no sense.
     """
-    if preset not in PRESETS:
-        raise NinError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+    if preset not in list(PRESETS):
+        raise NinError(f"`preset={preset}`: unknown; choose one of {', '.join(PRESETS)}")
+    names = [field.name for field in dataclasses.fields(Settings)]
+    for name in overrides:
+        if name not in names:
+            like = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean `{like[0]}`?" if like else f"there are {', '.join(names)}"
+            raise NinError(f"`{name}`: no such setting; {hint}")
     given = {name: value for name, value in overrides.items() if value is not None}
     settings = dataclasses.replace(Settings(preset=preset), **{**PRESETS[preset], **given})
     settings.check()

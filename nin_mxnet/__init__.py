@@ -10,7 +10,7 @@ switches it to its NumPy interface, for the whole process, as the book does.
 
 from typing import TYPE_CHECKING
 
-import nin_mxnet._import  # noqa: F401  differs: has to come before any import of mxnet
+import nin_mxnet._import  # differs: has to come before any import of mxnet
 from nin_mxnet.device import KEEP_MEMORY, PRECISIONS, find_device, set_threads, versions
 from nin_mxnet.init import initialize
 from nin_mxnet.layers import describe, dropout_rate, shape_walk

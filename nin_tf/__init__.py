@@ -10,7 +10,7 @@ last, for the whole process (see ``_import.py``).
 
 from typing import TYPE_CHECKING
 
-import nin_tf._import  # noqa: F401  differs: has to come before any import of tensorflow
+import nin_tf._import  # differs: has to come before any import of tensorflow
 from nin_tf.device import KEEP_MEMORY, PRECISIONS, find_device, set_threads, versions
 from nin_tf.init import initialize
 from nin_tf.layers import describe, dropout_rate, shape_walk

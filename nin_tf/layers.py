@@ -49,7 +49,6 @@ def named_layers(net: tf.keras.Sequential) -> tuple[Named, ...]:
 
 def describe(net: tf.keras.Sequential) -> list[str]:
     """A line for each layer: its name and Keras's own words for all that it is made of."""
-
     # how it is called and how its weights were drawn describes no layer
     left_out = ("name", "dtype", "trainable", "kernel_initializer", "bias_initializer")
 

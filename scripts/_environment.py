@@ -1,10 +1,29 @@
-"""Imported first by every script: one clear line when the project is not installed here."""
+"""Imported first by every script: one clear line when Python cannot find this project."""
 
 import importlib.util
 import sys
+from pathlib import Path
 
-if importlib.util.find_spec("common") is None or importlib.util.find_spec("numpy") is None:
-    sys.exit(
-        f"error: the project is not installed for {sys.executable}; make train builds .venv, "
-        "then use .venv/bin/python"
+
+def _problem() -> str | None:
+    """What keeps the scripts from running, and what to do."""
+    common = importlib.util.find_spec("common")
+    if common is None or importlib.util.find_spec("numpy") is None:
+        return (
+            f"the project is not installed for {sys.executable}; make train builds .venv, "
+            "then use .venv/bin/python"
+        )
+    # a directory of that name without a file __init__.py has several places and no origin
+    places = list(common.submodule_search_locations or [str(common.origin)])
+    if any((Path(place) / "terminal" / "command_line.py").is_file() for place in places):
+        return None
+    return (
+        f"{places[0]} is a package of the same name as this project's common, and Python finds it "
+        "first; take its directory out of PYTHONPATH, uninstall it, or use an environment of this "
+        "project's own (make train builds .venv)"
     )
+
+
+if problem := _problem():
+    print(f"error: {problem}", file=sys.stderr)
+    sys.exit(2)

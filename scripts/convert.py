@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turn a weights file into what each ecosystem loads on its own, or back."""
+"""Convert a weights file to the formats of other software, or from them."""
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
@@ -16,7 +16,7 @@ examples:
   convert.py model.safetensors --to keras nin.keras     keras.models.load_model reads it
   convert.py model.safetensors --to mxnet nin.params    and nin-symbol.json: gluon.SymbolBlock
   convert.py model.safetensors --to onnx nin.onnx       needs the packages onnx and onnxruntime
-  convert.py nin.pt --from torch model.safetensors --resize 224      the way back
+  convert.py nin.pt --from torch model.safetensors --resize 224      import a state dict
 
 Every file is run by its own framework on real images before it is written.
 """
@@ -30,7 +30,9 @@ def parser() -> command_line.Parser:
     formats = ", ".join(convert.FORMATS)
     way = p.add_mutually_exclusive_group(required=True)
     way.add_argument("--to", metavar="FORMAT", help=f"from model.safetensors to {formats}")
-    way.add_argument("--from", dest="origin", metavar="FORMAT", help="the way back")
+    way.add_argument(
+        "--from", dest="origin", metavar="FORMAT", help="to model.safetensors from one of these"
+    )
     p.add_argument(
         "--resize",
         type=int,
@@ -49,7 +51,7 @@ def command(options: argparse.Namespace) -> int:
     """Convert as the options say; returns the exit status."""
     if options.to is not None:
         if options.resize is not None:
-            raise NinError("--resize: the file says it already; leave it out with --to")
+            raise NinError("`resize`: the file says it already; leave it out with `to`")
         done = convert.export(options.source, options.to, options.target, options.backend)
     else:
         done = convert.take(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Say which backends work on this machine, on what devices, and where data would come from."""
+"""Report which backends work on this machine, on what devices, and where data would come from."""
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
@@ -58,10 +58,10 @@ def show(report: dict) -> None:
     """Print the report for a person."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     machine = Table("machine", "", show_header=False, title="machine", title_justify="left")
-    for section in ("machine", "environment", "packages"):
-        for name, value in report[section].items():
-            machine.add_row(name, escape(str(value)))
-    machine.add_row("git commit", str(report["git_commit"]))
+    # Python's version is among those of the packages too
+    rows = {**report["machine"], **report["environment"], **report["packages"]}
+    for name, value in {**rows, "git commit": report["git_commit"]}.items():
+        machine.add_row(name, escape(str(value)))
     console.print(machine)
 
     found = Table("backend", "works", "versions", "devices", "import", title="backends",

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from common.comparison import shapes
-from common.network import architecture
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.files.write import write_json
+from common.settings import check_resize
 
 EXAMPLES = """\
 examples:
@@ -40,9 +40,7 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Print the shapes; returns the exit status."""
-    architecture.check_input_size(options.resize)
-    if options.resize > 4096:
-        raise NinError(f"--resize {options.resize}: must be at most 4096 pixels")
+    check_resize(options.resize)
     if options.json and not options.json.parent.is_dir():
         raise NinError(f"--json {options.json}: there is no directory {options.json.parent}")
     everything = options.backend == "all"

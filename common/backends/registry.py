@@ -1,17 +1,24 @@
 """The registry that finds backends.
 
-A backend is a package that fulfils
-:class:`common.contract.Backend`: ``nin_torch``, ``nin_tf``, ``nin_mxnet``.
-A fourth one is a new package and one line in :data:`BACKENDS`, or, from outside of this project,
-a package that registers itself under the entry point group ``nin.backends``, or just a file
-(``./my_nin.py``) or a package's name. The comparison needs little of the contract: the names in
-:data:`REQUIRED`, and of a :class:`Trainer` ``logits`` or ``activations``.
+A backend is a package that fulfils :class:`common.contract.Backend`: ``nin_torch``, ``nin_tf``,
+``nin_mxnet``. A fourth one is a new package and one line in :data:`BACKENDS`. From outside this
+project it is a package that registers itself under the entry point group ``nin.backends``, the
+name of a package, or just a file (``./my_nin.py``) or a package's directory. The comparison needs
+little of the contract: the names in :data:`REQUIRED`, and ``logits`` or ``activations`` of a
+:class:`common.contract.Trainer`.
 """
 
+import hashlib
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.metadata
 import importlib.util
+import os
+import re
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -31,6 +38,9 @@ ENTRY_POINTS = "nin.backends"
 # without these there is nothing to load
 REQUIRED = ("nin", "set_weights", "Predictor")
 
+# some releases of these two crash when they are loaded into one process
+APART = {"tensorflow": "mxnet", "mxnet": "tensorflow"}
+
 
 def names() -> list[str]:
     """The backends with a name of their own: this project's and the registered ones."""
@@ -49,9 +59,12 @@ def load(spec: str) -> Backend:
     """
     check_spec(spec)
     package, framework = BACKENDS.get(spec, (spec, None))
+    if framework is not None:
+        check_apart(framework)
     try:
         module = _import(spec) if framework is None else importlib.import_module(package)
-    except Exception as error:  # a framework beside the wrong NumPy fails in any way it likes
+    # a framework beside the wrong NumPy fails in any way it likes, and a file may be a script
+    except (Exception, SystemExit) as error:
         missing = getattr(error, "name", None) or ""
         if isinstance(error, ModuleNotFoundError) and missing.split(".")[0] == framework:
             raise NinError(
@@ -59,7 +72,8 @@ def load(spec: str) -> Backend:
             ) from error
         more = "; scripts/doctor.py shows more" if framework is not None else ""
         raise NinError(
-            f"backend {spec}: {framework or 'it'} does not import ({one_line(error)}){more}"
+            f"backend {spec}: {framework or 'it'} does not import "
+            f"({_where(spec, error)}{one_line(error)}){more}"
         ) from error
     lacking = [name for name in REQUIRED if not hasattr(module, name)]
     if lacking:
@@ -70,26 +84,69 @@ def load(spec: str) -> Backend:
 def check_name(name: str) -> None:
     """Raise :class:`NinError` unless this is the name of a backend."""
     if name not in names():
-        raise NinError(f"--backend {name}: unknown; choose one of {', '.join(names())}")
+        raise NinError(f"`backend={name}`: unknown; choose one of {', '.join(names())}")
 
 
 def check_spec(spec: str) -> None:
     """Raise :class:`NinError` unless :func:`load` would find something; imports no backend."""
-    if _is_path(spec):
-        if not Path(spec).exists():
-            raise NinError(f"backend {spec}: no such file")
-    elif not _is_package(spec):
-        check_name(spec)
+    if not _is_path(spec):
+        if not _is_package(spec):
+            check_name(spec)
+    elif not Path(spec).exists():
+        raise NinError(f"backend {spec}: no such file")
+    elif Path(spec).is_dir() and not (Path(spec) / "__init__.py").is_file():
+        raise NinError(f"backend {spec}: a directory without __init__.py is no package")
+    elif Path(spec).is_file() and Path(spec).suffix != ".py":
+        raise NinError(f"backend {spec}: the name of a Python file ends in .py")
+
+
+def check_apart(framework: str) -> None:
+    """Raise :class:`NinError` if this framework must not be imported into this process.
+
+    Args:
+        framework: the name of its module, such as ``tensorflow``.
+    """
+    other = APART.get(framework)
+    if other in sys.modules:
+        raise NinError(
+            f"{framework} and {other} crash in one process, and {other} is already loaded in this "
+            f"one; use {framework} in another process (in a notebook: restart the kernel)"
+        )
 
 
 def label(spec: str) -> str:
     """A short name for reports: ``my_nin`` for ``./my_nin.py``."""
-    return Path(spec).resolve().stem if _is_path(spec) else spec
+    return labels([spec])[0]
+
+
+def labels(specs: Sequence[str]) -> list[str]:
+    """A short name for each backend, distinct: ``a/nin`` and ``b/nin`` for files of one name."""
+    return [
+        _distinct(spec, [other for other in specs if absolute(other) != absolute(spec)])
+        for spec in specs
+    ]
 
 
 def absolute(spec: str) -> str:
     """The same backend, for a process in another directory."""
     return str(Path(spec).resolve()) if _is_path(spec) else spec
+
+
+def backend_of(net: Any) -> str:
+    """The name of the backend whose framework a network is made of.
+
+    Raises:
+        NinError: if it is made of none of them.
+    """
+    roots = {kind.__module__.partition(".")[0] for kind in type(net).__mro__}
+    for name, (_, framework) in BACKENDS.items():
+        # TensorFlow's layers are Keras's
+        if framework in roots or (framework == "tensorflow" and "keras" in roots):
+            return name
+    raise NinError(
+        f"`net={type(net).__name__}`: made of none of the frameworks known here "
+        f"({', '.join(BACKENDS)}); for another backend, name it: `backend=...`"
+    )
 
 
 def install_hint(name: str) -> str:
@@ -116,30 +173,86 @@ def _is_package(spec: str) -> bool:
         return False
 
 
+def _tail(spec: str, length: int) -> str:
+    """The last parts of a path, without the ending of its name; a name is left as it is."""
+    if not _is_path(spec):
+        return spec
+    path = Path(spec).resolve()
+    return "/".join([*path.parts[:-1], path.stem][-length:])
+
+
+def _distinct(spec: str, others: Sequence[str]) -> str:
+    """The shortest tail of a path that is no tail of the others."""
+    for length in range(1, len(Path(absolute(spec)).parts)):
+        tail = _tail(spec, length)
+        if tail not in (_tail(other, length) for other in others):
+            return tail
+    return absolute(spec)
+
+
 def _import(spec: str) -> ModuleType:
     """Import a backend that is not of this project."""
     if _is_path(spec):
-        path = Path(spec).resolve()
-        # under its own name, beside what it may import from its directory
-        sys.path.insert(0, str(path.parent))
-        return importlib.import_module(path.stem)
+        return _import_file(Path(spec).resolve())
     if spec in _entry_points():
         return cast(ModuleType, _entry_points()[spec].load())
     return importlib.import_module(spec)
 
 
-def backend_of(net: Any) -> str:
-    """The name of the backend whose framework a network is made of.
+def _import_file(path: Path) -> ModuleType:
+    """Import a file, or a package's directory, under a name that no other module has."""
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    name = f"{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if path.is_dir():
+        spec = importlib.util.spec_from_file_location(
+            name, path / "__init__.py", submodule_search_locations=[str(path)]
+        )
+    else:
+        spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.meta_path.insert(0, _Neighbours(path))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
-    Raises:
-        NinError: if it is made of none of them.
+
+class _Neighbours(importlib.abc.MetaPathFinder):
+    """Finds what a backend imports from the folder that it is in.
+
+    It hides nothing of Python's own, which ``sys.path`` would let a file named ``random.py`` do,
+    and a backend in a file ``torch.py`` gets PyTorch when it imports torch.
     """
-    roots = {kind.__module__.partition(".")[0] for kind in type(net).__mro__}
-    for name, (_, framework) in BACKENDS.items():
-        # TensorFlow's layers are Keras's
-        if framework in roots or (framework == "tensorflow" and "keras" in roots):
-            return name
-    raise NinError(
-        f"`net={type(net).__name__}`: made of none of the frameworks known here "
-        f"({', '.join(BACKENDS)}); for another backend, name it: `backend=...`"
-    )
+
+    def __init__(self, backend: Path) -> None:
+        self.folder = str(backend.parent)
+        self.hidden = {*sys.stdlib_module_names, *([] if backend.is_dir() else [backend.stem])}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The file of a module in the folder; for Python's import system."""
+        if path is not None or name in self.hidden:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, [self.folder])
+        # a mere folder of this name is no module
+        return spec if spec is not None and spec.loader is not None else None
+
+
+def _where(spec: str, error: BaseException) -> str:
+    """In which of a backend's own files an error arose, if it is one outside of this project."""
+    if not _is_path(spec) or isinstance(error, SyntaxError):  # which names its file itself
+        return ""
+    folder = Path(spec).resolve().parent
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    if not own:
+        return ""
+    file = Path(own[-1].filename).relative_to(folder)
+    return f"{file}, line {own[-1].lineno}: {type(error).__name__}: "

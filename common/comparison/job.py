@@ -15,12 +15,12 @@ import numpy as np
 
 from common import settings
 from common.comparison.material import draw_weights
-from common.data.fashion_mnist import Dataset
+from common.data.dataset import Dataset
+from common.data.order import example_order
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.files.write import write_json
 from common.network import architecture
-from common.training.schedule import example_order
 
 LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
 DTYPES = ("float32", "float64")
@@ -55,9 +55,9 @@ class Job:
         """Raise :class:`NinError` for a value that makes no sense, naming its option."""
         for name in self.levels:
             if name not in LEVELS:
-                raise NinError(f"--levels {name}: unknown; choose from {','.join(LEVELS)}")
+                raise NinError(f"`levels={name}`: unknown; choose from {','.join(LEVELS)}")
         if not self.levels:
-            raise NinError(f"--levels: choose from {','.join(LEVELS)}")
+            raise NinError(f"`levels`: choose from {','.join(LEVELS)}")
         fewest = 2 * PASS_STEPS
         rules: list[tuple[str, bool, str]] = [
             ("dtype", self.dtype in DTYPES, " or ".join(DTYPES)),
@@ -67,8 +67,7 @@ class Job:
         ]
         for name, good, wanted in rules:
             if not good:
-                option = "--" + name.replace("_", "-")
-                raise NinError(f"{option} {getattr(self, name)}: must be {wanted}")
+                raise NinError(f"`{name}={getattr(self, name)}`: must be {wanted}")
         # seed, threads and image size have the bounds of a training run
         settings.Settings(seed=self.seed, threads=self.threads, resize=self.resize).check()
 
@@ -135,7 +134,7 @@ def draw_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
     count, available = PASS_STEPS * job.batch_size, len(dataset.train_images)
     if count > available:
         raise NinError(
-            f"--batch-size {job.batch_size}: {PASS_STEPS} batches are needed and there are only "
+            f"`batch_size={job.batch_size}`: {PASS_STEPS} batches are needed and there are only "
             f"{available} images"
         )
     order = example_order(job.seed, 0, available)[:count]

@@ -64,7 +64,7 @@ INVISIBLE = {
     "and width are 1: both orders are the same",
     "'same' padding for the numbers 2 and 1": "at stride 1 and odd windows they are the same",
     "pooling that rounds up, at 67 or 68 pixels": "every window fits exactly there; the oblong "
-    "image of the shapes level shows it at any --resize",
+    "image of the shapes level shows it at any size",
 }
 
 
@@ -515,8 +515,8 @@ def _weak_spots(have: Sequence[Recording], job: Job) -> list[str]:
         notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
     if architecture.layer_shapes(job.resize)["pool3"][2:] == (1, 1):
         notes.append(
-            f"at --resize {job.resize} the last map is 1 x 1 pixel, so that global pooling and the "
-            "rim of block4.conv1's window do nothing; 99 or more shows them too"
+            f"at {job.resize} x {job.resize} pixels the last map is 1 x 1, so that global pooling "
+            "and the rim of block4.conv1's window do nothing; from 99 x 99 up they are seen too"
         )
     return notes
 

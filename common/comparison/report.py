@@ -1,6 +1,5 @@
 """A comparison for people: tables in the terminal, and one HTML page that needs no network."""
 
-import io
 import math
 import sys
 from collections.abc import Callable
@@ -14,14 +13,13 @@ from rich.text import Text
 
 from common.comparison import levels as comparison
 from common.comparison.levels import Level, Report, Row
+from common.files import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TEMPLATE = "page.html.j2"
 STATUS_STYLES = {"agree": "bold green", "deviate": "bold red"}
-# none: a page needs no addresses of vocabularies
-METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 # of a long training the terminal shows these steps, the page all
 STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 50, 100, 200, 500, 1000)
 
@@ -111,20 +109,9 @@ def _shown(rows: list[Row]) -> list[Row]:
 
 
 def _draw(name: str, plot: Callable[["Axes"], None]) -> str:
-    import matplotlib
-
-    # text as text; the same report gives the same picture, and each picture other names inside
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        FigureCanvasSVG(figure)
-        plot(figure.add_subplot())
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata=METADATA, transparent=True)
-    # within a page the picture begins at its svg element
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    figure = figures.new(9, 3.6)
+    plot(figure.add_subplot())
+    return figures.svg_element(figure, salt=name)
 
 
 def _losses(axes: "Axes", report: Report) -> None:
@@ -136,7 +123,7 @@ def _losses(axes: "Axes", report: Report) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("loss, nats")
     axes.grid(visible=True, alpha=0.5)
-    axes.legend()
+    figures.add_legend(axes)
 
 
 def _differences(axes: "Axes", rows: list[Row], limit: float) -> None:
@@ -151,4 +138,4 @@ def _differences(axes: "Axes", rows: list[Row], limit: float) -> None:
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=7)
     axes.set_ylabel("relative difference (none: bottom)")
     axes.grid(visible=True, alpha=0.5)
-    axes.legend()
+    figures.add_legend(axes)

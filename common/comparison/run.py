@@ -76,7 +76,7 @@ def run(
         NinError: for whatever the user can put right before anything runs.
     """
     job.check()
-    names = [registry.label(spec) for spec in specs]
+    names = registry.labels(specs)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise NinError(f"--backends: {twice} is named twice")
@@ -98,6 +98,7 @@ def run(
                 lost[name] = str(error)
                 say(f"{name}: {error}")
                 continue
+        recording.name = name
         recordings.append(recording)
         say(f"{name}: recorded in {recording.about.get('seconds', 0)} s")
     return comparison.compare(recordings, job, weights_of(material), lost)
@@ -145,10 +146,11 @@ def why_it_ended(status: int, lines: Sequence[str]) -> str:
 
 def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
     """The environment of a backend's process, from that of this one."""
-    path = [str(machine.PROJECT_DIRECTORY), given.get("PYTHONPATH", ""), str(Path.cwd())]
+    path = [str(machine.PROJECT_DIRECTORY), *given.get("PYTHONPATH", "").split(os.pathsep)]
     return {
         **given,
-        "PYTHONPATH": os.pathsep.join(part for part in path if part),
+        # the process is in another directory
+        "PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in path if part),
         # NVIDIA's libraries: no TF32, whose products have 10 bits, whatever a framework asks for
         "NVIDIA_TF32_OVERRIDE": "0",
     }

@@ -180,7 +180,7 @@ def main(directory: Path) -> None:
     backend = registry.load(spec)
     precisions = getattr(backend, "PRECISIONS", (job.dtype,))
     if job.dtype not in precisions:
-        raise NinError(f"--dtype {job.dtype}: it has only {', '.join(precisions)}")
+        raise NinError(f"`dtype={job.dtype}`: it has only {', '.join(precisions)}")
     if hasattr(backend, "set_threads"):
         backend.set_threads(threads)
     if hasattr(backend, "find_device"):

@@ -1,7 +1,7 @@
-"""Our weights file, and the files that each ecosystem loads on its own: there and back.
+"""Export our weights file to the formats of other software, and import from them.
 
-Nothing is written before it is verified: what only the other ecosystem's own reader makes of
-the file is compared with the logits of our network, on real images.
+Nothing is written before it is verified: the other software alone runs its file on real images,
+and its logits are compared with those of our network.
 """
 
 import contextlib
@@ -28,17 +28,17 @@ from common.model import Model, from_metadata, load_model, save_model
 from common.network import architecture
 from common.prediction.classifier import build
 from common.prediction.predict import compute_logits
-from common.settings import Settings
+from common.settings import Settings, check_resize
 
 
 class Format(NamedTuple):
-    """A kind of file that we convert to and from."""
+    """A file format that we convert to and from."""
 
     words: str
     backend: str | None
-    """Whose file it is; None: no framework's, any of them checks it."""
+    """Whose file it is; None: no framework's own, and any of them can check it."""
     suffixes: tuple[str, ...]
-    """How the name of such a file ends; Keras, for one, goes by it."""
+    """How the name of such a file ends; Keras, for one, depends on it."""
 
 
 FORMATS = {
@@ -57,7 +57,7 @@ TOLERANCE = 1e-4
 
 
 class Converted(NamedTuple):
-    """What a conversion wrote, and how well it agrees with what it was made from."""
+    """What a conversion wrote, and how closely the result agrees with its source."""
 
     paths: list[Path]
     difference: float
@@ -67,7 +67,7 @@ class Converted(NamedTuple):
 
 
 class _Ecosystem(NamedTuple):
-    """What a format's own software does with a file."""
+    """How a format's own software writes, reads and runs a file."""
 
     words: str
     save: Callable[[Model, Path], list[Path]]
@@ -75,12 +75,12 @@ class _Ecosystem(NamedTuple):
     run: Callable[[Path, np.ndarray], np.ndarray]
 
 
-def export(source: Path, name: str, target: Path, backend: str | None = None) -> Converted:
-    """Write what another ecosystem loads.
+def export(source: Path, to: str, target: Path, backend: str | None = None) -> Converted:
+    """Write a file that other software loads.
 
     Args:
         source: our safetensors file.
-        name: a key of :data:`FORMATS`.
+        to: a key of :data:`FORMATS`.
         target: the file to write; MXNet's layers go into a second one beside it.
         backend: whose logits an ONNX file is checked against; None: the first that is installed.
 
@@ -88,10 +88,10 @@ def export(source: Path, name: str, target: Path, backend: str | None = None) ->
         NinError: unknown format, bad file, missing package, or the check failed; nothing is
             then written.
     """
-    form = _find("--to", name)
+    form = _find("to", to)
     _check_target(target, form.suffixes)
     model = load_model(source)
-    settings = _settings(name, form, backend)
+    settings = _settings(to, form, backend)
     started, ecosystem = _start(form, settings)
     with tempfile.TemporaryDirectory() as directory:
         drafts = ecosystem.save(model, Path(directory) / target.name)
@@ -103,13 +103,13 @@ def export(source: Path, name: str, target: Path, backend: str | None = None) ->
 
 
 def take(
-    source: Path, name: str, target: Path, resize: int | None = None, backend: str | None = None
+    source: Path, origin: str, target: Path, resize: int | None = None, backend: str | None = None
 ) -> Converted:
-    """Write our safetensors file from another ecosystem's: the reverse of :func:`export`.
+    """Write our safetensors file from other software's: the reverse of :func:`export`.
 
     Args:
         source: the file to read.
-        name: a key of :data:`FORMATS`.
+        origin: a key of :data:`FORMATS`.
         target: the file to write.
         resize: side of the images that the network was trained on, to be noted in the file.
         backend: as for :func:`export`.
@@ -117,13 +117,13 @@ def take(
     Raises:
         NinError: as :func:`export`.
     """
-    form = _find("--from", name)
+    form = _find("origin", origin)
     _check_target(target, (OURS,))
     if not source.is_file():
         raise NinError(f"{source}: no such file")
     if resize is not None:
-        architecture.check_input_size(resize)
-    settings = _settings(name, form, backend)
+        check_resize(resize)
+    settings = _settings(origin, form, backend)
     started, ecosystem = _start(form, settings)
     with _readable(source, ecosystem):
         weights, metadata = ecosystem.load(source)
@@ -135,9 +135,9 @@ def take(
     return Converted([target], difference, settings.backend)
 
 
-def _find(option: str, name: str) -> Format:
+def _find(argument: str, name: str) -> Format:
     if name not in FORMATS:
-        raise NinError(f"{option} {name}: unknown; choose one of {', '.join(FORMATS)}")
+        raise NinError(f"`{argument}={name}`: unknown; choose one of {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
@@ -151,7 +151,7 @@ def _check_target(target: Path, suffixes: tuple[str, ...]) -> None:
 def _settings(name: str, form: Format, backend: str | None) -> Settings:
     if form.backend is not None:
         if backend not in (None, form.backend):
-            raise NinError(f"--backend {backend}: {name} is checked with {form.backend}")
+            raise NinError(f"`backend={backend}`: {name} is checked with {form.backend}")
         backend = form.backend
     elif backend is None:
         installed = (
@@ -186,7 +186,7 @@ def _verify(
     path: Path,
     called: Path,
 ) -> float:
-    """Compare what the ecosystem makes of a file with the logits of our network.
+    """Compare the logits that the other software computes from a file with our network's.
 
     Args:
         backend: runs our network.
@@ -229,7 +229,7 @@ def _verify(
 
 @contextlib.contextmanager
 def _readable(path: Path, ecosystem: _Ecosystem) -> Iterator[None]:
-    """What the ecosystems' readers raise, of many kinds, as one clear line."""
+    """Turn whatever the other software's reader raises into one clear line."""
     try:
         yield
     except NinError:

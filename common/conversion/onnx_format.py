@@ -79,7 +79,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The weights in a file by canonical name, and its metadata; neither is checked.
 
     The convolutions are taken in the order of the graph, so that the file may be another
-    exporter's; what is too much for this network keeps its name.
+    exporter's. Tensors beyond this network's parameters are returned under the file's own names.
     """
     onnx = _import("onnx")
     proto = onnx.load(str(path), load_external_data=False)

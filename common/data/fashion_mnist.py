@@ -1,20 +1,17 @@
-"""Fashion-MNIST: where it is found, whether it is intact, and what a run gets of it.
+"""Fashion-MNIST: where it is found or downloaded from, and whether it is intact.
 
 The files have the MNIST layout: idx files, gzipped or not. See :func:`load`.
 """
 
 import dataclasses
-import gzip
 import hashlib
 import os
 import sys
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
+from common.data.dataset import Dataset, check_arrays
+from common.data.idx import parse_idx, read_uncompressed
 from common.errors import NinError
 
 CLASS_NAMES = (
@@ -27,9 +24,17 @@ TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
 
+# file -> field of Dataset
+FIELDS = {
+    TRAIN_IMAGES: "train_images",
+    TRAIN_LABELS: "train_labels",
+    TEST_IMAGES: "test_images",
+    TEST_LABELS: "test_labels",
+}
+
 
 class Checksum(NamedTuple):
-    """How a file of the full data set is recognised."""
+    """What identifies a file of the full data set."""
 
     sha256: str
     """Of the uncompressed file: Debian compressed the files anew, so only this is the same."""
@@ -56,7 +61,8 @@ CHECKSUMS = {
     ),
 }
 
-# A directory of idx files, or (NIN_MIRRORS) addresses to download from, a blank between them.
+# Variables of the environment: a directory of idx files; addresses to download from, separated by
+# blanks.
 DIRECTORY_VARIABLE = "NIN_DATA"
 MIRRORS_VARIABLE = "NIN_MIRRORS"
 MIRRORS = (
@@ -68,96 +74,17 @@ SAMPLE_DIRECTORY = Path(__file__).parent / "sample"
 DOWNLOAD_TIMEOUT_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Training images, and the images that accuracy is measured on.
-
-    Images are uint8 of shape ``(count, height, width)``, height equal to width, 0 is black.
-    Labels are uint8 of shape ``(count,)``, below ``num_classes``.
-    """
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    num_classes: int
-    kind: str
-    """``full`` or ``sample`` (of Fashion-MNIST), or ``custom``."""
-    directory: str
-    checksums: dict[str, str]
-    """File name -> SHA-256 of the uncompressed file."""
-    evaluated_on: str = "test"
-    """``test``, or ``validation`` if the test images here were held out of the training set."""
-    refused: tuple[str, ...] = ()
-    """Copies that were found but are damaged, one line each."""
-    notice: str = ""
-    """One sentence for everything that is written, when this is not the whole real data set."""
-
-    def limit(self, count: int | None) -> "Dataset":
-        """The first ``count`` training images, and a sixth as many test images (at least one).
-
-        Raises:
-            NinError: if there are fewer than ``count``.
-        """
-        if count is None:
-            return self
-        available = len(self.train_images)
-        if count > available:
-            raise NinError(f"--limit {count}: there are only {available} training examples")
-        tests = min(max(1, count // 6), len(self.test_images))
-        note = (
-            f"A subset: {count} of {available} training and "
-            f"{tests} of {len(self.test_images)} {self.evaluated_on} images."
-        )
-        return dataclasses.replace(
-            self,
-            train_images=self.train_images[:count],
-            train_labels=self.train_labels[:count],
-            test_images=self.test_images[:tests],
-            test_labels=self.test_labels[:tests],
-            notice=f"{self.notice} {note}".strip(),
-        )
-
-    def hold_out(self, count: int) -> "Dataset":
-        """Take the last ``count`` training images out of training and measure accuracy on them.
-
-        Choices (hyperparameters, exercise 1) are made on such a validation split, so that the
-        test set is left for the final figure.
-
-        Raises:
-            NinError: if no training image would be left.
-        """
-        if not count:
-            return self
-        available = len(self.train_images)
-        if count >= available:
-            raise NinError(f"--validation {count}: leaves none of {available} training examples")
-        note = (
-            f"Trained without the last {count} of {available} training images, on which accuracy "
-            "is measured."
-        )
-        return dataclasses.replace(
-            self,
-            train_images=self.train_images[:-count],
-            train_labels=self.train_labels[:-count],
-            test_images=self.train_images[-count:],
-            test_labels=self.train_labels[-count:],
-            evaluated_on="validation",
-            notice=f"{self.notice} {note}".strip(),
-        )
-
-
 def load(spec: str = "auto") -> Dataset:
     """Find, check and read the data.
 
     Args:
         spec: ``full`` is all of Fashion-MNIST, from the directory in ``NIN_DATA``, the cache, the
             system's copy or a download, in this order. ``sample`` is the embedded sample. ``auto``
-            is ``full`` where it can be had, else the sample with a notice. Anything else is a
+            is ``full`` if that is available, else the sample with a notice. Anything else is a
             directory of four idx files in the MNIST layout, gzipped or not.
 
     Raises:
-        NinError: files missing, corrupt or not matching each other; ``full`` not to be had.
+        NinError: files missing, corrupt or not matching each other; ``full`` not available.
     """
     if spec == "sample":
         return _with_notice(read_directory(SAMPLE_DIRECTORY))
@@ -168,7 +95,7 @@ def load(spec: str = "auto") -> Dataset:
         dataset = read_directory(Path(explicit))
         if spec == "full" and dataset.kind != "full":
             raise NinError(
-                f"--data full: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
+                f"`data=full`: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
             )
         return _with_notice(dataset)
     refused: list[str] = []
@@ -185,19 +112,19 @@ def load(spec: str = "auto") -> Dataset:
         why = "; ".join([*refused, str(error)])
     if spec == "full":
         raise NinError(
-            f"--data full: not to be had ({why}); install the package dataset-fashion-mnist "
-            f"(Debian, Ubuntu), set {DIRECTORY_VARIABLE}, or take --data sample"
+            f"`data=full`: not available ({why}); install the package dataset-fashion-mnist "
+            f"(Debian, Ubuntu), set {DIRECTORY_VARIABLE}, or take `data=sample`"
         )
     sample = _with_notice(read_directory(SAMPLE_DIRECTORY))
     return dataclasses.replace(
         sample,
         refused=tuple(refused),
-        notice=f"{sample.notice} The full set was not to be had ({why}).",
+        notice=f"{sample.notice} The full set was not available ({why}).",
     )
 
 
 def load_and_tell(spec: str) -> Dataset:
-    """:func:`load` for a command: copies that are damaged are told on standard error."""
+    """:func:`load`, with a line on standard error for each damaged copy that it found."""
     dataset = load(spec)
     for line in dataset.refused:
         print(f"note: damaged data passed over: {line}", file=sys.stderr)
@@ -205,7 +132,7 @@ def load_and_tell(spec: str) -> Dataset:
 
 
 def cache_directory() -> Path:
-    """Where downloads are kept, following the system's convention for caches."""
+    """Where downloads are kept: in the system's usual place for caches."""
     import pooch  # imports requests and more: only when the full set is looked for
 
     return Path(pooch.os_cache("nin")) / "fashion-mnist"
@@ -255,84 +182,23 @@ def read_directory(directory: Path) -> Dataset:
     if not directory.is_dir():
         raise NinError(f"data {directory}: no such directory")
     arrays, checksums, paths = {}, {}, {}
-    for name in CHECKSUMS:
-        paths[name] = _find(directory, name)
-        content = _read(paths[name])
+    for name, field in FIELDS.items():
+        path = _find(directory, name)
+        content = read_uncompressed(path)
         checksums[name] = hashlib.sha256(content).hexdigest()
-        arrays[name] = parse_idx(content, 3 if "idx3" in name else 1, str(paths[name]))
-
-    for images, labels in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS)):
-        if len(arrays[images]) != len(arrays[labels]):
-            raise NinError(
-                f"{paths[labels]}: {len(arrays[labels])} labels for the "
-                f"{len(arrays[images])} images of {paths[images].name}"
-            )
-        if not len(arrays[images]):
-            raise NinError(f"{paths[images]}: holds no images")
-    height, width = arrays[TRAIN_IMAGES].shape[1:]
-    if height != width or not height:
-        raise NinError(f"{paths[TRAIN_IMAGES]}: images are {height}x{width}, expected square ones")
-    if arrays[TEST_IMAGES].shape[1:] != (height, width):
-        found = "x".join(map(str, arrays[TEST_IMAGES].shape[1:]))
-        raise NinError(
-            f"{paths[TEST_IMAGES]}: images are {found}, expected {height}x{width} "
-            f"as in {paths[TRAIN_IMAGES].name}"
-        )
-    num_classes = int(arrays[TRAIN_LABELS].max()) + 1
-    if num_classes < 2:
-        raise NinError(f"{paths[TRAIN_LABELS]}: one class only; at least two are needed")
-    if int(arrays[TEST_LABELS].max()) >= num_classes:
-        raise NinError(
-            f"{paths[TEST_LABELS]}: label {int(arrays[TEST_LABELS].max())} is not among the "
-            f"training labels 0 to {num_classes - 1}"
-        )
+        arrays[field] = parse_idx(content, 3 if "idx3" in name else 1, str(path))
+        paths[field] = str(path)
+    # here, so that messages name the files
+    checked = check_arrays(arrays, 0, paths)
     return Dataset(
-        train_images=arrays[TRAIN_IMAGES],
-        train_labels=arrays[TRAIN_LABELS],
-        test_images=arrays[TEST_IMAGES],
-        test_labels=arrays[TEST_LABELS],
-        num_classes=num_classes,
+        checked["train_images"],
+        checked["train_labels"],
+        checked["test_images"],
+        checked["test_labels"],
         kind=_kind(checksums, directory),
         directory=str(directory.resolve()),
         checksums=checksums,
     )
-
-
-def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
-    """An idx file of unsigned bytes as an array.
-
-    The format (LeCun's MNIST page): two zero bytes, type 8 (unsigned byte), the number of
-    dimensions, each dimension as a big-endian 32-bit number, then the bytes.
-
-    Args:
-        content: the uncompressed file.
-        dimensions: how many the file must have.
-        where: the file's name for messages.
-
-    Returns:
-        uint8 array, writable.
-
-    Raises:
-        NinError: naming the file, what was expected and what was found.
-    """
-    magic = bytes((0, 0, 8, dimensions))
-    header = 4 + 4 * dimensions
-    if content[:4] != magic:
-        raise NinError(
-            f"{where}: not an idx file of {dimensions} dimensions "
-            f"(starts with {content[:4].hex() or 'nothing'}, expected {magic.hex()})"
-        )
-    if len(content) < header:
-        raise NinError(f"{where}: truncated ({len(content)} bytes, the header has {header})")
-    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
-    expected = header + int(np.prod(shape, dtype=object))
-    if len(content) != expected:
-        what = "truncated" if len(content) < expected else "too long"
-        raise NinError(
-            f"{where}: {what} ({len(content)} bytes, its header says {expected} for "
-            f"{'x'.join(map(str, shape))})"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 
 
 def _read_full(directory: Path) -> Dataset:
@@ -351,16 +217,6 @@ def _find(directory: Path, name: str) -> Path:
         if path.exists():
             return path
     raise NinError(f"data {directory}: {name} (or {name}.gz) is missing")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise NinError(f"{path}: not an intact gzip file ({error})") from error
-    except OSError as error:
-        raise NinError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _kind(checksums: dict[str, str], directory: Path) -> str:

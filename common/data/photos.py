@@ -1,7 +1,7 @@
 """Photos of clothes, made into what Fashion-MNIST holds: 28x28 pixels, white on black.
 
 The steps are those by which the data set was made (Xiao, Rasul and Vollgraf 2017, section 2),
-without the sharpening: cut off the empty edges, shrink the longer side to 28 pixels, centre,
+without the sharpening: crop the empty edges, shrink the longer side to 28 pixels, centre,
 negate.
 """
 
@@ -26,7 +26,7 @@ def load(path: Path) -> np.ndarray:
         uint8, (28, 28), 0 is black.
 
     Raises:
-        NinError: if it is no intact image, or of one colour only.
+        NinError: if it is no intact image, or nothing in it stands out.
     """
     grey = _read(path)
     background = _background(grey)
@@ -36,7 +36,7 @@ def load(path: Path) -> np.ndarray:
         return np.rint(grey * 255).astype(np.uint8)
     piece = grey - background > TOLERANCE
     if not piece.any():
-        raise NinError(f"{path}: nothing to be seen before its background")
+        raise NinError(f"{path}: nothing stands out from the background")
     rows, columns = np.flatnonzero(piece.any(1)), np.flatnonzero(piece.any(0))
     grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     # black is exactly 0 in the data set, whatever the light was
@@ -52,12 +52,12 @@ def _read(path: Path) -> np.ndarray:
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):  # 16 bits; Pillow would cut them off, not scale
                 return np.asarray(image, np.float64) / 65535
-            colours = image.convert("RGBA")
-            white = Image.new("RGBA", colours.size, "white")
-            return np.asarray(Image.alpha_composite(white, colours).convert("L")) / 255
+            colors = image.convert("RGBA")
+            white = Image.new("RGBA", colors.size, "white")
+            return np.asarray(Image.alpha_composite(white, colors).convert("L")) / 255
     except FileNotFoundError as error:
         raise NinError(f"{path}: no such file") from error
-    # Pillow's own, of many kinds, for what is damaged or enormous
+    # Pillow raises many kinds for files that are damaged or enormous
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         why = " ".join(str(error).split())
         raise NinError(f"{path}: not an intact PNG or JPEG image ({why})") from error
@@ -70,7 +70,7 @@ def _background(grey: np.ndarray) -> float:
 
 
 def _fit(grey: np.ndarray) -> np.ndarray:
-    """Shrink, or enlarge, to 28 pixels on the longer side; put it into the middle of black."""
+    """Scale the longer side to 28 pixels and center the result on black."""
     from PIL import Image
 
     smooth = Image.Resampling.BILINEAR  # Pillow averages over all pixels when it shrinks

@@ -1,28 +1,122 @@
-"""Temporary."""
+"""Figures of matplotlib, made and written without changing it for anybody else in the process.
 
+matplotlib takes longer to import than to draw: it is imported when there is something to draw.
+Text from users (a backend's name, a file's) is no formula: it is drawn with ``parse_math=False``.
+"""
+
+import contextlib
+import functools
 import io
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.files.write import write_bytes
 
-
-def new(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    class Shown(Figure):
+BACKEND_VARIABLE = "MPLBACKEND"
+# the same figure gives the same file
+METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+DPI = 150
+
+
+def new(width: float, height: float) -> "Figure":
+    """An empty figure that needs no display; a notebook shows it where it is the last value.
+
+    Args:
+        width: in inches.
+        height: in inches.
+    """
+    return _figure_class()(figsize=(width, height), layout="constrained")
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure, whole or not at all.
+
+    Args:
+        figure: of matplotlib.
+        path: its ending (``.png``, ``.svg``, ``.pdf``) decides the kind of file.
+    """
+    write_bytes(path, _render(figure, path.suffix[1:].lower(), "nin"))
+
+
+def save_svg_and_png(figure: "Figure", directory: Path, name: str) -> list[Path]:
+    """Write ``NAME.svg`` and ``NAME.png`` into a directory; what was written."""
+    paths = [directory / f"{name}.svg", directory / f"{name}.png"]
+    for path in paths:
+        save(figure, path)
+    return paths
+
+
+def svg_element(figure: "Figure", salt: str) -> str:
+    """A figure as the ``<svg>`` element of a page, its text as text, without addresses.
+
+    Args:
+        figure: of matplotlib.
+        salt: makes the names inside it different from those of the page's other figures.
+    """
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    text = _render(figure, "svg", salt, metadata=nothing, transparent=True, fonttype="none")
+    return text.decode()[text.decode().index("<svg") :]
+
+
+def add_legend(axes: "Axes") -> None:
+    """Put a legend there; its labels may come from users."""
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
+
+
+def _render(
+    figure: "Figure", kind: str, salt: str, fonttype: str = "path", **options: Any
+) -> bytes:
+    import matplotlib
+
+    options = {"metadata": METADATA.get(kind), "dpi": DPI} | options
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": fonttype}):
+        figure.savefig(file, format=kind, **options)
+    return file.getvalue()
+
+
+@functools.cache
+def _figure_class() -> "type[Figure]":
+    with _backend_of_the_environment():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        """Shown in a notebook whether or not pyplot is set up for that."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            FigureCanvasAgg(self)
+
         def _repr_png_(self) -> bytes:
-            b = io.BytesIO()
-            self.savefig(b, format="png", dpi=150)
-            return b.getvalue()
+            return _render(self, "png", "nin", dpi=self.dpi)
 
-    figure = Shown(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return NotebookFigure
 
 
-def save(figure: Any, path: Path) -> None:
-    b = io.BytesIO()
-    figure.savefig(b, format=path.suffix[1:].lower(), dpi=150)
-    write_bytes(path, b.getvalue())
+@contextlib.contextmanager
+def _backend_of_the_environment() -> Iterator[None]:
+    """Import matplotlib whatever ``MPLBACKEND`` says, which pyplot will go by all the same.
+
+    Jupyter sets it for the commands of a notebook's cells too, where the package that it names
+    may not be installed: the import would then fail.
+    """
+    wanted = None if "matplotlib" in sys.modules else os.environ.pop(BACKEND_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if wanted is not None:
+            os.environ[BACKEND_VARIABLE] = wanted
+    if wanted:
+        import matplotlib
+
+        with contextlib.suppress(ValueError):  # pyplot chooses for itself
+            matplotlib.rcParams["backend"] = wanted

@@ -94,7 +94,7 @@ def check_input_size(size: int) -> None:
     smallest = smallest_input()
     if size < smallest:
         raise NinError(
-            f"--resize {size}: too small for this network; the smallest that works is {smallest}"
+            f"`resize={size}`: too small for this network; the smallest that works is {smallest}"
         )
 
 

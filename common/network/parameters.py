@@ -39,8 +39,8 @@ def refuse_layer(name: str | None, kind: str) -> NoReturn:
         kind: its class.
     """
     raise NinError(
-        f"`net`: layer {name} is a {kind}, whose parameters would be neither trained nor saved; only "
-        "convolutions and fully connected layers may have any"
+        f"`net`: layer {name} is a {kind}, whose parameters would be neither trained nor saved; "
+        "only convolutions and fully connected layers may have any"
     )
 
 
@@ -55,6 +55,6 @@ def check_all_have_names(found: Iterable[int], listed: Mapping[int, str]) -> Non
     for number, name in listed.items():
         if number not in found:
             raise NinError(
-                f"`net`: its parameter {name} belongs to no convolution or fully connected layer, and "
-                "would be neither trained nor saved"
+                f"`net`: its parameter {name} belongs to no convolution or fully connected layer, "
+                "and would be neither trained nor saved"
             )

@@ -259,6 +259,6 @@ class Predictions:
             title += f"; the first {first}"
         if self.images.notice:
             title += f"\n{self.images.notice}"
-        return pictures.paint(
+        return pictures.plot_images(
             self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
         )

@@ -1,7 +1,7 @@
 """The chapter's figure: train loss, train accuracy and test accuracy over the epochs."""
 
+import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.files import figures
@@ -9,17 +9,20 @@ from common.files import figures
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# In characters, of the size that the notice has.
+NOTICE_WIDTH = 100
 
-def paint(
+
+def plot_curves(
     points: Sequence[Sequence[float]], rows: Sequence[dict[str, Any]], title: str, notice: str
 ) -> "Figure":
-    """The figure.
+    """The curves of a run, as far as it has come.
 
     Args:
         points: of the training curves, as :meth:`common.training.run.Run.points` gives them.
-        rows: the lines of ``metrics.jsonl``, which have the other accuracy.
+        rows: one for each epoch that is done, as in ``metrics.jsonl``.
         title: what was trained.
-        notice: printed below the title when the data are not the whole real set.
+        notice: printed above the title when the data are not the whole real set.
     """
     figure = figures.new(6, 4)
     axes = figure.add_subplot()
@@ -28,9 +31,9 @@ def paint(
     axes.plot(fractions, [point[1] for point in points], "C0-", label="train loss")
     axes.plot(fractions, [point[2] for point in points], "C3--", label="train acc")
     if rows:
+        epochs = [row["epoch"] for row in rows]
         evaluated_on = rows[0]["evaluated_on"]
         accuracies = [row[f"{evaluated_on}_accuracy"] for row in rows]
-        epochs = [row["epoch"] for row in rows]
         axes.plot(epochs, accuracies, "C2-.o", markersize=3, label=f"{evaluated_on} acc")
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=0)
@@ -39,11 +42,7 @@ def paint(
     axes.legend()
     axes.set_title(title, fontsize=11, parse_math=False)
     if notice:
-        figure.suptitle(notice, fontsize=7, color="C1", wrap=True, parse_math=False)
+        # matplotlib's own wrapping takes dollars for formulas after all
+        lines = textwrap.fill(notice, NOTICE_WIDTH)
+        figure.suptitle(lines, fontsize=7, color="C1", parse_math=False)
     return figure
-
-
-def draw(figure: "Figure", directory: Path) -> None:
-    """Write ``curves.svg`` and ``curves.png``."""
-    for kind in ("svg", "png"):
-        figures.save(figure, directory / f"curves.{kind}")

@@ -18,7 +18,7 @@ from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
 from common.files.write import write_json
 from common.network import architecture, initialization
-from common.settings import Settings
+from common.settings import KEEP, Settings
 from common.system import machine
 from common.system.signals import StopRequest
 from common.training import records, run_directory
@@ -169,13 +169,15 @@ def prepared(backend: Backend, net: Any, settings: Settings, dataset: Dataset) -
     """A network with the weights that the settings ask for."""
     made = Prepared(net, {}, [])
     if net is None:
+        if settings.init == KEEP:
+            raise NinError("`init=keep`: a new network has no weights that are worth keeping")
         made.net = backend.nin(dataset.num_classes, architecture.IN_CHANNELS, settings.dropout)
     else:
         shape = (1, architecture.IN_CHANNELS, settings.resize, settings.resize)
         need(backend, "allocate")(net, np.zeros(shape, np.float32))
         made.changed["dropout"] = need(backend, "dropout_rate")(net)
     weights = need(backend, "get_weights")(made.net)
-    if settings.init != "keep":
+    if settings.init != KEEP:
         need(backend, "initialize")(made.net, settings.init, settings.seed)
         if settings.last_block == "identity":
             weights = backend.get_weights(made.net)

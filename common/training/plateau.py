@@ -47,15 +47,18 @@ class Diagnosis:
     """The first convolution with no living channel."""
 
     def explain(self, settings: Settings) -> str:
-        """One line for a person: what it is, and what helps that the run does not do yet."""
+        """One line for a person: what happened, and what may help that the run does not do yet.
+
+        Settings stand in it between backticks, as in the messages of :class:`NinError`.
+        """
         ways = []
         if settings.init != "he":
-            ways.append("--init he")
+            ways.append("`init=he`")
         if settings.last_block != "identity":
-            ways.append("--last-block identity")
-        ways += ["a lower --lr", "another --seed"]
+            ways.append("`last_block=identity`")
+        ways += ["a lower `lr`", "another `seed`"]
         if settings.preset == "book":
-            ways.append("or --preset fast, which has all that keeps the network alive")
+            ways.append("or `preset=fast`, which has all that keeps the network alive")
         what_helps = f"What helps: {', '.join(ways)}."
         where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"
         if self.dead_logits == 1:
@@ -68,16 +71,16 @@ class Diagnosis:
             )
         worst = max(self.dead_channels, key=lambda name: self.dead_channels[name])
         return (
-            f"{where}: the network answers nearly the same for every image, but it is alive: on "
-            f"{self.images} training images {100 * self.dead_logits:.1f} % of the logits are "
-            f"exactly 0, and in {worst}, the layer worst off, "
-            f"{100 * self.dead_channels[worst]:.0f} % of the channels are dead. It may still take "
-            f"off. {what_helps}"
+            f"{where}: the network gives nearly the same output for every image, but it is alive: "
+            f"on {self.images} training images {100 * self.dead_logits:.1f} % of the logits are "
+            f"exactly 0, and in {worst}, the worst layer, "
+            f"{100 * self.dead_channels[worst]:.0f} % of the channels are dead. It may still start "
+            f"to learn. {what_helps}"
         )
 
 
 def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnosis:
-    """Look for what died.
+    """Find dead logits and channels.
 
     Args:
         activations: as :meth:`common.contract.Trainer.activations` gives them.

@@ -12,10 +12,11 @@ import numpy as np
 from common.backends.session import Started
 from common.data.dataset import Dataset
 from common.errors import NinError
+from common.files import figures
 from common.files.write import write_json
 from common.settings import Settings
 from common.system import machine
-from common.training import curves, run_directory
+from common.training import run_directory
 from common.training.run import Run, Watcher
 
 # Write a checkpoint and redraw the curves this often, and when a run ends or is stopped.
@@ -75,7 +76,7 @@ class Records(Watcher):
         if not run.history:
             return
         try:
-            curves.draw(run.plot(), _directory(run))
+            figures.save_svg_and_png(run.plot(), _directory(run), "curves")
         except Exception as error:  # a figure is no reason to lose a result
             run.note(f"the curves could not be drawn ({type(error).__name__}: {error})")
 

@@ -87,7 +87,7 @@ class Watcher:
         """Something that a person should know."""
 
     def end(self, run: "Run", failed: bool) -> None:
-        """The run is complete, was stopped, or failed, which means that its state is not to be kept."""
+        """The run is complete, was stopped, or failed: the state of the last is not to be kept."""
 
 
 class Run:
@@ -179,7 +179,7 @@ class Run:
         """The chapter's figure: train loss, train accuracy and test accuracy over the epochs."""
         from common.training import curves
 
-        return curves.paint(self.points(), self.history, self.title, self.dataset.notice)
+        return curves.plot_curves(self.points(), self.history, self.title, self.dataset.notice)
 
     def predict(self, images: np.ndarray, labels: np.ndarray | None = None) -> "Predictions":
         """Predict with the network as it is now; see :meth:`Classifier.predict`."""

@@ -42,8 +42,8 @@ def check_free(out: Path | None) -> None:
     """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise NinError(
-            f"--out {out}: exists and is not an empty directory; choose another, "
-            "or continue a run with --resume"
+            f"`out={out}`: exists and is not an empty directory; choose another, "
+            "or continue a run with `resume`"
         )
 
 
@@ -71,10 +71,10 @@ def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) ->
             except FileExistsError:  # another run started in this second
                 continue
             return _writable(directory)
-        raise NinError(f"--out: no free name like {parent / name}")
+        raise NinError(f"`out`: no free name like {parent / name}")
     except OSError as error:
         where = out if out is not None else parent
-        raise NinError(f"--out {where}: cannot be written ({error.strerror})") from error
+        raise NinError(f"`out={where}`: cannot be written ({error.strerror})") from error
 
 
 def _writable(directory: Path) -> Path:
@@ -89,7 +89,7 @@ def open_run(directory: Path) -> dict[str, Any]:
         NinError: if the directory is not a run, or its configuration is damaged.
     """
     if not (directory / CONFIG).is_file():
-        raise NinError(f"--resume {directory}: not a run directory (it has no {CONFIG})")
+        raise NinError(f"`resume={directory}`: not a run directory (it has no {CONFIG})")
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
         config = dict(json.loads(text))
@@ -99,7 +99,7 @@ def open_run(directory: Path) -> dict[str, Any]:
         config["data"]["sha256"].keys()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, NinError) as error:
         raise NinError(
-            f"--resume {directory}: {CONFIG} is damaged ({type(error).__name__}: {error})"
+            f"`resume={directory}`: {CONFIG} is damaged ({type(error).__name__}: {error})"
         ) from error
     return config
 
@@ -150,7 +150,7 @@ def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress]:
     """
     path = directory / CHECKPOINT
     if not path.is_file():
-        raise NinError(f"--resume {directory}: it has no {CHECKPOINT}")
+        raise NinError(f"`resume={directory}`: it has no {CHECKPOINT}")
     state, metadata = load_arrays(path)
     text = metadata.get("progress", "")
     if metadata.get("sha256") != _digest(state, text):

@@ -27,7 +27,6 @@ from common.comparison import report as comparison_report
 from common.comparison import worker as comparison_worker
 from common.comparison.job import Job
 from common.comparison.levels import largest_difference, norm_difference
-from common.errors import NinError
 from common.network import architecture
 
 ROOT = Path(__file__).parents[2]
@@ -320,40 +319,6 @@ def test_a_level_that_raises_is_reported_and_leaves_the_others(material, recordi
     assert report.exit_status == 2
 
 
-# ---------------------------------------------------------------- the registry
-
-
-def test_a_file_a_package_and_an_entry_point_load(tmp_path, monkeypatch):
-    (tmp_path / "my_nin.py").write_text(Path(NUMPY).read_text())
-    (tmp_path / "nin_own").mkdir()
-    (tmp_path / "nin_own" / "__init__.py").write_text(Path(NUMPY).read_text())
-    info = tmp_path / "own-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[nin.backends]\nown = nin_own\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for spec in (str(tmp_path / "my_nin.py"), str(tmp_path / "nin_own"), "nin_own", "own"):
-        assert registry.load(spec).nin is not None
-    assert registry.names() == [*registry.BACKENDS, "own"]
-    assert registry.label(str(tmp_path / "my_nin.py")) == "my_nin"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("x = 1", "not a backend, it has no nin, set_weights, Predictor"),
-        ("import nothing_of_this_name", "it does not import (No module named"),
-        ("raise RuntimeError('no')", "it does not import (no)"),
-    ],
-)
-def test_a_file_that_is_no_backend_is_one_clear_error(tmp_path, content, words):
-    path = tmp_path / f"bad_{abs(hash(content))}.py"
-    path.write_text(content)
-    with pytest.raises(NinError) as caught:
-        registry.load(str(path))
-    assert words in str(caught.value)
-
-
 # ------------------------------------------------------------------- the page
 
 
@@ -419,6 +384,19 @@ def test_the_command_agrees_and_writes_json_and_a_page(candidate, tmp_path):
     assert report["first_deviation"] is None
     assert len(report["losses"]["one"]) == 8
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_files_of_one_name_and_of_a_name_of_pythons_are_compared(candidate, tmp_path):
+    candidate("platform")
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        for file in ("numpy_nin.py", "platform.py"):
+            (tmp_path / folder / file).write_text((tmp_path / file).read_text())
+    specs = "./a/platform.py,./platform.py,./b/platform.py"
+    done = run("--backends", specs, "--levels", "activations", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    here = tmp_path.name
+    assert f"a/platform, {here}/platform, b/platform agree" in done.stdout.replace("\n", " ")
 
 
 def test_the_readmes_backend_of_one_file_is_compared_as_far_as_it_goes(candidate, tmp_path):
@@ -487,7 +465,7 @@ def test_a_backend_may_have_an_interpreter_of_its_own(candidate, tmp_path):
 
 BAD_INPUT = {
     "one backend": ("--backends torch", "--backends: name at least two"),
-    "unknown backend": ("--backends torch,jaxx", "--backend jaxx: unknown; choose one of torch"),
+    "unknown backend": ("--backends torch,jaxx", "--backends jaxx: unknown; choose one of torch"),
     "no such file": ("--backends torch,./none.py", "backend ./none.py: no such file"),
     "named twice": ("--backends torch,torch", "--backends: torch is named twice"),
     "unknown level": ("--levels shape", "--levels shape: unknown; choose from shapes,"),
@@ -551,10 +529,3 @@ def settings_of(job):
     from common.settings import Settings
 
     return Settings(resize=job.resize, batch_size=job.batch_size, precision=job.dtype)
-
-
-def dataset_of(material):
-    from common.data.fashion_mnist import Dataset
-
-    images, labels = material["images"], material["labels"]
-    return Dataset(images, labels, images, labels, 10, "sample", "", {})

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import errors
 from common.errors import NinError
 from common.files import write
 from common.files.arrays import load_arrays, save_arrays
-from common.settings import Settings, from_preset
+from common.settings import Settings
 from common.system import machine
 from common.training import run_directory
 from common.training.run_directory import Progress
@@ -83,23 +82,6 @@ def test_a_config_that_is_damaged_is_refused(tmp_path):
         run_directory.open_run(tmp_path)
 
 
-def test_the_book_preset_is_the_chapter():
-    settings = from_preset("book")
-    assert (settings.lr, settings.epochs, settings.batch_size, settings.resize) == (
-        0.1, 10, 128, 224,
-    )  # fmt: skip
-    assert (settings.optimizer, settings.momentum, settings.weight_decay) == ("sgd", 0, 0)
-    assert (settings.init, settings.schedule, settings.dropout) == ("xavier", "constant", 0.5)
-
-
-def test_a_preset_can_be_overridden_in_everything():
-    settings = from_preset("fast", epochs=3, lr=0.5, optimizer="sgd", momentum=0.9, seed=4)
-    assert (settings.epochs, settings.lr, settings.optimizer, settings.momentum) == (
-        3, 0.5, "sgd", 0.9,
-    )  # fmt: skip
-    assert settings.resize == from_preset("fast").resize
-
-
 def test_threads_follow_the_environment_unless_asked_for(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert machine.prepare(0) == 3
@@ -112,21 +94,6 @@ def test_without_a_wish_there_is_a_thread_for_each_usable_core(monkeypatch):
     cores = machine.physical_cores()
     assert 1 <= cores <= len(os.sched_getaffinity(0))
     assert machine.prepare(0) == cores
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "CUDA out of memory. Tried to allocate 2.00 GiB",
-        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory",
-        "OOM when allocating tensor: ResourceExhaustedError",
-        "Failed to allocate CPU Memory",
-        "std::bad_alloc",
-    ],
-)
-def test_memory_that_ran_out_is_recognised_in_each_frameworks_words(words):
-    assert errors.is_out_of_memory(RuntimeError(words))
-    assert not errors.is_out_of_memory(RuntimeError("shapes do not match"))
 
 
 def test_two_runs_cannot_write_to_one_directory(tmp_path):

@@ -195,7 +195,7 @@ def test_a_photo_that_lies_on_its_side_is_turned_as_it_says(tmp_path):
 
 def test_a_photo_of_nothing_is_refused(tmp_path):
     path = photo(tmp_path / "a.png", clothes=235)
-    with pytest.raises(NinError, match=r"a\.png: nothing to be seen"):
+    with pytest.raises(NinError, match=r"a\.png: nothing stands out"):
         photos.load(path)
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -82,6 +83,53 @@ def test_help_teaches_with_examples(script):
     assert "examples:" in done.stdout
 
 
+def test_make_help_names_every_target_and_every_command():
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    done = subprocess.run(["make", "help"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert {f"make {target}" for target in targets.split()} - {"make help"} == set(
+        re.findall(r"^make [\w-]+", done.stdout, re.MULTILINE)
+    )
+    assert sorted(re.findall(r"\w+\.py", done.stdout)) == sorted(["NAME.py", *SCRIPTS])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("file", ["common/__init__.py", "common.py"])
+def test_somebody_elses_package_of_the_same_name_is_named(tmp_path, script, file):
+    theirs = tmp_path / "theirs" / file
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("")
+    path = os.pathsep.join([str(tmp_path / "theirs"), str(ROOT)])
+    done = run(script, "--help", env={**os.environ, "PYTHONPATH": path})
+    place = theirs.parent if theirs.name == "__init__.py" else theirs
+    assert_one_clear_line(done, f"{place} is a package of the same name as this project's common")
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_mere_directory_of_the_same_name_is_named_if_it_is_in_the_way(tmp_path, script):
+    (tmp_path / "common").mkdir()
+    # -S: without the packages that are installed, but for those that are named
+    bare = [sys.executable, "-S", str(ROOT / "scripts" / script), "--help"]
+    numpy = str(Path(np.__file__).parents[1])
+    for path, status in (([tmp_path, numpy], 2), ([tmp_path, numpy, ROOT], 0)):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+        done = subprocess.run(bare, capture_output=True, text=True, env=environment)
+        assert done.returncode == status, done.stderr
+        if status:
+            assert_one_clear_line(done, f"{tmp_path / 'common'} is a package of the same name")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_without_an_installation_one_line_says_what_to_do(script):
+    # -S: without the packages that are installed
+    done = subprocess.run(
+        [sys.executable, "-S", str(ROOT / "scripts" / script)],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert_one_clear_line(done, "the project is not installed for")
+
+
 def test_a_directory_that_holds_something_is_never_written_to(tmp_path):
     (tmp_path / "precious").write_text("mine")
     done = run("train.py", "--data", "sample", "--out", tmp_path)
@@ -119,7 +167,7 @@ def test_a_backend_that_is_not_installed_is_named_with_what_to_install(tmp_path,
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Hide())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = run("train.py", "--data", "sample", "--backend", name, env=environment, cwd=tmp_path)
     assert_one_clear_line(done, f"backend {name}: {framework} is not installed; ")
     assert f"make train BACKEND={name}" in done.stderr
@@ -150,6 +198,14 @@ def test_the_doctor_prints_what_to_install_unabridged():
     assert "embedded sample" in done.stdout
     for name in filter(framework_is_missing, registry.BACKENDS):
         assert f".[{name}]" in done.stdout or "Python 3.10 to 3.12" in done.stdout
+
+
+def test_the_doctor_lists_nothing_twice():
+    done = run("doctor.py", "--backend", "mxnet")
+    table = done.stdout.split("backends")[0]
+    names = re.findall(r"│ (\w[\w ]*?) +│", table)
+    assert "python" in names
+    assert len(names) == len(set(names))
 
 
 def test_the_doctor_reports_the_environment_as_it_found_it():

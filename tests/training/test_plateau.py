@@ -70,7 +70,7 @@ def test_both_explanations_are_one_line():
 
 def test_the_advice_is_nothing_that_the_run_does_already():
     dead = plateau.diagnose(activations(np.zeros((4, 6, 8, 8)), np.zeros((4, 10))), 10)
-    assert "--init he, --last-block identity" in dead.explain(Settings())
+    assert "`init=he`, `last_block=identity`" in dead.explain(Settings())
     fast = dead.explain(from_preset("fast"))
-    assert "a lower --lr" in fast
-    assert not any(words in fast for words in ("--init", "--last-block", "--preset"))
+    assert "a lower `lr`" in fast
+    assert not any(words in fast for words in ("`init", "`last_block", "`preset"))

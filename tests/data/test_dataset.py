@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.data import fashion_mnist
+from common.data.dataset import Dataset
+from common.errors import NinError
+
+
+def arrays(**changes):
+    """Four arrays of three classes, and what a test makes of them."""
+    good = {}
+    for part, count in (("train", 6), ("test", 3)):
+        good[f"{part}_images"] = np.zeros((count, 28, 28), np.uint8)
+        good[f"{part}_labels"] = (np.arange(count) % 3).astype(np.uint8)
+    return good | changes
+
+
+def test_four_arrays_are_a_data_set():
+    dataset = Dataset(*arrays().values())
+    assert (dataset.num_classes, dataset.kind, dataset.directory) == (3, "custom", "")
+    assert (dataset.checksums, dataset.evaluated_on, dataset.notice) == ({}, "test", "")
+
+
+def test_classes_that_the_training_labels_lack_can_be_given():
+    assert Dataset(**arrays(), num_classes=10).num_classes == 10
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint16, list])
+def test_labels_of_any_whole_numbers_become_uint8(kind):
+    labels = {name: [0, 1] for name in ("train_labels", "test_labels")}
+    images = {name: np.zeros((2, 8, 8), np.uint8) for name in ("train_images", "test_images")}
+    if kind is not list:
+        labels = {name: np.array(values, kind) for name, values in labels.items()}
+    dataset = Dataset(**images, **labels)
+    assert dataset.train_labels.dtype == dataset.test_labels.dtype == np.uint8
+    assert dataset.num_classes == 2
+
+
+def test_arrays_of_the_right_type_are_not_copied():
+    given = arrays()
+    assert all(getattr(Dataset(**given), name) is array for name, array in given.items())
+
+
+ones = np.ones
+BAD = {
+    "floats": ({"train_images": ones((6, 28, 28))}, "train_images: of type float64, expected"),
+    "one image": ({"test_images": ones((28, 28), np.uint8)}, "test_images: of shape (28, 28)"),
+    "channels": ({"train_images": ones((6, 1, 8, 8), np.uint8)}, "train_images: of shape (6, 1, 8"),
+    "oblong": ({"train_images": ones((6, 28, 20), np.uint8)}, "train_images: images are 28x20"),
+    "no pixels": ({"train_images": ones((6, 0, 0), np.uint8)}, "train_images: images are 0x0"),
+    "none": ({"test_images": ones((0, 28, 28), np.uint8), "test_labels": ones(0, np.uint8)},
+             "test_images: holds no images"),
+    "other size": ({"test_images": ones((3, 14, 14), np.uint8)},
+                   "test_images: images are 14x14, expected 28x28 as in train_images"),
+    "unequal": ({"train_labels": ones(5, np.uint8)},
+                "train_labels: 5 labels for the 6 images of train_images"),
+    "shares": ({"test_labels": ones(3)}, "test_labels: of type float64, expected whole numbers"),
+    "truth values": ({"test_labels": ones(3, bool)}, "test_labels: of type bool, expected whole"),
+    "one-hot": ({"train_labels": np.eye(6, dtype=int)}, "train_labels: of shape (6, 6), expected"),
+    "negative": ({"train_labels": np.arange(6) - 1}, "train_labels: from -1 to 4, expected 0 to"),
+    "too many": ({"train_labels": np.arange(6) * 60}, "train_labels: from 0 to 300, expected 0 to"),
+    "one class": ({"train_labels": np.zeros(6, int), "test_labels": np.zeros(3, int)},
+                  "train_labels: one class only"),
+    "never seen": ({"test_labels": np.full(3, 7)},
+                   "test_labels: label 7 is not among the training labels 0 to 2"),
+    "no class of it": ({"num_classes": 2}, "train_labels: label 2 is not among the classes 0 to 1"),
+    "ragged": ({"train_images": [[1], [2, 3]]}, "train_images: "),  # how, depends on NumPy
+    "words": ({"train_images": "sample"}, "train_images: of type <U6, expected uint8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD.values(), ids=BAD.keys())
+def test_arrays_that_are_no_data_set_are_refused_in_one_line_by_name(changes, words):
+    with pytest.raises(NinError) as caught:
+        Dataset(**arrays(**changes))
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_limit_takes_a_sixth_as_many_test_images_and_says_so(sample):
+    subset = sample.limit(600)
+    assert (len(subset.train_images), len(subset.test_images)) == (600, 100)
+    assert "600 of 10000" in subset.notice
+
+
+def test_a_limit_beyond_the_data_is_refused(sample):
+    with pytest.raises(NinError, match="only 10000 training examples"):
+        sample.limit(10_001)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(1, 9_999))
+def test_a_validation_split_shares_nothing_with_training_and_leaves_the_test_set(count):
+    whole = fashion_mnist.load("sample")
+    split = whole.hold_out(count)
+    assert len(split.train_images) + len(split.test_images) == len(whole.train_images)
+    assert np.shares_memory(split.test_images, whole.train_images)
+    assert not np.shares_memory(split.test_images, split.train_images)
+    assert split.evaluated_on == "validation"
+
+
+def test_a_validation_split_of_everything_is_refused(sample):
+    with pytest.raises(NinError, match="leaves none"):
+        sample.hold_out(10_000)

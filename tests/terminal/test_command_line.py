@@ -1,0 +1,50 @@
+import pytest
+
+from common.errors import NinError
+from common.terminal.command_line import Parser, execute
+
+
+@pytest.fixture
+def parser():
+    p = Parser("A command.")
+    p.add_argument("source")
+    p.add_argument("--batch-size")
+    p.add_argument("--backends")
+    p.add_argument("--from", dest="origin")
+    p.add_argument("--flip", action="store_true")
+    return p
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("`batch_size=0`: must be 1", "--batch-size 0: must be 1"),
+        ("take a smaller `batch_size`", "take a smaller --batch-size"),
+        ("`origin=h5`: unknown", "--from h5: unknown"),
+        ("`flip=True`: no", "--flip: no"),
+        # an option for several stands for each of them
+        ("`backend=jax`: unknown", "--backends jax: unknown"),
+        # never an option that this command does not have
+        ("`resize=20`: too small", "resize=20: too small"),
+        ("`source=x`: bad", "source=x: bad"),
+        ("two\n lines", "two lines"),
+        ("", "NinError"),
+    ],
+)
+def test_an_error_is_one_line_with_the_commands_own_options(parser, capsys, message, line):
+    def command(options):
+        raise NinError(message)
+
+    assert execute(command, parser, ["x"]) == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize("error", [OSError("`source`"), MemoryError(), MemoryError("`source`")])
+def test_the_text_of_other_errors_is_left_as_it_is(parser, capsys, error):
+    def command(options):
+        raise error
+
+    assert execute(command, parser, ["x"]) == 2
+    assert capsys.readouterr().err == f"error: {error or 'MemoryError'}\n".replace(
+        "error: \n", "error: MemoryError\n"
+    )
