@@ -83,13 +83,7 @@ def parser() -> command_line.Parser:
         p.add_argument(f"--{name}", type=kind, metavar="N", help=what)
     p.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
     p.add_argument("--data", metavar="auto|full|sample|DIR", help="as train.py takes it (auto)")
-    p.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help="the interpreter of a backend; may be repeated",
-    )
+    command_line.add_python(p)
     p.add_argument("--out", type=Path, metavar="DIR", help="new directory (one in runs/)")
     p.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of another bench")
     p.add_argument(

@@ -18,23 +18,23 @@ from types import TracebackType
 from typing import Any
 
 from common import settings
-from common.backends import registry
+from common.backends import registry, session
 from common.backends.registry import BACKENDS
+from common.backends.session import RefusedError
 from common.bench import d2l as bench_d2l
-from common.bench.client import Process, RefusedError, WorkerProcess, settled, train
+from common.bench.client import TIMEOUT_SECONDS, WorkerProcess
 from common.bench.worker import (
     NUMPY,
     TRAIN_BATCHES_PER_TEST_BATCH,
     first_images,
     settings_for,
 )
-from common.comparison.run import LostError, interpreters, worker_environment
 from common.data.fashion_mnist import load_and_tell
 from common.errors import NinError
 from common.files.write import write_text
 from common.network import architecture
 from common.system import machine
-from common.training import run_directory
+from common.system.processes import LostError
 
 FORMAT = 1
 D2L = "d2l"
@@ -219,10 +219,8 @@ class Bench:
             )
         self.plan = plan
         self.say = say
-        self.python = interpreters(plan.backends, python)
-        # a relative path is the user's, not that of the processes; links lead out of environments
-        self.python |= {name: _absolute(path) for name, path in self.python.items()}
-        self.d2l_python = _absolute(str(d2l_python))
+        self.python = session.interpreters(plan.backends, python)
+        self.d2l_python = os.path.abspath(d2l_python)  # noqa: PTH100 (keeps links)
         self.dataset = load_and_tell(plan.data)
         self._check_data()
         self.data = plan.data
@@ -404,19 +402,19 @@ class Bench:
             with self._worker(job.backend, str(files)) as worker:
                 request = {"size": size, "batch": batch, "epochs": epochs}
                 ours = worker.ask({"do": "whole", "train": counts[0], "test": counts[1], **request})
-            environment = bench_d2l.environment(worker_environment(settled(os.environ)), directory)
-            command = [self.d2l_python, "-m", "common.bench.d2l"]
-            lr = settings.from_preset("book").lr
-            about = {"backend": job.backend, "directory": str(directory), "lr": lr}
             try:
-                with Process(command, environment) as process:
-                    process.send({**about, **request})
-                    line = process.line()
-            except LostError as error:
+                theirs = session.call_apart(
+                    self.d2l_python,
+                    "common.bench.d2l:run",
+                    TIMEOUT_SECONDS,
+                    bench_d2l.environment(directory),
+                    backend=job.backend,
+                    directory=str(directory),
+                    lr=settings.from_preset("book").lr,
+                    **request,
+                )
+            except NinError as error:
                 raise RefusedError(f"in d2l's environment: {error}") from error
-        if line is None:
-            raise RefusedError("d2l's process ended without an answer")
-        theirs = json.loads(line)
         self.about.setdefault(f"{job.backend}, d2l", {"versions": theirs["versions"]})
         return {
             "train_examples": counts[0],
@@ -428,40 +426,14 @@ class Bench:
         }
 
     def _accuracy(self, job: Job) -> dict[str, Any]:
-        """Run ``train.py`` until the last target is reached; seconds count from its start."""
-        epochs: list[dict[str, float]] = []
-        with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
-            directory = Path(temporary) / "run"
-            started = time.monotonic()
-
-            def on_line(line: str) -> bool:
-                if not line.startswith("epoch "):
-                    return True
-                seconds = time.monotonic() - started
-                last = (directory / run_directory.METRICS).read_text().splitlines()[-1]
-                accuracy = json.loads(last)["test_accuracy"]
-                epochs.append({"seconds": round(seconds, 3), "accuracy": accuracy})
-                return accuracy < TARGET_ACCURACIES[-1]
-
-            options = {
-                "backend": registry.absolute(job.backend),
-                "preset": "fast",
-                "seed": job.request["seed"],
-                "data": self.data,
-                "device": self.plan.device,
-                "threads": self.plan.threads,
+        """Train until the last target is reached; seconds count from the start of the process."""
+        with self._worker(job.backend) as worker:
+            more = {
+                "targets": TARGET_ACCURACIES,
                 "limit": self.plan.accuracy_limit,
-                "out": directory,
+                "started": worker.started,
             }
-            arguments = [
-                word
-                for name, value in options.items()
-                if value is not None
-                for word in (f"--{name}", str(value))
-            ]
-            train(self.python[job.backend], arguments, on_line)
-            config = json.loads((directory / run_directory.CONFIG).read_text())
-        return {"precision": config["settings"]["precision"], "epochs": epochs}
+            return worker.ask({**job.request, **more})
 
 
 def save_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -515,10 +487,6 @@ def create_directory(out: Path | None, parent: Path = Path("runs")) -> Path:
         raise NinError(f"{parent}: no name is free for a new directory")
     except OSError as error:
         raise NinError(f"--out {out or parent}: cannot be written ({error.strerror})") from error
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path) if os.sep in path else path  # noqa: PTH100 (keeps links)
 
 
 def _what(job: Job) -> str:

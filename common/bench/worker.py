@@ -1,21 +1,18 @@
 """One backend's part of the bench: a process that lives on and measures what it is told to.
 
-``python -m common.bench.worker`` reads a JSON object a line, first its options, then requests, and
-answers each with one. What a request needs is made and warmed up when it first comes, so that
-only one process computes at a time and all are in steady state.
+What a request needs is made and warmed up when it first comes, so that only one process computes
+at a time and all are in steady state.
 """
 
 import dataclasses
+import functools
 import importlib
-import json
 import math
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +20,7 @@ from common import settings
 from common.backends import session
 from common.contract import Trainer, Work
 from common.data.fashion_mnist import Dataset, load
-from common.errors import NinError, one_line
+from common.errors import NinError
 from common.network import architecture
 from common.settings import Settings
 from common.system import machine
@@ -109,6 +106,7 @@ class Worker:
             request: ``do``: one of the methods below, and its arguments.
         """
         actions: dict[str, Callable[..., dict[str, Any]]] = {
+            "describe": self.describe,
             "product": self.product,
             "convolution": self.convolution,
             "step": self.step,
@@ -117,8 +115,13 @@ class Worker:
             "memory": self.memory,
             "profile": self.profile,
             "whole": self.whole,
+            "accuracy": self.accuracy,
         }
         return actions[request["do"]](**{k: v for k, v in request.items() if k != "do"})
+
+    def describe(self) -> dict[str, Any]:
+        """What computes."""
+        return self.about
 
     def product(self, n: int, seconds: float) -> dict[str, Any]:
         """Seconds of each of some products of two matrices of this size."""
@@ -232,6 +235,35 @@ class Worker:
             run.train()
             run.finish()
         return {"seconds": time.perf_counter() - started, "bytes": machine.peak_memory()}
+
+    def accuracy(
+        self, seed: int, targets: list[float], limit: int | None, started: float
+    ) -> dict[str, Any]:
+        """Train as ``train.py --preset fast`` does, until the last target is reached.
+
+        Args:
+            seed: of the run.
+            targets: test accuracies, the last is the highest.
+            limit: train on so many examples only; None for all.
+            started: when the process started, as ``time.monotonic()`` counts.
+        """
+        chosen = settings.from_preset("fast", seed=seed, **self.common)
+        # the preset leaves it to the machine
+        chosen = dataclasses.replace(chosen, precision=session.start(chosen).precision)
+        directory = Path(self._directory.name) / "accuracy"
+        directory.mkdir()
+        dataset = self.dataset().limit(limit)
+        run = Run(directory, chosen, dataset, self.backend, StopRequest(), _nothing)
+        run.save_checkpoint()
+        epochs: list[dict[str, float]] = []
+        with run.bars() as bars:
+            while len(epochs) < chosen.epochs and run.train_epoch(bars):
+                accuracy = run.progress.rows[-1]["test_accuracy"]
+                seconds = round(time.monotonic() - started, 3)
+                epochs.append({"seconds": seconds, "accuracy": accuracy})
+                if accuracy >= targets[-1]:
+                    break
+        return {"precision": chosen.precision, "epochs": epochs}
 
     def dataset(self) -> Dataset:
         """Of this process, read once."""
@@ -351,34 +383,11 @@ def _nothing(line: str) -> None:
     """Nobody reads what a run in the bench has to say."""
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until there are no more requests."""
-
-    def reply(content: dict[str, Any]) -> None:
-        answers.write(json.dumps(content).encode() + b"\n")
-        answers.flush()
-
-    worker: Worker | None = None
-    for line in requests:
-        try:
-            if worker is None:
-                worker = Worker(**json.loads(line))
-                reply(worker.about)
-            else:
-                reply(worker.answer(json.loads(line)))
-        except (NinError, OSError, MemoryError) as error:
-            reply({"error": one_line(error)})
-        except Exception as error:
-            reply({"error": f"{type(error).__name__}: {one_line(error)}"})
+@functools.cache
+def _worker(**options: Any) -> Worker:
+    return Worker(**options)
 
 
-def main() -> None:
-    """Serve the process that started this one."""
-    answers = os.fdopen(os.dup(1), "wb")
-    # whatever a framework prints is no answer
-    os.dup2(2, 1)
-    serve(sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
-    main()
+def measure(options: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """What this process's worker answers; it is made when it is first asked."""
+    return _worker(**options).answer(request)

@@ -2,32 +2,29 @@
 
 import io
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import assert_one_clear_line, command, run
+from commands import assert_one_clear_line, run
 from rich.console import Console
 
+from common.backends.session import RefusedError
 from common.bench import d2l as bench_d2l
 from common.bench import plot as bench_plot
 from common.bench import report as bench_report
 from common.bench import run as bench
-from common.bench.client import Process, RefusedError, WorkerProcess
+from common.bench.client import WorkerProcess
 from common.bench.report import Report, figure, mean_and_spread, short
 from common.bench.run import Plan, jobs
 from common.bench.worker import Worker, first_images, settings_for
-from common.comparison.run import LostError
 from common.data import fashion_mnist
 from common.errors import NinError
 from common.network import architecture
 from common.system.machine import peak_memory
+from common.system.processes import LostError
 
 NAMES = ("torch", "tf", "mxnet")
 
@@ -582,53 +579,6 @@ def test_a_directory_of_data_is_found_from_the_processes_too(tmp_path, monkeypat
         assert fashion_mnist.load(ready.data).kind == "sample"
 
 
-def process(code, timeout=60.0):
-    return Process([sys.executable, "-c", code], dict(os.environ), timeout)
-
-
-def test_a_process_that_crashes_or_hangs_says_so():
-    with pytest.raises(LostError, match=r"crashed \(SIGKILL\)"), process(
-        "import os; os.kill(os.getpid(), 9)"
-    ) as crashing:  # fmt: skip
-        crashing.line()
-    with pytest.raises(LostError, match=r"no answer in 0\.1 s"), process(
-        "import time; time.sleep(60)", 0.1
-    ) as hanging:  # fmt: skip
-        hanging.line()
-    with pytest.raises(LostError, match="this is why"), process(
-        "import sys; sys.exit('error: this is why')"
-    ) as failing:  # fmt: skip
-        failing.line()
-
-
-def test_nothing_that_a_process_started_is_left_behind():
-    code = (
-        "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "print(child.pid, flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    with process(code) as parent:
-        child = int(parent.line())
-        parent.kill()
-    assert is_gone_soon(child)
-
-
-def is_gone_soon(pid):
-    """Whether a process is gone, once the system has had the time to end one that was killed."""
-    until = time.monotonic() + 10
-    while not (gone := is_gone(pid)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return gone
-
-
-def is_gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def test_a_worker_without_its_backend_is_lost_with_the_reason():
     options = {"backend": "nowhere.py", "data": "sample", "device": "cpu", "threads": 0}
     with pytest.raises(LostError, match=r"nowhere\.py: no such file"):
@@ -812,33 +762,3 @@ def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_
     assert (trained["steps"], trained["test_batches"]) == (6, 1)
     assert trained["seconds"] > trained["train_seconds"] > 0
     assert record["data"]["kind"] == "sample"
-
-
-def test_ctrl_c_leaves_no_process_and_no_file_behind(backend, backend_name, tmp_path):
-    arguments = "--sizes 68 --batch-size 2 --repeats 1000 --seconds 0.001 --data sample"
-    running = subprocess.Popen(
-        command("bench.py", "--backends", backend_name, *arguments.split(), "--parts", "step"),
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    try:
-        until = time.monotonic() + 60
-        while not (workers := children(running.pid)):
-            assert time.monotonic() < until
-            time.sleep(0.05)
-    finally:
-        running.send_signal(signal.SIGINT)
-    said = running.communicate(timeout=30)[1]
-    assert running.returncode == 130, said
-    assert "Traceback" not in said
-    assert all(is_gone_soon(pid) for pid in workers)
-    assert list(tmp_path.rglob("nin-bench-*")) == []
-
-
-def children(pid):
-    try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
