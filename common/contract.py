@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from common.data.fashion_mnist import Dataset
-from common.network.architecture import Convolution
 from common.settings import Settings
 
 # What scripts/bench.py times: does something so many times, one at least, and waits for the device.
@@ -188,28 +187,4 @@ class Backend(Protocol):
 
     def matrix_product(self, device: Device, size: int) -> Work:
         """The product of two float32 matrices of this height and width."""
-        ...
-
-    def convolution(self, device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
-        """A float32 convolution with its bias, alone, laid out in memory as in training.
-
-        Args:
-            device: where to compute.
-            layer: which one.
-            batch: number of images.
-            backward: also the gradients of weights, bias and, but for the first, of the input.
-        """
-        ...
-
-    def profile(self, trainer: Any, work: Work) -> dict[str, float]:
-        """Some work, done once under the framework's own profiler.
-
-        Args:
-            trainer: with whose network it computes.
-            work: what :meth:`bare_step` gave.
-
-        Returns:
-            operation, as the framework calls it -> seconds, added up over all of this kind in one
-            step. Operations that run side by side count each.
-        """
         ...

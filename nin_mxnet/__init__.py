@@ -9,7 +9,7 @@ switches it to its NumPy interface, for the whole process, as the book does.
 """
 
 import nin_mxnet._import  # noqa: F401  differs: has to come before any import of mxnet
-from nin_mxnet.bench import bare_step, convolution, matrix_product, profile
+from nin_mxnet.bench import bare_step, matrix_product
 from nin_mxnet.device import find_device, set_threads, versions
 from nin_mxnet.export import load_native, run_native, save_native
 from nin_mxnet.init import initialize
@@ -31,7 +31,6 @@ __all__ = [
     "Trainer",
     "activations",
     "bare_step",
-    "convolution",
     "find_device",
     "get_weights",
     "initialize",
@@ -39,7 +38,6 @@ __all__ = [
     "matrix_product",
     "nin",
     "nin_block",
-    "profile",
     "run_native",
     "save_native",
     "set_threads",

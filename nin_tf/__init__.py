@@ -9,7 +9,7 @@ last, for the whole process (see ``_import.py``).
 """
 
 import nin_tf._import  # noqa: F401  differs: has to come before any import of tensorflow
-from nin_tf.bench import bare_step, convolution, matrix_product, profile
+from nin_tf.bench import bare_step, matrix_product
 from nin_tf.device import find_device, set_threads, versions
 from nin_tf.export import load_native, run_native, save_native
 from nin_tf.init import initialize
@@ -30,7 +30,6 @@ __all__ = [
     "Trainer",
     "activations",
     "bare_step",
-    "convolution",
     "find_device",
     "get_weights",
     "initialize",
@@ -38,7 +37,6 @@ __all__ = [
     "matrix_product",
     "nin",
     "nin_block",
-    "profile",
     "run_native",
     "save_native",
     "set_threads",

@@ -5,7 +5,7 @@ width), padding as a number, input channels stated, each ReLU a layer of its own
 by class name and shapes as ``torch.Size``.
 """
 
-from nin_torch.bench import bare_step, convolution, matrix_product, profile
+from nin_torch.bench import bare_step, matrix_product
 from nin_torch.device import find_device, set_threads, versions
 from nin_torch.export import load_native, run_native, save_native
 from nin_torch.init import initialize
@@ -26,7 +26,6 @@ __all__ = [
     "Trainer",
     "activations",
     "bare_step",
-    "convolution",
     "find_device",
     "get_weights",
     "initialize",
@@ -34,7 +33,6 @@ __all__ = [
     "matrix_product",
     "nin",
     "nin_block",
-    "profile",
     "run_native",
     "save_native",
     "set_threads",

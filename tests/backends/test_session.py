@@ -154,7 +154,7 @@ def test_the_threads_of_one_run_decide_neither_later_ones_nor_processes(theirs, 
 
 
 def test_only_a_comparison_switches_tf32_off(theirs, monkeypatch):
-    from common.bench.client import WorkerProcess
+    from common.bench.run import WorkerProcess
     from common.comparison.run import EXACT
 
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
