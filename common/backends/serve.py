@@ -19,7 +19,10 @@ def answer(function: str, arguments: dict[str, Any]) -> str:
     try:
         result = getattr(importlib.import_module(module), name)(**arguments)
         return json.dumps({"result": result})
-    except (NinError, OSError, MemoryError) as error:
+    except NinError as error:
+        # its arguments stay marked, for whoever prints it
+        return json.dumps({"refused": getattr(error, "marked", one_line(error))})
+    except (OSError, MemoryError) as error:
         return json.dumps({"refused": one_line(error)})
     except Exception as error:
         return json.dumps({"refused": f"{type(error).__name__}: {one_line(error)}"})

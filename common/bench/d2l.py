@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from common import settings
 from common.backends import registry
 from common.data import fashion_mnist
 from common.data.fashion_mnist import Dataset
 from common.system import machine
 
 MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
-# train_ch6 draws five times in an epoch, and divides by a fifth of the number of batches
-FEWEST_BATCHES = 5
 
 
 def write_files(dataset: Dataset, directory: Path) -> Path:
@@ -63,9 +62,7 @@ def environment(directory: Path) -> dict[str, str]:
     }
 
 
-def run(
-    backend: str, directory: str, size: int, batch: int, epochs: int, lr: float
-) -> dict[str, Any]:
+def run(backend: str, directory: str, size: int, batch: int, epochs: int) -> dict[str, Any]:
     """Load and train as the book does, with ``load_data_fashion_mnist`` and ``train_ch6``.
 
     Args:
@@ -74,7 +71,6 @@ def run(
         size: of the resized images, in pixels.
         batch: images at a time.
         epochs: how many.
-        lr: learning rate.
 
     Returns:
         ``seconds``, ``bytes`` (the peak memory of this process and its children), ``versions``.
@@ -89,7 +85,7 @@ def run(
     work.mkdir(exist_ok=True)
     os.chdir(work)
     net = package.nin if backend == "tf" else package.nin()
-    device = d2l.try_gpu()
+    device, lr = d2l.try_gpu(), settings.from_preset("book").lr
     # d2l's PyTorch loader starts four processes for each epoch
     with machine.FamilyMemory() as family:
         started = time.perf_counter()

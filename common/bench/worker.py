@@ -20,7 +20,6 @@ from common import settings
 from common.backends import session
 from common.contract import Work
 from common.data.fashion_mnist import Dataset, load
-from common.errors import NinError
 from common.settings import Settings
 from common.system import machine
 from common.system.signals import StopRequest
@@ -37,11 +36,7 @@ MOST_TIMES = 1000
 MOST_CALLS = 100
 WARM_UP_SECONDS = 2
 # A run imports these when it first needs them; d2l imports all of its own at its start.
-LATE_IMPORTS = (
-    "common.training.tensorboard",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
-)
+LATE_IMPORTS = ("common.training.tensorboard", "matplotlib.backends.backend_agg")
 # A run in the bench is one of so many epochs, of which only some are ever trained.
 EPOCHS = 1000
 
@@ -74,28 +69,27 @@ class Worker:
         self.common: dict[str, Any] = {"backend": backend, "device": device, "threads": threads}
         self.data = data
         self.started = started
-        self._about: dict[str, Any] = {}
-        if backend == NUMPY:
-            self._about = {"threads": machine.prepare(threads), "versions": machine.versions()}
-        else:
-            start = session.start(Settings(**self.common))
-            self.backend, self.device = start.backend, start.device
-            versions = {**machine.versions(), **start.backend.versions()}
-            self._about = {**start.prepared, "device": start.device.name, "versions": versions}
+        if backend != NUMPY:
+            self.ready = session.start(Settings(**self.common))
+            self.backend = self.ready.backend
         self._works: dict[str, tuple[Work, int]] = {}
         self._runs: dict[tuple[int, int], Run] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="nin-bench-")
 
     def about(self) -> dict[str, Any]:
-        """What computes: threads, device, versions."""
-        return self._about
+        """What computes."""
+        if self.common["backend"] == NUMPY:
+            threads = machine.prepare(self.common["threads"])
+            return {"threads": threads, "versions": machine.versions()}
+        versions = {**machine.versions(), **self.backend.versions()}
+        return {**self.ready.prepared, "device": self.ready.device.name, "versions": versions}
 
     def limit(self, n: int, seconds: float) -> dict[str, Any]:
         """Seconds of each of some products of two float32 matrices of this size."""
 
         def make() -> Work:
             if self.common["backend"] != NUMPY:
-                return self.backend.matrix_product(self.device, n)
+                return self.backend.matrix_product(self.ready.device, n)
             A, B = np.random.default_rng(0).standard_normal((2, n, n), np.float32)
             return _repeat(lambda: np.dot(A, B))
 
@@ -279,12 +273,6 @@ def measure(do: str, options: dict[str, Any], request: dict[str, Any]) -> dict[s
 
 def first_images(dataset: Dataset, train: int, test: int) -> Dataset:
     """The first so many images of each set."""
-    for name, wanted, there in (
-        ("training", train, len(dataset.train_images)),
-        ("test", test, len(dataset.test_images)),
-    ):
-        if wanted > there:
-            raise NinError(f"--data: {wanted} {name} images are needed, there are only {there}")
     return dataclasses.replace(
         dataset,
         train_images=dataset.train_images[:train],
