@@ -188,7 +188,7 @@ def from_preset(preset: str, **overrides: Any) -> Settings:
 def check_precision(precision: str, known: Sequence[str]) -> None:
     """Raise :class:`NinError` for a precision that a backend does not compute in.
 
-    ``auto`` is none: :func:`common.backends.session.start` says what it comes to on a device.
+    ``auto`` must have been resolved: :func:`common.backends.session.start` does that.
     """
     if precision not in known:
         raise NinError(f"`precision={precision}`: must be one of {', '.join(known)}")

@@ -1,15 +1,10 @@
-"""What ``scripts/bench.py`` times in PyTorch: the step with nothing around it, and its parts."""
-
-from typing import Any
+"""What ``scripts/bench.py`` times in PyTorch: the step with nothing around it."""
 
 import numpy as np
 import torch
-from torch import nn, profiler
-from torch.autograd import DeviceType
 from torch.nn import functional as F
 
 from common.contract import Device, Work
-from common.network.architecture import Convolution
 from nin_torch.train import Trainer
 
 
@@ -45,46 +40,3 @@ def matrix_product(device: Device, size: int) -> Work:
         product[0, 0].item()
 
     return work
-
-
-def convolution(device: Device, layer: Convolution, batch: int, backward: bool) -> Work:
-    """One convolution alone; see :class:`common.contract.Backend`."""
-    window = (layer.kernel_size, layer.stride, layer.padding)
-    net = nn.Conv2d(layer.in_channels, layer.out_channels, *window)
-    net = net.to(device.native, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    shape = (batch, layer.in_channels, layer.input_size, layer.input_size)
-    X = torch.randn(shape, device=device.native).to(memory_format=torch.channels_last)
-    X.requires_grad_(backward and not layer.is_first)
-    wanted = [*net.parameters(), *([X] if X.requires_grad else [])]
-    slope = torch.ones_like(net(X))
-
-    def work(times: int) -> None:
-        with torch.set_grad_enabled(backward):
-            for _ in range(times):
-                last = net(X)
-                if backward:
-                    last = torch.autograd.grad(last, wanted, slope)[0]
-        last.flatten()[0].item()
-
-    return work
-
-
-def profile(trainer: Trainer, work: Work) -> dict[str, float]:
-    """Seconds of each kind of operation; see :class:`common.contract.Backend`."""
-    gpu = trainer.device.kind == "gpu"
-    activities = [profiler.ProfilerActivity.CPU]
-    activities += [profiler.ProfilerActivity.CUDA] if gpu else []
-    with profiler.profile(activities=activities) as found:
-        work(1)
-    return _seconds(found.key_averages(), trainer.device.kind)
-
-
-def _seconds(averages: Any, kind: str) -> dict[str, float]:
-    # an operation's own time, without that of others which it calls
-    name = "self_device_time_total" if kind == "gpu" else "self_cpu_time_total"
-    return {
-        event.key: getattr(event, name) / 1e6
-        for event in averages
-        # a kernel counts with the operation that starts it, not again by itself or in an annotation
-        if event.device_type == DeviceType.CPU and not event.is_user_annotation
-    }

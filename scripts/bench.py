@@ -4,8 +4,8 @@
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import contextlib
-import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from common.bench import run as bench
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
 from common.bench.run import Plan
-from common.bench.progress import BenchProgress
+from common.bench.progress import shown
 from common.bench.report import Report
 from common.errors import NinError
+
+# between two writes of what has been measured so far
+SAVE_SECONDS = 60
 
 EXAMPLES = """\
 examples:
@@ -30,14 +33,10 @@ examples:
   bench.py --quick --compare docs/bench.json    ratios to the stored bench
   bench.py --show docs/bench.json               print a stored bench again
 
-parts: limit (matrix products, and each convolution alone), step (the bare training step), train
-(the whole of train.py in steady state), predict, memory, profile (what a bare step is made of),
-accuracy (seconds to 0.845, 0.880 and 0.900 with the preset fast), d2l (its own loop beside
-train.py). Let nothing else run meanwhile; rounds go through all backends, so that what disturbs one
-disturbs all.
-
-The table "targets" holds what was found beside the project's own aims; README's "How fast" says why
-some of them are missed.
+parts: limit (matrix products), step (the bare training step), train (the whole of train.py in
+steady state), predict, memory, startup (from the start of a process to its first step), accuracy
+(seconds to 0.845, 0.880 and 0.900 with the preset fast), d2l (its own loop beside train.py). Let
+nothing else run meanwhile; rounds go through all backends, so that what disturbs one disturbs all.
 
 exit status: 0 all was measured, 1 something was left out (a backend is missing, say), 2 nothing.
 """
@@ -83,13 +82,7 @@ def parser() -> command_line.Parser:
         p.add_argument(f"--{name}", type=kind, metavar="N", help=what)
     p.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
     p.add_argument("--data", metavar="auto|full|sample|DIR", help="as train.py takes it (auto)")
-    p.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help="the interpreter of a backend; may be repeated",
-    )
+    command_line.add_python(p)
     p.add_argument("--out", type=Path, metavar="DIR", help="new directory (one in runs/)")
     p.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of another bench")
     p.add_argument(
@@ -130,30 +123,34 @@ def command(options: argparse.Namespace) -> int:
     """Measure and report; returns the exit status."""
     stored = None if options.compare is None else bench_report.load(options.compare)
     report = measure(options) if options.show is None else bench_report.load(options.show)
-    console = Console(width=bench_report.WIDTH, highlight=False)
-    bench_report.show(report, console)
-    if stored is not None:
-        bench_report.show_comparison(report, stored, console)
+    bench_report.show(report, Console(width=bench_report.WIDTH, highlight=False), stored)
     return 0 if options.show is not None or report.record["complete"] else 1
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Run the bench and write its files, of a part too if it is interrupted."""
+    """Run the bench and write its files, as it goes: a part of them too if it is interrupted."""
     chosen = plan(options)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
     with bench.Bench(chosen, options.python, options.d2l_python, _say) as running:
         was_there = options.out is not None and options.out.exists()
         directory = bench.create_directory(options.out)
+        file = directory / "bench.json"
+        saved = time.monotonic()
         if running.dataset.notice:
             _say(running.dataset.notice)
+
+        def show(share: float, seconds_left: float | None, what: str) -> None:
+            nonlocal saved
+            if running.rows and time.monotonic() - saved > SAVE_SECONDS:
+                bench_report.save(running.record(), file)
+                saved = time.monotonic()
+            progress(share, seconds_left, what)
+
         try:
-            with BenchProgress() as progress:
-                running.measure(progress.show)
+            with shown() as progress:
+                running.measure(show)
         finally:
             if running.rows:
-                report = bench_report.save(running.record(), directory / "bench.json")
+                report = bench_report.save(running.record(), file)
                 _say(f"all that was measured: {directory}")
             elif not was_there:
                 with contextlib.suppress(OSError):

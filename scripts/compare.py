@@ -59,13 +59,7 @@ def parser() -> command_line.Parser:
     p.add_argument("--device", default=default.device, metavar="NAME", help="cpu (default) or gpu")
     p.add_argument("--json", type=Path, metavar="FILE", help="write everything there for machines")
     p.add_argument("--html", type=Path, metavar="FILE", help="write a page there, with curves")
-    p.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help="the interpreter of a backend; may be repeated",
-    )
+    command_line.add_python(p)
     p.add_argument(
         "--timeout", type=float, default=900, metavar="SECONDS", help="for each backend (900)"
     )

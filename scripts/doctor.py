@@ -35,6 +35,7 @@ def parser() -> command_line.Parser:
         "may be repeated",
     )
     p.add_argument("--json", action="store_true", help="print JSON")
+    command_line.add_python(p)
     return p
 
 
@@ -43,7 +44,7 @@ def command(options: argparse.Namespace) -> int:
     wanted = list(BACKENDS) if "all" in options.backend else options.backend
     for name in wanted:
         registry.check_name(name)
-    report = doctor.examine(wanted or registry.names())
+    report = doctor.examine(wanted or registry.names(), options.python)
     if options.json:
         print(json.dumps(report, indent=2))
     else:

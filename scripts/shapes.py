@@ -11,6 +11,7 @@ from rich.table import Table
 
 from common.comparison import shapes
 from common.terminal import command_line
+from common.backends import registry, session
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.files.write import write_json
@@ -35,6 +36,7 @@ def parser() -> command_line.Parser:
     p.add_argument("--resize", type=int, default=224, metavar="PIXELS", help="image size (224)")
     p.add_argument("--lang", choices=sorted(shapes.WORDS), default="en", help="of the lines (en)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the shapes there as well")
+    command_line.add_python(p)
     return p
 
 
@@ -45,8 +47,14 @@ def command(options: argparse.Namespace) -> int:
         raise NinError(f"--json {options.json}: there is no directory {options.json.parent}")
     everything = options.backend == "all"
     names = list(BACKENDS) if everything else [options.backend]
-    walk = shapes.walk_apart if everything else shapes.walk
-    walks = {name: walk(name, options.resize) for name in names}
+    for name in names:
+        registry.check_spec(name)
+    labels = [registry.label(name) for name in names]
+    python = session.interpreters(labels, options.python)
+    walks = {
+        label: shapes.walk_apart(name, options.resize, python[label])
+        for name, label in zip(names, labels, strict=True)
+    }
     for name, layers in walks.items():
         if everything:
             print(f"{name}:")
@@ -57,7 +65,7 @@ def command(options: argparse.Namespace) -> int:
     first_difference = None
     if everything:
         rows, first_difference = shapes.side_by_side(walks, options.resize)
-        table = Table("layer", "on paper", *names, title="batch x channels x height x width")
+        table = Table("layer", "on paper", *walks, title="batch x channels x height x width")
         for row in rows:
             table.add_row(*row)
         console = Console(width=None if sys.stdout.isatty() else 120)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,3 +24,26 @@ def assert_one_clear_line(done, words, status=2):
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     assert words in lines[0]
+
+
+def is_gone_soon(pid):
+    """Whether a process is gone, once the system has had the time to end one that was killed."""
+    until = time.monotonic() + 10
+    while not (gone := _is_gone(pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return gone
+
+
+def _is_gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def children(pid):
+    """The process ids of its children."""
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []

@@ -11,6 +11,8 @@ import signal
 # Several processes test at once: a thread that waits must not keep a core from the others. Set
 # before any framework starts its threads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# and as two processes test at once on two cores, each gets one thread
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
@@ -55,8 +57,8 @@ def signals_are_not_ignored():
 
 @pytest.fixture(scope="session", autouse=True)
 def prepared():
-    """How many threads a backend gets: one, because two processes test at once on two cores."""
-    return machine.prepare(1)
+    """How many threads a backend gets."""
+    return machine.prepare(0)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,25 @@
-"""Start a backend in this process."""
+"""Start a backend: in this process, or in one of its own."""
 
-from typing import NamedTuple
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from common.backends.parts import LackingError
 from common.backends.registry import load
 from common.contract import Backend, Device
+from common.data.fashion_mnist import DIRECTORY_VARIABLE
 from common.errors import NinError
 from common.settings import Settings
 from common.system import machine
+from common.system.processes import LostError, Process
+from common.system.signals import as_interrupts
+
+# NIN_PYTHON_MXNET=/path/to/python is the interpreter of the backend mxnet
+INTERPRETER_VARIABLE = "NIN_PYTHON_"
 
 
 class Started(NamedTuple):
@@ -53,3 +65,125 @@ def start(settings: Settings) -> Started:
         made_for_it = device.kind == "gpu" or machine.has_bfloat16()
         precision = "bfloat16" if made_for_it and "bfloat16" in known else "float32"
     return Started(backend, device, {"threads": threads, "allocator": allocator}, precision)
+
+
+class RefusedError(NinError):
+    """A process could not do what it was asked, and lives on; the message says why."""
+
+
+class Apart(Process):
+    """A process that calls functions of this project, one after the other, until it is closed.
+
+    Args:
+        interpreter: runs it: of this environment or of another.
+        timeout: seconds to wait for its start, and for each result.
+        environment: variables beside those of this process.
+
+    Raises:
+        LostError: if it does not start.
+    """
+
+    def __init__(
+        self, interpreter: str, timeout: float, environment: Mapping[str, str] | None = None
+    ) -> None:
+        command = [interpreter, "-m", "common.backends.serve"]
+        super().__init__(command, {**_environment(), **(environment or {})}, timeout)
+        try:
+            self._answer()
+        except LostError as error:
+            self.kill()
+            lacking = re.search(r"No module named '?(\w+)", str(error))
+            if lacking is None:
+                raise
+            raise LostError(
+                f"{interpreter} has no module {lacking[1]}; install this project for it"
+            ) from error
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> "Apart":
+        """It has started already."""
+        return self
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """Call a function there.
+
+        Args:
+            function: ``package.module:name``.
+            arguments: of the function; they and what it returns are such as JSON holds.
+
+        Raises:
+            RefusedError: if the function raises an error.
+            LostError: if the process is no more, or does not answer in time.
+        """
+        self.send({"function": function, "arguments": arguments})
+        answer = self._answer()
+        if "refused" in answer:
+            raise RefusedError(answer["refused"])
+        return answer["result"]
+
+    def _answer(self) -> dict[str, Any]:
+        line = self.line()
+        if line is None:
+            raise LostError("ended without an answer")
+        return dict(json.loads(line))
+
+
+def call_apart(
+    interpreter: str,
+    function: str,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+    **arguments: Any,
+) -> Any:
+    """Call one function in a process of its own; see :class:`Apart`."""
+    with as_interrupts(), Apart(interpreter, timeout, environment) as apart:
+        return apart.call(function, **arguments)
+
+
+def interpreters(names: Sequence[str], options: Sequence[str] = ()) -> dict[str, str]:
+    """The interpreter of each backend: this one, if the user names no other.
+
+    Args:
+        names: of the backends, as :func:`common.backends.registry.label` gives them.
+        options: ``NAME=PATH`` each; they come before the environment's ``NIN_PYTHON_NAME``.
+
+    Raises:
+        NinError: for an option of another form, or for a backend that is not among the names.
+    """
+    found = {
+        name: os.environ.get(INTERPRETER_VARIABLE + re.sub(r"\W", "_", name).upper())
+        or sys.executable
+        for name in names
+    }
+    for option in options:
+        name, equals, path = option.partition("=")
+        if not equals or not path or name not in found:
+            raise NinError(
+                f"`python={option}`: must be NAME=PATH, the name one of {', '.join(names)}"
+            )
+        found[name] = path
+    # a relative path is the user's, not that of the process
+    return {name: _absolute(path) if os.sep in path else path for name, path in found.items()}
+
+
+def _environment() -> dict[str, str]:
+    """The user's environment, for a process in another directory that has to find this project."""
+    given = machine.given_environment()
+    path = [_absolute(part) for part in given.get("PYTHONPATH", "").split(os.pathsep) if part]
+    # an installed package is found, and where it is installed other packages are too
+    if (machine.PROJECT_DIRECTORY / "pyproject.toml").is_file():
+        path.insert(0, str(machine.PROJECT_DIRECTORY))
+    if not {"", str(Path.cwd())}.isdisjoint(sys.path):
+        path.append(str(Path.cwd()))
+    if path:
+        given["PYTHONPATH"] = os.pathsep.join(path)
+    if given.get(DIRECTORY_VARIABLE):
+        given[DIRECTORY_VARIABLE] = _absolute(given[DIRECTORY_VARIABLE])
+    return given
+
+
+def _absolute(path: str) -> str:
+    # links lead out of an environment
+    return os.path.abspath(path)  # noqa: PTH100

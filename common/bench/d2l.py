@@ -1,31 +1,24 @@
 """d2l's own loop, as the book runs it, in an environment that has d2l.
 
-``python -m common.bench.d2l`` reads one JSON object and prints one: the seconds that
-``load_data_fashion_mnist`` and ``train_ch6`` took, with d2l's loaders reading files that hold
-exactly the examples of the bench.
+d2l's loaders read files that hold exactly the examples of the bench.
 """
 
 import gzip
 import importlib
-import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common import errors
+from common import settings
 from common.backends import registry
 from common.data import fashion_mnist
 from common.data.fashion_mnist import Dataset
-from common.errors import NinError
 from common.system import machine
 
 MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
-# train_ch6 draws five times in an epoch, and divides by a fifth of the number of batches
-FEWEST_BATCHES = 5
 
 
 def write_files(dataset: Dataset, directory: Path) -> Path:
@@ -56,21 +49,21 @@ def write_files(dataset: Dataset, directory: Path) -> Path:
     return zipped
 
 
-def environment(given: dict[str, str], directory: Path) -> dict[str, str]:
-    """The environment of a process whose loaders find the files of :func:`write_files`."""
+def environment(directory: Path) -> dict[str, str]:
+    """Variables of a process whose loaders find the files of :func:`write_files`."""
+    # MXNet's own choice, lest nin_mxnet, whose network is trained, makes another
+    engine = machine.given("MXNET_ENGINE_TYPE") or "ThreadedEnginePerDevice"
     home = str(directory)
     return {
-        **given,
         "KERAS_HOME": home,
         "MXNET_HOME": home,
         "MPLBACKEND": "agg",
-        # MXNet's own choice, lest nin_mxnet, whose network is trained, makes another
-        "MXNET_ENGINE_TYPE": given.get("MXNET_ENGINE_TYPE", "ThreadedEnginePerDevice"),
+        "MXNET_ENGINE_TYPE": engine,
     }
 
 
-def run(backend: str, directory: Path, size: int, batch: int, epochs: int, lr: float) -> float:
-    """Load and train as the book does.
+def run(backend: str, directory: str, size: int, batch: int, epochs: int) -> dict[str, Any]:
+    """Load and train as the book does, with ``load_data_fashion_mnist`` and ``train_ch6``.
 
     Args:
         backend: ``torch``, ``tf`` or ``mxnet``.
@@ -78,10 +71,9 @@ def run(backend: str, directory: Path, size: int, batch: int, epochs: int, lr: f
         size: of the resized images, in pixels.
         batch: images at a time.
         epochs: how many.
-        lr: learning rate.
 
     Returns:
-        seconds.
+        ``seconds``, ``bytes`` (the peak memory of this process and its children), ``versions``.
     """
     package = registry.load(backend)
     d2l: Any = importlib.import_module(MODULES[backend])
@@ -89,47 +81,16 @@ def run(backend: str, directory: Path, size: int, batch: int, epochs: int, lr: f
         # it compares the files with the published ones, of which these are a part
         vars(importlib.import_module("mxnet.gluon.utils"))["check_sha1"] = lambda *_: True
     # torchvision's are looked for in ../data
-    work = directory.parent / "work"
+    work = Path(directory).parent / "work"
     work.mkdir(exist_ok=True)
     os.chdir(work)
     net = package.nin if backend == "tf" else package.nin()
-    device = d2l.try_gpu()
-    started = time.perf_counter()
-    train_iter, test_iter = d2l.load_data_fashion_mnist(batch, resize=size)
-    d2l.train_ch6(net, train_iter, test_iter, epochs, lr, device)
-    return time.perf_counter() - started
-
-
-def versions(backend: str) -> dict[str, str]:
-    """Of what computed."""
-    return {**machine.versions("d2l", "torchvision"), **registry.load(backend).versions()}
-
-
-def main() -> None:
-    """Do what standard input asks for."""
-    answers = os.fdopen(os.dup(1), "w")
-    # d2l prints its results and, outside of a notebook, each of its figures
-    os.dup2(2, 1)
-    request = json.loads(sys.stdin.readline())
-    directory = Path(request.pop("directory"))
-    try:
-        # d2l's PyTorch loader starts four processes for each epoch
-        with machine.FamilyMemory() as family:
-            seconds = run(directory=directory, **request)
-    except (NinError, ImportError) as error:
-        sys.exit(f"error: {errors.one_line(error)}")
-    with answers:
-        print(
-            json.dumps(
-                {
-                    "seconds": seconds,
-                    "bytes": family.peak,
-                    "versions": versions(request["backend"]),
-                }
-            ),
-            file=answers,
-        )
-
-
-if __name__ == "__main__":
-    main()
+    device, lr = d2l.try_gpu(), settings.from_preset("book").lr
+    # d2l's PyTorch loader starts four processes for each epoch
+    with machine.FamilyMemory() as family:
+        started = time.perf_counter()
+        train_iter, test_iter = d2l.load_data_fashion_mnist(batch, resize=size)
+        d2l.train_ch6(net, train_iter, test_iter, epochs, lr, device)
+        seconds = time.perf_counter() - started
+    versions = {**machine.versions("d2l", "torchvision"), **package.versions()}
+    return {"seconds": seconds, "bytes": family.peak, "versions": versions}

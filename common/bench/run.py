@@ -6,7 +6,6 @@ whatever disturbs the machine disturbs all alike, and what is compared was measu
 
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 import tempfile
@@ -18,33 +17,29 @@ from types import TracebackType
 from typing import Any
 
 from common import settings
-from common.backends import registry
-from common.backends.registry import BACKENDS
+from common.backends import registry, session
+from common.backends.session import Apart, RefusedError
 from common.bench import d2l as bench_d2l
-from common.bench.client import Process, RefusedError, WorkerProcess, settled, train
 from common.bench.worker import (
     NUMPY,
     TRAIN_BATCHES_PER_TEST_BATCH,
     first_images,
     settings_for,
 )
-from common.comparison.run import LostError, interpreters, worker_environment
 from common.data.fashion_mnist import load_and_tell
 from common.errors import NinError
-from common.files.write import write_text
 from common.network import architecture
 from common.system import machine
-from common.training import run_directory
+from common.system.processes import LostError
+from common.system.signals import as_interrupts
 
 FORMAT = 1
-D2L = "d2l"
-ACCURACY = "accuracy"
+STARTUP, ACCURACY, D2L = "startup", "accuracy", "d2l"
 # what long-lived processes measure in every round, in this order
 ROUND_PARTS = ("limit", "train", "step", "predict")
-PARTS = (*ROUND_PARTS, "memory", "profile", ACCURACY)
+PARTS = (*ROUND_PARTS, "memory", STARTUP, ACCURACY)
 KNOWN_PARTS = (*PARTS, D2L)
 QUICK_PARTS = ROUND_PARTS
-FAST_SIZE: int = settings.PRESETS["fast"]["resize"]
 TARGET_ACCURACIES = (0.845, 0.880, 0.900)
 # products of matrices of these sizes; the best of them is the machine's limit
 PRODUCT_SIZES, QUICK_PRODUCT_SIZES = (1024, 2048, 4096), (2048,)
@@ -52,15 +47,17 @@ PRODUCT_SIZES, QUICK_PRODUCT_SIZES = (1024, 2048, 4096), (2048,)
 MOST_D2L_ROUNDS = 2
 # so many, lest what is done once in a run weighs more than in one of the book's length
 D2L_TRAIN_BATCHES, D2L_TEST_BATCHES = 10, 2
+# None of a bench's measurements takes longer on a machine that is fit for it.
+TIMEOUT_SECONDS = 3600
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is to be measured."""
 
-    backends: tuple[str, ...] = tuple(BACKENDS)
+    backends: tuple[str, ...] = tuple(registry.BACKENDS)
     parts: tuple[str, ...] = PARTS
-    sizes: tuple[int, ...] = (224, FAST_SIZE)
+    sizes: tuple[int, ...] = (224, settings.PRESETS["fast"]["resize"])
     batch_size: int = 128
     repeats: int = 3
     seconds: float = 5.0
@@ -75,24 +72,19 @@ class Plan:
 
     def check(self) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its option."""
-        if not self.backends:
-            raise NinError(f"--backends: choose from {','.join(registry.names())}")
-        for name in self.backends:
-            if name not in registry.names():
-                known = ", ".join(registry.names())
-                raise NinError(f"--backends {name}: unknown; choose from {known}")
-        if not self.parts:
-            raise NinError(f"--parts: choose from {','.join(KNOWN_PARTS)}")
-        for name in self.parts:
-            if name not in KNOWN_PARTS:
-                raise NinError(f"--parts {name}: unknown; choose from {', '.join(KNOWN_PARTS)}")
-        if not self.sizes:
-            raise NinError("--sizes: name at least one, in pixels")
-        for what in ("backends", "parts", "sizes"):
+        smallest = architecture.smallest_input()
+        for what, known in (("backends", registry.names()), ("parts", KNOWN_PARTS), ("sizes", ())):
             values = getattr(self, what)
-            twice = next((value for value in values if values.count(value) > 1), None)
-            if twice is not None:
-                raise NinError(f"--{what}: {twice} is named twice")
+            if not values:
+                raise NinError(f"--{what}: choose from {','.join(known) or 'sizes in pixels'}")
+            for value in values:
+                if known and value not in known:
+                    raise NinError(f"--{what} {value}: unknown; choose from {', '.join(known)}")
+                if values.count(value) > 1:
+                    raise NinError(f"--{what}: {value} is named twice")
+                if not known and not smallest <= value <= 4096:
+                    works = f"the smallest that works is {smallest}, the largest 4096"
+                    raise NinError(f"--sizes {value}: {works} pixels")
         for name, good, wanted in (
             ("repeats", 1 <= self.repeats <= 1000, "a whole number from 1 to 1000"),
             ("seconds", 0 < self.seconds <= 600, "a number above 0, at most 600"),
@@ -100,20 +92,16 @@ class Plan:
         ):
             if not good:
                 raise NinError(f"--{name} {getattr(self, name)}: must be {wanted}")
-        for size in self.sizes:
-            settings_for(size, self.batch_size, device=self.device, threads=self.threads)
+        settings_for(self.sizes[0], self.batch_size, device=self.device, threads=self.threads)
 
     def sizes_of(self, part: str) -> tuple[int, ...]:
         """The sizes at which a part is measured: in a quick bench the smallest, but for the step.
 
         An epoch at 224 would take a quick bench's two minutes alone.
         """
+        if part == D2L:
+            return (max(self.sizes),)
         return (min(self.sizes),) if self.quick and part != "step" else self.sizes
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """Images at a time in predictions."""
-        return tuple(dict.fromkeys((self.batch_size, 1)))
 
 
 @dataclass(frozen=True)
@@ -127,68 +115,89 @@ class Job:
     guess: float
     """How long it takes, in seconds, until one like it has been measured."""
 
+    def __str__(self) -> str:
+        """For a person who watches."""
+        size = f" at {self.request['size']}" if "size" in self.request else ""
+        return f"{self.part}{size}, {self.backend}"
+
     @property
-    def kind(self) -> str:
+    def kind(self) -> tuple[Any, ...]:
         """What it has in common with its like in other rounds."""
-        request = {name: value for name, value in self.request.items() if name != "seed"}
-        return json.dumps([self.part, self.backend, request], sort_keys=True)
+        return self.part, self.backend, *map(self.request.get, ("n", "size", "batch"))
 
 
 def jobs(plan: Plan) -> list[Job]:
     """All measurements, in order."""
     found: list[Job] = []
 
-    def add(part: str, number: int, request: dict[str, Any], guess: float, *more: str) -> None:
-        # forth and back, so that nobody is always the first
-        order = (*more, *plan.backends)
-        for backend in order if number % 2 == 0 else reversed(order):
-            found.append(Job(part, backend, number, request, guess))
+    def add(part: str, number: int, guess: float, **request: Any) -> None:
+        if part in plan.parts and request.get("size") in (None, *plan.sizes_of(part)):
+            order = (NUMPY, *plan.backends) if part == "limit" else plan.backends
+            # every other round backwards, so that nobody is always the first
+            for backend in order if number % 2 == 0 else reversed(order):
+                found.append(Job(part, backend, number, request, guess))
 
+    seconds, batch = plan.seconds, plan.batch_size
     for number in range(plan.repeats):
-        if "limit" in plan.parts:
-            for n in QUICK_PRODUCT_SIZES if plan.quick else PRODUCT_SIZES:
-                request = {"do": "product", "n": n, "seconds": plan.seconds / 5}
-                add("limit", number, request, plan.seconds / 2, NUMPY)
-            for size in plan.sizes_of("limit"):
-                for layer in architecture.convolutions(size):
-                    for backward in (False, True):
-                        request = {
-                            "do": "convolution",
-                            "size": size,
-                            "batch": plan.batch_size,
-                            "layer": layer.name,
-                            "backward": backward,
-                            "seconds": plan.seconds / 25,
-                        }
-                        add("limit", number, request, 0.5)
+        for n in QUICK_PRODUCT_SIZES if plan.quick else PRODUCT_SIZES:
+            add("limit", number, seconds / 2, n=n, seconds=seconds / 5)
         # size by size, so that what is compared is measured within a minute
         for size in plan.sizes:
-            parts = [part for part in plan.parts if size in plan.sizes_of(part)]
-            # train first: its network serves the others too
-            for part in ("train", "step"):
-                if part in parts:
-                    # an epoch is long enough that what is done once in it counts little
-                    seconds = plan.seconds * (2 if part == "train" else 1)
-                    what = {"do": part, "size": size, "batch": plan.batch_size}
-                    add(part, number, {**what, "seconds": seconds}, seconds * 1.5)
-            for batch in plan.batches if "predict" in parts else ():
-                request = {
-                    "do": "predict",
-                    "size": size,
-                    "batch": batch,
-                    "run_batch": plan.batch_size,
-                    "seconds": plan.seconds / 2,
-                }
-                add("predict", number, request, plan.seconds)
-    for part in ("memory", "profile"):
-        for size in plan.sizes_of(part) if part in plan.parts else ():
-            add(part, 0, {"do": part, "size": size, "batch": plan.batch_size}, 15)
-    for number in range(min(plan.repeats, MOST_D2L_ROUNDS)) if D2L in plan.parts else ():
-        request = {"do": D2L, "size": max(plan.sizes), "batch": plan.batch_size, "epochs": 1}
-        add(D2L, number, request, 90)
-    for number in range(plan.seeds) if ACCURACY in plan.parts else ():
-        add(ACCURACY, number, {"do": ACCURACY, "seed": number}, 240)
+            # train first: its network serves the others too; an epoch is long enough that what
+            # is done once in it counts little
+            add("train", number, 3 * seconds, size=size, batch=batch, seconds=2 * seconds)
+            add("step", number, 1.5 * seconds, size=size, batch=batch, seconds=seconds)
+            for count in dict.fromkeys((batch, 1)):
+                sizes = {"size": size, "batch": count, "run_batch": batch}
+                add("predict", number, seconds, seconds=seconds / 2, **sizes)
+    for size in plan.sizes:
+        add("memory", 0, 15, size=size, batch=batch)
+    for number in range(plan.repeats):
+        for size in plan.sizes:
+            add(STARTUP, number, 8, size=size, batch=batch)
+    for number in range(plan.seeds):
+        until, limit = TARGET_ACCURACIES[-1], plan.accuracy_limit
+        add(ACCURACY, number, 240, seed=number, until=until, limit=limit)
+    for number in range(min(plan.repeats, MOST_D2L_ROUNDS)):
+        add(D2L, number, 90, size=max(plan.sizes), batch=batch, epochs=1)
     return found
+
+
+class WorkerProcess(Apart):
+    """A :class:`common.bench.worker.Worker` in a process of its own.
+
+    Args:
+        interpreter: to run it.
+        options: of the worker.
+
+    Raises:
+        LostError: if it does not start or its backend does not.
+    """
+
+    def __init__(self, interpreter: str, options: Mapping[str, Any]) -> None:
+        # rich draws its bars, as for a person who watches: they are part of what is measured
+        environment = {"FORCE_COLOR": "1", "TERM": "xterm"}
+        if options["backend"] == NUMPY:  # it counts hyper-threads, and only when it is imported
+            threads = options["threads"] or machine.given(machine.THREADS_VARIABLE)
+            environment[machine.THREADS_VARIABLE] = str(threads or machine.physical_cores())
+        super().__init__(interpreter, TIMEOUT_SECONDS, environment)
+        self._options = {**options, "started": self.started}
+        try:
+            self.about = self.ask("about", {})
+        except BaseException as error:
+            self.kill()
+            if isinstance(error, RefusedError):
+                raise LostError(str(error)) from error
+            raise
+
+    def __enter__(self) -> "WorkerProcess":
+        """It has started already."""
+        return self
+
+    def ask(self, do: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What a method of the worker returns; raises as :meth:`Apart.call`."""
+        function = "common.bench.worker:measure"
+        return dict(self.call(function, do=do, options=self._options, request=request))
 
 
 class Bench:
@@ -205,11 +214,7 @@ class Bench:
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        python: Sequence[str],
-        d2l_python: Path,
-        say: Callable[[str], None],
+        self, plan: Plan, python: Sequence[str], d2l_python: Path, say: Callable[[str], None]
     ) -> None:
         plan.check()
         if D2L in plan.parts and not d2l_python.exists():
@@ -219,15 +224,12 @@ class Bench:
             )
         self.plan = plan
         self.say = say
-        self.python = interpreters(plan.backends, python)
-        # a relative path is the user's, not that of the processes; links lead out of environments
-        self.python |= {name: _absolute(path) for name, path in self.python.items()}
-        self.d2l_python = _absolute(str(d2l_python))
+        self.python = session.interpreters(plan.backends, python)
+        self.d2l_python = os.path.abspath(d2l_python)  # noqa: PTH100 (keeps links)
         self.dataset = load_and_tell(plan.data)
         self._check_data()
-        self.data = plan.data
-        if plan.data not in ("auto", "full", "sample"):
-            self.data = str(Path(plan.data).resolve())
+        known = plan.data in ("auto", "full", "sample")
+        self.data = plan.data if known else str(Path(plan.data).resolve())
         self.about: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}
         """Backend, or part and backend, -> why it is no longer measured."""
@@ -235,10 +237,12 @@ class Bench:
         """Every measurement as it came."""
         self.complete = False
         self._workers: dict[str, WorkerProcess] = {}
+        self._signals = contextlib.ExitStack()
         self._started = time.monotonic()
 
     def __enter__(self) -> "Bench":
-        """Nothing more: processes start when they are needed."""
+        """Processes start when they are needed."""
+        self._signals.enter_context(as_interrupts())
         return self
 
     def __exit__(
@@ -248,15 +252,8 @@ class Bench:
         traceback: TracebackType | None,
     ) -> None:
         """End the processes; at once if something went wrong."""
-        if kind is None:
-            self._close()
-        for worker in self._workers.values():
-            worker.kill()
-
-    def _close(self) -> None:
-        for worker in self._workers.values():
-            worker.close()
-        self._workers = {}
+        with self._signals:
+            self._end_workers(kind is not None)
 
     def measure(self, progress: Callable[[float, float | None, str], None]) -> None:
         """Measure all that is planned.
@@ -269,40 +266,26 @@ class Bench:
                 be told yet) and what is measured now.
         """
         planned = jobs(self.plan)
-        if any(job.part in ROUND_PARTS for job in planned):
-            self._start(progress, numpy="limit" in self.plan.parts)
-        took: dict[str, float] = {}
+        took: dict[tuple[Any, ...], float] = {}
         begun = time.monotonic()
         for i, job in enumerate(planned):
-            if job.part not in ROUND_PARTS:
-                self._close()
             if self._is_lost(job):
                 continue
             expected = sum(took.get(j.kind, j.guess) for j in planned[i:] if not self._is_lost(j))
-            spent = time.monotonic() - begun
-            progress(spent / (spent + expected), expected if took else None, _label(job))
             started = time.monotonic()
+            spent = started - begun
+            progress(spent / (spent + expected), expected if took else None, str(job))
             try:
                 answer = self._do(job)
-            except LostError as error:
+            except NinError as error:
                 # a process of its own takes nothing with it
-                what = job.backend if job.part in ROUND_PARTS else _what(job)
-                self._lose(what, str(error))
-                continue
-            except RefusedError as error:
-                self._lose(_what(job), str(error))
+                whole = isinstance(error, LostError) and job.part in ROUND_PARTS
+                self._lose(job.backend if whole else _what(job), str(error))
                 continue
             took[job.kind] = time.monotonic() - started
-            self.rows.append(
-                {
-                    "part": job.part,
-                    "backend": job.backend,
-                    "round": job.round,
-                    "at": round(started - self._started, 3),
-                    **{k: v for k, v in job.request.items() if k not in ("seconds", "run_batch")},
-                    **answer,
-                }
-            )
+            head = {"part": job.part, "backend": job.backend, "round": job.round}
+            at = round(started - self._started, 3)
+            self.rows.append({**head, "at": at, **job.request, **answer})
         self.complete = not self.lost
         if not self.rows:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
@@ -312,6 +295,9 @@ class Bench:
         """What was measured on what, for a JSON file; names no path of this machine."""
         described = machine.describe()
         described.pop("executable")
+        # of other data the notice names the directory
+        custom = "On data that are not the published Fashion-MNIST files."
+        notice = custom if self.dataset.kind == "custom" else self.dataset.notice
         return {
             "format": FORMAT,
             "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -321,7 +307,7 @@ class Bench:
             "machine": described,
             "data": {
                 "kind": self.dataset.kind,
-                "notice": self._notice(),
+                "notice": notice,
                 "sha256": self.dataset.checksums,
             },
             "plan": {**dataclasses.asdict(self.plan), "data": self.dataset.kind},
@@ -331,33 +317,17 @@ class Bench:
         }
 
     def _check_data(self) -> None:
-        plan = self.plan
-        train_batches, test_batches = TRAIN_BATCHES_PER_TEST_BATCH, 1
-        if D2L in plan.parts:
-            train_batches, test_batches = D2L_TRAIN_BATCHES, D2L_TEST_BATCHES
-        for name, needed, there in (
-            ("training", train_batches, len(self.dataset.train_images)),
-            ("test", test_batches, len(self.dataset.test_images)),
-        ):
-            if needed * plan.batch_size > there:
+        batches = {"training": TRAIN_BATCHES_PER_TEST_BATCH, "test": 1}
+        if D2L in self.plan.parts:
+            batches = {"training": D2L_TRAIN_BATCHES, "test": D2L_TEST_BATCHES}
+        images = {"training": self.dataset.train_images, "test": self.dataset.test_images}
+        for name, count in batches.items():
+            needed, there = count * self.plan.batch_size, len(images[name])
+            if needed > there:
                 raise NinError(
-                    f"--batch-size {plan.batch_size}: {needed * plan.batch_size} {name} images are "
-                    f"needed, there are only {there}"
+                    f"--batch-size {self.plan.batch_size}: {needed} {name} images are needed, "
+                    f"there are only {there}"
                 )
-
-    def _notice(self) -> str:
-        # of other data it says the directory
-        if self.dataset.kind == "custom":
-            return "On data that are not the published Fashion-MNIST files."
-        return self.dataset.notice
-
-    def _start(self, progress: Callable[..., None], numpy: bool) -> None:
-        for name in (*([NUMPY] if numpy else []), *self.plan.backends):
-            progress(0.0, None, f"starting {name}")
-            try:
-                self._workers[name] = self._worker(name)
-            except LostError as error:
-                self._lose(name, str(error))
 
     def _worker(self, name: str, data: str | None = None) -> WorkerProcess:
         options = {
@@ -370,12 +340,15 @@ class Bench:
         self.about.setdefault(name, worker.about)
         return worker
 
+    def _end_workers(self, at_once: bool) -> None:
+        for name in tuple(self._workers):
+            worker = self._workers.pop(name)
+            worker.kill() if at_once else worker.close()
+
     def _is_lost(self, job: Job) -> bool:
         return job.backend in self.lost or _what(job) in self.lost
 
     def _lose(self, name: str, reason: str) -> None:
-        if name in self.lost:
-            return
         self.lost[name] = reason.removeprefix(f"backend {name.split(', ')[-1]}: ")
         self.say(f"note: {name}: left out from here on: {self.lost[name]}")
         if name in self._workers:
@@ -383,148 +356,65 @@ class Bench:
 
     def _do(self, job: Job) -> dict[str, Any]:
         if job.part in ROUND_PARTS:
-            return self._workers[job.backend].ask(job.request)
-        actions = {D2L: self._against_d2l, ACCURACY: self._accuracy}
-        return actions.get(job.part, self._alone)(job)
-
-    def _alone(self, job: Job) -> dict[str, Any]:
-        # a fresh process: memory that others have used would count, and a profiler may leave traces
+            if job.backend not in self._workers:
+                self._workers[job.backend] = self._worker(job.backend)
+            return self._workers[job.backend].ask(job.part, job.request)
+        self._end_workers(at_once=False)
+        if job.part == D2L:
+            return self._against_d2l(job)
+        # a fresh process: memory and time that others have used would count
         with self._worker(job.backend) as worker:
-            return worker.ask(job.request)
+            return worker.ask(job.part, job.request)
 
     def _against_d2l(self, job: Job) -> dict[str, Any]:
         """The same work of the same files with d2l's loop and the project's, in fresh processes."""
         if job.backend not in bench_d2l.MODULES:
             raise RefusedError("d2l has no such backend")
-        size, batch, epochs = (job.request[name] for name in ("size", "batch", "epochs"))
-        counts = D2L_TRAIN_BATCHES * batch, D2L_TEST_BATCHES * batch
+        batch = job.request["batch"]
+        train, test = D2L_TRAIN_BATCHES * batch, D2L_TEST_BATCHES * batch
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             directory = Path(temporary) / "data"
-            files = bench_d2l.write_files(first_images(self.dataset, *counts), directory)
+            files = bench_d2l.write_files(first_images(self.dataset, train, test), directory)
             with self._worker(job.backend, str(files)) as worker:
-                request = {"size": size, "batch": batch, "epochs": epochs}
-                ours = worker.ask({"do": "whole", "train": counts[0], "test": counts[1], **request})
-            environment = bench_d2l.environment(worker_environment(settled(os.environ)), directory)
-            command = [self.d2l_python, "-m", "common.bench.d2l"]
-            lr = settings.from_preset("book").lr
-            about = {"backend": job.backend, "directory": str(directory), "lr": lr}
+                ours = worker.ask("whole", {**job.request, "train": train, "test": test})
+            environment = bench_d2l.environment(directory)
+            request = {**job.request, "backend": job.backend, "directory": str(directory)}
             try:
-                with Process(command, environment) as process:
-                    process.send({**about, **request})
-                    line = process.line()
-            except LostError as error:
+                function = "common.bench.d2l:run"
+                theirs = session.call_apart(
+                    self.d2l_python, function, TIMEOUT_SECONDS, environment, **request
+                )
+            except NinError as error:
                 raise RefusedError(f"in d2l's environment: {error}") from error
-        if line is None:
-            raise RefusedError("d2l's process ended without an answer")
-        theirs = json.loads(line)
         self.about.setdefault(f"{job.backend}, d2l", {"versions": theirs["versions"]})
         return {
-            "train_examples": counts[0],
-            "test_examples": counts[1],
-            "seconds": ours["seconds"],
-            "bytes": ours["bytes"],
+            "train_examples": train,
+            "test_examples": test,
+            **ours,
             "d2l_seconds": theirs["seconds"],
             "d2l_bytes": theirs["bytes"],
         }
 
-    def _accuracy(self, job: Job) -> dict[str, Any]:
-        """Run ``train.py`` until the last target is reached; seconds count from its start."""
-        epochs: list[dict[str, float]] = []
-        with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
-            directory = Path(temporary) / "run"
-            started = time.monotonic()
 
-            def on_line(line: str) -> bool:
-                if not line.startswith("epoch "):
-                    return True
-                seconds = time.monotonic() - started
-                last = (directory / run_directory.METRICS).read_text().splitlines()[-1]
-                accuracy = json.loads(last)["test_accuracy"]
-                epochs.append({"seconds": round(seconds, 3), "accuracy": accuracy})
-                return accuracy < TARGET_ACCURACIES[-1]
-
-            options = {
-                "backend": registry.absolute(job.backend),
-                "preset": "fast",
-                "seed": job.request["seed"],
-                "data": self.data,
-                "device": self.plan.device,
-                "threads": self.plan.threads,
-                "limit": self.plan.accuracy_limit,
-                "out": directory,
-            }
-            arguments = [
-                word
-                for name, value in options.items()
-                if value is not None
-                for word in (f"--{name}", str(value))
-            ]
-            train(self.python[job.backend], arguments, on_line)
-            config = json.loads((directory / run_directory.CONFIG).read_text())
-        return {"precision": config["settings"]["precision"], "epochs": epochs}
-
-
-def save_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, with what was added to it; each measurement is a line."""
-    rest = {name: value for name, value in record.items() if name != "rows"}
-    rows = ",\n".join(f"    {json.dumps(row)}" for row in record["rows"])
-    head = json.dumps(rest, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    write_text(path, f'{head},\n  "rows": [\n{rows}\n  ]\n}}\n')
-
-
-def load_record(path: Path) -> dict[str, Any]:
-    """Read what a bench has left.
-
-    Raises:
-        NinError: if it cannot be read, or is not such a file.
-    """
-    try:
-        record = json.loads(path.read_text())
-        if record["format"] != FORMAT:
-            raise NinError(f"{path}: of format {record['format']}, this is {FORMAT}")
-        if not {"rows", "machine", "plan", "data", "backends"} <= record.keys():
-            raise KeyError
-    except OSError as error:
-        raise NinError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise NinError(f"{path}: not a bench.json") from error
-    return dict(record)
-
-
-def create_directory(out: Path | None, parent: Path = Path("runs")) -> Path:
-    """Make the directory of a bench.
-
-    Args:
-        out: it, new or empty; None for one in ``parent`` named after the time.
-        parent: where.
+def create_directory(out: Path | None) -> Path:
+    """Make the directory of a bench: this one, new or empty, or one named after the time.
 
     Raises:
         NinError: if it holds something, or cannot be made.
     """
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise NinError(f"--out {out}: exists and is not an empty directory; choose another")
+    directory = out or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            return out
-        stem = f"bench-{time.strftime('%Y%m%d-%H%M%S')}"
-        for name in (stem, *(f"{stem}-{i}" for i in range(2, 100))):
-            with contextlib.suppress(FileExistsError):
-                (parent / name).mkdir(parents=True)
-                return parent / name
-        raise NinError(f"{parent}: no name is free for a new directory")
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise FileExistsError
+    except FileExistsError as error:
+        raise NinError(
+            f"--out {directory}: exists and is not an empty directory; choose another"
+        ) from error
     except OSError as error:
-        raise NinError(f"--out {out or parent}: cannot be written ({error.strerror})") from error
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path) if os.sep in path else path  # noqa: PTH100 (keeps links)
+        raise NinError(f"--out {directory}: cannot be written ({error.strerror})") from error
+    return directory
 
 
 def _what(job: Job) -> str:
     return f"{job.part}, {job.backend}"
-
-
-def _label(job: Job) -> str:
-    size = f" at {job.request['size']}" if "size" in job.request else ""
-    return f"{job.part}{size}, {job.backend}"

@@ -1,21 +1,16 @@
 """The book's shape walk: one random image through the layers, one line for each."""
 
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.backends import registry
+from common.backends import registry, session
 from common.backends.parts import need
 from common.contract import Backend
 from common.errors import NinError
 from common.network import architecture
-from common.system import machine
 
 # what stands between the layer's name and the tab
 WORDS = {"tr": "cikti sekli", "en": "output shape"}
@@ -56,28 +51,28 @@ def walk_through(backend: Backend, net: Any, size: int) -> list[dict[str, Any]]:
     ]
 
 
-def walk_apart(backend_name: str, size: int) -> list[dict[str, Any]]:
+def walk_apart(spec: str, size: int, interpreter: str = sys.executable) -> list[dict[str, Any]]:
     """:func:`walk` in a process of its own: TensorFlow and MXNet do not share one.
+
+    Args:
+        spec: of the backend, as :func:`common.backends.registry.load` takes it.
+        size: height and width of the image, in pixels.
+        interpreter: runs the process.
 
     Raises:
         NinError: as :func:`walk`, or if the process crashes or hangs.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "shapes.json"
-        script = machine.PROJECT_DIRECTORY / "scripts" / "shapes.py"
-        command = [sys.executable, str(script), "--backend", backend_name]
-        command += ["--resize", str(size), "--json", str(file)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=WORKER_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise NinError(f"backend {backend_name}: no answer in {WORKER_SECONDS} s") from error
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            message = lines[-1].removeprefix("error: ")
-            raise NinError(
-                message if backend_name in message else f"backend {backend_name}: {message}"
-            )
-        return list(json.loads(file.read_text())["backends"][backend_name])
+    function = "common.comparison.shapes:walk"
+    absolute = registry.absolute(spec)
+    try:
+        found = session.call_apart(
+            interpreter, function, WORKER_SECONDS, backend_name=absolute, size=size
+        )
+    except NinError as error:
+        if registry.label(spec) in str(error):
+            raise
+        raise NinError(f"backend {spec}: {error}") from error
+    return list(found)
 
 
 def book_lines(layers: Sequence[Mapping[str, Any]], language: str) -> list[str]:

@@ -1,8 +1,7 @@
 """One backend's part of a comparison, in a process and an interpreter of its own.
 
-``python -m common.comparison.worker DIRECTORY`` does the job in the directory and leaves the
-recording there. A backend that lacks a function is recorded as far as it goes; there must be
-``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
+A backend that lacks a function is recorded as far as it goes; there must be ``nin``,
+``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
 """
 
 import platform
@@ -172,10 +171,14 @@ class _Recorder:
             self.recording.arrays[f"{level}/{name}"] = np.array(array)
 
 
-def main(directory: Path) -> None:
-    """Do the job in a directory."""
+def work(directory: str) -> None:
+    """Do the job in a directory, and leave the recording there.
+
+    Raises:
+        NinError: if the backend cannot be loaded, or has not what the job needs.
+    """
     started = time.monotonic()
-    spec, job, material = read_job(directory)
+    spec, job, material = read_job(Path(directory))
     threads = machine.prepare(job.threads)
     backend = registry.load(spec)
     precisions = getattr(backend, "PRECISIONS", (job.dtype,))
@@ -193,11 +196,4 @@ def main(directory: Path) -> None:
         "threads": threads,
         "seconds": round(time.monotonic() - started, 1),
     }
-    write_recording(directory, recording)
-
-
-if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]))
-    except (NinError, OSError, MemoryError) as error:
-        sys.exit(f"error: {one_line(error)}")
+    write_recording(Path(directory), recording)

@@ -53,6 +53,11 @@ def save_svg_and_png(figure: "Figure", directory: Path, name: str) -> list[Path]
     return paths
 
 
+def png(figure: "Figure") -> bytes:
+    """A figure as the content of a PNG file."""
+    return _render(figure, "png", "nin")
+
+
 def svg_element(figure: "Figure", salt: str) -> str:
     """A figure as the ``<svg>`` element of a page, its text as text, without addresses.
 

@@ -33,7 +33,7 @@ def identity_last_block(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
         NoLastBlockError: if the network ends in something else than such a block.
     """
     changed = dict(weights)
-    block = next(reversed(weights)).partition(".")[0]
+    block = list(weights)[-1].partition(".")[0]
     first, *others = (
         name for name in weights if name.startswith(f"{block}.") and weights[name].ndim > 1
     )

@@ -1,15 +1,12 @@
 """One look at a machine: which backends work, on what, and where data would come from."""
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.backends import registry
+from common.backends import registry, session
 from common.data import fashion_mnist
 from common.errors import NinError
 from common.system import machine
@@ -17,18 +14,21 @@ from common.system import machine
 PROBE_SECONDS = 180
 
 
-def examine(names: Sequence[str]) -> dict[str, Any]:
+def examine(names: Sequence[str], python: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that the doctor reports, as plain data.
 
     Args:
         names: of the backends to look at.
+        python: ``NAME=PATH`` each, the interpreter of a backend.
     """
-    # before machine.prepare, which sets a variable of its own
-    environment = {
-        name: os.environ[name]
-        for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", fashion_mnist.DIRECTORY_VARIABLE)
-        if name in os.environ
-    }
+    interpreters = session.interpreters(names, python)
+    variables = (
+        machine.THREADS_VARIABLE,
+        "CUDA_VISIBLE_DEVICES",
+        fashion_mnist.DIRECTORY_VARIABLE,
+        *(name for name in os.environ if name.startswith(session.INTERPRETER_VARIABLE)),
+    )
+    environment = {name: value for name in variables if (value := machine.given(name)) is not None}
     return {
         "machine": {**machine.describe(), "threads": machine.prepare(0)},
         "environment": environment,
@@ -36,7 +36,7 @@ def examine(names: Sequence[str]) -> dict[str, Any]:
             "safetensors", "matplotlib", "pooch", "rich", "tensorboardX", "setuptools"
         ),
         "git_commit": machine.git_commit(),
-        "backends": {name: probe_apart(name) for name in names},
+        "backends": {name: probe_apart(name, path) for name, path in interpreters.items()},
         "data": data_places(),
     }
 
@@ -48,6 +48,7 @@ def probe(name: str) -> dict[str, Any]:
         ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or
         ``reason``.
     """
+    machine.prepare(0)
     started = time.monotonic()
     try:
         backend = registry.load(name)
@@ -69,33 +70,13 @@ def probe(name: str) -> dict[str, Any]:
     }
 
 
-def probe_apart(name: str) -> dict[str, Any]:
+def probe_apart(name: str, interpreter: str) -> dict[str, Any]:
     """:func:`probe` in a process of its own, which may crash or hang."""
-    code = (
-        "import json, sys; from common.system import doctor, machine; machine.prepare(0); "
-        "print('\\n' + json.dumps(doctor.probe(sys.argv[1])))"
-    )
-    environment = {**os.environ, "PYTHONPATH": _python_path()}
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, name],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PROBE_SECONDS,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        return {"works": False, "reason": f"its import did not end in {PROBE_SECONDS} s"}
-    if done.returncode < 0:
-        return {"works": False, "reason": f"its import crashed with signal {-done.returncode}"}
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        return {"works": False, "reason": f"its import failed: {lines[-1]}"}
-    try:
-        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
-    except (IndexError, ValueError):
-        return {"works": False, "reason": "its import ended without an answer"}
+        function = "common.system.doctor:probe"
+        return dict(session.call_apart(interpreter, function, PROBE_SECONDS, name=name))
+    except NinError as error:
+        return {"works": False, "reason": f"backend {name}: {error}"}
 
 
 def data_places() -> list[dict[str, str]]:
@@ -133,8 +114,3 @@ def _state(place: str, directory: Path) -> str:
     if dataset.kind == "custom" and place in ("cache", "system"):
         return "damaged: not the files of Fashion-MNIST (other checksums)"
     return f"intact, {counts}" + (", not Fashion-MNIST" if dataset.kind == "custom" else "")
-
-
-def _python_path() -> str:
-    given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(machine.PROJECT_DIRECTORY), *([given] if given else [])])

@@ -11,8 +11,25 @@ import threading
 from pathlib import Path
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parents[2]
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 # Between two looks at the memory of a process and its children.
 WATCH_SECONDS = 0.2
+
+# what this project has put into the environment: name -> what was there, what it put there
+_put: dict[str, tuple[str | None, str]] = {}
+
+
+def given(name: str) -> str | None:
+    """What the user's environment says of a variable, whatever this project has put there."""
+    value = os.environ.get(name)
+    before, ours = _put.get(name, (value, value))
+    return before if value == ours else value
+
+
+def given_environment() -> dict[str, str]:
+    """The user's environment, for another process: without what this project has put there."""
+    found = {name: given(name) for name in os.environ}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def physical_cores() -> int:
@@ -88,17 +105,19 @@ def prepare(threads: int) -> int:
     """Set the number of CPU threads; to be called before a backend is imported.
 
     Args:
-        threads: how many; 0 for what ``OMP_NUM_THREADS`` says, or if it says nothing, for one on
-            each physical core.
+        threads: how many; 0 for what the user's ``OMP_NUM_THREADS`` says, or if it says nothing,
+            for one on each physical core.
 
     Returns:
         the number.
     """
+    before = given(THREADS_VARIABLE)
     if not threads:
-        given = os.environ.get("OMP_NUM_THREADS", "")
-        threads = int(given) if given.isdecimal() and int(given) > 0 else physical_cores()
+        wish = before or ""
+        threads = int(wish) if wish.isdecimal() and int(wish) > 0 else physical_cores()
     # MXNet reads this once, when it is imported, and by default takes half of the processors
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ[THREADS_VARIABLE] = str(threads)
+    _put[THREADS_VARIABLE] = before, str(threads)
     return threads
 
 

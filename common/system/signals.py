@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -66,7 +66,19 @@ def deferred() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def _take_over(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+@contextlib.contextmanager
+def as_interrupts() -> Iterator[None]:
+    """``kill`` and a closed terminal interrupt as Ctrl-C does, so that what was begun is undone."""
+    previous = _take_over(signal.default_int_handler, (signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        _give_back(previous)
+
+
+def _take_over(
+    handler: Callable[[int, FrameType | None], Any], numbers: Sequence[int] = SIGNALS
+) -> dict[int, Any]:
     """Handle the signals but for those that are ignored; the handlers that they had.
 
     None in a thread other than the main one, which gets no signals.
@@ -75,7 +87,7 @@ def _take_over(handler: Callable[[int, FrameType | None], None]) -> dict[int, An
         return {}
     previous: dict[int, Any] = {
         number: earlier
-        for number in SIGNALS
+        for number in numbers
         if (earlier := signal.getsignal(number)) is not signal.SIG_IGN
     }
     for number in previous:

@@ -41,6 +41,17 @@ class Parser(argparse.ArgumentParser):
         return errors.in_options(text, singular | options)
 
 
+def add_python(parser: argparse.ArgumentParser) -> None:
+    """Add ``--python``, which :func:`common.backends.session.interpreters` takes."""
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="the interpreter of a backend (or the variable NIN_PYTHON_NAME); may be repeated",
+    )
+
+
 def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoReturn:
     """Parse the command line, run the command, and exit with its status.
 

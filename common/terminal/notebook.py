@@ -4,6 +4,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
+from common.files import figures
 from common.terminal.display import Display, duration
 from common.training.run import Run
 
@@ -67,7 +68,7 @@ class NotebookDisplay(Display):
             return
         try:
             self._figure.update(
-                self._display.Image(run.plot()._repr_png_(), format="png", width=450)
+                self._display.Image(figures.png(run.plot()), format="png", width=450)
             )
         except Exception as error:  # a figure is no reason to lose a result
             self._figure = None

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.backends import session
 from common.backends.parts import need
-from common.contract import Backend
+from common.backends.session import Started
 from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
 from common.files.write import write_json
@@ -55,27 +55,18 @@ def fit(
         run_directory.check_free(out)
     _check_batch(settings, dataset)
     ready = session.start(settings)
-    # from here on, in the records and for a resumed run, what is computed and not a wish
-    settings = dataclasses.replace(settings, precision=ready.precision)
     with _out_of_memory_explained(out):
-        made = prepared(ready.backend, net, settings, dataset)
-        if ready.device.kind == "cpu" and net is None:
-            _check_memory(settings, dataset.num_classes)
-        settings = dataclasses.replace(settings, **made.changed)
-        run = Run(made.net, ready, settings, dataset, watchers, started=started)
-        if net is not None:
-            _check_classes(run)
+        run = make(ready, settings, dataset, net, watchers, started)
         with StopRequest() as run.stop, contextlib.ExitStack() as stack:
             if out is not None:
-                existed = isinstance(out, Path) and out.exists()
-                run.directory = run_directory.create(None if out is True else Path(out), settings)
+                place = out if isinstance(out, Path) else None
+                existed = place is not None and place.exists()
+                run.directory = run_directory.create(place, settings)
                 stack.enter_context(run_directory.lock(run.directory))
                 layers = [] if net is None else run.classifier().model.layers
-                config = records.describe(settings, dataset, ready, asked_for, list(layers))
+                config = records.describe(run.settings, dataset, ready, asked_for, list(layers))
                 write_json(run.directory / run_directory.CONFIG, config)
                 run.watchers.insert(0, records.Records())
-            for note in made.notes:
-                run.note(note)
             _train(run)
             if run.directory is not None and not (run.progress.epoch or run.progress.step):
                 _remove(run.directory, existed)
@@ -117,8 +108,7 @@ def resume(
             raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
         ready = session.start(settings)
         with _out_of_memory_explained(directory):
-            made = prepared(ready.backend, net, settings, dataset)
-            run = Run(made.net, ready, settings, dataset, watchers, started=started)
+            run = make(ready, settings, dataset, net, watchers, started)
             try:
                 run.restore(state, progress)
             except NinError as error:
@@ -155,38 +145,57 @@ def _train(run: Run) -> None:
         raise DivergedError(f"{error.marked}; last good checkpoint in {run.directory}") from error
 
 
-@dataclasses.dataclass
-class Prepared:
-    """A network that is ready to be trained."""
+def make(
+    ready: Started,
+    settings: Settings,
+    dataset: Dataset,
+    net: Any = None,
+    watchers: Sequence[Watcher] = (),
+    started: float | None = None,
+) -> Run:
+    """A run whose network has the weights that the settings ask for, and no files yet.
 
-    net: Any
-    changed: dict[str, Any]
-    """Settings that are otherwise with this network."""
-    notes: list[str]
+    Args:
+        ready: the backend and the device.
+        settings: of the run.
+        dataset: to train on.
+        net: a network of the user's own; None for the chapter's.
+        watchers: see the run.
+        started: when the command started, as ``time.monotonic()`` counts.
 
-
-def prepared(backend: Backend, net: Any, settings: Settings, dataset: Dataset) -> Prepared:
-    """A network with the weights that the settings ask for."""
-    made = Prepared(net, {}, [])
-    if net is None:
-        if settings.init == KEEP:
-            raise NinError("`init=keep`: a new network has no weights that are worth keeping")
-        made.net = backend.nin(dataset.num_classes, architecture.IN_CHANNELS, settings.dropout)
-    else:
+    Raises:
+        NinError: for a network that does not fit data or backend, or too little memory.
+    """
+    backend, own = ready.backend, net is not None
+    # from here on, in the records and for a resumed run, what is computed and not a wish
+    settings = dataclasses.replace(settings, precision=ready.precision)
+    if own:
         shape = (1, architecture.IN_CHANNELS, settings.resize, settings.resize)
         need(backend, "allocate")(net, np.zeros(shape, np.float32))
-        made.changed["dropout"] = need(backend, "dropout_rate")(net)
-    weights = need(backend, "get_weights")(made.net)
+        settings = dataclasses.replace(settings, dropout=need(backend, "dropout_rate")(net))
+    elif settings.init == KEEP:
+        raise NinError("`init=keep`: a new network has no weights that are worth keeping")
+    else:
+        net = backend.nin(dataset.num_classes, architecture.IN_CHANNELS, settings.dropout)
+        if ready.device.kind == "cpu":
+            _check_memory(settings, dataset.num_classes)
+    # before anything is drawn: a layer whose parameters would not be trained is refused
+    need(backend, "get_weights")(net)
+    why_not = None
     if settings.init != KEEP:
-        need(backend, "initialize")(made.net, settings.init, settings.seed)
+        need(backend, "initialize")(net, settings.init, settings.seed)
         if settings.last_block == "identity":
-            weights = backend.get_weights(made.net)
             try:
-                backend.set_weights(made.net, initialization.identity_last_block(weights))
+                weights = initialization.identity_last_block(backend.get_weights(net))
+                backend.set_weights(net, weights)
             except initialization.NoLastBlockError as error:
-                made.changed["last_block"] = "random"
-                made.notes.append(f"the last block starts at random: {error}")
-    return made
+                settings, why_not = dataclasses.replace(settings, last_block="random"), error
+    run = Run(net, ready, settings, dataset, watchers, started=started)
+    if own:
+        _check_classes(run)
+    if why_not is not None:
+        run.note(f"the last block starts at random: {why_not}")
+    return run
 
 
 def _check_batch(settings: Settings, dataset: Dataset) -> None:

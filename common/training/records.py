@@ -141,7 +141,7 @@ def checksums(dataset: Dataset) -> dict[str, str]:
         return dataset.checksums
     names = ("train_images", "train_labels", "test_images", "test_labels")
     arrays = {name: np.ascontiguousarray(getattr(dataset, name)) for name in names}
-    return {name: hashlib.sha256(array).hexdigest() for name, array in arrays.items()}
+    return {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
 
 
 def check_same_data(config: dict[str, Any], dataset: Dataset, where: str) -> None:

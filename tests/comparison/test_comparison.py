@@ -424,7 +424,7 @@ BROKEN = {
     "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
     "hangs": ("import time\ntime.sleep(1000)", "no answer in 6 s"),
     "missing": ("import framework_that_nobody_has", "No module named 'framework_that_nobody_has'"),
-    "leaves": ("import os\nos._exit(0)", "ended without a recording"),
+    "leaves": ("import os\nos._exit(0)", "ended without an answer"),
 }
 
 

@@ -14,7 +14,7 @@ from common.network import architecture
 from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, plateau, records, run_directory
-from common.training.run import DivergedError, Run, Watcher, summary
+from common.training.run import DivergedError, Watcher, summary
 
 EXAMPLES = 150
 BATCH = 32  # 5 steps an epoch, the last one smaller
@@ -76,9 +76,9 @@ def start(backend, backend_name, sample, tmp_path_factory):
         )
         dataset = sample.hold_out(settings.validation).limit(settings.limit)
         ready = Started(backend, backend.find_device("cpu"), {"threads": 1}, "float32")
-        net = fit.prepared(backend, None, settings, dataset).net
         watchers = [records.Records(), *([watcher] if watcher else [])]
-        run = Run(net, ready, settings, dataset, watchers, StopAfter(looks))
+        run = fit.make(ready, settings, dataset, watchers=watchers)
+        run.stop = StopAfter(looks)
         if directory is not None:
             run.restore(*run_directory.load_checkpoint(directory))
         run.directory = directory or run_directory.create(None, settings, parent)

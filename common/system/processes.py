@@ -1,0 +1,169 @@
+"""Processes that this one starts: each can be asked, waited for, and ended with all it started."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from common.errors import NinError
+from common.system.signals import deferred
+
+CLOSE_SECONDS = 5
+# Between two looks at whether a process that says nothing is still there.
+LOOK_SECONDS = 1.0
+
+
+class LostError(NinError):
+    """A process did not start, crashed or hung; the message says which, in a few words."""
+
+
+class Process:
+    """A process in a group of its own, which reads and writes lines of JSON.
+
+    Its working directory, empty, is also the one for its temporary files; that directory and all
+    processes that it starts end with it. What it writes to standard error is kept to explain its
+    end. Use as a context manager.
+
+    Args:
+        command: to run.
+        environment: of the process.
+        timeout: seconds to wait for a line.
+
+    Raises:
+        LostError: if it does not start.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], timeout: float
+    ) -> None:
+        self.timeout = timeout
+        self.started = time.monotonic()
+        """When it started; the clock is the same in all processes."""
+        self._buffer = b""
+        # kill() ends both
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._directory = tempfile.TemporaryDirectory(prefix="nin-process-")
+        try:
+            # an interrupt in the middle of it would leave a process that nobody knows of
+            with deferred():
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    cwd=self._directory.name,
+                    env={**environment, "TMPDIR": self._directory.name},
+                    # Ctrl-C reaches the parent only, which then ends the whole group
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._errors.close()
+            self._directory.cleanup()
+            raise LostError(f"{command[0]} does not start ({error.strerror})") from error
+        except BaseException:
+            if hasattr(self, "_process"):
+                self.kill()
+            raise
+
+    def send(self, content: Any) -> None:
+        """Give it a line of JSON."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the missing answer will tell
+            self._process.stdin.write(json.dumps(content).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def line(self) -> str | None:
+        """The next line that it writes, None after the last.
+
+        Raises:
+            LostError: if it fails, or nothing comes.
+        """
+        output = self._process.stdout
+        assert output is not None
+        until = time.monotonic() + self.timeout
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left = until - time.monotonic()
+                # what it has started may still hold its output
+                ended = self._process.poll() is not None
+                if selector.select(0 if ended else max(0.0, min(left, LOOK_SECONDS))):
+                    read = os.read(output.fileno(), 65536)
+                elif ended:
+                    read = b""
+                elif left > 0:
+                    continue
+                else:
+                    raise LostError(f"no answer in {self.timeout:g} s")
+                if not read:
+                    self._check_end()
+                    return None
+                self._buffer += read
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def close(self) -> None:
+        """End it and all that it started."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        # a process that waits for requests ends when there will be no more
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(CLOSE_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it and all that it started, at once."""
+        if self._errors.closed:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.close()
+        self._directory.cleanup()
+
+    def __enter__(self) -> "Process":
+        """It has started already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; kill if something went wrong."""
+        if kind is None:
+            self.close()
+        else:
+            self.kill()
+
+    def _check_end(self) -> None:
+        try:
+            status = self._process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return  # it has said all that it had to say
+        if status:
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            raise LostError(why_it_ended(status, lines))
+
+
+def why_it_ended(status: int, lines: Sequence[str]) -> str:
+    """Why a process failed, in a few words, from its exit status and the lines that it wrote."""
+    if status < 0:
+        try:
+            return f"crashed ({signal.Signals(-status).name})"
+        except ValueError:
+            return f"crashed (signal {-status})"
+    last = lines[-1].strip() if lines else f"exit status {status}"
+    return last.removeprefix("error: ")
