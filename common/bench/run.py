@@ -76,22 +76,22 @@ class Plan:
         for what, known in (("backends", registry.names()), ("parts", KNOWN_PARTS), ("sizes", ())):
             values = getattr(self, what)
             if not values:
-                raise NinError(f"--{what}: choose from {','.join(known) or 'sizes in pixels'}")
+                raise NinError(f"`{what}`: choose from {','.join(known) or 'sizes in pixels'}")
             for value in values:
                 if known and value not in known:
-                    raise NinError(f"--{what} {value}: unknown; choose from {', '.join(known)}")
+                    raise NinError(f"`{what}={value}`: unknown; choose from {', '.join(known)}")
                 if values.count(value) > 1:
-                    raise NinError(f"--{what}: {value} is named twice")
+                    raise NinError(f"`{what}`: {value} is named twice")
                 if not known and not smallest <= value <= 4096:
                     works = f"the smallest that works is {smallest}, the largest 4096"
-                    raise NinError(f"--sizes {value}: {works} pixels")
+                    raise NinError(f"`sizes={value}`: {works} pixels")
         for name, good, wanted in (
             ("repeats", 1 <= self.repeats <= 1000, "a whole number from 1 to 1000"),
             ("seconds", 0 < self.seconds <= 600, "a number above 0, at most 600"),
             ("seeds", 1 <= self.seeds <= 1000, "a whole number from 1 to 1000"),
         ):
             if not good:
-                raise NinError(f"--{name} {getattr(self, name)}: must be {wanted}")
+                raise NinError(f"`{name}={getattr(self, name)}`: must be {wanted}")
         settings_for(self.sizes[0], self.batch_size, device=self.device, threads=self.threads)
 
     def sizes_of(self, part: str) -> tuple[int, ...]:
@@ -219,7 +219,7 @@ class Bench:
         plan.check()
         if D2L in plan.parts and not d2l_python.exists():
             raise NinError(
-                f"--d2l-python {d2l_python}: no such file; the environment with d2l is needed "
+                f"`d2l_python={d2l_python}`: no such file; the environment with d2l is needed "
                 "(make test-book builds it), or leave --against out"
             )
         self.plan = plan
@@ -325,7 +325,7 @@ class Bench:
             needed, there = count * self.plan.batch_size, len(images[name])
             if needed > there:
                 raise NinError(
-                    f"--batch-size {self.plan.batch_size}: {needed} {name} images are needed, "
+                    f"`batch_size={self.plan.batch_size}`: {needed} {name} images are needed, "
                     f"there are only {there}"
                 )
 
@@ -409,10 +409,10 @@ def create_directory(out: Path | None) -> Path:
             raise FileExistsError
     except FileExistsError as error:
         raise NinError(
-            f"--out {directory}: exists and is not an empty directory; choose another"
+            f"`out={directory}`: exists and is not an empty directory; choose another"
         ) from error
     except OSError as error:
-        raise NinError(f"--out {directory}: cannot be written ({error.strerror})") from error
+        raise NinError(f"`out={directory}`: cannot be written ({error.strerror})") from error
     return directory
 
 

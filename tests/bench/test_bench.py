@@ -12,6 +12,7 @@ import pytest
 from commands import ROOT, assert_one_clear_line, run
 from rich.console import Console
 
+from common.backends import parts
 from common.backends.session import RefusedError
 from common.bench import d2l as bench_d2l
 from common.bench import plot as bench_plot
@@ -544,9 +545,11 @@ def test_the_bare_step_is_the_training_step_without_what_surrounds_it(backend, s
         backend.initialize(net, "he", 0)
         before = backend.get_weights(net)
         settings = settings_for(68, 4, backend=backend.NAME, **plain)
-        trainer = backend.Trainer(net, settings, part)
+        trainer = backend.Trainer(net, settings, part.train_images, part.train_labels)
         if bare:
-            backend.bare_step(trainer, part.train_images, part.train_labels, 0.01)(2)
+            parts.benchmark(backend).bare_step(trainer, part.train_images, part.train_labels, 0.01)(
+                2
+            )
         else:
             for step in range(2):
                 trainer.train_batch(np.arange(4), 0.01, step)
