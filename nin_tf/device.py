@@ -52,4 +52,4 @@ def set_threads(count: int) -> None:
 
 def versions() -> dict[str, str]:
     """Package name -> version."""
-    return {"tensorflow": str(tf.__version__), "keras": str(tf.keras.__version__)}
+    return {"tensorflow": str(tf.__version__), "keras": str(tf.keras.version())}

@@ -220,7 +220,7 @@ class Bench:
         if D2L in plan.parts and not d2l_python.exists():
             raise NinError(
                 f"`d2l_python={d2l_python}`: no such file; the environment with d2l is needed "
-                "(make test-book builds it), or leave --against out"
+                "(make test-book builds it), or leave `against` out"
             )
         self.plan = plan
         self.say = say

@@ -106,7 +106,7 @@ def test_the_interpreter_of_each_backend_is_the_options_or_the_environments(monk
     }
     assert interpreters(names, ["mxnet=python3.9"])["mxnet"] == "python3.9"
     for option in ("mxnet", "mxnet=", "tf=x"):
-        with pytest.raises(NinError, match=f"--python {option}: must be NAME=PATH"):
+        with pytest.raises(NinError, match=f"python={option}: must be NAME=PATH"):
             interpreters(names, [option])
 
 
