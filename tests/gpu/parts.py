@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import gc
 import importlib.util
 import itertools
 import json
@@ -676,6 +677,7 @@ def rates(part):
 
 
 def rate_of(part, run):
+    gc.collect()
     batch = run.settings.batch_size
     order = np.random.default_rng(0).permutation(len(run.dataset.train_images))
     batches = [order[start : start + batch] for start in range(0, len(order) - batch, batch)]
@@ -844,26 +846,31 @@ def bench(part):
 
 
 def tests(part):
-    """Shared tests: those that let the device be chosen, and the commands, which take the GPU."""
-    files = ["backends/test_trainer.py", "backends/test_weights.py", "training/test_runs.py"]
-    plugin = []
-    if part.on_gpu:
-        plugin = ["-p", "on_gpu"]
-    else:
-        files = ["backends/test_weights.py"]
-    report = Path(tempfile.mkdtemp()) / "report.xml"
-    arguments = [sys.executable, "-m", "pytest", "--backend", "torch", *plugin, "-q", "-rfEs"]
-    arguments += ["--tb", "short", "--junitxml", str(report), "-p", "no:cacheprovider"]
+    """The shared tests of the step, on the GPU; the others choose the CPU themselves."""
+    more = ["-p", "on_gpu"] if part.on_gpu else ["-k", "state or a_gpu"]
+    arguments = [sys.executable, "-m", "pytest", "tests/backends/test_trainer.py"]
+    arguments += [
+        "--backend",
+        "torch",
+        *more,
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "-rfEs",
+        "--tb",
+        "short",
+    ]
     if importlib.util.find_spec("xdist"):
-        arguments += ["-n", part.size("6", "1"), "--dist", "load"]
+        arguments += ["-n", part.size("6", "1")]
     path = os.pathsep.join([str(ROOT / "tests" / "gpu"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [*arguments, *(f"tests/{file}" for file in files)],
+        arguments,
         capture_output=True,
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path},
     )
-    lines = done.stdout.splitlines()
-    part.check("the shared tests pass", done.returncode == 0, lines[-60:])
-    part.headline(lines[-1] if lines else done.stderr[-200:])
+    lines = (done.stdout + done.stderr).splitlines()
+    part.check("the shared tests pass", done.returncode == 0, lines[-120:])
+    part.headline(lines[-1].strip("= ") if lines else "")
