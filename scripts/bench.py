@@ -125,8 +125,11 @@ def command(options: argparse.Namespace) -> int:
 def measure(options: argparse.Namespace) -> Results:
     """Run the bench and write its files, as it goes: a part of them too if it is interrupted."""
     running = bench.Bench(plan(options), options.python, options.d2l_python)
-    existed = options.out is not None and options.out.exists()
-    directory = bench.create_directory(options.out)
+    directory = options.out or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}"
+    existed = directory.exists()
+    if existed and (not directory.is_dir() or any(directory.iterdir())):
+        raise NinError(f"`out={directory}`: exists and is not an empty directory; choose another")
+    directory.mkdir(parents=True, exist_ok=True)
     file = directory / "bench.json"
     saved = time.monotonic()
     if running.dataset.notice:

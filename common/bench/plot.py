@@ -61,6 +61,7 @@ def _bars(axes: "Axes", results: Results, bars: dict[str, str], size: int | None
         limit = results.figures[LIMIT].median * 1e9 / flop(size)
         axes.axhline(limit, color="k", linestyle=":", label="matrix product")
     axes.set_xticks(range(len(results.backends)), results.backends)
+    axes.margins(y=0.35)  # for the legend
     axes.set_ylim(bottom=0)
     axes.set_ylabel("examples/s")
     axes.set_title(f"training at {size}x{size}" if size else "against d2l, wall clock")

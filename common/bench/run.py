@@ -144,28 +144,6 @@ def tasks(plan: Plan) -> list[Task]:
     return found
 
 
-def start_worker(interpreter: str, threads: int, **options: Any) -> tuple[Apart, dict[str, Any]]:
-    """Start a process with a :class:`common.bench.worker.Worker`, and get what computes in it.
-
-    Args:
-        interpreter: to run it.
-        threads: CPU threads, 0 for one on each core.
-        options: other arguments of the worker.
-
-    Raises:
-        NinError: if it does not start or its backend does not.
-    """
-    # NumPy counts hyper-threads, and only when it is imported
-    environment = {machine.THREADS_VARIABLE: str(machine.prepare(threads))}
-    process = Apart(interpreter, TIMEOUT_SECONDS, environment)
-    options |= {"threads": threads, "started": process.started}
-    try:
-        return process, process.call("common.bench.worker:start", **options)
-    except BaseException:
-        process.kill()
-        raise
-
-
 class Bench:
     """One bench.
 
@@ -191,8 +169,9 @@ class Bench:
         self.d2l_python = os.path.abspath(d2l_python)  # noqa: PTH100 (keeps links)
         self.dataset = load_and_tell(plan.data)
         self._check_data()
-        known = plan.data in ("auto", "full", "sample")
-        self.data = plan.data if known else str(Path(plan.data).resolve())
+        # for processes in other directories
+        is_name = plan.data in ("auto", "full", "sample")
+        self.data = plan.data if is_name else str(Path(plan.data).resolve())
         self.about: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}
         """Backend, or part and backend, -> why it is no longer measured."""
@@ -225,6 +204,25 @@ class Bench:
         if not self.rows:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
             raise NinError(f"nothing could be measured ({reasons})")
+
+    def start(self, backend: str, data: Path | None = None) -> Apart:
+        """Start a process with a :class:`common.bench.worker.Worker`.
+
+        Raises:
+            NinError: if it does not start or its backend does not.
+        """
+        plan, interpreter = self.plan, self.python.get(backend, sys.executable)
+        # NumPy counts hyper-threads, and only when it is imported
+        environment = {machine.THREADS_VARIABLE: str(machine.prepare(plan.threads))}
+        process = Apart(interpreter, TIMEOUT_SECONDS, environment)
+        options = {"backend": backend, "data": str(data or self.data), "started": process.started}
+        options |= {"batch": plan.batch_size, "device": plan.device, "threads": plan.threads}
+        try:
+            self.about[backend] = process.call("common.bench.worker:start", **options)
+        except BaseException:
+            process.kill()
+            raise
+        return process
 
     def record(self) -> dict[str, Any]:
         """What was measured on what, for a JSON file; names no path of this machine."""
@@ -282,23 +280,14 @@ class Bench:
     def _ask(self, task: Task) -> Any:
         if task.part in ROUND_PARTS:
             if task.backend not in self._workers:
-                self._workers[task.backend] = self._stack.enter_context(self._start(task.backend))
+                self._workers[task.backend] = self._stack.enter_context(self.start(task.backend))
             return self._workers[task.backend].call(MEASURE, method=task.part, **task.request)
         self._stack.close()
         if task.part == D2L:
             return self._against_d2l(task)
         # a fresh process: memory and time that others have used would count
-        with self._start(task.backend) as worker:
+        with self.start(task.backend) as worker:
             return worker.call(MEASURE, method=task.part, **task.request)
-
-    def _start(self, name: str, data: Path | None = None) -> Apart:
-        plan, interpreter = self.plan, self.python.get(name, sys.executable)
-        worker, about = start_worker(
-            interpreter, plan.threads, backend=name, data=str(data or self.data),
-            batch=plan.batch_size, device=plan.device,
-        )  # fmt: skip
-        self.about.setdefault(name, about)
-        return worker
 
     def _against_d2l(self, task: Task) -> dict[str, Any]:
         """The same work of the same files with d2l's loop and the project's, in fresh processes."""
@@ -311,7 +300,7 @@ class Bench:
             files = bench_d2l.write_files(
                 bench_worker.first_images(self.dataset, train, test), directory
             )
-            with self._start(task.backend, files) as worker:
+            with self.start(task.backend, files) as worker:
                 ours = worker.call(MEASURE, method="whole", **task.request)
             request = {**task.request, "backend": task.backend, "directory": str(directory)}
             try:
@@ -321,22 +310,5 @@ class Bench:
                 )  # fmt: skip
             except NinError as error:
                 raise RefusedError(f"in d2l's environment: {error.marked}") from error
-        self.about.setdefault(f"{task.backend}, d2l", {"versions": theirs.pop("versions")})
+        self.about[f"{task.backend}, d2l"] = {"versions": theirs.pop("versions")}
         return {"train_examples": train, "test_examples": test, **ours, **theirs}
-
-
-def create_directory(out: Path | None) -> Path:
-    """Make the directory of a bench: this one, new or empty, or one named after the time.
-
-    Raises:
-        NinError: if it holds something, or cannot be made.
-    """
-    directory = out or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if not any(directory.iterdir()):
-            return directory
-        why = "exists and is not empty; choose another"
-    except OSError as error:
-        why = f"cannot be written ({error.strerror})"
-    raise NinError(f"`out={directory}`: {why}")

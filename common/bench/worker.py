@@ -39,10 +39,6 @@ TRAIN_BATCHES_PER_TEST_BATCH = 6
 MOST_TIMES = 1000
 # Of what is timed call by call; each is recorded.
 MOST_CALLS = 100
-# A run imports these when it first needs them; d2l imports all of its own at its start.
-LATE_IMPORTS = ("common.training.tensorboard", "matplotlib.backends.backend_agg")
-# A run in the bench is one of so many epochs, of which only some are ever trained.
-EPOCHS = 1000
 
 
 def settings_for(size: int, batch_size: int, **others: Any) -> Settings:
@@ -154,7 +150,8 @@ class Worker:
 
         Imports are not counted as time, but as memory.
         """
-        for late in LATE_IMPORTS:
+        # a run imports these when it first needs them, d2l all of its own at its start
+        for late in ("common.training.tensorboard", "matplotlib.backends.backend_agg"):
             importlib.import_module(late)
         started = time.perf_counter()
         fixed = {"resize": size, "batch_size": self.batch, "epochs": 1}
@@ -200,11 +197,11 @@ class Worker:
         return _repeat(lambda: run.trainer.logits(images))
 
     def _run(self, size: int, test_batches: int = 1) -> Run:
-        """One of many epochs, with so many batches in its evaluation."""
+        """One with so many batches in its evaluation, and more epochs than are ever trained."""
         if (size, test_batches) not in self._runs:
             test = test_batches * self.batch
             dataset = first_images(self._dataset, TRAIN_BATCHES_PER_TEST_BATCH * test, test)
-            chosen = settings_for(size, self.batch, epochs=EPOCHS, **self.common)
+            chosen = settings_for(size, self.batch, epochs=1000, **self.common)
             self._runs[size, test_batches] = self._new_run(chosen, dataset)
         return self._runs[size, test_batches]
 

@@ -19,7 +19,7 @@ from common.bench import plot as bench_plot
 from common.bench import results as bench_results
 from common.bench import run as bench
 from common.bench.results import Results, Value, flop
-from common.bench.run import QUICK, Plan, start_worker, tasks
+from common.bench.run import QUICK, Plan, tasks
 from common.bench.worker import Worker, first_images, settings_for
 from common.data import fashion_mnist
 from common.errors import NinError
@@ -307,6 +307,7 @@ BAD_INPUT = {
     "no d2l": ("--against d2l --d2l-python nowhere", "--d2l-python nowhere: no such file"),
     "batch beyond the data": ("--data sample --batch-size 2000", "12000 training images"),
     "no such data": ("--data nowhere", "data nowhere: no such directory"),
+    "no empty directory": ("--out . --data sample", "--out .: exists and is not an empty"),
     "no bench to compare": ("--compare nowhere", "nowhere: cannot be read (No such file"),
     "no bench to show": ("--show nowhere", "nowhere: cannot be read (No such file"),
     "interpreter of none": ("--python jax=x", "--python jax=x: must be NAME=PATH"),
@@ -315,8 +316,9 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
 def test_bad_input_to_the_bench_gets_one_clear_line(tmp_path, arguments, words):
+    (tmp_path / "file").touch()
     assert_one_clear_line(run("bench.py", *arguments.split(), cwd=tmp_path), words)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_help_names_every_part():
@@ -407,11 +409,7 @@ def measured(monkeypatch, recwarn):
     """Runs a bench with fake workers; the bench, and its warnings."""
 
     def go(failing, parts=("step", "train"), worker=FakeWorker):
-        def start(interpreter, threads, *, backend, data, batch, device):
-            about = {"threads": 2, "device": device, "versions": {backend: "1"}}
-            return worker(backend), about
-
-        monkeypatch.setattr(bench, "start_worker", start)
+        monkeypatch.setattr(bench.Bench, "start", lambda self, backend: worker(backend))
         monkeypatch.setattr(FakeWorker, "failing", failing)
         running = bench.Bench(Plan(parts=parts, sizes=(68,), data="sample", repeats=3))
         running.measure(lambda done, what: None)
@@ -512,9 +510,8 @@ def test_a_directory_of_data_is_found_from_the_processes_too(tmp_path, monkeypat
 
 
 def test_a_worker_without_its_backend_is_lost_with_the_reason():
-    options = {"backend": "nowhere.py", "data": "sample", "device": "cpu", "batch": 2}
     with pytest.raises(NinError, match=r"nowhere\.py: no such file"):
-        start_worker(sys.executable, 0, **options)
+        bench.Bench(Plan(data="sample")).start("nowhere.py")
 
 
 def test_d2l_is_given_exactly_the_examples_of_the_bench(tmp_path, sample):
