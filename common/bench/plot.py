@@ -52,15 +52,17 @@ def _bars(axes: "Axes", results: Results, bars: dict[str, str], size: int | None
     for i, (label, what) in enumerate(bars.items()):
         found = [(at, results.get(what, name, size)) for at, name in enumerate(results.backends)]
         values = {at + 0.4 * i - 0.2: value for at, value in found if value}
-        axes.bar(
-            list(values), [v.median for v in values.values()], 0.4, label=label, capsize=2,
-            yerr=[[v.median - v.low for v in values.values()],
-                  [v.high - v.median for v in values.values()]],
-        )  # fmt: skip
+        if values:
+            axes.bar(
+                list(values), [v.median for v in values.values()], 0.4, color=f"C{i}", label=label,
+                yerr=[[v.median - v.low for v in values.values()],
+                      [v.high - v.median for v in values.values()]], capsize=2,
+            )  # fmt: skip
     if size and LIMIT in results.figures:
         limit = results.figures[LIMIT].median * 1e9 / flop(size)
         axes.axhline(limit, color="k", linestyle=":", label="matrix product")
     axes.set_xticks(range(len(results.backends)), results.backends)
+    axes.set_xlim(-0.5, len(results.backends) - 0.5)
     axes.margins(y=0.35)  # for the legend
     axes.set_ylim(bottom=0)
     axes.set_ylabel("examples/s")

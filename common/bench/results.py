@@ -39,11 +39,12 @@ def _seconds_to(accuracy: float, row: Row, _: int) -> float | None:
     return next(reached, None)
 
 
-# title -> column -> the part that measures it and its value in a row, given the batch size (none:
-# not in it); or the fractions of which it is the sum. Underscored and untitled ones are not shown.
+# title -> column -> (the part that measures it, its value in a row given the batch size; falsy if
+# there is none), or the fractions whose sum it is. Columns without a title are not shown, those
+# with an underscore not stored either.
 TABLES: dict[str, dict[str, Any]] = {
     "": {
-        # a bench of before has other rows of that part
+        # older benches have other rows of this part
         PRODUCT: (
             "limit",
             lambda row, _: "n" in row and 2e-9 * row["n"] ** 3 / min(row["seconds"]),
@@ -106,7 +107,7 @@ class Results:
 
     Args:
         record: as :meth:`common.bench.run.Bench.record` gives it; what it has of parts that are
-            no longer measured is passed over.
+            no longer measured is ignored.
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
@@ -251,7 +252,7 @@ def _print(
 def _heading(record: Mapping[str, Any]) -> list[str]:
     """When and on what it was measured."""
     machine, plan = record["machine"], record["plan"]
-    # each may have an environment of its own
+    # each backend may run in an environment of its own
     backends = {name: {**about, **about["versions"]} for name, about in record["backends"].items()}
     return [
         f"{record['date']}, commit {record['git_commit']}",
@@ -268,7 +269,7 @@ def _heading(record: Mapping[str, Any]) -> list[str]:
 
 
 def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides numbers beside what a comparison compares."""
+    """What should be the same in two benches that are compared."""
     here = {"data": record["data"]["kind"], "commit": record["git_commit"]}
     every = {**record["machine"], **record["plan"], **here}
     names = ("processor", "cores", "data", "batch_size", "quick", "commit")

@@ -100,7 +100,7 @@ class Task(NamedTuple):
     backend: str
     round: int
     request: dict[str, Any]
-    """Arguments of the method of :class:`common.bench.worker.Worker` that measures it."""
+    """Arguments of the worker's method of that name."""
     seconds: float
     """How long it takes, about."""
 
@@ -192,7 +192,7 @@ class Bench:
         """
         planned = tasks(self.plan)
         total, done = sum(task.seconds for task in planned), 0.0
-        # what is left of the processes ends with it: at once if something went wrong
+        # leaving it ends the processes, at once if something went wrong
         with as_interrupts(), contextlib.ExitStack() as self._stack:
             for task in planned:
                 name = f"{task.part}, {task.backend}"
@@ -265,7 +265,7 @@ class Bench:
         try:
             answer = self._ask(task)
         except NinError as error:
-            # what a process of its own does takes nothing else with it
+            # the other parts of a backend go on when a process of a single part fails
             started = task.backend in self._workers
             whole = task.part in ROUND_PARTS and (isinstance(error, LostError) or not started)
             name = task.backend if whole else f"{task.part}, {task.backend}"
@@ -290,7 +290,7 @@ class Bench:
             return worker.call(MEASURE, method=task.part, **task.request)
 
     def _against_d2l(self, task: Task) -> dict[str, Any]:
-        """The same work of the same files with d2l's loop and the project's, in fresh processes."""
+        """The same work on the same files in d2l's loop and the project's, in fresh processes."""
         if task.backend not in bench_d2l.MODULES:
             raise RefusedError("d2l has no such backend")
         batch = self.plan.batch_size

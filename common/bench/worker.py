@@ -30,9 +30,9 @@ from common.training import fit
 from common.training.records import Records
 from common.training.run import Run
 
-# The library that is measured beside the backends; it only multiplies matrices.
+# Measured beside the backends, but only its matrix products.
 NUMPY = "numpy"
-# So low that the network stays as it is, and every backend goes on with the same sort of numbers.
+# So low that the network stays as it is, and every backend keeps computing on similar numbers.
 LEARNING_RATE = 1e-6
 # A run evaluates a sixth as many images as it trains on, as Fashion-MNIST's 10000 and 60000.
 TRAIN_BATCHES_PER_TEST_BATCH = 6
@@ -73,9 +73,12 @@ class Worker:
         self._works: dict[tuple[Any, ...], tuple[Work, float]] = {}
         self._runs: dict[tuple[int, int], Run] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="nin-bench-")
+        # drawn as on a terminal while a run trains: they are part of what train.py costs
+        nowhere = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
+        self._bars = Bars(console=nowhere)
 
     def about(self) -> dict[str, Any]:
-        """What computes."""
+        """The threads, device and versions that compute."""
         if self.common["backend"] == NUMPY:
             threads = machine.prepare(self.common["threads"])
             return {"threads": threads, "versions": machine.versions()}
@@ -104,14 +107,17 @@ class Worker:
             len(self._dataset.test_images) // self.batch,
         )
         run = self._run(size, max(1, test_batches))
+        self._bars.begin(run)
         if not run.history:
-            run.train_epoch()  # in which a framework may compile, and what is used once is imported
+            run.train_epoch()  # in which a framework may compile, and late imports happen
         started = time.perf_counter()
         run.train_epoch()
+        elapsed = time.perf_counter() - started
+        self._bars.close()
         return {
             "steps": run.steps_per_epoch,
             "test_batches": len(run.dataset.test_images) // self.batch,
-            "seconds": time.perf_counter() - started,
+            "seconds": elapsed,
             "train_seconds": run.history[-1]["train_seconds"],
         }
 
@@ -123,6 +129,7 @@ class Worker:
     def startup(self, size: int) -> dict[str, Any]:
         """Seconds from the start of the process until a run has done its first step."""
         run = self._new_run(settings_for(size, self.batch, **self.common), self._dataset)
+        _begin(run)
         run.trainer.train_batch(np.arange(self.batch), LEARNING_RATE, 0)
         run.trainer.take_metrics()
         return {"seconds": round(time.monotonic() - self.started, 3)}
@@ -137,6 +144,7 @@ class Worker:
         chosen = settings.from_preset("fast", seed=seed, **self.common)
         self.ready = session.start(chosen)  # its precision is the machine's best
         run = self._new_run(chosen, self._dataset.limit(limit))
+        _begin(run)
         epochs: list[dict[str, float]] = []
         while not run.complete and run.train_epoch():
             seconds = round(time.monotonic() - self.started, 3)
@@ -156,7 +164,7 @@ class Worker:
         started = time.perf_counter()
         fixed = {"resize": size, "batch_size": self.batch, "epochs": 1}
         chosen = settings.from_preset("book", **fixed, **self.common)
-        fit.fit(chosen, load(self.data), out=self._new_directory(), watchers=[_bars()])
+        fit.fit(chosen, load(self.data), out=self._new_directory(), watchers=[self._bars])
         return {"seconds": time.perf_counter() - started, "bytes": machine.peak_memory()}
 
     @functools.cached_property
@@ -185,10 +193,8 @@ class Worker:
 
     def _bare_step(self, size: int) -> Work:
         run = self._run(size)
-        images, labels = (
-            run.dataset.train_images[: self.batch],
-            run.dataset.train_labels[: self.batch],
-        )
+        data = first_images(run.dataset, self.batch, 1)
+        images, labels = data.train_images, data.train_labels
         return benchmark(self.ready.backend).bare_step(run.trainer, images, labels, LEARNING_RATE)
 
     def _prediction(self, size: int, batch: int) -> Work:
@@ -206,29 +212,25 @@ class Worker:
         return self._runs[size, test_batches]
 
     def _new_run(self, chosen: Settings, dataset: Dataset) -> Run:
-        """A run that has begun as one of ``train.py`` on a terminal: with its files and bars."""
-        run = fit.make(self.ready, chosen, dataset, watchers=[Records(), _bars()])
+        """A run as one of ``train.py`` on a terminal: with its files and bars."""
+        run = fit.make(self.ready, chosen, dataset, watchers=[Records(), self._bars])
         run.directory = self._new_directory()
-        for watcher in run.watchers:
-            watcher.begin(run)
         return run
 
     def _new_directory(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._directory.name))
 
 
-def _bars() -> Bars:
-    """Drawn as for a person who watches: they are part of what is measured."""
-    return Bars(
-        console=Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
-    )
+def _begin(run: Run) -> None:
+    for watcher in run.watchers:
+        watcher.begin(run)
 
 
 _workers: list[Worker] = []
 
 
 def start(**options: Any) -> dict[str, Any]:
-    """Make this process's worker; what computes in it."""
+    """Make this process's worker; see :meth:`Worker.about`."""
     _workers.append(Worker(**options))
     return _workers[0].about()
 

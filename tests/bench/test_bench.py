@@ -231,11 +231,13 @@ def test_the_figure_is_drawn_of_everything(tmp_path):
     assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
-def test_the_legend_names_the_bars_though_the_first_backend_has_none(tmp_path):
+def test_the_legend_names_the_bars_that_there_are(tmp_path):
     results = make_results([row("step", "mxnet", size=68, times=1, seconds=1.0)])
     bench_plot.draw(results, tmp_path)
     # letters are drawn, with what they say in a comment
-    assert "<!-- bare step -->" in (tmp_path / "bench.svg").read_text()
+    drawn = (tmp_path / "bench.svg").read_text()
+    assert "<!-- bare step -->" in drawn
+    assert "<!-- train.py -->" not in drawn
 
 
 def test_a_comparison_says_what_is_not_alike():
@@ -567,6 +569,21 @@ def test_a_worker_measures_the_machine_memory_and_its_start(backend, backend_nam
     assert worker.memory(68)["bytes"] > 2**20
     assert worker.limit(64, 0.001)["seconds"]
     assert 1000 < worker.startup(68)["seconds"] < 1100
+
+
+def test_the_bars_of_a_terminal_are_drawn_while_a_run_trains_and_at_no_other_time(
+    backend, backend_name
+):
+    worker = Worker(backend_name, "sample", 2, time.monotonic(), device="cpu", threads=0)
+    terminal = worker._bars._bars.console.file
+    drawn = []
+    for _ in range(2):
+        worker.train(68, 0.001)
+        drawn.append(terminal.getvalue())
+        worker.step(68, 0.001)
+    assert "━" in drawn[0]
+    assert len(drawn[0]) < len(drawn[1])
+    assert terminal.getvalue() == drawn[1]
 
 
 def test_a_run_to_an_accuracy_ends_with_it_and_tells_its_precision(
