@@ -4,24 +4,25 @@
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import contextlib
+import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 
 from common.bench import plot as bench_plot
-from common.bench import report as bench_report
+from common.bench import results as bench_results
 from common.bench import run as bench
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
+from common.bench.results import Results
 from common.bench.run import Plan
-from common.bench.progress import shown
-from common.bench.report import Report
 from common.errors import NinError
+from common.terminal.display import duration
 
-# between two writes of what has been measured so far
+# between two writes of what has been measured so far, and two lines where there is no terminal
 SAVE_SECONDS = 60
 
 EXAMPLES = """\
@@ -93,78 +94,79 @@ def parser() -> command_line.Parser:
 
 def plan(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
-    given: dict[str, Any] = {"quick": options.quick}
+    names = {field.name for field in dataclasses.fields(Plan)}
+    given = {k: value for k, value in vars(options).items() if k in names and value is not None}
+    for name in ("backends", "parts", "sizes"):
+        if name in given:
+            parts = (part.strip() for part in given[name].split(","))
+            given[name] = tuple(dict.fromkeys(part for part in parts if part))
     if options.quick:
-        given |= {"parts": bench.QUICK_PARTS, "repeats": 2, "seconds": 1.0, "seeds": 1}
-    for name in ("batch_size", "repeats", "seconds", "seeds", "threads", "device", "data"):
-        value = getattr(options, name)
-        if value is not None:
-            given[name] = value
-    for name in ("backends", "parts"):
-        text = getattr(options, name)
-        if text is not None:
-            given[name] = _names(text)
-    if options.sizes is not None:
-        try:
-            given["sizes"] = tuple(int(size) for size in _names(options.sizes))
-        except ValueError as error:
-            raise NinError(f"--sizes {options.sizes}: must be whole numbers of pixels") from error
+        given = {**bench.QUICK, **given}
+    try:
+        given["sizes"] = tuple(int(size) for size in given.get("sizes", Plan.sizes))
+    except ValueError as error:
+        raise NinError(f"`sizes={options.sizes}`: must be whole numbers of pixels") from error
     if options.against is not None:
         if options.against != bench.D2L:
-            raise NinError(f"--against {options.against}: must be {bench.D2L}")
-        parts = given.get("parts", Plan.parts)
-        given["parts"] = (*(part for part in parts if part != bench.D2L), bench.D2L)
-    chosen = Plan(**given)
-    chosen.check()
-    return chosen
+            raise NinError(f"`against={options.against}`: must be {bench.D2L}")
+        given["parts"] = tuple(dict.fromkeys((*given.get("parts", Plan.parts), bench.D2L)))
+    return Plan(**given)
 
 
 def command(options: argparse.Namespace) -> int:
     """Measure and report; returns the exit status."""
-    stored = None if options.compare is None else bench_report.load(options.compare)
-    report = measure(options) if options.show is None else bench_report.load(options.show)
-    bench_report.show(report, Console(width=bench_report.WIDTH, highlight=False), stored)
-    return 0 if options.show is not None or report.record["complete"] else 1
+    stored = None if options.compare is None else bench_results.load(options.compare)
+    results = measure(options) if options.show is None else bench_results.load(options.show)
+    console = Console(width=bench_results.WIDTH, highlight=False)
+    bench_results.show(results, console, stored)
+    return 0 if options.show is not None or results.record["complete"] else 1
 
 
-def measure(options: argparse.Namespace) -> Report:
+def measure(options: argparse.Namespace) -> Results:
     """Run the bench and write its files, as it goes: a part of them too if it is interrupted."""
-    chosen = plan(options)
-    with bench.Bench(chosen, options.python, options.d2l_python, _say) as running:
-        was_there = options.out is not None and options.out.exists()
-        directory = bench.create_directory(options.out)
-        file = directory / "bench.json"
+    running = bench.Bench(plan(options), options.python, options.d2l_python)
+    directory = options.out or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}"
+    existed = directory.exists()
+    if existed and (not directory.is_dir() or any(directory.iterdir())):
+        raise NinError(f"`out={directory}`: exists and is not an empty directory; choose another")
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "bench.json"
+    saved = time.monotonic()
+    if running.dataset.notice:
+        print(running.dataset.notice, file=sys.stderr)
+
+    # drawn between measurements only: a thread that draws would take time from them
+    bar = Progress(
+        *Progress.get_default_columns(), console=Console(stderr=True), transient=True,
+        auto_refresh=False, speed_estimate_period=3600, redirect_stdout=sys.stdout.isatty(),
+        disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    task = bar.add_task("", total=1.0)
+
+    def show(done: float, what: str) -> None:
+        nonlocal saved
+        bar.update(task, completed=done, description=what, refresh=True)
+        if time.monotonic() - saved < SAVE_SECONDS:
+            return
         saved = time.monotonic()
-        if running.dataset.notice:
-            _say(running.dataset.notice)
+        if running.rows:
+            bench_results.save(running.record(), file)
+        if bar.disable:
+            left = bar.tasks[0].time_remaining or 0
+            print(f"{done:.0%}: {what}, {duration(left)} left", file=sys.stderr, flush=True)
 
-        def show(share: float, seconds_left: float | None, what: str) -> None:
-            nonlocal saved
-            if running.rows and time.monotonic() - saved > SAVE_SECONDS:
-                bench_report.save(running.record(), file)
-                saved = time.monotonic()
-            progress(share, seconds_left, what)
-
-        try:
-            with shown() as progress:
-                running.measure(show)
-        finally:
-            if running.rows:
-                report = bench_report.save(running.record(), file)
-                _say(f"all that was measured: {directory}")
-            elif not was_there:
-                with contextlib.suppress(OSError):
-                    directory.rmdir()
-    bench_plot.draw(report, directory)
-    return report
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    try:
+        with bar:
+            running.measure(show)
+    finally:
+        if running.rows:
+            results = bench_results.save(running.record(), file)
+            print(f"all that was measured: {directory}", file=sys.stderr)
+        elif not existed:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+    bench_plot.draw(results, directory)
+    return results
 
 
 if __name__ == "__main__":

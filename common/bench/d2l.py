@@ -26,22 +26,21 @@ def write_files(dataset: Dataset, directory: Path) -> Path:
 
     Args:
         dataset: all of it is written.
-        directory: ``datasets/fashion-mnist`` in it is for Keras and MXNet, as the home of their
-            data; ``FashionMNIST/raw`` for torchvision.
+        directory: Keras and MXNet look in ``datasets/fashion-mnist``, torchvision in
+            ``FashionMNIST/raw``.
 
     Returns:
         the former, which is what ``--data`` takes, too.
     """
-    arrays = {
-        fashion_mnist.TRAIN_IMAGES: dataset.train_images,
-        fashion_mnist.TRAIN_LABELS: dataset.train_labels,
-        fashion_mnist.TEST_IMAGES: dataset.test_images,
-        fashion_mnist.TEST_LABELS: dataset.test_labels,
-    }
     zipped, plain = directory / "datasets" / "fashion-mnist", directory / "FashionMNIST" / "raw"
     for place in (zipped, plain):
         place.mkdir(parents=True)
-    for name, array in arrays.items():
+    for name, array in (
+        (fashion_mnist.TRAIN_IMAGES, dataset.train_images),
+        (fashion_mnist.TRAIN_LABELS, dataset.train_labels),
+        (fashion_mnist.TEST_IMAGES, dataset.test_images),
+        (fashion_mnist.TEST_LABELS, dataset.test_labels),
+    ):
         header = np.array([0x800 + array.ndim, *array.shape], ">i4").tobytes()
         content = header + array.astype(np.uint8).tobytes()
         (plain / name).write_bytes(content)
@@ -53,27 +52,22 @@ def environment(directory: Path) -> dict[str, str]:
     """Variables of a process whose loaders find the files of :func:`write_files`."""
     # MXNet's own choice, lest nin_mxnet, whose network is trained, makes another
     engine = machine.given("MXNET_ENGINE_TYPE") or "ThreadedEnginePerDevice"
-    home = str(directory)
-    return {
-        "KERAS_HOME": home,
-        "MXNET_HOME": home,
-        "MPLBACKEND": "agg",
-        "MXNET_ENGINE_TYPE": engine,
-    }
+    homes = dict.fromkeys(("KERAS_HOME", "MXNET_HOME"), str(directory))
+    return {**homes, "MPLBACKEND": "agg", "MXNET_ENGINE_TYPE": engine}
 
 
-def run(backend: str, directory: str, size: int, batch: int, epochs: int) -> dict[str, Any]:
-    """Load and train as the book does, with ``load_data_fashion_mnist`` and ``train_ch6``.
+def run(backend: str, directory: str, size: int, batch: int) -> dict[str, Any]:
+    """Load and train an epoch as the book does: ``load_data_fashion_mnist`` and ``train_ch6``.
 
     Args:
         backend: ``torch``, ``tf`` or ``mxnet``.
         directory: of :func:`write_files`, called ``data``.
         size: of the resized images, in pixels.
         batch: images at a time.
-        epochs: how many.
 
     Returns:
-        ``seconds``, ``bytes`` (the peak memory of this process and its children), ``versions``.
+        ``d2l_seconds``, ``d2l_bytes`` (the peak memory of this process and its children) and
+        ``versions``.
     """
     package = registry.load(backend)
     d2l: Any = importlib.import_module(MODULES[backend])
@@ -82,15 +76,14 @@ def run(backend: str, directory: str, size: int, batch: int, epochs: int) -> dic
         vars(importlib.import_module("mxnet.gluon.utils"))["check_sha1"] = lambda *_: True
     # torchvision's are looked for in ../data
     work = Path(directory).parent / "work"
-    work.mkdir(exist_ok=True)
+    work.mkdir()
     os.chdir(work)
     net = package.nin if backend == "tf" else package.nin()
     device, lr = d2l.try_gpu(), settings.from_preset("book").lr
     # d2l's PyTorch loader starts four processes for each epoch
     with machine.FamilyMemory() as family:
         started = time.perf_counter()
-        train_iter, test_iter = d2l.load_data_fashion_mnist(batch, resize=size)
-        d2l.train_ch6(net, train_iter, test_iter, epochs, lr, device)
+        d2l.train_ch6(net, *d2l.load_data_fashion_mnist(batch, resize=size), 1, lr, device)
         seconds = time.perf_counter() - started
     versions = {**machine.versions("d2l", "torchvision"), **package.versions()}
-    return {"seconds": seconds, "bytes": family.peak, "versions": versions}
+    return {"d2l_seconds": seconds, "d2l_bytes": family.peak, "versions": versions}

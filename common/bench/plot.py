@@ -1,98 +1,83 @@
 """The picture of a bench."""
 
-import io
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from common.bench.report import LIMIT, SECONDS_TO, Report, flop
-from common.bench.run import ACCURACY
-from common.files.write import write_bytes
+from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, flop
+from common.bench.run import ACCURACY, TARGET_ACCURACIES
+from common.files import figures
 
-TRAINING = {"bare step": "bare step, examples/s", "train.py": "train.py, examples/s"}
-AGAINST_D2L = {"d2l": "d2l, examples/s", "train.py": "beside d2l, examples/s"}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# label of the bars -> what they show
+TRAINING = {"bare step": STEP, "train.py": TRAIN}
+AGAINST_D2L = {"d2l": OF_D2L, "train.py": BESIDE_D2L}
 
 
-def draw(report: Report, directory: Path) -> list[Path]:
+def draw(results: Results, directory: Path) -> list[Path]:
     """Write ``bench.svg`` and ``bench.png``, with a panel for each part that was measured.
 
     Returns:
         what was written: nothing if there is nothing to draw.
     """
-    panels: list[Callable[[Any], None]] = [
-        *(partial(_bars, report, TRAINING, size) for size in report.sizes if _has(report, size)),
-        *([partial(_bars, report, AGAINST_D2L, None)] if _has(report, None) else []),
-        *([partial(_accuracies, report)] if _runs(report, *report.backends) else []),
+    panels = [
+        (bars, size)
+        for bars, size in (*((TRAINING, size) for size in results.sizes), (AGAINST_D2L, None))
+        if any(results.get(what, name, size) for what in bars.values() for name in results.backends)
     ]
-    if not panels:
+    count = len(panels) + bool(results.rows(ACCURACY))
+    if not count:
         return []
-    # drawing takes longer to import than to do: only when there is something to draw
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = (len(panels) + 1) // 2
-    figure = Figure(figsize=(11, 3.4 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    for i, panel in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, min(2, len(panels)), i)
-        axes.grid(visible=True, axis="y", alpha=0.5)
-        axes.set_axisbelow(True)
-        panel(axes)
-        axes.legend(fontsize=7)
-    machine, notice = report.record["machine"], report.record["data"]["notice"]
-    title = f"NiN, batch {report.batch}, {machine['processor']}, {machine['cores']} cores"
-    figure.suptitle(f"{title}\n{notice}" if notice else title, fontsize=9, parse_math=False)
-    written = []
-    for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
-        buffer = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": "nin"}):  # the same bench gives the same file
-            figure.savefig(buffer, format=kind, **options)
-        written.append(directory / f"bench.{kind}")
-        write_bytes(written[-1], buffer.getvalue())
-    return written
+    rows = (count + 1) // 2
+    figure = figures.new(11, 3.4 * rows + 0.5)
+    axes = [figure.add_subplot(rows, min(2, count), i + 1) for i in range(count)]
+    for each, (bars, size) in zip(axes, panels, strict=False):
+        _bars(each, results, bars, size)
+    if count > len(panels):
+        _accuracies(axes[-1], results)
+    for each in axes:
+        each.grid(visible=True, axis="y", alpha=0.5)
+        each.set_axisbelow(True)
+        figures.add_legend(each)
+    machine, notice = results.record["machine"], results.record["data"]["notice"]
+    title = (
+        f"NiN, batch {results.batch}, {machine['processor']}, {machine['cores']} cores\n{notice}"
+    )
+    figure.suptitle(title.strip(), parse_math=False)
+    return figures.save_svg_and_png(figure, directory, "bench")
 
 
-def _has(report: Report, size: int | None) -> bool:
-    bars = AGAINST_D2L if size is None else TRAINING
-    return any(report.get(what, name, size) for what in bars.values() for name in report.backends)
-
-
-def _runs(report: Report, *names: str) -> list[list[dict[str, float]]]:
-    rows = report.record["rows"]
-    return [row["epochs"] for row in rows if row["part"] == ACCURACY and row["backend"] in names]
-
-
-def _bars(report: Report, bars: dict[str, str], size: int | None, axes: Any) -> None:
+def _bars(axes: "Axes", results: Results, bars: dict[str, str], size: int | None) -> None:
     for i, (label, what) in enumerate(bars.items()):
-        found = {at: report.get(what, name, size) for at, name in enumerate(report.backends)}
-        values = {at: value for at, value in found.items() if value is not None}
-        spread = [[v.median - v.low for v in values.values()],
-                  [v.high - v.median for v in values.values()]]  # fmt: skip
+        found = [(at, results.get(what, name, size)) for at, name in enumerate(results.backends)]
+        values = {at + 0.4 * i - 0.2: value for at, value in found if value}
         if values:
             axes.bar(
-                [at + 0.4 * i - 0.2 for at in values], [v.median for v in values.values()], 0.4,
-                yerr=spread, color=f"C{i}", label=label, capsize=2,
+                list(values), [v.median for v in values.values()], 0.4, color=f"C{i}", label=label,
+                yerr=[[v.median - v.low for v in values.values()],
+                      [v.high - v.median for v in values.values()]], capsize=2,
             )  # fmt: skip
-    if size is not None and LIMIT in report.figures:
-        limit = report.figures[LIMIT].median * 1e9 / flop(size)
+    if size and LIMIT in results.figures:
+        limit = results.figures[LIMIT].median * 1e9 / flop(size)
         axes.axhline(limit, color="k", linestyle=":", label="matrix product")
-    axes.set_xticks(range(len(report.backends)), report.backends)
+    axes.set_xticks(range(len(results.backends)), results.backends)
+    axes.set_xlim(-0.5, len(results.backends) - 0.5)
+    axes.margins(y=0.35)  # for the legend
     axes.set_ylim(bottom=0)
     axes.set_ylabel("examples/s")
-    title = "against d2l, wall clock" if size is None else f"training at {size}x{size}"
-    axes.set_title(title, fontsize=10)
+    axes.set_title(f"training at {size}x{size}" if size else "against d2l, wall clock")
 
 
-def _accuracies(report: Report, axes: Any) -> None:
-    for i, name in enumerate(report.backends):
-        for j, epochs in enumerate(_runs(report, name)):
+def _accuracies(axes: "Axes", results: Results) -> None:
+    for i, name in enumerate(results.backends):
+        runs = [row["epochs"] for row in results.rows(ACCURACY) if row["backend"] == name]
+        for j, epochs in enumerate(runs):
             points = [[epoch[what] for epoch in epochs] for what in ("seconds", "accuracy")]
-            axes.plot(*points, f"C{i}.-", label=None if j else name, linewidth=1)
-    for accuracy in SECONDS_TO:
-        axes.axhline(accuracy, color="k", linestyle=":", linewidth=1)
+            axes.plot(*points, f"C{i}.-", label=None if j else name)
+    for accuracy in TARGET_ACCURACIES:
+        axes.axhline(accuracy, color="k", linestyle=":")
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds")
     axes.set_ylabel("test accuracy")
-    axes.set_title("preset fast, each seed", fontsize=10)
+    axes.set_title("preset fast, each seed")

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import importlib
 import io
-import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,20 +30,15 @@ from common.training import fit
 from common.training.records import Records
 from common.training.run import Run
 
-# The library that is measured beside the backends; it only multiplies matrices.
+# Measured beside the backends, but only its matrix products.
 NUMPY = "numpy"
-# So low that the network stays as it is, and every backend goes on with the same sort of numbers.
+# So low that the network stays as it is, and every backend keeps computing on similar numbers.
 LEARNING_RATE = 1e-6
 # A run evaluates a sixth as many images as it trains on, as Fashion-MNIST's 10000 and 60000.
 TRAIN_BATCHES_PER_TEST_BATCH = 6
 MOST_TIMES = 1000
 # Of what is timed call by call; each is recorded.
 MOST_CALLS = 100
-WARM_UP_SECONDS = 2
-# A run imports these when it first needs them; d2l imports all of its own at its start.
-LATE_IMPORTS = ("common.training.tensorboard", "matplotlib.backends.backend_agg")
-# A run in the bench is one of so many epochs, of which only some are ever trained.
-EPOCHS = 1000
 
 
 def settings_for(size: int, batch_size: int, **others: Any) -> Settings:
@@ -63,219 +57,187 @@ class Worker:
     Args:
         backend: as :func:`common.backends.registry.load` takes it, or :data:`NUMPY`.
         data: as :func:`common.data.fashion_mnist.load` takes it.
-        device: ``auto``, ``cpu`` or ``gpu``.
-        threads: CPU threads, 0 for one on each core.
+        batch: images at a time in training.
         started: when the process started, as ``time.monotonic()`` counts.
+        others: ``device`` and ``threads``, as in :class:`common.settings.Settings`.
 
     Raises:
         NinError: as :func:`common.backends.session.start`.
     """
 
-    def __init__(self, backend: str, data: str, device: str, threads: int, started: float) -> None:
-        self.common: dict[str, Any] = {"backend": backend, "device": device, "threads": threads}
-        self.data = data
-        self.started = started
+    def __init__(self, backend: str, data: str, batch: int, started: float, **others: Any) -> None:
+        self.common = {"backend": backend, **others}
+        self.data, self.batch, self.started = data, batch, started
         if backend != NUMPY:
             self.ready = session.start(Settings(**self.common))
-            self.backend: Any = self.ready.backend
-        self._works: dict[str, tuple[Work, int]] = {}
+        self._works: dict[tuple[Any, ...], tuple[Work, float]] = {}
         self._runs: dict[tuple[int, int], Run] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="nin-bench-")
+        # drawn as on a terminal while a run trains: they are part of what train.py costs
+        nowhere = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
+        self._bars = Bars(console=nowhere)
 
     def about(self) -> dict[str, Any]:
-        """What computes."""
+        """The threads, device and versions that compute."""
         if self.common["backend"] == NUMPY:
             threads = machine.prepare(self.common["threads"])
             return {"threads": threads, "versions": machine.versions()}
-        versions = {**machine.versions(), **self.backend.versions()}
+        versions = {**machine.versions(), **self.ready.backend.versions()}
         return {**self.ready.prepared, "device": self.ready.device.name, "versions": versions}
 
     def limit(self, n: int, seconds: float) -> dict[str, Any]:
         """Seconds of each of some products of two float32 matrices of this size."""
+        return {"seconds": self._time_each(seconds, self._product, n)}
 
-        def make() -> Work:
-            if self.common["backend"] != NUMPY:
-                return benchmark(self.backend).matrix_product(self.ready.device, n)
-            A, B = np.random.default_rng(0).standard_normal((2, n, n), np.float32)
-            return _repeat(lambda: np.dot(A, B))
+    def step(self, size: int, seconds: float) -> dict[str, Any]:
+        """Seconds of so many bare steps together; see :class:`common.contract.Benchmark`."""
+        work, times = self._warm(seconds, self._bare_step, size)
+        return {"times": times, "seconds": _time(work, times)}
 
-        work, times = self._warm(f"limit {n}", make, seconds)
-        return {"seconds": _time_each(work, times)}
+    def predict(self, size: int, batch: int, seconds: float) -> dict[str, Any]:
+        """Seconds of each of some predictions; pixels go to the device and logits come back."""
+        return {"seconds": self._time_each(seconds, self._prediction, size, batch)}
 
-    def step(self, size: int, batch: int, seconds: float) -> dict[str, Any]:
-        """Seconds of so many bare steps together; see :class:`common.contract.Backend`."""
-
-        def make() -> Work:
-            trainer = self._run(size, batch).trainer
-            return benchmark(self.backend).bare_step(trainer, *self._batch(batch), LEARNING_RATE)
-
-        work, times = self._warm(f"step {size} {batch}", make, seconds)
-        return {"times": times, "seconds": _time(lambda _: work(times))}
-
-    def train(self, size: int, batch: int, seconds: float) -> dict[str, Any]:
+    def train(self, size: int, seconds: float) -> dict[str, Any]:
         """One epoch of ``train.py``, with all that it does in an epoch, evaluation included."""
-        run = self._run(size, batch, seconds)
+        _, steps = self._warm(seconds, self._bare_step, size)
+        test_batches = min(
+            steps // TRAIN_BATCHES_PER_TEST_BATCH,
+            len(self._dataset.train_images) // self.batch // TRAIN_BATCHES_PER_TEST_BATCH,
+            len(self._dataset.test_images) // self.batch,
+        )
+        run = self._run(size, max(1, test_batches))
+        self._bars.begin(run)
+        if not run.history:
+            run.train_epoch()  # in which a framework may compile, and late imports happen
         started = time.perf_counter()
         run.train_epoch()
         elapsed = time.perf_counter() - started
-        row = run.progress.rows[-1]
+        self._bars.close()
         return {
             "steps": run.steps_per_epoch,
-            "test_batches": math.ceil(len(run.dataset.test_images) / batch),
+            "test_batches": len(run.dataset.test_images) // self.batch,
             "seconds": elapsed,
-            "train_seconds": row["train_seconds"],
-            "evaluation_seconds": row["evaluation_seconds"],
+            "train_seconds": run.history[-1]["train_seconds"],
         }
 
-    def predict(self, size: int, batch: int, seconds: float, run_batch: int) -> dict[str, Any]:
-        """Seconds of each of some predictions; pixels go to the device and logits come back.
-
-        Args:
-            size: of the resized images, in pixels.
-            batch: images at a time.
-            seconds: to spend, about.
-            run_batch: batch of the training run whose network predicts.
-        """
-
-        def make() -> Work:
-            images, _ = self._batch(batch)
-            trainer = self._run(size, run_batch).trainer
-            return _repeat(lambda: trainer.logits(images))
-
-        work, times = self._warm(f"predict {size} {batch}", make, seconds)
-        return {"seconds": _time_each(work, times)}
-
-    def memory(self, size: int, batch: int) -> dict[str, Any]:
-        """Do bare steps and nothing else; the peak of this process so far."""
-        trainer = self._run(size, batch).trainer
-        benchmark(self.backend).bare_step(trainer, *self._batch(batch), LEARNING_RATE)(3)
+    def memory(self, size: int) -> dict[str, Any]:
+        """The peak of this process, which has done some bare steps and nothing else."""
+        self._bare_step(size)(3)
         return {"bytes": machine.peak_memory()}
 
-    def startup(self, size: int, batch: int) -> dict[str, Any]:
+    def startup(self, size: int) -> dict[str, Any]:
         """Seconds from the start of the process until a run has done its first step."""
-        run = self._new_run(settings_for(size, batch, **self.common), self._dataset)
-        _step(run)
+        run = self._new_run(settings_for(size, self.batch, **self.common), self._dataset)
+        _begin(run)
+        run.trainer.train_batch(np.arange(self.batch), LEARNING_RATE, 0)
+        run.trainer.take_metrics()
         return {"seconds": round(time.monotonic() - self.started, 3)}
 
     def accuracy(self, seed: int, until: float, limit: int | None) -> dict[str, Any]:
         """Train as ``train.py --preset fast`` does, until a test accuracy is reached.
-
-        Args:
-            seed: of the run.
-            until: the accuracy.
-            limit: train on so many examples only; None for all.
 
         Returns:
             ``precision``, and for each epoch its test accuracy and the seconds from the start of
             the process to its end.
         """
         chosen = settings.from_preset("fast", seed=seed, **self.common)
-        chosen = dataclasses.replace(chosen, precision=session.start(chosen).precision)
+        self.ready = session.start(chosen)  # its precision is the machine's best
         run = self._new_run(chosen, self._dataset.limit(limit))
+        _begin(run)
         epochs: list[dict[str, float]] = []
-        while len(epochs) < chosen.epochs and run.train_epoch():
-            accuracy = run.history[-1]["test_accuracy"]
+        while not run.complete and run.train_epoch():
             seconds = round(time.monotonic() - self.started, 3)
-            epochs.append({"seconds": seconds, "accuracy": accuracy})
-            if accuracy >= until:
+            epochs.append({"seconds": seconds, "accuracy": run.test_accuracy or 0.0})
+            if epochs[-1]["accuracy"] >= until:
                 break
-        return {"precision": chosen.precision, "epochs": epochs}
+        return {"precision": run.settings.precision, "epochs": epochs}
 
-    def whole(self, size: int, batch: int, train: int, test: int, epochs: int) -> dict[str, Any]:
-        """Train as the book does; seconds from reading the data to the last file of the run.
+    def whole(self, size: int) -> dict[str, Any]:
+        """Train an epoch as the book does; seconds from reading the data to the run's last file.
 
         Imports are not counted as time, but as memory.
         """
-        for late in LATE_IMPORTS:
+        # a run imports these when it first needs them, d2l all of its own at its start
+        for late in ("common.training.tensorboard", "matplotlib.backends.backend_agg"):
             importlib.import_module(late)
         started = time.perf_counter()
-        dataset = first_images(load(self.data), train, test)
-        chosen = settings.from_preset(
-            "book", resize=size, batch_size=batch, epochs=epochs, **self.common
-        )
-        run = self._new_run(chosen, dataset)
-        run.train()
+        fixed = {"resize": size, "batch_size": self.batch, "epochs": 1}
+        chosen = settings.from_preset("book", **fixed, **self.common)
+        fit.fit(chosen, load(self.data), out=self._new_directory(), watchers=[self._bars])
         return {"seconds": time.perf_counter() - started, "bytes": machine.peak_memory()}
 
     @functools.cached_property
     def _dataset(self) -> Dataset:
         return load(self.data)
 
-    def _batch(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._dataset.train_images[:count], self._dataset.train_labels[:count]
+    def _time_each(self, seconds: float, make: Callable[..., Work], *arguments: int) -> list[float]:
+        work, times = self._warm(seconds, make, *arguments)
+        return [_time(work) for _ in range(min(times, MOST_CALLS))]
 
-    def _warm(self, key: str, make: Callable[[], Work], seconds: float) -> tuple[Work, int]:
-        """What was made for a key, and how often it is to be done in about so many seconds."""
+    def _warm(self, seconds: float, make: Callable[..., Work], *arguments: int) -> tuple[Work, int]:
+        """What is made once of these arguments, and how often it can be done in so many seconds."""
+        key = make, *arguments
         if key not in self._works:
-            work = make()
-            self._works[key] = work, _warm_up(work, seconds)
-        return self._works[key]
+            work = make(*arguments)
+            _time(work)  # in which a framework may compile
+            self._works[key] = work, _time(work)
+        work, once = self._works[key]
+        return work, max(1, min(MOST_TIMES, round(seconds / max(once, 1e-6))))
+
+    def _product(self, n: int) -> Work:
+        if self.common["backend"] != NUMPY:
+            return benchmark(self.ready.backend).matrix_product(self.ready.device, n)
+        A, B = np.random.default_rng(0).standard_normal((2, n, n), np.float32)
+        return _repeat(lambda: np.dot(A, B))
+
+    def _bare_step(self, size: int) -> Work:
+        run = self._run(size)
+        data = first_images(run.dataset, self.batch, 1)
+        images, labels = data.train_images, data.train_labels
+        return benchmark(self.ready.backend).bare_step(run.trainer, images, labels, LEARNING_RATE)
+
+    def _prediction(self, size: int, batch: int) -> Work:
+        run = self._run(size)
+        images = run.dataset.train_images[:batch]
+        return _repeat(lambda: run.trainer.logits(images))
+
+    def _run(self, size: int, test_batches: int = 1) -> Run:
+        """One with so many batches in its evaluation, and more epochs than are ever trained."""
+        if (size, test_batches) not in self._runs:
+            test = test_batches * self.batch
+            dataset = first_images(self._dataset, TRAIN_BATCHES_PER_TEST_BATCH * test, test)
+            chosen = settings_for(size, self.batch, epochs=1000, **self.common)
+            self._runs[size, test_batches] = self._new_run(chosen, dataset)
+        return self._runs[size, test_batches]
 
     def _new_run(self, chosen: Settings, dataset: Dataset) -> Run:
-        """A run that has begun as one of ``train.py`` on a terminal: with its files and bars."""
-        nowhere = Console(file=io.StringIO(), force_terminal=True)
-        run = fit.make(self.ready, chosen, dataset, watchers=[Records(), Bars(console=nowhere)])
-        run.directory = Path(tempfile.mkdtemp(dir=self._directory.name))
-        for watcher in run.watchers:
-            watcher.begin(run)
+        """A run as one of ``train.py`` on a terminal: with its files and bars."""
+        run = fit.make(self.ready, chosen, dataset, watchers=[Records(), self._bars])
+        run.directory = self._new_directory()
         return run
 
-    def _run(self, size: int, batch: int, seconds: float = 0.0) -> Run:
-        """The run at this size: one serves all, as two would take memory twice.
-
-        Args:
-            size: of the resized images, in pixels.
-            batch: images at a time.
-            seconds: that one of its epochs is to take, about; its network is then warmed up.
-        """
-        if (size, batch) not in self._runs:
-            self._runs[size, batch] = run = self._run_of(size, batch, 1)
-            if seconds:
-                # what a run does once, such as to import what writes its records
-                self.whole(size, 1, TRAIN_BATCHES_PER_TEST_BATCH, 1, 1)
-                steps = seconds / _warm_run(run)
-                most = min(
-                    len(self._dataset.train_images) // (TRAIN_BATCHES_PER_TEST_BATCH * batch),
-                    len(self._dataset.test_images) // batch,
-                )
-                test_batches = min(most, round(steps / TRAIN_BATCHES_PER_TEST_BATCH))
-                if test_batches > 1:
-                    self._runs[size, batch] = run = self._run_of(size, batch, test_batches)
-                    _warm_run(run)
-        return self._runs[size, batch]
-
-    def _run_of(self, size: int, batch: int, test_batches: int) -> Run:
-        train_batches = TRAIN_BATCHES_PER_TEST_BATCH * test_batches
-        dataset = first_images(self._dataset, train_batches * batch, test_batches * batch)
-        return self._new_run(settings_for(size, batch, epochs=EPOCHS, **self.common), dataset)
+    def _new_directory(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._directory.name))
 
 
-def _warm_run(run: Run) -> float:
-    """Do in a run what is slower when it is done first; the seconds of one of its steps."""
-    run.trainer.logits(run.dataset.test_images[: run.settings.batch_size])
-    return [_time(lambda _: _step(run)) for _ in range(2)][1]
+def _begin(run: Run) -> None:
+    for watcher in run.watchers:
+        watcher.begin(run)
 
 
-def _step(run: Run) -> None:
-    indices = np.arange(run.settings.batch_size, dtype=np.int64)
-    run.trainer.train_batch(indices, LEARNING_RATE, 0)
-    run.trainer.take_metrics()
+_workers: list[Worker] = []
 
 
-@functools.cache
-def _worker(**options: Any) -> Worker:
-    return Worker(**options)
+def start(**options: Any) -> dict[str, Any]:
+    """Make this process's worker; see :meth:`Worker.about`."""
+    _workers.append(Worker(**options))
+    return _workers[0].about()
 
 
-def measure(do: str, options: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-    """What a method of this process's worker returns.
-
-    Args:
-        do: the method.
-        options: of the worker, which is made when it is first asked.
-        request: arguments of the method.
-    """
-    return dict(getattr(_worker(**options), do)(**request))
+def measure(method: str, **arguments: Any) -> dict[str, Any]:
+    """Call a method of this process's worker."""
+    return dict(getattr(_workers[0], method)(**arguments))
 
 
 def first_images(dataset: Dataset, train: int, test: int) -> Dataset:
@@ -297,24 +259,8 @@ def _repeat(function: Callable[[], Any]) -> Work:
     return work
 
 
-def _time(work: Work) -> float:
-    """Seconds to do it once."""
+def _time(work: Work, times: int = 1) -> float:
+    """Seconds to do it so many times."""
     started = time.perf_counter()
-    work(1)
+    work(times)
     return round(time.perf_counter() - started, 7)
-
-
-def _time_each(work: Work, times: int) -> list[float]:
-    return [_time(work) for _ in range(min(times, MOST_CALLS))]
-
-
-def _warm_up(work: Work, seconds: float) -> int:
-    """Do it until it is warm; how many times it can then be done in so many seconds, at least 1."""
-    once = _time(work)  # in which a framework may compile
-    spent = once
-    for _ in range(2):
-        if spent > WARM_UP_SECONDS:
-            break
-        once = _time(work)
-        spent += once
-    return max(1, min(MOST_TIMES, round(seconds / max(once, 1e-6))))

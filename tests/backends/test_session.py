@@ -154,15 +154,14 @@ def test_the_threads_of_one_run_decide_neither_later_ones_nor_processes(theirs, 
 
 
 def test_only_a_comparison_switches_tf32_off(theirs, monkeypatch):
-    from common.bench.run import WorkerProcess
+    from common.bench.run import Bench, Plan
     from common.comparison.run import EXACT
 
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     variable = {"function": "theirs:variable", "name": "NVIDIA_TF32_OVERRIDE"}
     assert call_apart(sys.executable, timeout=60, environment=EXACT, **variable) == "0"
     assert call_apart(sys.executable, timeout=60, **variable) is None
-    options = {"backend": "numpy", "data": "sample", "device": "cpu", "threads": 0}
-    with WorkerProcess(sys.executable, options) as worker:
+    with Bench(Plan(data="sample")).start("numpy") as worker:
         assert worker.call(**variable) is None
 
 

@@ -16,13 +16,14 @@ from common.backends import parts
 from common.backends.session import RefusedError
 from common.bench import d2l as bench_d2l
 from common.bench import plot as bench_plot
-from common.bench import report as bench_report
+from common.bench import results as bench_results
 from common.bench import run as bench
-from common.bench.report import Figure, Report, flop
-from common.bench.run import Plan, WorkerProcess, jobs
+from common.bench.results import Results, Value, flop
+from common.bench.run import QUICK, Plan, tasks
 from common.bench.worker import Worker, first_images, settings_for
 from common.data import fashion_mnist
 from common.errors import NinError
+from common.system import machine
 from common.system.machine import peak_memory
 from common.system.processes import LostError
 
@@ -51,8 +52,8 @@ def make_record(rows, sizes=(68,), names=NAMES, **plan):
     }  # fmt: skip
 
 
-def make_report(rows, **more):
-    return Report(make_record(rows, **more))
+def make_results(rows, **more):
+    return Results(make_record(rows, **more))
 
 
 # ---------------------------------------------------------------- figures
@@ -61,8 +62,8 @@ def make_report(rows, **more):
 def test_a_figure_is_printed_with_three_digits_or_more_and_its_spread():
     values = {1234.5: "1234", 99.6: "100", 9.996: "10.0", 0.98765: "0.988", 1.0: "1.00"}
     for value, text in values.items():
-        assert str(Figure(value, value, value, 3)) == text
-    assert str(Figure(100.0, 90.0, 110.0, 3)) == "100 ±10%"
+        assert str(Value(value, value, value, 3)) == text
+    assert str(Value(100.0, 90.0, 110.0, 3)) == "100 ±10%"
 
 
 def test_a_ratio_is_taken_within_a_round_so_that_a_slow_round_does_not_show():
@@ -77,7 +78,7 @@ def test_a_ratio_is_taken_within_a_round_so_that_a_slow_round_does_not_show():
             row("limit", "tf", number, n=100, seconds=[5.0 * slow, 1.0 * slow]),
             row("startup", "tf", number, size=68, batch=10, seconds=3.0 * slow),
         ]  # fmt: skip
-    figures = make_report(rows, names=("torch", "tf")).figures
+    figures = make_results(rows, names=("torch", "tf")).figures
     for name, expected in {
         "bare step, examples/s, 68, torch": (10.0, 20 / 7, 20.0, 3),
         "start to first step, s, 68, tf": (6.0, 3.0, 21.0, 3),
@@ -95,7 +96,7 @@ def test_what_one_round_lacks_is_compared_in_the_others():
         row("step", "torch", 1, size=68, times=1, seconds=1.0),
         row("step", "tf", 1, size=68, times=1, seconds=2.0),
     ]
-    assert make_report(rows).get("bare step / fastest", "tf", 68).rounds == 1
+    assert make_results(rows).get("bare step / fastest", "tf", 68).rounds == 1
 
 
 def test_the_limit_is_the_best_product_of_any_library_and_size():
@@ -104,7 +105,7 @@ def test_the_limit_is_the_best_product_of_any_library_and_size():
         row("limit", "mxnet", n=2000, seconds=[4.0]),
         row("limit", "tf", n=1000, seconds=[9.0]),
     ]
-    figures = make_report(rows).figures
+    figures = make_results(rows).figures
     assert figures["limit, GFLOP/s"].median == pytest.approx(2 * 2000**3 / 4 / 1e9)
     assert figures["matrix product, GFLOP/s, numpy"].median == pytest.approx(1.0)
 
@@ -122,11 +123,11 @@ def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_that_reached_it():
         # as rows were until they held their precision
         row("accuracy", "mxnet", 0, epochs=epochs[:1]),
     ]
-    report = make_report(rows)
-    assert report.get("seconds to 0.845", "tf") == (17.5, 15.0, 20.0, 2)
-    assert report.get("seconds to 0.900", "tf") == (15.0, 15.0, 15.0, 1)
-    assert report.get("seconds to 0.900", "mxnet") is None
-    text = " ".join(printed(report).split())
+    results = make_results(rows)
+    assert results.get("seconds to 0.845", "tf") == (17.5, 15.0, 20.0, 2)
+    assert results.get("seconds to 0.900", "tf") == (15.0, 15.0, 15.0, 1)
+    assert results.get("seconds to 0.900", "mxnet") is None
+    text = " ".join(printed(results).split())
     assert "precision: tf bfloat16, mxnet auto" in text
     assert "tf did not reach 0.900 with 1 of 2 seeds" in text
     assert "tf did not reach 0.880" not in text
@@ -135,17 +136,17 @@ def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_that_reached_it():
 
 
 def test_a_bench_of_before_is_shown_without_the_parts_that_are_no_more(tmp_path):
-    report = bench_report.load(ROOT / "docs" / "bench.json")
-    stored = report.record["figures"]
-    assert len(report.figures) > 80
-    for name, figure in report.figures.items():
+    results = bench_results.load(ROOT / "docs" / "bench.json")
+    stored = results.record["figures"]
+    assert len(results.figures) > 80
+    for name, figure in results.figures.items():
         if name in stored:
             assert figure == pytest.approx(tuple(stored[name].values())), name
     odd = [
         row("profile", "tf", size=68, batch=10, operations={"Conv2D": 1.0}),
         row("limit", "tf", do="convolution", size=68, layer="block1.conv1", seconds=[1.0]),
     ]
-    assert make_report(odd).figures == {}
+    assert make_results(odd).figures == {}
 
 
 def full_rows(names, sizes):
@@ -176,21 +177,21 @@ def full_rows(names, sizes):
     return rows
 
 
-def printed(report, stored=None):
-    console = Console(width=bench_report.WIDTH, highlight=False, record=True, file=io.StringIO())
-    bench_report.show(report, console, stored)
+def printed(results, stored=None):
+    console = Console(width=bench_results.WIDTH, highlight=False, record=True, file=io.StringIO())
+    bench_results.show(results, console, stored)
     return console.export_text()
 
 
 def test_the_tables_fit_a_projector_and_lose_nothing():
-    report = make_report(full_rows(NAMES, (224, 68)), sizes=(224, 68))
-    text = printed(report, stored=report)
+    results = make_results(full_rows(NAMES, (224, 68)), sizes=(224, 68))
+    text = printed(results, stored=results)
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
-    for words in (*bench_report.TABLES, "limit: ", "A sample."):
+    for words in (*bench_results.TABLES, "limit: ", "A sample."):
         assert words in text
     ratios = re.findall(r"(\d\.\d+) *$", text.split("against the stored bench")[1], re.MULTILINE)
-    assert len(ratios) == len(report.figures)
+    assert len(ratios) == len(results.figures)
     assert set(ratios) == {"1.00"}
 
 
@@ -201,62 +202,65 @@ def test_a_comparison_with_d2l_tells_its_environment_and_its_own_rounds():
         for number in range(2)
     ]  # fmt: skip
     record = make_record(rows, repeats=4)
-    assert "environment" not in printed(Report(record))
+    assert "torch, d2l" not in printed(Results(record))
     record["backends"] |= {
         f"{name}, d2l": {"versions": {"python": "3.11.7", "d2l": "1.0.3", name: f"0.{name}"}}
         for name in NAMES
     }
-    text = printed(Report(record))
-    assert "torch 1, tf 1, mxnet 1\n" in text
-    assert "in d2l's environment: d2l 1.0.3, torch 0.torch, tf 0.tf, mxnet 0.mxnet\n" in text
+    text = printed(Results(record))
+    for name in NAMES:
+        assert f"\n{name}: threads 2, device cpu, {name} 1\n" in text
+        assert f"\n{name}, d2l: python 3.11.7, d2l 1.0.3, {name} 0.{name}\n" in text
     assert "float32; rounds: 4;" in text
     assert "rounds: 2; 10 training" in text
 
 
 def test_what_was_not_measured_has_no_table_and_no_figure(tmp_path):
-    report = make_report([row("step", "tf", size=68, times=1, seconds=1.0)])
-    text = printed(report)
+    results = make_results([row("step", "tf", size=68, times=1, seconds=1.0)])
+    text = printed(results)
     assert "examples/s" in text
     for words in ("prediction", "product", "d2l", "seconds to"):
         assert words not in text
-    assert [path.name for path in bench_plot.draw(report, tmp_path)] == ["bench.svg", "bench.png"]
-    assert bench_plot.draw(make_report([]), tmp_path) == []
+    assert [path.name for path in bench_plot.draw(results, tmp_path)] == ["bench.svg", "bench.png"]
+    assert bench_plot.draw(make_results([]), tmp_path) == []
 
 
 def test_the_figure_is_drawn_of_everything(tmp_path):
-    report = make_report(full_rows(NAMES, (224, 68)), sizes=(224, 68))
-    bench_plot.draw(report, tmp_path)
+    results = make_results(full_rows(NAMES, (224, 68)), sizes=(224, 68))
+    bench_plot.draw(results, tmp_path)
     assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
-def test_the_legend_names_the_bars_though_the_first_backend_has_none(tmp_path):
-    report = make_report([row("step", "mxnet", size=68, times=1, seconds=1.0)])
-    bench_plot.draw(report, tmp_path)
+def test_the_legend_names_the_bars_that_there_are(tmp_path):
+    results = make_results([row("step", "mxnet", size=68, times=1, seconds=1.0)])
+    bench_plot.draw(results, tmp_path)
     # letters are drawn, with what they say in a comment
-    assert "<!-- bare step -->" in (tmp_path / "bench.svg").read_text()
+    drawn = (tmp_path / "bench.svg").read_text()
+    assert "<!-- bare step -->" in drawn
+    assert "<!-- train.py -->" not in drawn
 
 
 def test_a_comparison_says_what_is_not_alike():
     then = make_record([row("step", "tf", size=68, times=1, seconds=2.0)])
     now = make_record([row("step", "tf", size=68, times=1, seconds=1.0)], batch_size=20)
-    text = printed(Report(now), Report(then)).split("against the stored bench")[1]
+    text = printed(Results(now), Results(then)).split("against the stored bench")[1]
     assert text.rstrip().endswith("\nbatch size: stored 10, now 20")
     assert "4.00" in text
 
 
-def test_a_report_and_its_json_are_the_same_bench(tmp_path):
-    report = make_report(full_rows(NAMES, (68,)))
-    bench_report.save(report.record, tmp_path / "bench.json")
-    again = bench_report.load(tmp_path / "bench.json")
-    assert again.figures == report.figures
-    figures = {name: value._asdict() for name, value in report.figures.items()}
-    assert again.record == {**report.record, "figures": figures}
+def test_a_results_and_its_json_are_the_same_bench(tmp_path):
+    results = make_results(full_rows(NAMES, (68,)))
+    bench_results.save(results.record, tmp_path / "bench.json")
+    again = bench_results.load(tmp_path / "bench.json")
+    assert again.figures == results.figures
+    figures = {name: value._asdict() for name, value in results.figures.items()}
+    assert again.record == {**results.record, "figures": figures}
 
 
 def test_a_figure_that_fails_loses_no_measurement(tmp_path):
     rows = [row("step", "tf", size=68, times=1, seconds=0.0)]
     with pytest.raises(ZeroDivisionError):
-        bench_report.save(make_record(rows), tmp_path / "bench.json")
+        bench_results.save(make_record(rows), tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text())["rows"] == rows
 
 
@@ -264,8 +268,8 @@ def test_a_figure_that_fails_loses_no_measurement(tmp_path):
 
 
 def test_every_round_measures_every_backend_once_every_other_round_backwards():
-    planned = jobs(Plan(parts=("step", "train"), repeats=2, sizes=(68,)))
-    order = [(job.round, job.part, job.backend) for job in planned]
+    planned = tasks(Plan(parts=("step", "train"), repeats=2, sizes=(68,)))
+    order = [(task.round, task.part, task.backend) for task in planned]
     assert order == [
         (number, part, name)
         for number in (0, 1)
@@ -275,10 +279,10 @@ def test_every_round_measures_every_backend_once_every_other_round_backwards():
 
 
 def test_a_quick_bench_takes_the_step_at_every_size_and_the_rest_at_the_smallest():
-    planned = jobs(Plan(parts=bench.QUICK_PARTS, quick=True))
-    sizes = {part: set() for part in bench.QUICK_PARTS}
-    for job in planned:
-        sizes[job.part].add(job.request.get("size"))
+    planned = tasks(Plan(parts=QUICK["parts"], quick=True))
+    sizes = {part: set() for part in QUICK["parts"]}
+    for task in planned:
+        sizes[task.part].add(task.request.get("size"))
     assert sizes == {"limit": {None}, "step": {224, 68}, "train": {68}, "predict": {68}}
 
 
@@ -288,16 +292,15 @@ def test_fast_is_benched_at_its_own_size_and_the_book_elsewhere():
 
 
 BAD_INPUT = {
-    "unknown backend": ("--backends jax", "--backends jax: unknown; choose from torch, tf, mxnet"),
-    "no backend": ("--backends ,", "--backends: choose from"),
-    "twice": ("--backends tf,tf", "--backends: tf is named twice"),
+    "unknown backend": ("--backends jax", "--backends jax: unknown; choose one of torch, tf"),
+    "no backend": ("--backends ,", "--backends: name at least one"),
     "unknown part": ("--parts speed", "--parts speed: unknown; choose from limit, train, step, "
                      "predict, memory, startup, accuracy, d2l"),
-    "no parts": ("--parts ,", "--parts: choose from"),
+    "no parts": ("--parts ,", "--parts: name at least one"),
     "not a size": ("--sizes large", "--sizes large: must be whole numbers"),
-    "no size": ("--sizes ,", "--sizes: choose from sizes in pixels"),
-    "too small": ("--sizes 68,66", "--sizes 66: the smallest that works is 67"),
-    "too large": ("--sizes 5000", "--sizes 5000: the smallest that works is 67, the largest 4096"),
+    "no size": ("--sizes ,", "--sizes: name at least one"),
+    "too small": ("--sizes 68,66", "--sizes 66: too small for this network; the smallest"),
+    "too large": ("--sizes 5000", "--sizes 5000: must be a whole number of pixels up to 4096"),
     "no repeats": ("--repeats 0", "--repeats 0: must be"),
     "no time": ("--seconds nan", "--seconds nan: must be"),
     "no seeds": ("--seeds 0", "--seeds 0: must be"),
@@ -306,6 +309,7 @@ BAD_INPUT = {
     "no d2l": ("--against d2l --d2l-python nowhere", "--d2l-python nowhere: no such file"),
     "batch beyond the data": ("--data sample --batch-size 2000", "12000 training images"),
     "no such data": ("--data nowhere", "data nowhere: no such directory"),
+    "no empty directory": ("--out . --data sample", "--out .: exists and is not an empty"),
     "no bench to compare": ("--compare nowhere", "nowhere: cannot be read (No such file"),
     "no bench to show": ("--show nowhere", "nowhere: cannot be read (No such file"),
     "interpreter of none": ("--python jax=x", "--python jax=x: must be NAME=PATH"),
@@ -314,15 +318,16 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
 def test_bad_input_to_the_bench_gets_one_clear_line(tmp_path, arguments, words):
+    (tmp_path / "file").touch()
     assert_one_clear_line(run("bench.py", *arguments.split(), cwd=tmp_path), words)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_help_names_every_part():
     said = " ".join(run("bench.py", "--help").stdout.split())
     parts = ",".join(bench.KNOWN_PARTS)
     assert f"--parts NAMES some of {parts} (all but d2l; quick: the first 4)" in said
-    assert bench.KNOWN_PARTS[:4] == bench.QUICK_PARTS
+    assert bench.KNOWN_PARTS[:4] == QUICK["parts"]
     explained = said.split("parts: ")[1]
     assert all(re.search(rf"\b{part}\b", explained) for part in bench.KNOWN_PARTS)
 
@@ -332,7 +337,7 @@ def test_a_file_that_is_no_bench_is_refused(tmp_path, content):
     file = tmp_path / "bench.json"
     file.write_text(content)
     with pytest.raises(NinError, match=str(file)):
-        bench_report.load(file)
+        bench_results.load(file)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +351,7 @@ def test_a_bench_that_lacks_something_gets_one_clear_line(tmp_path, names):
     record = make_record([row("step", "tf", size=68, times=1, seconds=1.0)])
     file = tmp_path / "bench.json"
     file.write_text(json.dumps(record))
-    assert bench_report.load(file).record == record
+    assert bench_results.load(file).record == record
     *outer, last = names
     part = record
     for name in outer:
@@ -354,12 +359,12 @@ def test_a_bench_that_lacks_something_gets_one_clear_line(tmp_path, names):
     del part[last]
     file.write_text(json.dumps(record))
     with pytest.raises(NinError, match=rf"not a whole bench\.json \(KeyError: '{last}'\)"):
-        bench_report.load(file)
+        bench_results.load(file)
 
 
 def test_a_stored_bench_is_printed_again(tmp_path):
     file = tmp_path / "bench.json"
-    bench_report.save(make_record(full_rows(NAMES, (68,))), file)
+    bench_results.save(make_record(full_rows(NAMES, (68,))), file)
     done = run("bench.py", "--show", file, "--compare", file, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "against the stored bench" in done.stdout
@@ -373,87 +378,83 @@ class FakeWorker:
 
     failing = {}  # noqa: RUF012
 
-    def __init__(self, interpreter, options):
-        self.name = options["backend"]
+    def __init__(self, name):
+        self.name = name
         self.asked = 0
-        self.ended = False
-        if isinstance(self.failing.get(self.name), str):
-            raise LostError(self.failing[self.name])
-        self.about = {"threads": 2, "device": "cpu", "versions": {self.name: "1"}}
+        if isinstance(self.failing.get(name), str):
+            raise LostError(self.failing[name])
 
-    def ask(self, do, request):
+    def call(self, function, method, **arguments):
+        assert function == "common.bench.worker:measure"
         self.asked += 1
-        error = self.failing.get(self.name, {}).get(do)
+        error = self.failing.get(self.name, {}).get(method)
         if error is not None and self.asked > 2:
             raise error
         more = {"train": {"steps": 6, "test_batches": 1, "train_seconds": 1.0}}
-        seconds = 1.0 if do in ("step", "train", "startup") else [1.0]
-        return {"times": 1, "seconds": seconds, "bytes": 1, **more.get(do, {})}
+        seconds = 1.0 if method in ("step", "train", "startup") else [1.0]
+        return {"times": 1, "seconds": seconds, "bytes": 1, **more.get(method, {})}
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
+    def __exit__(self, kind, *_):
+        self.close() if kind is None else self.kill()
 
     def close(self):
-        self.ended = True
+        pass
 
     kill = close
 
 
 @pytest.fixture
-def measured(monkeypatch):
-    """Runs a bench with fake workers; the bench, and what it said."""
-    monkeypatch.setattr(bench, "WorkerProcess", FakeWorker)
+def measured(monkeypatch, recwarn):
+    """Runs a bench with fake workers; the bench, and its warnings."""
 
-    def go(failing, parts=("step", "train")):
+    def go(failing, parts=("step", "train"), worker=FakeWorker):
+        monkeypatch.setattr(bench.Bench, "start", lambda self, backend: worker(backend))
         monkeypatch.setattr(FakeWorker, "failing", failing)
-        said = []
-        plan = Plan(parts=parts, sizes=(68,), data="sample", repeats=3)
-        with bench.Bench(plan, (), Path(), said.append) as running:
-            running.measure(lambda share, left, what: None)
-        return running, said
+        running = bench.Bench(Plan(parts=parts, sizes=(68,), data="sample", repeats=3))
+        running.measure(lambda done, what: None)
+        return running, [str(warning.message) for warning in recwarn]
 
     return go
 
 
 def test_a_missing_backend_is_one_line_and_the_others_go_on(measured):
-    running, said = measured({"tf": "backend tf: tensorflow is not installed"})
-    assert said == ["note: tf: left out from here on: tensorflow is not installed"]
+    running, warned = measured({"tf": "backend tf: tensorflow is not installed"})
+    assert warned == ["tf: left out from here on: tensorflow is not installed"]
     assert {r["backend"] for r in running.rows} == {"torch", "mxnet"}
     assert len(running.rows) == 2 * 2 * 3
     assert not running.complete
 
 
 def test_a_backend_that_crashes_is_left_out_and_what_it_measured_is_kept(measured):
-    running, said = measured({"mxnet": {"step": LostError("crashed (SIGSEGV)")}})
-    assert said == ["note: mxnet: left out from here on: crashed (SIGSEGV)"]
+    running, warned = measured({"mxnet": {"step": LostError("crashed (SIGSEGV)")}})
+    assert warned == ["mxnet: left out from here on: crashed (SIGSEGV)"]
     kept = [(r["part"], r["round"]) for r in running.rows if r["backend"] == "mxnet"]
     assert kept == [("train", 0), ("step", 0), ("train", 1)]
     assert len([r for r in running.rows if r["backend"] == "tf"]) == 6
 
 
 def test_a_part_that_a_backend_refuses_does_not_stop_its_other_parts(measured):
-    running, said = measured({"tf": {"train": RefusedError("no memory")}})
-    assert len(said) == 1
+    running, warned = measured({"tf": {"train": RefusedError("no memory")}})
+    assert len(warned) == 1
     parts = [r["part"] for r in running.rows if r["backend"] == "tf"]
     assert (parts.count("step"), parts.count("train")) == (3, 1)
 
 
-def test_a_process_of_its_own_that_does_not_start_loses_its_part_alone(monkeypatch, measured):
+def test_a_process_of_its_own_that_does_not_start_loses_its_part_alone(measured):
     started = []
 
     class Tired(FakeWorker):
-        def __init__(self, interpreter, options):
-            super().__init__(interpreter, options)
+        def __init__(self, name):
+            super().__init__(name)
             started.append(self.name)
             if self.name == "tf" and started.count("tf") == 2:
                 raise LostError("backend tf: no process is free")
 
-    monkeypatch.setattr(bench, "WorkerProcess", Tired)
-    running, said = measured({}, ("step", "memory", "startup"))
-    assert said == ["note: memory, tf: left out from here on: no process is free"]
+    running, warned = measured({}, ("step", "memory", "startup"), Tired)
+    assert warned == ["memory, tf: left out from here on: no process is free"]
     parts = [r["part"] for r in running.rows if r["backend"] == "tf"]
     assert (parts.count("step"), parts.count("memory"), parts.count("startup")) == (3, 0, 3)
 
@@ -505,15 +506,14 @@ def test_a_record_holds_every_measurement_and_no_path_of_this_machine(measured):
 def test_a_directory_of_data_is_found_from_the_processes_too(tmp_path, monkeypatch):
     (tmp_path / "mine").symlink_to(fashion_mnist.SAMPLE_DIRECTORY)
     monkeypatch.chdir(tmp_path)
-    with bench.Bench(Plan(data="mine"), (), Path(), print) as ready:
-        assert Path(ready.data).is_absolute()
-        assert fashion_mnist.load(ready.data).kind == "sample"
+    ready = bench.Bench(Plan(data="mine"))
+    assert Path(ready.data).is_absolute()
+    assert fashion_mnist.load(ready.data).kind == "sample"
 
 
 def test_a_worker_without_its_backend_is_lost_with_the_reason():
-    options = {"backend": "nowhere.py", "data": "sample", "device": "cpu", "threads": 0}
-    with pytest.raises(LostError, match=r"nowhere\.py: no such file"):
-        WorkerProcess(sys.executable, options)
+    with pytest.raises(NinError, match=r"nowhere\.py: no such file"):
+        bench.Bench(Plan(data="sample")).start("nowhere.py")
 
 
 def test_d2l_is_given_exactly_the_examples_of_the_bench(tmp_path, sample):
@@ -563,11 +563,27 @@ def test_the_bare_step_is_the_training_step_without_what_surrounds_it(backend, s
 
 
 def test_a_worker_measures_the_machine_memory_and_its_start(backend, backend_name):
-    worker = Worker(backend_name, "sample", "cpu", 0, time.monotonic() - 1000)
+    started = time.monotonic() - 1000
+    worker = Worker(backend_name, "sample", 2, started, device="cpu", threads=0)
     assert worker.about()["versions"].keys() >= backend.versions().keys()
-    assert worker.memory(68, 2)["bytes"] > 2**20
+    assert worker.memory(68)["bytes"] > 2**20
     assert worker.limit(64, 0.001)["seconds"]
-    assert 1000 < worker.startup(68, 2)["seconds"] < 1100
+    assert 1000 < worker.startup(68)["seconds"] < 1100
+
+
+def test_the_bars_of_a_terminal_are_drawn_while_a_run_trains_and_at_no_other_time(
+    backend, backend_name
+):
+    worker = Worker(backend_name, "sample", 2, time.monotonic(), device="cpu", threads=0)
+    terminal = worker._bars._bars.console.file
+    drawn = []
+    for _ in range(2):
+        worker.train(68, 0.001)
+        drawn.append(terminal.getvalue())
+        worker.step(68, 0.001)
+    assert "━" in drawn[0]
+    assert len(drawn[0]) < len(drawn[1])
+    assert terminal.getvalue() == drawn[1]
 
 
 def test_a_run_to_an_accuracy_ends_with_it_and_tells_its_precision(
@@ -575,11 +591,21 @@ def test_a_run_to_an_accuracy_ends_with_it_and_tells_its_precision(
 ):
     monkeypatch.setattr(bench, "TARGET_ACCURACIES", (0.0,))
     plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample", accuracy_limit=256)
-    with bench.Bench(plan, (), Path(), print) as running:
-        running.measure(lambda share, left, what: None)
+    running = bench.Bench(plan)
+    running.measure(lambda done, what: None)
     (found,) = running.rows
     assert len(found["epochs"]) == 1
     assert found["precision"] in backend.PRECISIONS
+
+
+def test_a_run_to_an_accuracy_computes_in_the_precision_that_the_preset_comes_to(
+    backend, backend_name, monkeypatch
+):
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: True)
+    worker = Worker(backend_name, "sample", 2, time.monotonic(), device="cpu", threads=0)
+    found = worker.accuracy(seed=0, until=0.0, limit=128)
+    best = "bfloat16" if "bfloat16" in backend.PRECISIONS else "float32"
+    assert found["precision"] == best
 
 
 # as much of the book's package as the bench calls, and a look at what it is given
@@ -609,12 +635,12 @@ def test_d2ls_loop_runs_in_its_environment_beside_the_same_work(
     (tmp_path / f"{module}.py").write_text(D2L)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     plan = Plan((backend_name,), ("d2l",), (67,), batch_size=2, repeats=1, data="sample")
-    with bench.Bench(plan, (), Path(sys.executable), print) as running:
-        running.measure(lambda share, left, what: None)
+    running = bench.Bench(plan)
+    running.measure(lambda done, what: None)
     assert running.lost == {}
-    report = Report(running.record())
-    assert report.get("times as fast as d2l", backend_name).rounds == 1
-    assert report.get("d2l, peak memory, GiB", backend_name).median > 0
+    results = Results(running.record())
+    assert results.get("times as fast as d2l", backend_name).rounds == 1
+    assert results.get("d2l, peak memory, GiB", backend_name).median > 0
 
 
 def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_name, tmp_path):

@@ -1,0 +1,297 @@
+"""What a bench has found: numbers from its measurements, tables, and the file that holds both.
+
+A *bare step* is the framework's own loop on one batch of pixels that are already resized and on the
+device: forward, loss, backward, update. *train.py* is everything that the command does in an epoch
+in steady state: order, gathering, resizing, metrics, progress, records, evaluation; its *parts* are
+its bare steps and its predictions alone. A number is the median over the rounds (or seeds), its
+spread half of the range; a ratio is that of two measurements of one round. The *limit* is the best
+product of two large matrices by any of the libraries in that round.
+"""
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from common.bench.run import ACCURACY, D2L, FORMAT, STARTUP, TARGET_ACCURACIES
+from common.errors import NinError
+from common.files.write import write_text
+from common.network import architecture
+
+WIDTH = 100
+STEP, TRAIN, PREDICT = "bare step, examples/s", "train.py, examples/s", "prediction, images/s"
+OF_D2L, BESIDE_D2L = "d2l, examples/s", "beside d2l, examples/s"
+PRODUCT, LIMIT = "matrix product, GFLOP/s", "limit, GFLOP/s"
+
+Row = Mapping[str, Any]
+
+
+def _seconds_to(accuracy: float, row: Row, _: int) -> float | None:
+    reached = (epoch["seconds"] for epoch in row["epochs"] if epoch["accuracy"] >= accuracy)
+    return next(reached, None)
+
+
+# title -> column -> (the part that measures it, its value in a row given the batch size; falsy if
+# there is none), or the fractions whose sum it is. Columns without a title are not shown, those
+# with an underscore not stored either.
+TABLES: dict[str, dict[str, Any]] = {
+    "": {
+        # older benches have other rows of this part
+        PRODUCT: (
+            "limit",
+            lambda row, _: "n" in row and 2e-9 * row["n"] ** 3 / min(row["seconds"]),
+        ),
+        # per second of an epoch's wall clock
+        "_trained": ("train", lambda row, batch: batch * row["steps"] / row["seconds"]),
+        "_tested": ("train", lambda row, batch: batch * row["test_batches"] / row["seconds"]),
+    },
+    "training": {
+        STEP: ("step", lambda row, batch: batch * row["times"] / row["seconds"]),
+        "bare step / fastest": [(STEP, "_fastest")],
+        "bare step / limit": [(STEP, "_limit")],
+        TRAIN: ("train", lambda row, batch: batch * row["steps"] / row["train_seconds"]),
+        "train.py / bare step": [(TRAIN, STEP)],
+        "epoch of train.py / parts": [("_trained", STEP), ("_tested", PREDICT)],
+    },
+    "prediction, memory and start": {
+        PREDICT: ("predict", lambda row, n: row["batch"] == n and n / median(row["seconds"])),
+        "one image, ms": (
+            "predict",
+            lambda row, _: row["batch"] == 1 and 1e3 * median(row["seconds"]),
+        ),
+        "peak memory, GiB": ("memory", lambda row, _: row["bytes"] / 2**30),
+        "start to first step, s": (STARTUP, lambda row, _: row["seconds"]),
+    },
+    "against d2l": {
+        OF_D2L: (D2L, lambda row, _: row["train_examples"] / row["d2l_seconds"]),
+        BESIDE_D2L: (D2L, lambda row, _: row["train_examples"] / row["seconds"]),
+        "times as fast as d2l": (D2L, lambda row, _: row["d2l_seconds"] / row["seconds"]),
+        "d2l, peak memory, GiB": (D2L, lambda row, _: row["d2l_bytes"] / 2**30),
+        "beside d2l, peak memory, GiB": (D2L, lambda row, _: row["bytes"] / 2**30),
+    },
+    "test accuracy, preset fast": {
+        f"seconds to {accuracy:.3f}": (ACCURACY, partial(_seconds_to, accuracy))
+        for accuracy in TARGET_ACCURACIES
+    },
+}
+COLUMNS = {name: how for columns in TABLES.values() for name, how in columns.items()}
+MEASURED = {name: how for name, how in COLUMNS.items() if isinstance(how, tuple)}
+RATIOS = {name: how for name, how in COLUMNS.items() if isinstance(how, list)}
+
+
+class Value(NamedTuple):
+    """A number that was measured in several rounds."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+    def __str__(self) -> str:
+        """With three digits or more, and the spread in per cent of it."""
+        text = f"{self.median:.0f}" if self.median >= 99.5 else f"{self.median:#.3g}"
+        spread = (self.high - self.low) / 2
+        return f"{text} ±{100 * spread / self.median:.0f}%" if spread else text
+
+
+class Results:
+    """The numbers of a bench.
+
+    Args:
+        record: as :meth:`common.bench.run.Bench.record` gives it; what it has of parts that are
+            no longer measured is ignored.
+    """
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.record = record
+        self.batch: int = record["plan"]["batch_size"]
+        self.sizes: list[int] = list(record["plan"]["sizes"])
+        self.backends: list[str] = list(record["plan"]["backends"])
+        # name, backend, size -> round -> value
+        rounds: dict[tuple[str, str, int | None], dict[int, float]] = defaultdict(dict)
+        for row in record["rows"]:
+            size = None if row["part"] == D2L else row.get("size")
+            for name, (part, value_in) in MEASURED.items():
+                if row["part"] == part and (value := value_in(row, self.batch)):
+                    found = rounds[name, row["backend"], size]
+                    # there are several products in a round
+                    found[row["round"]] = max(value, found.get(row["round"], value))
+        products = [found for (name, *_), found in rounds.items() if name == PRODUCT]
+        limit = {n: max(p[n] for p in products if n in p) for n in set().union(*products)}
+        rounds[LIMIT, "", None] = limit
+        for size in self.sizes:
+            steps = [found for name in self.backends if (found := rounds[STEP, name, size])]
+            fastest = max(steps, key=lambda step: median(step.values()), default={})
+            in_steps = {n: value * 1e9 / flop(size) for n, value in limit.items()}
+            for name in self.backends:
+                rounds["_fastest", name, size], rounds["_limit", name, size] = fastest, in_steps
+                for ratio, fractions in RATIOS.items():
+                    pairs = [(rounds[a, name, size], rounds[b, name, size]) for a, b in fractions]
+                    both = set.intersection(*(a.keys() & b.keys() for a, b in pairs))
+                    rounds[ratio, name, size] = {
+                        n: sum(a[n] / b[n] for a, b in pairs) for n in both
+                    }
+        self.figures = {
+            _label(*key): Value(median(values), min(values), max(values), len(values))
+            for key, found in rounds.items()
+            if not key[0].startswith("_") and (values := list(found.values()))
+        }
+        """Label -> value; a label stays the same from bench to bench."""
+
+    def get(self, name: str, backend: str, size: int | None = None) -> Value | None:
+        """A number of a backend, at a size if it depends on that; None if it was not measured."""
+        return self.figures.get(_label(name, backend, size))
+
+    def rows(self, part: str) -> list[Row]:
+        """The measurements of a part."""
+        return [row for row in self.record["rows"] if row["part"] == part]
+
+
+def flop(size: int) -> int:
+    """Floating point operations of a training step for one image of this size."""
+    return 2 * sum(layer.training_multiply_adds for layer in architecture.convolutions(size))
+
+
+def _label(name: str, backend: str, size: int | None) -> str:
+    return ", ".join(str(part) for part in (name, size, backend) if part)
+
+
+# ------------------------------------------------------------------- the file
+
+
+def save(record: Mapping[str, Any], path: Path) -> Results:
+    """Write a record with its numbers, a line for each row; an error in them loses no row."""
+    figures: dict[str, Any] = {}
+    try:
+        results = Results(record)
+        figures = {label: value._asdict() for label, value in results.figures.items()}
+    finally:
+        rest = {name: value for name, value in record.items() if name != "rows"}
+        head = json.dumps(
+            {**rest, "figures": figures}, indent=2, ensure_ascii=False, allow_nan=False
+        )
+        rows = ",\n".join(f"    {json.dumps(row)}" for row in record["rows"])
+        write_text(path, head.removesuffix("\n}") + f',\n  "rows": [\n{rows}\n  ]\n}}\n')
+    return results
+
+
+def load(path: Path) -> Results:
+    """The results in a file.
+
+    Raises:
+        NinError: if it cannot be read, or lacks what is printed of it.
+    """
+    try:
+        record = json.loads(path.read_text())
+        if record["format"] != FORMAT:
+            raise NinError(f"{path}: of format {record['format']}, this is {FORMAT}")
+        results = Results(record)
+        # all that may be printed, before hours are spent on what is compared with it
+        show(results, Console(file=io.StringIO()), results)
+    except OSError as error:
+        raise NinError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise NinError(f"{path}: not a whole bench.json ({reason})") from error
+    return results
+
+
+# -------------------------------------------------------------------- tables
+
+
+def show(results: Results, console: Console, stored: Results | None = None) -> None:
+    """Print all tables, and the ratios to a stored bench."""
+    for line in filter(None, _heading(results.record)):
+        console.print(line, markup=False)
+    for title, columns in TABLES.items():
+        rows = [
+            [str(size or ""), name, *("" if value is None else str(value) for value in values)]
+            for size in (*results.sizes, None)
+            for name in results.backends
+            if title and any(values := [results.get(column, name, size) for column in columns])
+        ]
+        _print(console, title, ["size", "backend", *columns], rows, _caption(results, title))
+    if stored is not None:
+        rows = [
+            [label, str(then), str(now), f"{now.median / then.median:.2f}"]
+            for label, then in stored.figures.items()
+            if (now := results.figures.get(label))
+        ]
+        there, here = _conditions(stored.record), _conditions(results.record)
+        unlike = [f"{k}: stored {there[k]}, now {here[k]}" for k in here if there[k] != here[k]]
+        head = ["", "stored", "now", "now / stored"]
+        _print(console, "against the stored bench", head, rows, "; ".join(unlike))
+
+
+def _print(
+    console: Console, title: str, head: list[str], rows: list[list[str]], caption: str
+) -> None:
+    """Print a table that says something; its caption is a line of its own, of any length."""
+    if not rows and not caption:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in head:
+        justify: Any = "left" if column in ("", "backend") else "right"
+        table.add_column(column.replace(", ", "\n").replace(" / ", " /\n"), justify=justify)
+    for row in rows:
+        table.add_row(*row)
+    console.print("", title, sep="\n")
+    console.print(table, end="")
+    if caption:
+        console.print(caption, markup=False)
+
+
+def _heading(record: Mapping[str, Any]) -> list[str]:
+    """When and on what it was measured."""
+    machine, plan = record["machine"], record["plan"]
+    # each backend may run in an environment of its own
+    backends = {name: {**about, **about["versions"]} for name, about in record["backends"].items()}
+    return [
+        f"{record['date']}, commit {record['git_commit']}",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        *(
+            f"{name}: " + ", ".join(f"{k} {v}" for k, v in about.items() if k != "versions")
+            for name, about in backends.items()
+        ),
+        f"batch {plan['batch_size']}, float32; rounds: {plan['repeats']}; medians ± half the range",
+        "a quick bench: at most two digits are meaningful" if plan["quick"] else "",
+        record["data"]["notice"],
+        *(f"left out: {name}: {reason}" for name, reason in record["lost"].items()),
+    ]
+
+
+def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What should be the same in two benches that are compared."""
+    here = {"data": record["data"]["kind"], "commit": record["git_commit"]}
+    every = {**record["machine"], **record["plan"], **here}
+    names = ("processor", "cores", "data", "batch_size", "quick", "commit")
+    return {name.replace("_", " "): every[name] for name in names}
+
+
+def _caption(results: Results, title: str) -> str:
+    if title == "training" and LIMIT in results.figures:
+        return f"limit: {results.figures[LIMIT]} GFLOP/s, the best product of two large matrices"
+    if title == "against d2l" and (rows := results.rows(D2L)):
+        counts = "{train_examples} training and {test_examples} test images of {size}x{size}"
+        return f"rounds: {len({row['round'] for row in rows})}; {counts.format(**rows[0])}"
+    if title == "test accuracy, preset fast" and (rows := results.rows(ACCURACY)):
+        # older rows do not have the precision that the preset's came to
+        used = {row["backend"]: row.get("precision", "auto") for row in rows}
+        notes = ["precision: " + ", ".join(f"{name} {used[name]}" for name in used)]
+        for column in TABLES[title]:
+            for name in used:
+                count = sum(row["backend"] == name for row in rows)
+                value = results.get(column, name)
+                if missing := count - (value.rounds if value else 0):
+                    target = column.removeprefix("seconds to ")
+                    notes.append(f"{name} did not reach {target} with {missing} of {count} seeds")
+        return "; ".join(notes)
+    return ""
