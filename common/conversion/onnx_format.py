@@ -31,27 +31,15 @@ def save(model: Model, path: Path) -> list[Path]:
         nodes.append(helper.make_node(operator, [last, *inputs], [output], output, **attributes))
         last = output
 
-    for layer in architecture.spatial_layers(model.num_classes):
-        stride = getattr(layer, "stride", 1)
-        if isinstance(layer, architecture.Pool):
-            window = [layer.kernel_size] * 2
-            add("MaxPool", layer.name, kernel_shape=window, strides=[stride] * 2)
+    for layer in architecture.layers(model.num_classes):
+        window = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
+        if layer.is_pool:
+            add("MaxPool", layer.name, **window)
             continue
+        parameters = f"{layer.name}.weight", f"{layer.name}.bias"
+        add("Conv", f"{layer.name}.sum", *parameters, pads=[layer.padding] * 4, **window)
         # the ReLU that ends a convolution has the layer's name
-        for i, (kernel, step, padding) in enumerate(
-            ((layer.kernel_size, stride, layer.padding), (1, 1, 0), (1, 1, 0)), start=1
-        ):
-            name = f"{layer.name}.conv{i}"
-            add(
-                "Conv",
-                f"{name}.sum",
-                f"{name}.weight",
-                f"{name}.bias",
-                kernel_shape=[kernel] * 2,
-                strides=[step] * 2,
-                pads=[padding] * 4,
-            )
-            add("Relu", name)
+        add("Relu", layer.name)
     add("GlobalAveragePool", "global_pool")
     add("Flatten", "logits")
 
