@@ -22,7 +22,7 @@ IR_VERSION = 7
 def save(model: Model, path: Path) -> list[Path]:
     """Write a model; the files that were written."""
     onnx = _import("onnx")
-    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    helper = onnx.helper
     nodes: list[Any] = []
     last = "pixels"
 
@@ -43,19 +43,19 @@ def save(model: Model, path: Path) -> list[Path]:
     add("GlobalAveragePool", "global_pool")
     add("Flatten", "logits")
 
-    size = ("height", "width")
+    def tensor(name: str, *shape: str | int) -> Any:
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
     graph = helper.make_graph(
         nodes,
         "nin",
-        [_tensor(onnx, "pixels", ("batch", model.in_channels, *size))],
-        [_tensor(onnx, "logits", ("batch", model.num_classes))],
-        [numpy_helper.from_array(array, name) for name, array in model.weights.items()],
+        [tensor("pixels", "batch", model.in_channels, "height", "width")],
+        [tensor("logits", "batch", model.num_classes)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in model.weights.items()],
     )
+    opset = helper.make_opsetid("", OPSET)
     proto = helper.make_model(
-        graph,
-        producer_name="nin-d2l",
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        graph, producer_name="nin-d2l", ir_version=IR_VERSION, opset_imports=[opset]
     )
     helper.set_model_props(proto, to_metadata(model))
     onnx.checker.check_model(proto, full_check=True)
@@ -94,10 +94,6 @@ def require() -> None:
     """Raise :class:`NinError` unless ONNX can be written and run here."""
     _import("onnx")
     _import("onnxruntime")
-
-
-def _tensor(onnx: Any, name: str, shape: tuple[str | int, ...]) -> Any:
-    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
 
 def _import(name: str) -> Any:

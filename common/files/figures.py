@@ -47,7 +47,7 @@ def save(figure: "Figure", path: Path) -> None:
 
 def save_svg_and_png(figure: "Figure", directory: Path, name: str) -> list[Path]:
     """Write ``NAME.svg`` and ``NAME.png`` into a directory; what was written."""
-    paths = [directory / f"{name}.svg", directory / f"{name}.png"]
+    paths = [directory / f"{name}.{kind}" for kind in ("svg", "png")]
     for path in paths:
         save(figure, path)
     return paths

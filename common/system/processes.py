@@ -10,10 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import NinError
 from common.system.signals import deferred
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CLOSE_SECONDS = 5
 # Between two looks at whether a process that writes nothing is still there.
@@ -95,10 +98,10 @@ class Process:
             try:
                 line = self._lines.get(timeout=wait)
             except queue.Empty:
-                if not ended and left > 0:
-                    continue
-                if not ended:
+                if not ended and left <= 0:
                     raise LostError(f"no answer in {self.timeout:g} s") from None
+                if not ended:
+                    continue
                 line = None
             if line is None:
                 self._check_end()
@@ -125,7 +128,7 @@ class Process:
         self._errors.close()
         self._directory.cleanup()
 
-    def __enter__(self) -> "Process":
+    def __enter__(self) -> "Self":
         """It has started already."""
         return self
 
