@@ -1,11 +1,9 @@
 """The registry that finds backends.
 
-A backend is a package that fulfils :class:`common.contract.Backend`: ``nin_torch``, ``nin_tf``,
-``nin_mxnet``. A fourth one is a new package and one line in :data:`BACKENDS`. From outside this
-project it is a package that registers itself under the entry point group ``nin.backends``, the
-name of a package, or just a file (``./my_nin.py``) or a package's directory. The comparison needs
-little of the contract: the names in :data:`REQUIRED`, and ``logits`` or ``activations`` of a
-:class:`common.contract.Trainer`.
+A backend fulfils :class:`common.contract.Backend`: ``nin_torch``, ``nin_tf``, ``nin_mxnet``. A
+fourth one is a new package and one line in :data:`BACKENDS`; or, from outside this project, a
+package that registers itself under the entry point group ``nin.backends``, the name of a package,
+a file (``./my_nin.py``) or a package's directory.
 """
 
 import hashlib
@@ -120,7 +118,7 @@ def labels(specs: Sequence[str]) -> list[str]:
 
 
 def absolute(spec: str) -> str:
-    """The same backend, for a process in another directory."""
+    """The same backend for a process in another directory."""
     return str(Path(spec).resolve()) if _is_path(spec) else spec
 
 

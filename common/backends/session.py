@@ -68,7 +68,7 @@ def start(settings: Settings) -> Started:
 
 
 class RefusedError(NinError):
-    """A process could not do what it was asked, and lives on; the message says why."""
+    """A process could not do what it was asked to, and lives on; the message gives the reason."""
 
 
 class Apart(Process):

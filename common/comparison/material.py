@@ -3,7 +3,7 @@
 A network of ReLUs and max pooling is smooth only between its kinks. Where a ReLU's input is within
 rounding of 0, or two pixels of a pooling window are within rounding of each other, one backend
 takes the one branch and another the other. Their gradients then differ by a thousandth or more, and
-a training multiplies that step by step until nothing can be said of the losses (seen: 5 % after 50
+a training multiplies that step by step until the losses mean nothing (seen: 5 % after 50
 steps of PyTorch alone, float32 beside float64). So weights and biases are random, but chosen, with
 the images of the comparison at hand, so that no rounding decides a branch; and every layer's
 outputs, before their ReLU, have standard deviation 1, so that a small learning rate moves all

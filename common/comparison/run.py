@@ -32,7 +32,7 @@ def run(
         job: what to compare.
         python: ``NAME=PATH`` each, the interpreter of a backend.
         timeout: seconds for each backend.
-        log: prints a line for the person who watches.
+        log: prints a line of progress.
 
     Raises:
         NinError: for whatever the user can put right before anything runs.

@@ -19,18 +19,15 @@ WORKER_SECONDS = 300
 
 
 def walk(backend_name: str, size: int) -> list[dict[str, Any]]:
-    """Feed one random image through a new network of a backend.
+    """Feed one random image through a new network of a backend, imported into this process.
 
     Args:
-        backend_name: which backend, imported into this process.
+        backend_name: as :func:`common.backends.registry.load` takes it.
         size: height and width of the image, in pixels.
 
     Returns:
         for each layer ``book_name``, ``book_shape`` (as the book's loop prints them), ``name``
         (canonical, or None) and ``shape`` (channels first).
-
-    Raises:
-        NinError: unknown or missing backend, or an image too small.
     """
     architecture.check_input_size(size)
     backend = registry.load(backend_name)
@@ -53,36 +50,22 @@ def walk_through(
 
 
 def walk_apart(spec: str, size: int, interpreter: str = sys.executable) -> list[dict[str, Any]]:
-    """:func:`walk` in a process of its own: TensorFlow and MXNet do not share one.
-
-    Args:
-        spec: of the backend, as :func:`common.backends.registry.load` takes it.
-        size: height and width of the image, in pixels.
-        interpreter: runs the process.
-
-    Raises:
-        NinError: as :func:`walk`, or if the process crashes or hangs.
-    """
+    """:func:`walk` in a process of its own: TensorFlow and MXNet do not share one."""
     function = "common.comparison.shapes:walk"
     absolute = registry.absolute(spec)
     try:
         found = session.call_apart(
             interpreter, function, WORKER_SECONDS, backend_name=absolute, size=size
         )
+        return list(found)
     except NinError as error:
         if registry.label(spec) in str(error):
             raise
         raise NinError(f"backend {spec}: {error}") from error
-    return list(found)
 
 
 def book_lines(layers: Iterable[Mapping[str, Any]], language: str) -> list[str]:
-    """The lines that the book's loop prints.
-
-    Args:
-        layers: from :func:`walk`.
-        language: ``tr`` or ``en``.
-    """
+    """The lines that the book's loop prints, for :func:`walk`'s layers; ``tr`` or ``en``."""
     # the book prints with commas, which puts a blank behind the tab
     return [f"{layer['book_name']} {WORDS[language]}:\t {layer['book_shape']}" for layer in layers]
 
@@ -90,15 +73,11 @@ def book_lines(layers: Iterable[Mapping[str, Any]], language: str) -> list[str]:
 def side_by_side(
     walks: Mapping[str, Sequence[Mapping[str, Any]]], size: int
 ) -> tuple[list[list[str]], str | None]:
-    """One table of several backends, channels first, beside the shapes on paper.
-
-    Args:
-        walks: backend -> its :func:`walk`.
-        size: height and width of the image, in pixels.
+    """Several backends' walks (backend -> its :func:`walk`) beside the shapes on paper.
 
     Returns:
-        rows of the layer's name, its shape on paper and in each backend; and the name of the first
-        layer in which a backend differs, or None.
+        rows of the layer's name, its shape on paper and in each backend, channels first; and the
+        name of the first layer in which a backend differs, or None.
     """
     rows = shape_rows(walks, architecture.layer_shapes(size), times=" x ")
     for row in rows:

@@ -62,7 +62,7 @@ def shape_rows(
     key: str = "shape",
     times: str = "x",
 ) -> list[Row]:
-    """A row for each layer on paper, and for each that only a backend has under a canonical name.
+    """A row for each layer on paper, and for each that only a backend has.
 
     Args:
         walks: backend -> its layers, as :func:`common.comparison.shapes.walk` gives them.

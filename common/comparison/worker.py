@@ -37,9 +37,6 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         The other fields of the :class:`Recording`.
-
-    Raises:
-        NinError: if the backend cannot be loaded, or lacks what the job needs.
     """
     started = time.monotonic()
     todo = Job(**{**job, "levels": tuple(job["levels"])})
@@ -68,10 +65,10 @@ def record(name: str, backend: Backend, job: Job, material: Mapping[str, np.ndar
     """Do a job with a backend of this process; an error in a level does not stop the others.
 
     Args:
-        name: what the report calls the backend.
+        name: what the recording is called.
         backend: computes.
         job: what to record.
-        material: as :func:`common.comparison.material.make_material` gives it.
+        material: of :func:`common.comparison.material.make_material`.
     """
     recorder = _Recorder(name, backend, job, material)
     for level in LEVELS:

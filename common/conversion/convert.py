@@ -174,16 +174,10 @@ def _start(form: Format, name: str, backend: str | None) -> _Software:
 
 
 def _verify(software: _Software, model: Model, path: Path, called: Path) -> float:
-    """Compare the logits that the other software computes from a file with our network's.
+    """The largest difference between a file's logits and our network's, relative to the largest.
 
-    Args:
-        software: runs the file and, in a backend, our network.
-        model: our network.
-        path: the file.
-        called: what messages call it.
-
-    Returns:
-        The largest difference as a fraction of the largest logit.
+    Raises:
+        NinError: if it is too large; ``called`` is what messages call the file.
     """
     images = load_data("sample").test_images[:IMAGES]
     resize = model.resize or architecture.smallest_input()
@@ -215,7 +209,7 @@ def _verify(software: _Software, model: Model, path: Path, called: Path) -> floa
 
 @contextlib.contextmanager
 def _readable(path: Path, words: str) -> Iterator[None]:
-    """Turn whatever the other software's reader raises into one clear line."""
+    """Turn what the other software's reader raises into one clear line."""
     try:
         yield
     except NinError:

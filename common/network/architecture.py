@@ -1,7 +1,7 @@
 """The chapter's network on paper: sizes, shapes and names, computed without a framework.
 
-The backends build the network; this module says what it must be, so that the one can be
-checked against the other. Source: d2l, chapter "Network in Network"; Lin, Chen and Yan 2013.
+The backends build the network, and are checked against this. Source: d2l, chapter "Network in
+Network"; Lin, Chen and Yan 2013.
 """
 
 from typing import NamedTuple

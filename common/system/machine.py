@@ -21,7 +21,7 @@ _put: dict[str, tuple[str | None, str]] = {}
 
 
 def given(name: str) -> str | None:
-    """What the user's environment says of a variable, whatever this project has put there."""
+    """A variable of the user's environment, whatever this project has put there."""
     value = os.environ.get(name)
     before, ours = _put.get(name, (value, value))
     return before if value == ours else value
@@ -124,14 +124,14 @@ def set_allocator(keep: bool) -> str:
     """Let freed memory be kept in the process or not, where the C library is glibc.
 
     By default glibc returns large buffers to the kernel as soon as they are free, and the page
-    faults of the next step cost PyTorch up to a third of its speed. What the environment already
-    says of the allocator is left as it is.
+    faults of the next step cost PyTorch up to a third of its speed. What the environment sets is
+    left as it is.
 
     Args:
         keep: or leave it at the default.
 
     Returns:
-        what the allocator does now, to be recorded with the run.
+        what the allocator does now, for the run's records.
     """
     if (
         any(name.startswith("MALLOC_") for name in os.environ)

@@ -24,7 +24,7 @@ LOOK_SECONDS = 1.0
 
 
 class LostError(NinError):
-    """A process did not start, crashed or hung; the message says which, in a few words."""
+    """A process did not start, crashed or hung; the message gives the reason in a few words."""
 
 
 class Process:
