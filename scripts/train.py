@@ -22,7 +22,8 @@ examples:
   train.py --preset fast --validation 10000 --lr 0.001     choose without the test set
   train.py --resume runs/first                 go on after Ctrl-C
 
-It ends with the book's two lines: loss and accuracies, then the speed.
+It ends with the book's two lines: loss and accuracies, then the speed. The curves of all runs:
+python -m pip install tensorboard; python -m tensorboard.main --logdir runs
 """
 
 
@@ -40,7 +41,9 @@ def parser() -> command_line.Parser:
     default = settings.Settings()
     run = p.add_argument_group("the run")
     run.add_argument(
-        "--backend", metavar="NAME", help=f"{', '.join(BACKENDS)} (default: {default.backend})"
+        "--backend",
+        metavar="NAME",
+        help=f"{', '.join(BACKENDS)}, a file or a package (default: {default.backend})",
     )
     run.add_argument(
         "--preset",
@@ -51,8 +54,8 @@ def parser() -> command_line.Parser:
     run.add_argument(
         "--data",
         metavar="auto|full|sample|DIR",
-        help="Fashion-MNIST in full, its embedded sample, the first of the two that can be had "
-        "(auto, the default), or a directory of four idx files",
+        help="Fashion-MNIST in full, its embedded sample, the full set or else the sample (auto, "
+        "the default), or a directory of four idx files",
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="new directory for all results")
     run.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
@@ -100,7 +103,7 @@ def parser() -> command_line.Parser:
         "--label-smoothing",
         type=float,
         metavar="P",
-        help="share of the target that is spread over all classes; the loss that is told stays "
+        help="share of the target that is spread over all classes; the loss that is printed stays "
         f"the plain one {of('label_smoothing')}",
     )
     over.add_argument(
@@ -117,7 +120,12 @@ def parser() -> command_line.Parser:
     )
     more = p.add_argument_group("everything else")
     more.add_argument("--seed", type=int, metavar="N", help="same seed, same numbers (0)")
-    more.add_argument("--limit", type=int, metavar="N", help="train on the first N examples only")
+    more.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="train on the first N images only, and measure on a sixth as many test images",
+    )
     more.add_argument(
         "--validation",
         type=int,

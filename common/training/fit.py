@@ -71,6 +71,7 @@ def fit(
             if run.directory is not None and not (run.progress.epoch or run.progress.step):
                 _remove(run.directory, existed)
                 run.directory = None
+                run.watchers = [w for w in run.watchers if not isinstance(w, records.Records)]
         return run
 
 
