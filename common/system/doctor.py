@@ -45,8 +45,7 @@ def probe(name: str) -> dict[str, Any]:
     """Import a backend here and see what it finds.
 
     Returns:
-        ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or
-        ``reason``.
+        ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or ``reason``.
     """
     machine.prepare(0)
     started = time.monotonic()
@@ -96,11 +95,6 @@ def data_places() -> list[dict[str, str]]:
         {"place": place, "directory": str(directory), "state": _state(place, directory)}
         for place, directory in places.items()
     ]
-
-
-def missing(report: dict[str, Any], wanted: Sequence[str]) -> list[str]:
-    """Those of the wanted backends that do not work."""
-    return [name for name in wanted if not report["backends"][name]["works"]]
 
 
 def _state(place: str, directory: Path) -> str:
