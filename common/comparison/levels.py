@@ -186,8 +186,9 @@ def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
             shape = shapes[backend].get(name)
             text, good = shape_text(shape), shape == expected.get(name)
             # with one parameter of another shape a backend refuses all: the shape is the mistake
-            if shapes[backend] == expected and not np.array_equal(found[name], weights[name]):
-                text, good = f"{text}  does not keep what it was given", False
+            if name in expected and shapes[backend] == expected:
+                good = np.array_equal(found[name], weights[name])
+                text += "" if good else "  does not keep what it was given"
             row.add(backend, text, shape, good)
         rows.append(row)
     total = Row("total", {"on paper": f"{sum(array.size for array in weights.values()):,}"})

@@ -212,6 +212,14 @@ def test_a_gradient_that_only_one_backend_has_is_a_deviation(material, recording
     assert (report.deviation.name, report.deviation.first) == ("gradients", "block3.conv2.bias")
 
 
+def test_a_parameter_beyond_the_networks_deviates_in_the_backend_that_has_it(material, recording):
+    more = dataclasses.replace(recording, name="two", arrays=dict(recording.arrays))
+    more.arrays["parameters/block5.conv1.bias"] = np.zeros(3)
+    report = compare([recording, more], material)
+    assert (report.deviation.name, report.deviation.first) == ("parameters", "block5.conv1.bias")
+    assert report.deviation.between == ["two: 3"]
+
+
 def dead(material):
     """The material with a last bias under which every logit is 0."""
     bias = material["weights/block4.conv3.bias"]
