@@ -64,7 +64,7 @@ def load_model(path: Path) -> Model:
 
 
 def to_metadata(model: Model) -> dict[str, str]:
-    """What a file says of a model besides its weights, as text by name."""
+    """What a file holds of a model besides its weights, as text by name."""
     network = {
         "name": BY_HAND if model.layers else CHAPTER,
         "num_classes": model.num_classes,

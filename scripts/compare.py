@@ -88,7 +88,7 @@ def command(options: argparse.Namespace) -> int:
         job,
         options.python,
         options.timeout,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        log=lambda line: print(line, file=sys.stderr, flush=True),
     )
     if options.json is not None:
         write_json(options.json, report.as_json())

@@ -49,7 +49,7 @@ def command(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         show(report)
-    missing = doctor.missing(report, wanted)
+    missing = [name for name in wanted if not report["backends"][name]["works"]]
     for name in missing:
         print(f"error: {report['backends'][name]['reason']}", file=sys.stderr)
     return 1 if missing else 0

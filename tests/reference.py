@@ -26,17 +26,15 @@ def logits(model, images):
     """What the network makes of uint8 images, (count, height, width), resized by its own size."""
     matrix = resize_matrix(images.shape[1], model.resize)
     X = (matrix @ (images / 255) @ matrix.T)[:, None]
-    for layer in architecture.spatial_layers(model.num_classes):
-        if isinstance(layer, architecture.Pool):
+    for layer in architecture.layers(model.num_classes):
+        if layer.is_pool:
             X = windows(X, layer.kernel_size, layer.stride).max((4, 5))
-            continue
-        X = convolution(X, model, f"{layer.name}.conv1", layer.stride, layer.padding)
-        X = convolution(X, model, f"{layer.name}.conv2")
-        X = convolution(X, model, f"{layer.name}.conv3")
+        else:
+            X = convolution(X, model, layer.name, layer.stride, layer.padding)
     return X.mean((2, 3))
 
 
-def convolution(X, model, name, stride=1, padding=0):
+def convolution(X, model, name, stride, padding):
     """A convolution and its ReLU."""
     weight = model.weights[f"{name}.weight"].astype(np.float64)
     X = np.pad(X, ((0, 0), (0, 0), (padding, padding), (padding, padding)))

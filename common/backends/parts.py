@@ -12,11 +12,7 @@ class LackingError(NinError):
 
 
 def need(owner: Any, name: str) -> Any:
-    """What a backend, or its ``Predictor`` or ``Trainer``, has under a name of the contract.
-
-    Raises:
-        LackingError: if it has none.
-    """
+    """What a backend, or its ``Predictor``, has under a name of the contract, or LackingError."""
     if not hasattr(owner, name):
         where = getattr(owner, "__name__", f"its {type(owner).__name__}")
         raise LackingError(f"{where} has no {name}")
@@ -24,20 +20,12 @@ def need(owner: Any, name: str) -> Any:
 
 
 def exporter(backend: Any) -> Exporter:
-    """The part of a backend that reads and writes its framework's own files.
-
-    Raises:
-        LackingError: if it has none.
-    """
+    """The part of a backend that reads and writes its framework's own files, or LackingError."""
     return cast(Exporter, _module(backend, "export", ("save_native", "load_native", "run_native")))
 
 
 def benchmark(backend: Any) -> Benchmark:
-    """The part of a backend that ``scripts/bench.py`` times.
-
-    Raises:
-        LackingError: if it has none.
-    """
+    """The part of a backend that ``scripts/bench.py`` times, or LackingError."""
     return cast(Benchmark, _module(backend, "bench", ("bare_step", "matrix_product")))
 
 

@@ -1,11 +1,9 @@
 """The registry that finds backends.
 
-A backend is a package that fulfils :class:`common.contract.Backend`: ``nin_torch``, ``nin_tf``,
-``nin_mxnet``. A fourth one is a new package and one line in :data:`BACKENDS`. From outside this
-project it is a package that registers itself under the entry point group ``nin.backends``, the
-name of a package, or just a file (``./my_nin.py``) or a package's directory. The comparison needs
-little of the contract: the names in :data:`REQUIRED`, and ``logits`` or ``activations`` of a
-:class:`common.contract.Trainer`.
+A backend fulfils :class:`common.contract.Backend`: ``nin_torch``, ``nin_tf``, ``nin_mxnet``. A
+fourth one is a new package and one line in :data:`BACKENDS`; or, from outside this project, a
+package that registers itself under the entry point group ``nin.backends``, the name of a package,
+a file (``./my_nin.py``) or a package's directory.
 """
 
 import hashlib
@@ -59,8 +57,12 @@ def load(spec: str) -> Backend:
     """
     check_spec(spec)
     package, framework = BACKENDS.get(spec, (spec, None))
-    if framework is not None:
-        check_apart(framework)
+    other = APART.get(framework or "")
+    if other in sys.modules:
+        raise NinError(
+            f"{framework} and {other} crash in one process, and {other} is already loaded in this "
+            f"one; use {framework} in another process (in a notebook: restart the kernel)"
+        )
     try:
         module = _import(spec) if framework is None else importlib.import_module(package)
     # a framework beside the wrong NumPy fails in any way it likes, and a file may be a script
@@ -68,7 +70,7 @@ def load(spec: str) -> Backend:
         missing = getattr(error, "name", None) or ""
         if isinstance(error, ModuleNotFoundError) and missing.split(".")[0] == framework:
             raise NinError(
-                f"backend {spec}: {framework} is not installed; {install_hint(spec)}"
+                f"backend {spec}: {framework} is not installed; {_install_hint(spec)}"
             ) from error
         more = "; scripts/doctor.py shows more" if framework is not None else ""
         raise NinError(
@@ -100,20 +102,6 @@ def check_spec(spec: str) -> None:
         raise NinError(f"backend {spec}: the name of a Python file ends in .py")
 
 
-def check_apart(framework: str) -> None:
-    """Raise :class:`NinError` if this framework must not be imported into this process.
-
-    Args:
-        framework: the name of its module, such as ``tensorflow``.
-    """
-    other = APART.get(framework)
-    if other in sys.modules:
-        raise NinError(
-            f"{framework} and {other} crash in one process, and {other} is already loaded in this "
-            f"one; use {framework} in another process (in a notebook: restart the kernel)"
-        )
-
-
 def label(spec: str) -> str:
     """A short name for reports: ``my_nin`` for ``./my_nin.py``."""
     return labels([spec])[0]
@@ -121,14 +109,16 @@ def label(spec: str) -> str:
 
 def labels(specs: Sequence[str]) -> list[str]:
     """A short name for each backend, distinct: ``a/nin`` and ``b/nin`` for files of one name."""
-    return [
-        _distinct(spec, [other for other in specs if absolute(other) != absolute(spec)])
-        for spec in specs
-    ]
+    found = []
+    for spec in specs:
+        others = (other for other in specs if absolute(other) != absolute(spec))
+        taken = {tail for other in others for tail in _tails(other)}
+        found.append(next((t for t in _tails(spec) if t not in taken), absolute(spec)))
+    return found
 
 
 def absolute(spec: str) -> str:
-    """The same backend, for a process in another directory."""
+    """The same backend for a process in another directory."""
     return str(Path(spec).resolve()) if _is_path(spec) else spec
 
 
@@ -149,8 +139,7 @@ def backend_of(net: Any) -> str:
     )
 
 
-def install_hint(name: str) -> str:
-    """What to do to get a backend, in a few words."""
+def _install_hint(name: str) -> str:
     if name == "mxnet" and sys.version_info >= (3, 13):
         return (
             "it needs NumPy 1, so Python 3.10 to 3.12: make train BACKEND=mxnet PYTHON=python3.12"
@@ -173,21 +162,13 @@ def _is_package(spec: str) -> bool:
         return False
 
 
-def _tail(spec: str, length: int) -> str:
-    """The last parts of a path, without the ending of its name; a name is left as it is."""
+def _tails(spec: str) -> list[str]:
+    """Ever longer ends of a path, without the ending of its name; a name is left as it is."""
     if not _is_path(spec):
-        return spec
+        return [spec]
     path = Path(spec).resolve()
-    return "/".join([*path.parts[:-1], path.stem][-length:])
-
-
-def _distinct(spec: str, others: Sequence[str]) -> str:
-    """The shortest tail of a path that is no tail of the others."""
-    for length in range(1, len(Path(absolute(spec)).parts)):
-        tail = _tail(spec, length)
-        if tail not in (_tail(other, length) for other in others):
-            return tail
-    return absolute(spec)
+    parts = [*path.parts[:-1], path.stem]
+    return ["/".join(parts[-length:]) for length in range(1, len(parts) + 1)]
 
 
 def _import(spec: str) -> ModuleType:
@@ -205,12 +186,9 @@ def _import_file(path: Path) -> ModuleType:
     name = f"{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    if path.is_dir():
-        spec = importlib.util.spec_from_file_location(
-            name, path / "__init__.py", submodule_search_locations=[str(path)]
-        )
-    else:
-        spec = importlib.util.spec_from_file_location(name, path)
+    # its loader makes a package of __init__.py
+    file = path / "__init__.py" if path.is_dir() else path
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     sys.meta_path.insert(0, _Neighbours(path))

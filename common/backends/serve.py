@@ -2,7 +2,7 @@
 
 Reads a line of JSON for each call, ``{"function": "module:name", "arguments": {...}}``, and answers
 with one: ``{"result": ...}``, or ``{"refused": why}`` if the function raises an error. The first
-line, ``{}``, says that it is ready. See :class:`common.backends.session.Apart`.
+line, ``{}``, means that it is ready. See :class:`common.backends.session.Apart`.
 """
 
 import importlib

@@ -46,7 +46,7 @@ def start(settings: Settings) -> Started:
     """
     threads = machine.prepare(settings.threads)
     backend = load(settings.backend)
-    # a backend of few lines need not have what is not needed for numbers
+    # a small backend need not have what is not needed for numbers
     known = getattr(backend, "PRECISIONS", (settings.precision, "float32"))
     if settings.precision not in (*known, "auto"):
         raise NinError(
@@ -68,7 +68,7 @@ def start(settings: Settings) -> Started:
 
 
 class RefusedError(NinError):
-    """A process could not do what it was asked, and lives on; the message says why."""
+    """A process could not do what it was asked to, and lives on; the message gives the reason."""
 
 
 class Apart(Process):
@@ -90,21 +90,14 @@ class Apart(Process):
         super().__init__(command, {**_environment(), **(environment or {})}, timeout)
         try:
             self._answer()
-        except LostError as error:
+        except BaseException as error:
             self.kill()
             lacking = re.search(r"No module named '?(\w+)", str(error))
-            if lacking is None:
+            if not isinstance(error, LostError) or lacking is None:
                 raise
             raise LostError(
                 f"{interpreter} has no module {lacking[1]}; install this project for it"
             ) from error
-        except BaseException:
-            self.kill()
-            raise
-
-    def __enter__(self) -> "Apart":
-        """It has started already."""
-        return self
 
     def call(self, function: str, **arguments: Any) -> Any:
         """Call a function there.

@@ -157,7 +157,7 @@ class Results:
 
 def flop(size: int) -> int:
     """Floating point operations of a training step for one image of this size."""
-    return 2 * sum(layer.training_multiply_adds for layer in architecture.convolutions(size))
+    return 2 * architecture.training_multiply_adds(size)
 
 
 def _label(name: str, backend: str, size: int | None) -> str:

@@ -1,9 +1,9 @@
-"""The weights that a comparison starts from: well away from every kink, and alive everywhere.
+"""What a comparison computes with: real images, and weights away from every kink, all alive.
 
 A network of ReLUs and max pooling is smooth only between its kinks. Where a ReLU's input is within
 rounding of 0, or two pixels of a pooling window are within rounding of each other, one backend
 takes the one branch and another the other. Their gradients then differ by a thousandth or more, and
-a training multiplies that step by step until nothing can be said of the losses (seen: 5 % after 50
+a training multiplies that step by step until the losses mean nothing (seen: 5 % after 50
 steps of PyTorch alone, float32 beside float64). So weights and biases are random, but chosen, with
 the images of the comparison at hand, so that no rounding decides a branch; and every layer's
 outputs, before their ReLU, have standard deviation 1, so that a small learning rate moves all
@@ -11,14 +11,16 @@ weights by a share that float32 resolves and none far enough to cross many kinks
 """
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from common.comparison.job import PASS_STEPS, Job
+from common.data.dataset import Dataset
+from common.data.order import example_order
 from common.data.resize import resize_matrix
+from common.errors import NinError
 from common.network import architecture
-from common.network.architecture import Block
 
 # Largest share of a channel's outputs that its ReLU may cut off: no channel is dead, and the
 # classes are alive for most images.
@@ -26,12 +28,39 @@ CUT_OFF, CUT_OFF_LOGITS = 0.9, 0.3
 # Pixels of a pooling window are apart by this much, of a standard deviation of 1, or else equal.
 APART, EQUAL = 5e-6, 1e-12
 # Standard deviation of the biases, before they are chosen.
-BIASES = {"block1": 0.1, "block2": 0.1, "block3": 0.1, "block4": 0.5}
+BIAS, LAST_BIAS = 0.1, 0.5
 # images at a time, to bound memory
 CHUNK = 8
 
 
-def draw_weights(
+def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
+    """What every backend gets.
+
+    Returns:
+        ``images`` (uint8) and ``labels`` of the batches that training goes over, of which the
+        first is the one that outputs and gradients are compared on; ``weights/`` and each
+        canonical name.
+
+    Raises:
+        NinError: if there are not enough images.
+    """
+    count, available = PASS_STEPS * job.batch_size, len(dataset.train_images)
+    if count > available:
+        raise NinError(
+            f"`batch_size={job.batch_size}`: {PASS_STEPS} batches are needed and there are only "
+            f"{available} images"
+        )
+    order = example_order(job.seed, 0, available)[:count]
+    images = dataset.train_images[order]
+    weights = make_weights(job.seed, images, job.resize, job.batch_size)
+    return {
+        "images": images,
+        "labels": dataset.train_labels[order],
+        **{f"weights/{name}": array for name, array in weights.items()},
+    }
+
+
+def make_weights(
     seed: int, images: np.ndarray, resize: int, batch_size: int
 ) -> dict[str, np.ndarray]:
     """Weights under which a comparison sees everything; the same for all backends.
@@ -54,34 +83,32 @@ def draw_weights(
     matrix = resize_matrix(images.shape[1], resize)
     X = (matrix @ (images / 255) @ matrix.T)[:, None]
     weights: dict[str, np.ndarray] = {}
-    for layer in architecture.spatial_layers():
-        if not isinstance(layer, Block):
-            X = _windows(X, layer.kernel_size, layer.stride).max((4, 5))
+    for name, inputs, outputs, kernel, stride, padding in architecture.layers():
+        if name.startswith("pool"):
+            X = _windows(X, kernel, stride).max((4, 5))
             continue
-        steps = ((layer.kernel_size, layer.stride, layer.padding), (1, 1, 0), (1, 1, 0))
-        for i, (kernel, stride, padding) in enumerate(steps, start=1):
-            name = f"{layer.name}.conv{i}"
-            weight = rng.normal(size=(layer.out_channels, X.shape[1], kernel, kernel))
-            if X.shape[1] == 1:
-                weight -= weight.mean(axis=(2, 3), keepdims=True)
-            elif X.shape[1] != architecture.NUM_CLASSES:
-                # at each place, so that the zeros of the padding do not tip the balance
-                weight -= weight.mean(axis=1, keepdims=True)
-            weight = _float32(weight / np.std(_convolve(X, weight, stride, padding)))
-            Y = _convolve(X, weight, stride, padding)
-            if i == 3 and layer.name != "block4":
-                for channel in _undecided(Y[:batch_size]):
-                    while _undecided(Y[:batch_size, [channel]]).size:
-                        # the same numbers in another order: as large, and of the same mean
-                        weight[channel] = rng.permuted(weight[channel], axis=0)
-                        Y[:, [channel]] = _convolve(X, weight[[channel]], stride, padding)
-            wanted = rng.normal(0, BIASES[layer.name], layer.out_channels)
-            shares = np.mean(Y + wanted[:, None, None] < 0, axis=(0, 2, 3))
-            shares = np.minimum(shares, CUT_OFF_LOGITS if name == "block4.conv3" else CUT_OFF)
-            bias = _float32(np.array([_bias(Y[:, c], share) for c, share in enumerate(shares)]))
-            X = np.maximum(Y + bias[:, None, None], 0)
-            weights[f"{name}.weight"] = weight.astype(np.float32)
-            weights[f"{name}.bias"] = bias.astype(np.float32)
+        last_block = name.startswith("block4")
+        weight = rng.normal(size=(outputs, inputs, kernel, kernel))
+        if inputs == 1:
+            weight -= weight.mean(axis=(2, 3), keepdims=True)
+        elif inputs != architecture.NUM_CLASSES:
+            # at each place, so that the zeros of the padding do not tip the balance
+            weight -= weight.mean(axis=1, keepdims=True)
+        weight = _float32(weight / np.std(_convolve(X, weight, stride, padding)))
+        Y = _convolve(X, weight, stride, padding)
+        if name.endswith("conv3") and not last_block:
+            for channel in _undecided(Y[:batch_size]):
+                while _undecided(Y[:batch_size, [channel]]).size:
+                    # the same numbers in another order: as large, and of the same mean
+                    weight[channel] = rng.permuted(weight[channel], axis=0)
+                    Y[:, [channel]] = _convolve(X, weight[[channel]], stride, padding)
+        wanted = rng.normal(0, LAST_BIAS if last_block else BIAS, outputs)
+        shares = np.mean(Y + wanted[:, None, None] < 0, axis=(0, 2, 3))
+        shares = np.minimum(shares, CUT_OFF_LOGITS if name == "block4.conv3" else CUT_OFF)
+        bias = _float32(np.array([_bias(Y[:, c], share) for c, share in enumerate(shares)]))
+        X = np.maximum(Y + bias[:, None, None], 0)
+        weights[f"{name}.weight"] = weight.astype(np.float32)
+        weights[f"{name}.bias"] = bias.astype(np.float32)
     return weights
 
 
@@ -109,15 +136,11 @@ def _undecided(Y: np.ndarray) -> np.ndarray:
 
 def _convolve(X: np.ndarray, weight: np.ndarray, stride: int, padding: int) -> np.ndarray:
     X = np.pad(X, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    rows = weight.reshape(len(weight), -1).T
-
-    def outputs() -> Iterator[np.ndarray]:
-        for first in range(0, len(X), CHUNK):
-            windows = _windows(X[first : first + CHUNK], weight.shape[2], stride)
-            windows = windows.transpose(0, 2, 3, 1, 4, 5)
-            yield (windows.reshape(*windows.shape[:3], -1) @ rows).transpose(0, 3, 1, 2)
-
-    return np.concatenate(list(outputs()))
+    chunks = []
+    for first in range(0, len(X), CHUNK):
+        windows = _windows(X[first : first + CHUNK], weight.shape[2], stride)
+        chunks.append(np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))))
+    return np.concatenate(chunks).transpose(0, 3, 1, 2)
 
 
 def _windows(X: np.ndarray, kernel: int, stride: int) -> np.ndarray:

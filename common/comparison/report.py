@@ -2,8 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -11,27 +10,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.comparison import levels as comparison
-from common.comparison.levels import Level, Report, Row
+from common.comparison.levels import INVISIBLE, Comparison, Level
+from common.comparison.tables import Row
+from common.comparison.tolerances import TOLERANCES
 from common.files import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TEMPLATE = "page.html.j2"
-STATUS_STYLES = {"agree": "bold green", "deviate": "bold red"}
+STYLES = {"agree": "bold green", "deviate": "bold red", 0: "bold green", 1: "bold red"}
 # of a long training the terminal shows these steps, the page all
 STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 50, 100, 200, 500, 1000)
 
 
-def show(report: Report) -> None:
+def show(report: Comparison) -> None:
     """Print the tables and the verdict."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     about = Table("backend", "versions", "device", "python", "seconds", title_justify="left")
     for name, facts in report.backends.items():
-        versions = ", ".join(f"{key} {value}" for key, value in facts.get("versions", {}).items())
-        cells = [versions, *(str(facts.get(key, "")) for key in ("device", "python", "seconds"))]
-        about.add_row(name, *cells)
+        versions = ", ".join(f"{key} {value}" for key, value in facts["versions"].items())
+        about.add_row(name, versions, *(str(facts[key]) for key in ("device", "python", "seconds")))
     for name, reason in report.lost.items():
         about.add_row(name, Text(reason, "red"))
     console.print(about)
@@ -39,13 +38,12 @@ def show(report: Report) -> None:
         console.print("TF32 is off")
     for level in report.levels:
         _show_level(console, level)
-    status = {0: "bold green", 1: "bold red"}.get(report.exit_status, "bold yellow")
-    console.print(Text(report.verdict, status))
+    console.print(Text(report.verdict, STYLES.get(report.exit_status, "bold yellow")))
     for name, reason in report.lost.items():
         console.print(Text(f"{name} is not in it: {reason}", "bold yellow"))
 
 
-def html(report: Report) -> str:
+def html(report: Comparison) -> str:
     """The whole comparison as one page: styles and pictures are inside."""
     import jinja2  # only when a page is wanted
 
@@ -56,77 +54,63 @@ def html(report: Report) -> str:
     return environment.from_string(source).render(
         report=report,
         drawings=drawings(report),
-        tolerances=comparison.TOLERANCES[report.job["dtype"]],
-        invisible=comparison.INVISIBLE,
+        tolerances=TOLERANCES[report.job["dtype"]],
+        invisible=INVISIBLE,
     )
 
 
-def drawings(report: Report) -> dict[str, str]:
+def drawings(report: Comparison) -> dict[str, str]:
     """Level -> its picture as SVG text, for the levels that have one."""
+    tolerances = TOLERANCES[report.job["dtype"]]
+    limits = {"activations": tolerances.outputs, "gradients": tolerances.gradients}
     pictures = {}
     for level in report.levels:
-        tables = [table for table in level.tables if table.rows]
-        if level.name in ("activations", "gradients") and tables:
-            limit = getattr(
-                comparison.TOLERANCES[report.job["dtype"]],
-                "outputs" if level.name == "activations" else "gradients",
-            )
-            plot = partial(_differences, rows=tables[0].rows, limit=limit)
-            pictures[level.name] = _draw(level.name, plot)
-        if level.name == "training" and report.losses:
-            pictures[level.name] = _draw(level.name, partial(_losses, report=report))
+        figure = figures.new(9, 3.6)
+        if level.name in limits and level.tables:
+            _plot_differences(figure.add_subplot(), level.tables[0].rows, limits[level.name])
+        elif level.name == "training" and report.losses:
+            _plot_losses(figure.add_subplot(), report.losses)
+        if figure.axes:
+            pictures[level.name] = figures.svg_element(figure, salt=level.name)
     return pictures
 
 
 def _show_level(console: Console, level: Level) -> None:
-    style = STATUS_STYLES.get(level.status, "bold yellow")
+    style = STYLES.get(level.status, "bold yellow")
+    status = (level.name, "bold"), ": ", (level.status, style)
     console.print()
-    console.print(Text.assemble((level.name, "bold"), ": ", (level.status, style),
-                                f"   (tolerance: {level.tolerance})"))  # fmt: skip
+    console.print(Text.assemble(*status, f"   (tolerance: {level.tolerance})"))
     for table in level.tables:
-        drawn = Table("", *table.columns, title=table.title, title_justify="left")
-        for row in _shown(table.rows):
+        shown = Table("", *table.columns, title=table.title, title_justify="left")
+        first = next((row for row in table.rows if row.deviating), None)
+        for number, row in enumerate(table.rows, start=1):
+            kept = number in STEPS_SHOWN or row is first or row is table.rows[-1]
+            if not kept and row.name.startswith("step "):
+                continue
             # a colour alone is nothing in a file or on a poor projector
             cells = [
                 Text(f"{cell} <-", "bold red") if column in row.deviating else Text(cell)
                 for column, cell in row.cells.items()
             ]
-            drawn.add_row(row.name, *cells)
-        console.print(drawn)
+            shown.add_row(row.name, *cells)
+        console.print(shown)
     for note in level.notes:
         console.print(Text(f"note: {note}"))
 
 
-def _shown(rows: list[Row]) -> list[Row]:
-    if not rows or not rows[0].name.startswith("step "):
-        return rows
-    first = next((row for row in rows if row.deviating), None)
-    return [
-        row
-        for number, row in enumerate(rows, start=1)
-        if number in STEPS_SHOWN or row is first or row is rows[-1]
-    ]
-
-
-def _draw(name: str, plot: Callable[["Axes"], None]) -> str:
-    figure = figures.new(9, 3.6)
-    plot(figure.add_subplot())
-    return figures.svg_element(figure, salt=name)
-
-
-def _losses(axes: "Axes", report: Report) -> None:
-    for number, (name, losses) in enumerate(report.losses.items()):
-        values = [math.nan if loss is None else loss for loss in losses]
+def _plot_losses(axes: "Axes", losses: Mapping[str, list[float | None]]) -> None:
+    for number, (name, values) in enumerate(losses.items()):
         # each line thinner than the one before, so that all are seen where they coincide
-        width = 1.5 * (len(report.losses) - number)
-        axes.plot(range(1, len(values) + 1), values, label=name, linewidth=width)
+        width = 1.5 * (len(losses) - number)
+        heights = [math.nan if loss is None else loss for loss in values]
+        axes.plot(range(1, len(values) + 1), heights, label=name, linewidth=width)
     axes.set_xlabel("step")
     axes.set_ylabel("loss, nats")
     axes.grid(visible=True, alpha=0.5)
     figures.add_legend(axes)
 
 
-def _differences(axes: "Axes", rows: list[Row], limit: float) -> None:
+def _plot_differences(axes: "Axes", rows: list[Row], limit: float) -> None:
     columns = list(dict.fromkeys(column for row in rows for column in row.values))
     for column in columns:
         relative = [row.values.get(column, {}).get("relative") for row in rows]

@@ -1,21 +1,18 @@
 """Run a comparison: one process for each backend, then :func:`common.comparison.levels.compare`."""
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.backends import registry, session
-from common.comparison import levels as comparison
-from common.comparison.job import (
-    Job,
-    Recording,
-    draw_material,
-    read_recording,
-    weights_of,
-    write_job,
-)
+from common.comparison.job import Job, Recording, below
+from common.comparison.levels import Comparison, compare
+from common.comparison.material import make_material
+from common.comparison.worker import MATERIAL, RECORDING
 from common.data import fashion_mnist
 from common.errors import NinError
+from common.files.arrays import load_arrays, save_arrays
 
 # NVIDIA's libraries: no TF32, whose products have 10 bits, whatever a framework asks for
 EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}
@@ -26,8 +23,8 @@ def run(
     job: Job,
     python: Sequence[str] = (),
     timeout: float = 900,
-    say: Callable[[str], None] = lambda line: None,
-) -> comparison.Report:
+    log: Callable[[str], None] = lambda line: None,
+) -> Comparison:
     """Compare backends.
 
     Args:
@@ -35,7 +32,7 @@ def run(
         job: what to compare.
         python: ``NAME=PATH`` each, the interpreter of a backend.
         timeout: seconds for each backend.
-        say: prints a line for the person who watches.
+        log: prints a line of progress.
 
     Raises:
         NinError: for whatever the user can put right before anything runs.
@@ -50,27 +47,28 @@ def run(
     for spec in specs:
         registry.check_spec(spec)
     python_of = session.interpreters(names, python)
-    material = draw_material(job, fashion_mnist.load("sample"))
+    material = make_material(job, fashion_mnist.load("sample"))
 
     recordings: list[Recording] = []
     lost: dict[str, str] = {}
-    for name, spec in zip(names, specs, strict=True):
-        with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
-            write_job(Path(directory), registry.absolute(spec), job, material)
+    with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
+        save_arrays(Path(directory) / MATERIAL, material, {})
+        for name, spec in zip(names, specs, strict=True):
             try:
-                recording = _work(python_of[name], Path(directory), timeout)
+                fields = session.call_apart(
+                    python_of[name],
+                    "common.comparison.worker:work",
+                    timeout,
+                    EXACT,
+                    directory=directory,
+                    backend=registry.absolute(spec),
+                    job=dataclasses.asdict(job),
+                )
+                arrays, _ = load_arrays(Path(directory) / RECORDING)
             except NinError as error:
                 lost[name] = str(error)
-                say(f"{name}: {error}")
+                log(f"{name}: {error}")
                 continue
-        recording.name = name
-        recordings.append(recording)
-        say(f"{name}: recorded in {recording.about.get('seconds', 0)} s")
-    return comparison.compare(recordings, job, weights_of(material), lost)
-
-
-def _work(interpreter: str, directory: Path, timeout: float) -> Recording:
-    """Let a process do the job in a directory; it may crash or hang."""
-    function = "common.comparison.worker:work"
-    session.call_apart(interpreter, function, timeout, EXACT, directory=str(directory))
-    return read_recording(directory)
+            recordings.append(Recording(**{**fields, "name": name}, arrays=arrays))
+            log(f"{name}: recorded in {fields['about']['seconds']} s")
+    return compare(recordings, job, below("weights", material), lost)

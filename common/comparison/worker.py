@@ -7,97 +7,102 @@ A backend that lacks a function is recorded as far as it goes; there must be ``n
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.backends import registry
+from common.backends import session
 from common.backends.parts import LackingError, need
-from common.comparison.job import (
-    LEVELS,
-    PASS_STEPS,
-    Job,
-    Recording,
-    read_job,
-    weights_of,
-    write_recording,
-)
+from common.comparison import shapes
+from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
-from common.data.resize import resize_matrix
 from common.errors import NinError, one_line
+from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
 from common.settings import Settings
-from common.system import machine
+
+# files in the comparison's directory
+MATERIAL, RECORDING = "material.safetensors", "recording.safetensors"
+
+
+def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Do a job with the material in a directory, and leave the arrays of the recording there.
+
+    Args:
+        directory: of the material.
+        backend: as :func:`common.backends.registry.load` takes it.
+        job: fields of :class:`Job`.
+
+    Returns:
+        The other fields of the :class:`Recording`.
+    """
+    started = time.monotonic()
+    todo = Job(**{**job, "levels": tuple(job["levels"])})
+    ready = session.start(
+        Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
+    )
+    precisions = getattr(ready.backend, "PRECISIONS", (todo.dtype,))
+    if todo.dtype not in precisions:
+        raise NinError(f"`dtype={todo.dtype}`: it has only {', '.join(precisions)}")
+    material, _ = load_arrays(Path(directory) / MATERIAL)
+    fields = vars(record(backend, ready.backend, todo, material))
+    # a file without any array cannot be read back (safetensors 0.8.0)
+    save_arrays(Path(directory) / RECORDING, fields.pop("arrays") or {"none": np.zeros(1)}, {})
+    fields["about"] = {
+        "device": ready.device.name if hasattr(ready.backend, "find_device") else "not stated",
+        "versions": ready.backend.versions() if hasattr(ready.backend, "versions") else {},
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+        "threads": ready.prepared["threads"],
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    return fields
 
 
 def record(name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]) -> Recording:
-    """Do a job with a backend of this process.
+    """Do a job with a backend of this process; an error in a level does not stop the others.
 
     Args:
-        name: what the report calls the backend.
+        name: what the recording is called.
         backend: computes.
         job: what to record.
-        material: as :func:`common.comparison.job.draw_material` gives it.
+        material: of :func:`common.comparison.material.make_material`.
     """
     recorder = _Recorder(name, backend, job, material)
     for level in LEVELS:
-        if level in job.levels:
-            recorder.record(level)
+        if level not in job.levels:
+            continue
+        try:
+            getattr(recorder, level)()
+        except LackingError as error:
+            recorder.recording.absent[level] = str(error)
+        except Exception as error:
+            recorder.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
     return recorder.recording
 
 
 class _Recorder:
+    """A method for each level."""
+
     def __init__(
         self, name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]
     ) -> None:
         self.backend = backend
         self.job = job
         self.images, self.labels = material["images"], material["labels"]
-        self.weights = {
-            name: array.astype(job.dtype) for name, array in weights_of(material).items()
-        }
+        self.weights = {n: a.astype(job.dtype) for n, a in below("weights", material).items()}
         self.recording = Recording(name)
 
-    def record(self, level: str) -> None:
-        """Record one level; an error in it does not stop the others."""
-        steps: dict[str, Callable[[], None]] = {
-            "shapes": self.shapes,
-            "parameters": self.parameters,
-            "activations": self.activations,
-            "gradients": self.gradients,
-            "training": self.training,
-        }
-        try:
-            steps[level]()
-        except LackingError as error:
-            self.recording.absent[level] = str(error)
-        except Exception as error:
-            self.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
-
     def shapes(self) -> None:
-        walk = need(self.backend, "shape_walk")
-        pixels = self.images[:1] / np.float32(255)
-        rows = resize_matrix(pixels.shape[1], self.job.resize)
-        across = resize_matrix(pixels.shape[2], self.job.oblong_width)
-        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS)
+        net = self.backend.nin()
         self.recording.shapes = []
-        square, oblong = (
-            np.ascontiguousarray((rows @ pixels @ matrix.T)[:, None], np.float32)
-            for matrix in (rows, across)
-        )
-        for layer in walk(net, square):
-            self.recording.shapes.append(
-                {
-                    "name": layer.name,
-                    "book_name": layer.book_name,
-                    "book_shape": layer.shape_text,
-                    "shape": list(layer.output.shape),
-                }
-            )
-        for seen, layer in zip(self.recording.shapes, walk(net, oblong), strict=False):
-            seen["oblong"] = list(layer.output.shape)
+        for layer in shapes.walk_through(self.backend, net, self.job.resize):
+            self.recording.shapes.append(layer)
+        oblong = shapes.walk_through(self.backend, net, self.job.resize, self.job.oblong_width)
+        for seen, layer in zip(self.recording.shapes, oblong, strict=False):
+            seen["oblong"] = layer["shape"]
 
     def parameters(self) -> None:
         get = need(self.backend, "get_weights")
@@ -121,7 +126,7 @@ class _Recorder:
         predictor = self._ready(need(self.backend, "Predictor"))
         size = self.job.batch_size
         loss, slopes = need(predictor, "gradients")(self.images[:size], self.labels[:size])
-        self._keep("gradients", {"loss": np.array(loss), **slopes})
+        self._keep("gradients", {"loss": loss, **slopes})
 
     def training(self) -> None:
         # dropout draws other masks in every framework
@@ -132,8 +137,7 @@ class _Recorder:
             first = step % PASS_STEPS * size
             indices = np.arange(first, first + size, dtype=np.int64)
             train_batch(indices, self.job.learning_rate, step)
-        losses, _ = take_metrics()
-        self._keep("training", {"losses": np.array(losses, np.float64)})
+        self._keep("training", {"losses": np.array(take_metrics()[0], np.float64)})
         if hasattr(self.backend, "get_weights"):
             self._keep("training", self.backend.get_weights(trainer.net))
 
@@ -162,38 +166,8 @@ class _Recorder:
             ready.net = net
         if weights:
             self.backend.set_weights(ready.net, self.weights)
-        device = getattr(ready, "device", None)
-        self.recording.about["device"] = getattr(device, "name", "not stated")
         return ready
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():
             self.recording.arrays[f"{level}/{name}"] = np.array(array)
-
-
-def work(directory: str) -> None:
-    """Do the job in a directory, and leave the recording there.
-
-    Raises:
-        NinError: if the backend cannot be loaded, or has not what the job needs.
-    """
-    started = time.monotonic()
-    spec, job, material = read_job(Path(directory))
-    threads = machine.prepare(job.threads)
-    backend = registry.load(spec)
-    precisions = getattr(backend, "PRECISIONS", (job.dtype,))
-    if job.dtype not in precisions:
-        raise NinError(f"`dtype={job.dtype}`: it has only {', '.join(precisions)}")
-    if hasattr(backend, "set_threads"):
-        backend.set_threads(threads)
-    if hasattr(backend, "find_device"):
-        backend.find_device(job.device)
-    recording = record(registry.label(spec), backend, job, material)
-    recording.about |= {
-        "versions": backend.versions() if hasattr(backend, "versions") else {},
-        "python": platform.python_version(),
-        "interpreter": sys.executable,
-        "threads": threads,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    write_recording(Path(directory), recording)

@@ -66,10 +66,12 @@ class Converted(NamedTuple):
     """Whose logits those are."""
 
 
-class _Ecosystem(NamedTuple):
-    """How a format's own software writes, reads and runs a file."""
+class _Software(NamedTuple):
+    """How a format's own software writes, reads and runs a file, and the backend to check it."""
 
     words: str
+    settings: Settings
+    backend: Backend
     save: Callable[[Model, Path], list[Path]]
     load: Callable[[Path], tuple[dict[str, np.ndarray], dict[str, str]]]
     run: Callable[[Path, np.ndarray], np.ndarray]
@@ -91,15 +93,14 @@ def export(source: Path, to: str, target: Path, backend: str | None = None) -> C
     form = _find("to", to)
     _check_target(target, form.suffixes)
     model = load_model(source)
-    settings = _settings(to, form, backend)
-    started, ecosystem = _start(form, settings)
+    software = _start(form, to, backend)
     with tempfile.TemporaryDirectory() as directory:
-        drafts = ecosystem.save(model, Path(directory) / target.name)
-        difference = _verify(started, settings, ecosystem, model, drafts[-1], target)
+        drafts = software.save(model, Path(directory) / target.name)
+        difference = _verify(software, model, drafts[-1], target)
         paths = [target.parent / draft.name for draft in drafts]
         for draft, path in zip(drafts, paths, strict=True):
             write_bytes(path, draft.read_bytes())
-    return Converted(paths, difference, settings.backend)
+    return Converted(paths, difference, software.settings.backend)
 
 
 def take(
@@ -123,16 +124,15 @@ def take(
         raise NinError(f"{source}: no such file")
     if resize is not None:
         check_resize(resize)
-    settings = _settings(origin, form, backend)
-    started, ecosystem = _start(form, settings)
-    with _readable(source, ecosystem):
-        weights, metadata = ecosystem.load(source)
+    software = _start(form, origin, backend)
+    with _readable(source, software.words):
+        weights, metadata = software.load(source)
     model = from_metadata(weights, metadata, str(source))
     if resize is not None:
         model = dataclasses.replace(model, resize=resize)
-    difference = _verify(started, settings, ecosystem, model, source, source)
+    difference = _verify(software, model, source, source)
     save_model(target, model)
-    return Converted([target], difference, settings.backend)
+    return Converted([target], difference, software.settings.backend)
 
 
 def _find(argument: str, name: str) -> Format:
@@ -148,61 +148,41 @@ def _check_target(target: Path, suffixes: tuple[str, ...]) -> None:
         raise NinError(f"{target}: not a file in an existing directory")
 
 
-def _settings(name: str, form: Format, backend: str | None) -> Settings:
-    if form.backend is not None:
-        if backend not in (None, form.backend):
-            raise NinError(f"`backend={backend}`: {name} is checked with {form.backend}")
-        backend = form.backend
-    elif backend is None:
-        installed = (
-            candidate
-            for candidate, (_, framework) in BACKENDS.items()
-            if importlib.util.find_spec(framework) is not None
-        )
-        backend = next(installed, next(iter(BACKENDS)))
-    return Settings(backend=backend, device="cpu")
-
-
-def _start(form: Format, settings: Settings) -> tuple[Backend, _Ecosystem]:
+def _start(form: Format, name: str, backend: str | None) -> _Software:
     if form.backend is None:
         onnx_format.require()
-        backend = start(settings).backend
-        return backend, _Ecosystem(form.words, onnx_format.save, onnx_format.load, onnx_format.run)
-    backend = start(settings).backend
-    native = exporter(backend)
-    return backend, _Ecosystem(
+        # the first that is installed
+        packages = {candidate: framework for candidate, (_, framework) in BACKENDS.items()}
+        installed = [c for c in packages if importlib.util.find_spec(packages[c]) is not None]
+        settings = Settings(backend=backend or [*installed, *packages][0], device="cpu")
+        started = start(settings).backend
+        functions = onnx_format.save, onnx_format.load, onnx_format.run
+        return _Software(form.words, settings, started, *functions)
+    if backend not in (None, form.backend):
+        raise NinError(f"`backend={backend}`: {name} is checked with {form.backend}")
+    settings = Settings(backend=form.backend, device="cpu")
+    started = start(settings).backend
+    native = exporter(started)
+    return _Software(
         form.words,
-        lambda model, path: native.save_native(build(backend, model), path),
+        settings,
+        started,
+        lambda model, path: native.save_native(build(started, model), path),
         lambda path: (native.load_native(path), {}),
         native.run_native,
     )
 
 
-def _verify(
-    backend: Backend,
-    settings: Settings,
-    ecosystem: _Ecosystem,
-    model: Model,
-    path: Path,
-    called: Path,
-) -> float:
-    """Compare the logits that the other software computes from a file with our network's.
+def _verify(software: _Software, model: Model, path: Path, called: Path) -> float:
+    """The largest difference between a file's logits and our network's, relative to the largest.
 
-    Args:
-        backend: runs our network.
-        settings: of the backend.
-        ecosystem: runs the file.
-        model: our network.
-        path: the file.
-        called: what messages call it.
-
-    Returns:
-        The largest difference as a fraction of the largest logit.
+    Raises:
+        NinError: if it is too large; ``called`` is what messages call the file.
     """
     images = load_data("sample").test_images[:IMAGES]
     resize = model.resize or architecture.smallest_input()
-    settings = dataclasses.replace(settings, resize=resize)
-    predictor = backend.Predictor(build(backend, model), settings)
+    settings = dataclasses.replace(software.settings, resize=resize)
+    predictor = software.backend.Predictor(build(software.backend, model), settings)
     ours = compute_logits(predictor, model, settings, images)
     if np.ptp(ours) == 0:
         raise NinError(
@@ -211,8 +191,8 @@ def _verify(
         )
     matrix = resize_matrix(images.shape[1], resize)
     pixels = (matrix @ (images / 255) @ matrix.T).astype(np.float32)[:, np.newaxis]
-    with _readable(called, ecosystem):
-        theirs = ecosystem.run(path, pixels)
+    with _readable(called, software.words):
+        theirs = software.run(path, pixels)
     if theirs.shape != ours.shape:
         raise NinError(
             f"{called}: of another network (its output has shape {theirs.shape}, "
@@ -228,8 +208,8 @@ def _verify(
 
 
 @contextlib.contextmanager
-def _readable(path: Path, ecosystem: _Ecosystem) -> Iterator[None]:
-    """Turn whatever the other software's reader raises into one clear line."""
+def _readable(path: Path, words: str) -> Iterator[None]:
+    """Turn what the other software's reader raises into one clear line."""
     try:
         yield
     except NinError:
@@ -238,6 +218,4 @@ def _readable(path: Path, ecosystem: _Ecosystem) -> Iterator[None]:
         # MXNet's messages begin with a traceback of its C++ code
         lines = re.sub(r"Traceback .*?line \d+", "", one_line(error)).strip()
         why = lines if len(lines) < 200 else f"{lines[:200]} ..."
-        raise NinError(
-            f"{path}: damaged, or not {ecosystem.words} of this network ({why})"
-        ) from error
+        raise NinError(f"{path}: damaged, or not {words} of this network ({why})") from error

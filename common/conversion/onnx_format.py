@@ -22,7 +22,7 @@ IR_VERSION = 7
 def save(model: Model, path: Path) -> list[Path]:
     """Write a model; the files that were written."""
     onnx = _import("onnx")
-    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    helper = onnx.helper
     nodes: list[Any] = []
     last = "pixels"
 
@@ -31,43 +31,31 @@ def save(model: Model, path: Path) -> list[Path]:
         nodes.append(helper.make_node(operator, [last, *inputs], [output], output, **attributes))
         last = output
 
-    for layer in architecture.spatial_layers(model.num_classes):
-        stride = getattr(layer, "stride", 1)
-        if isinstance(layer, architecture.Pool):
-            window = [layer.kernel_size] * 2
-            add("MaxPool", layer.name, kernel_shape=window, strides=[stride] * 2)
+    for layer in architecture.layers(model.num_classes):
+        window = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
+        if layer.is_pool:
+            add("MaxPool", layer.name, **window)
             continue
+        parameters = f"{layer.name}.weight", f"{layer.name}.bias"
+        add("Conv", f"{layer.name}.sum", *parameters, pads=[layer.padding] * 4, **window)
         # the ReLU that ends a convolution has the layer's name
-        for i, (kernel, step, padding) in enumerate(
-            ((layer.kernel_size, stride, layer.padding), (1, 1, 0), (1, 1, 0)), start=1
-        ):
-            name = f"{layer.name}.conv{i}"
-            add(
-                "Conv",
-                f"{name}.sum",
-                f"{name}.weight",
-                f"{name}.bias",
-                kernel_shape=[kernel] * 2,
-                strides=[step] * 2,
-                pads=[padding] * 4,
-            )
-            add("Relu", name)
+        add("Relu", layer.name)
     add("GlobalAveragePool", "global_pool")
     add("Flatten", "logits")
 
-    size = ("height", "width")
+    def tensor(name: str, *shape: str | int) -> Any:
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
     graph = helper.make_graph(
         nodes,
         "nin",
-        [_tensor(onnx, "pixels", ("batch", model.in_channels, *size))],
-        [_tensor(onnx, "logits", ("batch", model.num_classes))],
-        [numpy_helper.from_array(array, name) for name, array in model.weights.items()],
+        [tensor("pixels", "batch", model.in_channels, "height", "width")],
+        [tensor("logits", "batch", model.num_classes)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in model.weights.items()],
     )
+    opset = helper.make_opsetid("", OPSET)
     proto = helper.make_model(
-        graph,
-        producer_name="nin-d2l",
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        graph, producer_name="nin-d2l", ir_version=IR_VERSION, opset_imports=[opset]
     )
     helper.set_model_props(proto, to_metadata(model))
     onnx.checker.check_model(proto, full_check=True)
@@ -106,10 +94,6 @@ def require() -> None:
     """Raise :class:`NinError` unless ONNX can be written and run here."""
     _import("onnx")
     _import("onnxruntime")
-
-
-def _tensor(onnx: Any, name: str, shape: tuple[str | int, ...]) -> Any:
-    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
 
 def _import(name: str) -> Any:

@@ -43,20 +43,16 @@ def views(size: int, settings: Settings) -> Views | None:
 
 
 def draw(views: Views, seed: int, step: int, count: int) -> np.ndarray:
-    """Which view of each example a training step sees.
-
-    It depends on nothing but its arguments, so every backend sees the same views and a resumed
-    run goes on where it stopped.
+    """Which view of each example a training step sees, the same in every backend and resumed run.
 
     Args:
         views: to choose from, each as likely as the others.
-        seed: the run's seed.
+        seed: of the run.
         step: number of the step in the whole run, from 0.
         count: number of examples in the batch.
 
     Returns:
-        int64 array of shape ``(count, 2)``: index into ``views.rows``, index into
-        ``views.columns``.
+        int64, (count, 2): index into ``views.rows``, index into ``views.columns``.
     """
     rng = np.random.default_rng([seed, step, STREAM])
     return rng.integers(0, [len(views.rows), len(views.columns)], (count, 2))

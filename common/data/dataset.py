@@ -54,6 +54,11 @@ class Dataset:
         if not self.num_classes:
             object.__setattr__(self, "num_classes", int(self.train_labels.max()) + 1)
 
+    @property
+    def counts(self) -> str:
+        """How many images there are, in words."""
+        return f"{len(self.train_images)} training and {len(self.test_images)} test images"
+
     def limit(self, count: int | None) -> "Dataset":
         """The first ``count`` training images, and a sixth as many test images (at least one).
 
@@ -110,7 +115,7 @@ class Dataset:
 
 def check_arrays(
     arrays: Mapping[str, Any], num_classes: int, called: Mapping[str, str]
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Check what a data set is made of.
 
     Args:
@@ -125,16 +130,15 @@ def check_arrays(
     Raises:
         NinError: naming the array, what was expected and what was found.
     """
-    checked = {}
+    checked: dict[str, Any] = {}
     for part in ("train", "test"):
         images, labels = f"{part}_images", f"{part}_labels"
         checked[images] = _images(arrays[images], called[images])
         checked[labels] = _labels(arrays[labels], called[labels])
-        counts = len(checked[labels]), len(checked[images])
-        if counts[0] != counts[1]:
+        if len(checked[labels]) != len(checked[images]):
             raise NinError(
-                f"{called[labels]}: {counts[0]} labels for the {counts[1]} images of "
-                f"{called[images]}"
+                f"{called[labels]}: {len(checked[labels])} labels for the {len(checked[images])} "
+                f"images of {called[images]}"
             )
     size, other = (checked[f"{part}_images"].shape[1] for part in ("train", "test"))
     if other != size:
@@ -156,11 +160,8 @@ def check_arrays(
 
 
 def _images(value: Any, called: str) -> np.ndarray:
-    array = _array(value, called)
-    if array.dtype != np.uint8:
-        raise NinError(f"{called}: of type {array.dtype}, expected uint8 from 0, black, to 255")
-    if array.ndim != 3:
-        raise NinError(f"{called}: of shape {array.shape}, expected (count, height, width)")
+    words = "uint8 from 0, black, to 255", "(count, height, width)"
+    array = _array(value, called, np.uint8, *words)
     height, width = array.shape[1:]
     if height != width or not height:
         raise NinError(f"{called}: images are {height}x{width}, expected square ones")
@@ -170,18 +171,19 @@ def _images(value: Any, called: str) -> np.ndarray:
 
 
 def _labels(value: Any, called: str) -> np.ndarray:
-    array = _array(value, called)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise NinError(f"{called}: of type {array.dtype}, expected whole numbers")
-    if array.ndim != 1:
-        raise NinError(f"{called}: of shape {array.shape}, expected (count,)")
+    array = _array(value, called, np.integer, "whole numbers", "(count,)")
     if array.size and not 0 <= array.min() <= array.max() <= 255:
         raise NinError(f"{called}: from {array.min()} to {array.max()}, expected 0 to 255 at most")
     return array.astype(np.uint8, copy=False)
 
 
-def _array(value: Any, called: str) -> np.ndarray:
+def _array(value: Any, called: str, kind: type, type_words: str, shape_words: str) -> np.ndarray:
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise NinError(f"{called}: not an array ({one_line(error)})") from error
+    if not np.issubdtype(array.dtype, kind):
+        raise NinError(f"{called}: of type {array.dtype}, expected {type_words}")
+    if array.ndim != len(shape_words.rstrip(",)").split(",")):
+        raise NinError(f"{called}: of shape {array.shape}, expected {shape_words}")
+    return array

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from common.data.dataset import Dataset, check_arrays
+from common.data.dataset import ARGUMENTS, Dataset, check_arrays
 from common.data.idx import parse_idx, read_uncompressed
 from common.errors import NinError
 
@@ -23,14 +23,6 @@ TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
-
-# file -> field of Dataset
-FIELDS = {
-    TRAIN_IMAGES: "train_images",
-    TRAIN_LABELS: "train_labels",
-    TEST_IMAGES: "test_images",
-    TEST_LABELS: "test_labels",
-}
 
 
 class Checksum(NamedTuple):
@@ -87,9 +79,9 @@ def load(spec: str = "auto") -> Dataset:
         NinError: files missing, corrupt or not matching each other; ``full`` not available.
     """
     if spec == "sample":
-        return _with_notice(read_directory(SAMPLE_DIRECTORY))
+        return read_directory(SAMPLE_DIRECTORY)
     if spec not in ("auto", "full"):
-        return _with_notice(read_directory(Path(spec)))
+        return read_directory(Path(spec))
     explicit = os.environ.get(DIRECTORY_VARIABLE)
     if explicit:
         dataset = read_directory(Path(explicit))
@@ -97,7 +89,7 @@ def load(spec: str = "auto") -> Dataset:
             raise NinError(
                 f"`data=full`: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
             )
-        return _with_notice(dataset)
+        return dataset
     refused: list[str] = []
     for directory in (cache_directory(), SYSTEM_DIRECTORY):
         try:
@@ -115,12 +107,9 @@ def load(spec: str = "auto") -> Dataset:
             f"`data=full`: not available ({why}); install the package dataset-fashion-mnist "
             f"(Debian, Ubuntu), set {DIRECTORY_VARIABLE}, or take `data=sample`"
         )
-    sample = _with_notice(read_directory(SAMPLE_DIRECTORY))
-    return dataclasses.replace(
-        sample,
-        refused=tuple(refused),
-        notice=f"{sample.notice} The full set was not available ({why}).",
-    )
+    sample = read_directory(SAMPLE_DIRECTORY)
+    notice = f"{sample.notice} The full set was not available ({why})."
+    return dataclasses.replace(sample, refused=tuple(refused), notice=notice)
 
 
 def load_and_tell(spec: str) -> Dataset:
@@ -182,23 +171,25 @@ def read_directory(directory: Path) -> Dataset:
     if not directory.is_dir():
         raise NinError(f"data {directory}: no such directory")
     arrays, checksums, paths = {}, {}, {}
-    for name, field in FIELDS.items():
+    for name, field in zip(CHECKSUMS, ARGUMENTS, strict=True):
         path = _find(directory, name)
         content = read_uncompressed(path)
         checksums[name] = hashlib.sha256(content).hexdigest()
         arrays[field] = parse_idx(content, 3 if "idx3" in name else 1, str(path))
         paths[field] = str(path)
     # here, so that messages name the files
-    checked = check_arrays(arrays, 0, paths)
-    return Dataset(
-        checked["train_images"],
-        checked["train_labels"],
-        checked["test_images"],
-        checked["test_labels"],
-        kind=_kind(checksums, directory),
-        directory=str(directory.resolve()),
-        checksums=checksums,
+    dataset = Dataset(
+        **check_arrays(arrays, 0, paths), directory=str(directory.resolve()), checksums=checksums
     )
+    if all(checksums[name] == checksum.sha256 for name, checksum in CHECKSUMS.items()):
+        return dataclasses.replace(dataset, kind="full")
+    if directory.resolve() == SAMPLE_DIRECTORY.resolve():
+        kind = "sample"
+        notice = f"On the embedded sample of Fashion-MNIST: {dataset.counts} of 60000 and 10000."
+    else:
+        kind = "custom"
+        notice = f"On {dataset.directory}, not the published Fashion-MNIST files: {dataset.counts}."
+    return dataclasses.replace(dataset, kind=kind, notice=notice)
 
 
 def _read_full(directory: Path) -> Dataset:
@@ -217,19 +208,3 @@ def _find(directory: Path, name: str) -> Path:
         if path.exists():
             return path
     raise NinError(f"data {directory}: {name} (or {name}.gz) is missing")
-
-
-def _kind(checksums: dict[str, str], directory: Path) -> str:
-    if all(checksums[name] == checksum.sha256 for name, checksum in CHECKSUMS.items()):
-        return "full"
-    return "sample" if directory.resolve() == SAMPLE_DIRECTORY.resolve() else "custom"
-
-
-def _with_notice(dataset: Dataset) -> Dataset:
-    counts = f"{len(dataset.train_images)} training and {len(dataset.test_images)} test images"
-    notices = {
-        "full": "",
-        "sample": f"On the embedded sample of Fashion-MNIST: {counts} of 60000 and 10000.",
-        "custom": f"On {dataset.directory}, not the published Fashion-MNIST files: {counts}.",
-    }
-    return dataclasses.replace(dataset, notice=notices[dataset.kind])

@@ -32,14 +32,14 @@ def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
 
     Args:
         content: the uncompressed file.
-        dimensions: how many the file must have.
-        where: the file's name for messages.
+        dimensions: how many it must have.
+        where: the file's name, for messages.
 
     Returns:
         uint8 array, writable.
 
     Raises:
-        NinError: naming the file, what was expected and what was found.
+        NinError: with what was expected and what was found.
     """
     magic = bytes((0, 0, 8, dimensions))
     header = 4 + 4 * dimensions

@@ -11,11 +11,11 @@ def resize_matrix(size_in: int, size_out: int) -> np.ndarray:
     antialiasing: the chapter enlarges 28x28 images, where none is needed.
 
     Args:
-        size_in: height (or width) of the square input, in pixels, at least 1.
+        size_in: height (or width) of the input, in pixels, at least 1.
         size_out: height (or width) of the output, in pixels, at least 1.
 
     Returns:
-        float64 array of shape ``(size_out, size_in)`` whose rows sum to 1.
+        float64, (size_out, size_in); its rows sum to 1.
 
     Raises:
         ValueError: if a size is below 1.

@@ -26,28 +26,18 @@ DPI = 150
 
 
 def new(width: float, height: float) -> "Figure":
-    """An empty figure that needs no display; a notebook shows it where it is the last value.
-
-    Args:
-        width: in inches.
-        height: in inches.
-    """
+    """An empty figure, sizes in inches, that needs no display; a notebook shows it as a value."""
     return _figure_class()(figsize=(width, height), layout="constrained")
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a figure, whole or not at all.
-
-    Args:
-        figure: of matplotlib.
-        path: its ending (``.png``, ``.svg``, ``.pdf``) decides the kind of file.
-    """
+    """Write a figure, whole or not at all, as a ``.png``, ``.svg`` or ``.pdf`` file."""
     write_bytes(path, _render(figure, path.suffix[1:].lower(), "nin"))
 
 
 def save_svg_and_png(figure: "Figure", directory: Path, name: str) -> list[Path]:
     """Write ``NAME.svg`` and ``NAME.png`` into a directory; what was written."""
-    paths = [directory / f"{name}.svg", directory / f"{name}.png"]
+    paths = [directory / f"{name}.{kind}" for kind in ("svg", "png")]
     for path in paths:
         save(figure, path)
     return paths
@@ -61,9 +51,7 @@ def png(figure: "Figure") -> bytes:
 def svg_element(figure: "Figure", salt: str) -> str:
     """A figure as the ``<svg>`` element of a page, its text as text, without addresses.
 
-    Args:
-        figure: of matplotlib.
-        salt: makes the names inside it different from those of the page's other figures.
+    The salt makes the names inside it different from those of the page's other figures.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     text = _render(figure, "svg", salt, metadata=nothing, transparent=True, fonttype="none")

@@ -1,91 +1,58 @@
 """The chapter's network on paper: sizes, shapes and names, computed without a framework.
 
-The backends build the network; this module says what it must be, so that the one can be
-checked against the other. Source: d2l, chapter "Network in Network"; Lin, Chen and Yan 2013.
+The backends build the network, and are checked against this. Source: d2l, chapter "Network in
+Network"; Lin, Chen and Yan 2013.
 """
 
 from typing import NamedTuple
 
 from common.errors import NinError
 
-
-class Block(NamedTuple):
-    """A NiN block: one convolution, then two 1x1 convolutions, a ReLU after each."""
-
-    name: str
-    out_channels: int
-    kernel_size: int
-    stride: int
-    padding: int
-
-
-class Pool(NamedTuple):
-    """A max pooling layer without padding; a window that does not fit is dropped."""
-
-    name: str
-    kernel_size: int
-    stride: int
-
-
-class Convolution(NamedTuple):
-    """One of the twelve convolutions, at one size of the network's input."""
-
-    name: str
-    """Canonical: ``block1.conv1`` ... ``block4.conv3``."""
-    in_channels: int
-    out_channels: int
-    kernel_size: int
-    stride: int
-    padding: int
-    input_size: int
-    """Height and width of what it sees, in pixels."""
-    output_size: int
-    """Height and width of what it gives, in pixels."""
-    is_first: bool
-    """Whether its input is the image, of which training needs no gradient."""
-
-    @property
-    def multiply_adds(self) -> int:
-        """For one image, forward."""
-        window = self.in_channels * self.kernel_size**2
-        return self.output_size**2 * self.out_channels * window
-
-    @property
-    def training_multiply_adds(self) -> int:
-        """For one image, forward and backward: as much again for each of the two gradients."""
-        return self.multiply_adds * (2 if self.is_first else 3)
-
-
 NUM_CLASSES = 10
 IN_CHANNELS = 1
 DROPOUT = 0.5
 
 
-def spatial_layers(num_classes: int = NUM_CLASSES) -> list[Block | Pool]:
-    """The layers that change height and width, in order (dropout and flatten do not)."""
-    return [
-        Block("block1", 96, kernel_size=11, stride=4, padding=0),
-        Pool("pool1", kernel_size=3, stride=2),
-        Block("block2", 256, kernel_size=5, stride=1, padding=2),
-        Pool("pool2", kernel_size=3, stride=2),
-        Block("block3", 384, kernel_size=3, stride=1, padding=1),
-        Pool("pool3", kernel_size=3, stride=2),
-        Block("block4", num_classes, kernel_size=3, stride=1, padding=1),
-    ]
+class Layer(NamedTuple):
+    """A convolution, a ReLU after it; or max pooling, which drops a window that does not fit."""
+
+    name: str
+    """``block1.conv1`` ... ``block4.conv3``, ``pool1`` ... ``pool3``."""
+    in_channels: int
+    out_channels: int
+    kernel_size: int
+    stride: int
+    padding: int
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether it is max pooling."""
+        return self.name.startswith("pool")
+
+    def output_size(self, size: int) -> int:
+        """Height of the output for an input of this height; below 1 if none is left."""
+        return (size + 2 * self.padding - self.kernel_size) // self.stride + 1
 
 
-def output_size(size: int, layer: Block | Pool) -> int:
-    """Height of the output for an input of this height, in pixels; below 1 if none is left."""
-    padding = layer.padding if isinstance(layer, Block) else 0
-    return (size + 2 * padding - layer.kernel_size) // layer.stride + 1
+def layers(num_classes: int = NUM_CLASSES, in_channels: int = IN_CHANNELS) -> list[Layer]:
+    """The twelve convolutions and the three pooling layers in order; sizes are in pixels."""
+    blocks = ((96, 11, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1), (num_classes, 3, 1, 1))
+    found = []
+    for block, (out_channels, *window) in enumerate(blocks, start=1):
+        for i, (kernel, stride, padding) in enumerate((window, (1, 1, 0), (1, 1, 0)), start=1):
+            name = f"block{block}.conv{i}"
+            found.append(Layer(name, in_channels, out_channels, kernel, stride, padding))
+            in_channels = out_channels
+        if block < len(blocks):
+            found.append(Layer(f"pool{block}", in_channels, in_channels, 3, 2, 0))
+    return found
 
 
 def smallest_input() -> int:
     """The smallest input height for which every layer still has an output, in pixels."""
     size = 1
-    for layer in reversed(spatial_layers()):
-        padding = layer.padding if isinstance(layer, Block) else 0
-        size = max(1, (size - 1) * layer.stride + layer.kernel_size - 2 * padding)
+    for layer in reversed(layers()):
+        size = max(1, (size - 1) * layer.stride + layer.kernel_size - 2 * layer.padding)
     return size
 
 
@@ -116,43 +83,13 @@ def layer_shapes(
     """
     check_input_size(size)
     shapes: dict[str, tuple[int, ...]] = {}
-    channels = 0
-    for layer in spatial_layers(num_classes):
-        size = output_size(size, layer)
-        channels = layer.out_channels if isinstance(layer, Block) else channels
-        shapes[layer.name] = (batch, channels, size, size)
+    for layer in layers(num_classes):
+        size = layer.output_size(size)
+        # what a block gives is what the last of its convolutions gives
+        shapes[layer.name.partition(".")[0]] = (batch, layer.out_channels, size, size)
         if layer.name == "pool3":
             shapes["dropout"] = shapes["pool3"]
-    shapes["global_pool"] = (batch, num_classes, 1, 1)
-    shapes["flatten"] = (batch, num_classes)
-    return shapes
-
-
-def convolutions(
-    size: int, num_classes: int = NUM_CLASSES, in_channels: int = IN_CHANNELS
-) -> list[Convolution]:
-    """The twelve convolutions in order, for an input of this height and width in pixels.
-
-    Raises:
-        NinError: if the input is too small.
-    """
-    check_input_size(size)
-    found: list[Convolution] = []
-    for layer in spatial_layers(num_classes):
-        out_size = output_size(size, layer)
-        if isinstance(layer, Block):
-            first = (layer.kernel_size, layer.stride, layer.padding)
-            for i, window in enumerate((first, (1, 1, 0), (1, 1, 0)), start=1):
-                channels = (in_channels, layer.out_channels)
-                name = f"{layer.name}.conv{i}"
-                found.append(Convolution(name, *channels, *window, size, out_size, not found))
-                in_channels, size = layer.out_channels, out_size
-        size = out_size
-    return found
-
-
-# The canonical names of the chapter's ten layers, in order.
-LAYER_NAMES = tuple(layer_shapes(224))
+    return {**shapes, "global_pool": (batch, num_classes, 1, 1), "flatten": (batch, num_classes)}
 
 
 def parameter_shapes(
@@ -160,11 +97,21 @@ def parameter_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of the 24 parameters; convolutions are (out, in, height, width)."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in spatial_layers(num_classes):
-        if isinstance(layer, Block):
-            for i, kernel in enumerate((layer.kernel_size, 1, 1), start=1):
-                name = f"{layer.name}.conv{i}"
-                shapes[f"{name}.weight"] = (layer.out_channels, in_channels, kernel, kernel)
-                shapes[f"{name}.bias"] = (layer.out_channels,)
-                in_channels = layer.out_channels
+    for name, inputs, outputs, kernel, *_ in layers(num_classes, in_channels):
+        if not name.startswith("pool"):
+            shapes[f"{name}.weight"] = (outputs, inputs, kernel, kernel)
+            shapes[f"{name}.bias"] = (outputs,)
     return shapes
+
+
+def training_multiply_adds(size: int) -> int:
+    """Of the convolutions, for one image of this height, forward and backward.
+
+    Backward is as much again for each of the two gradients; the image needs none.
+    """
+    total = 0
+    for i, layer in enumerate(layers()):
+        size = layer.output_size(size)
+        window = 0 if layer.is_pool else layer.in_channels * layer.kernel_size**2
+        total += size**2 * layer.out_channels * window * (3 if i else 2)
+    return total

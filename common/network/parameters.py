@@ -13,10 +13,7 @@ def check_parameters(
 ) -> None:
     """Raise :class:`NinError` unless names and shapes are the expected ones.
 
-    Args:
-        weights: canonical name -> array.
-        shapes: canonical name -> expected shape.
-        where: what the message calls the weights, such as a file's name.
+    The message calls the weights ``where``, such as a file's name.
     """
     missing = [name for name in shapes if name not in weights]
     if missing:
@@ -32,12 +29,7 @@ def check_parameters(
 
 
 def refuse_layer(name: str | None, kind: str) -> NoReturn:
-    """Raise :class:`NinError` for a layer whose parameters nobody would train or save.
-
-    Args:
-        name: of the layer.
-        kind: its class.
-    """
+    """Raise :class:`NinError` for a layer, of a class, whose parameters could not be trained."""
     raise NinError(
         f"`net`: layer {name} is a {kind}, whose parameters would be neither trained nor saved; "
         "only convolutions and fully connected layers may have any"

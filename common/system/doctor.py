@@ -45,8 +45,7 @@ def probe(name: str) -> dict[str, Any]:
     """Import a backend here and see what it finds.
 
     Returns:
-        ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or
-        ``reason``.
+        ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or ``reason``.
     """
     machine.prepare(0)
     started = time.monotonic()
@@ -72,8 +71,8 @@ def probe(name: str) -> dict[str, Any]:
 
 def probe_apart(name: str, interpreter: str) -> dict[str, Any]:
     """:func:`probe` in a process of its own, which may crash or hang."""
+    function = "common.system.doctor:probe"
     try:
-        function = "common.system.doctor:probe"
         return dict(session.call_apart(interpreter, function, PROBE_SECONDS, name=name))
     except NinError as error:
         return {"works": False, "reason": f"backend {name}: {error}"}
@@ -85,22 +84,17 @@ def data_places() -> list[dict[str, str]]:
     Returns:
         for each place ``place``, ``directory`` and ``state``; nothing is downloaded.
     """
-    places: list[tuple[str, Path]] = []
     explicit = os.environ.get(fashion_mnist.DIRECTORY_VARIABLE)
-    if explicit:
-        places.append((fashion_mnist.DIRECTORY_VARIABLE, Path(explicit)))
-    places.append(("cache", fashion_mnist.cache_directory()))
-    places.append(("system", fashion_mnist.SYSTEM_DIRECTORY))
-    places.append(("embedded sample", fashion_mnist.SAMPLE_DIRECTORY))
+    places = {
+        **({fashion_mnist.DIRECTORY_VARIABLE: Path(explicit)} if explicit else {}),
+        "cache": fashion_mnist.cache_directory(),
+        "system": fashion_mnist.SYSTEM_DIRECTORY,
+        "embedded sample": fashion_mnist.SAMPLE_DIRECTORY,
+    }
     return [
         {"place": place, "directory": str(directory), "state": _state(place, directory)}
-        for place, directory in places
+        for place, directory in places.items()
     ]
-
-
-def missing(report: dict[str, Any], wanted: Sequence[str]) -> list[str]:
-    """Those of the wanted backends that do not work."""
-    return [name for name in wanted if not report["backends"][name]["works"]]
 
 
 def _state(place: str, directory: Path) -> str:
@@ -110,7 +104,7 @@ def _state(place: str, directory: Path) -> str:
         dataset = fashion_mnist.read_directory(directory)
     except NinError as error:
         return f"damaged: {error}"
-    counts = f"{len(dataset.train_images)} training and {len(dataset.test_images)} test images"
     if dataset.kind == "custom" and place in ("cache", "system"):
         return "damaged: not the files of Fashion-MNIST (other checksums)"
-    return f"intact, {counts}" + (", not Fashion-MNIST" if dataset.kind == "custom" else "")
+    other = ", not Fashion-MNIST" if dataset.kind == "custom" else ""
+    return f"intact, {dataset.counts}{other}"

@@ -5,6 +5,7 @@ import importlib.metadata
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ _put: dict[str, tuple[str | None, str]] = {}
 
 
 def given(name: str) -> str | None:
-    """What the user's environment says of a variable, whatever this project has put there."""
+    """A variable of the user's environment, whatever this project has put there."""
     value = os.environ.get(name)
     before, ours = _put.get(name, (value, value))
     return before if value == ours else value
@@ -28,8 +29,7 @@ def given(name: str) -> str | None:
 
 def given_environment() -> dict[str, str]:
     """The user's environment, for another process: without what this project has put there."""
-    found = {name: given(name) for name in os.environ}
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name in os.environ if (value := given(name)) is not None}
 
 
 def physical_cores() -> int:
@@ -37,7 +37,7 @@ def physical_cores() -> int:
     cores = set()
     for processor in os.sched_getaffinity(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
-        # not every system tells: then a processor counts as a core
+        # where the system does not list them, a processor counts as a core
         cores.add(_read(siblings) or str(processor))
     return max(1, min(len(cores), _container_cores() or len(cores)))
 
@@ -58,11 +58,11 @@ def has_bfloat16() -> bool:
 
 
 def peak_memory() -> int:
-    """The most memory that this process has had resident, in bytes; 0 if the system cannot say."""
+    """The most memory that this process has had resident, in bytes; 0 where it is not known."""
     return _status("self", "status", ("VmHWM",))
 
 
-class FamilyMemory:
+class FamilyMemory(threading.Thread):
     """The most memory that this process and its children have had together, looked at regularly.
 
     Use as a context manager around what is to be watched. What they share counts once, and what
@@ -70,43 +70,42 @@ class FamilyMemory:
     """
 
     def __init__(self) -> None:
+        super().__init__(daemon=True)
         self._seen = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "FamilyMemory":
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
-        self._look()
+        self.join()
 
     @property
     def peak(self) -> int:
-        """In bytes; 0 if the system cannot say."""
+        """In bytes; 0 where it is not known."""
         return max(self._seen, peak_memory())
 
-    def _watch(self) -> None:
-        while not self._ended.wait(WATCH_SECONDS):
-            self._look()
-
-    def _look(self) -> None:
-        children = [
-            _status(child, "smaps_rollup", ("Private_Clean", "Private_Dirty"))
-            for task in Path("/proc/self/task").glob("*/children")
-            for child in _read(task).split()
-        ]
-        self._seen = max(self._seen, _status("self", "status", ("VmRSS",)) + sum(children))
+    def run(self) -> None:
+        """Look until the end, and once more then."""
+        ended = False
+        while not ended:
+            ended = self._ended.wait(WATCH_SECONDS)
+            tasks = Path("/proc/self/task").glob("*/children")
+            children = [child for task in tasks for child in _read(task).split()]
+            private = ("Private_Clean", "Private_Dirty")
+            now = _status("self", "status", ("VmRSS",)) + sum(
+                _status(child, "smaps_rollup", private) for child in children
+            )
+            self._seen = max(self._seen, now)
 
 
 def prepare(threads: int) -> int:
     """Set the number of CPU threads; to be called before a backend is imported.
 
     Args:
-        threads: how many; 0 for what the user's ``OMP_NUM_THREADS`` says, or if it says nothing,
-            for one on each physical core.
+        threads: how many; 0: the user's ``OMP_NUM_THREADS``, or else one for each physical core.
 
     Returns:
         the number.
@@ -125,14 +124,14 @@ def set_allocator(keep: bool) -> str:
     """Let freed memory be kept in the process or not, where the C library is glibc.
 
     By default glibc returns large buffers to the kernel as soon as they are free, and the page
-    faults of the next step cost PyTorch up to a third of its speed. What the environment already
-    says of the allocator is left as it is.
+    faults of the next step cost PyTorch up to a third of its speed. What the environment sets is
+    left as it is.
 
     Args:
         keep: or leave it at the default.
 
     Returns:
-        what the allocator does now, to be recorded with the run.
+        what the allocator does now, for the run's records.
     """
     if (
         any(name.startswith("MALLOC_") for name in os.environ)
@@ -162,8 +161,9 @@ def versions(*packages: str) -> dict[str, str]:
 
 def describe() -> dict[str, str | int | float]:
     """Processor, cores, memory and system, for records and reports."""
+    named = re.findall(r"model name\s*:\s*(.*)", _read(Path("/proc/cpuinfo")))
     return {
-        "processor": _processor_name(),
+        "processor": named[0] if named else platform.processor() or platform.machine(),
         "cores": physical_cores(),
         "memory_gib": memory_gib(),
         "system": platform.platform(),
@@ -210,14 +210,6 @@ def _read(path: Path) -> str:
 
 
 def _status(process: str, file: str, names: tuple[str, ...]) -> int:
-    """The sum of some entries, in bytes, of a file that tells of a process's memory in kB."""
+    """The sum of some entries, in bytes, of a file with a process's memory in kB."""
     entries = (line.split(":") for line in _read(Path("/proc") / process / file).splitlines())
     return sum(int(entry[1].split()[0]) * 1024 for entry in entries if entry[0] in names)
-
-
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -3,25 +3,28 @@
 import contextlib
 import json
 import os
-import selectors
+import queue
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import NinError
 from common.system.signals import deferred
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 CLOSE_SECONDS = 5
-# Between two looks at whether a process that says nothing is still there.
+# Between two looks at whether a process that writes nothing is still there.
 LOOK_SECONDS = 1.0
 
 
 class LostError(NinError):
-    """A process did not start, crashed or hung; the message says which, in a few words."""
+    """A process did not start, crashed or hung; the message gives the reason in a few words."""
 
 
 class Process:
@@ -46,7 +49,7 @@ class Process:
         self.timeout = timeout
         self.started = time.monotonic()
         """When it started; the clock is the same in all processes."""
-        self._buffer = b""
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # kill() ends both
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._directory = tempfile.TemporaryDirectory(prefix="nin-process-")
@@ -63,6 +66,7 @@ class Process:
                     # Ctrl-C reaches the parent only, which then ends the whole group
                     start_new_session=True,
                 )
+                threading.Thread(target=self._read, daemon=True).start()
         except OSError as error:
             self._errors.close()
             self._directory.cleanup()
@@ -75,7 +79,7 @@ class Process:
     def send(self, content: Any) -> None:
         """Give it a line of JSON."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the missing answer will tell
+        with contextlib.suppress(BrokenPipeError):  # the missing answer shows it
             self._process.stdin.write(json.dumps(content).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -85,29 +89,24 @@ class Process:
         Raises:
             LostError: if it fails, or nothing comes.
         """
-        output = self._process.stdout
-        assert output is not None
         until = time.monotonic() + self.timeout
-        with selectors.DefaultSelector() as selector:
-            selector.register(output, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                left = until - time.monotonic()
-                # what it has started may still hold its output
-                ended = self._process.poll() is not None
-                if selector.select(0 if ended else max(0.0, min(left, LOOK_SECONDS))):
-                    read = os.read(output.fileno(), 65536)
-                elif ended:
-                    read = b""
-                elif left > 0:
+        while True:
+            # what it has started may still hold its output
+            ended = self._process.poll() is not None
+            left = until - time.monotonic()
+            wait = LOOK_SECONDS if ended else max(0.0, min(left, LOOK_SECONDS))
+            try:
+                line = self._lines.get(timeout=wait)
+            except queue.Empty:
+                if not ended and left <= 0:
+                    raise LostError(f"no answer in {self.timeout:g} s") from None
+                if not ended:
                     continue
-                else:
-                    raise LostError(f"no answer in {self.timeout:g} s")
-                if not read:
-                    self._check_end()
-                    return None
-                self._buffer += read
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.decode(errors="replace")
+                line = None
+            if line is None:
+                self._check_end()
+                return None
+            return line.decode(errors="replace").rstrip("\n")
 
     def close(self) -> None:
         """End it and all that it started."""
@@ -126,32 +125,32 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
         self._errors.close()
         self._directory.cleanup()
 
-    def __enter__(self) -> "Process":
+    def __enter__(self) -> "Self":
         """It has started already."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close; kill if something went wrong."""
         if kind is None:
             self.close()
         else:
             self.kill()
 
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                self._lines.put(line)
+        self._lines.put(None)
+
     def _check_end(self) -> None:
         try:
             status = self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
-            return  # it has said all that it had to say
+            return  # it has only closed its output
         if status:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").strip().splitlines()

@@ -32,11 +32,8 @@ class Parser(argparse.ArgumentParser):
 
         An option that takes several values, such as ``--backends``, stands for each of them.
         """
-        options = {
-            action.dest: action.option_strings[0]
-            for action in self._actions
-            if action.option_strings
-        }
+        named = (action for action in self._actions if action.option_strings)
+        options = {action.dest: action.option_strings[0] for action in named}
         singular = {name.removesuffix("s"): option for name, option in options.items()}
         return errors.in_options(text, singular | options)
 

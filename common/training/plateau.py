@@ -24,7 +24,7 @@ def is_stuck(losses: Sequence[float], num_classes: int) -> bool:
 
     Args:
         losses: mean cross-entropy of each step, in nats.
-        num_classes: number of classes.
+        num_classes: of the network.
     """
     window = losses[-WINDOW_STEPS:]
     if len(window) < WINDOW_STEPS:
@@ -43,8 +43,11 @@ class Diagnosis:
     """Share of logits that are exactly zero, 0 to 1."""
     dead_channels: dict[str, float]
     """Convolution -> share of its channels that are zero at every pixel of every image."""
-    first_dead_layer: str | None
-    """The first convolution with no living channel."""
+
+    @property
+    def first_dead_layer(self) -> str | None:
+        """The first convolution with no living channel."""
+        return next((name for name, share in self.dead_channels.items() if share == 1), None)
 
     def explain(self, settings: Settings) -> str:
         """One line for a person: what happened, and what may help that the run does not do yet.
@@ -92,10 +95,4 @@ def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnos
         if ".conv" in name
     }
     logits = list(activations.values())[-1]
-    return Diagnosis(
-        num_classes=num_classes,
-        images=len(logits),
-        dead_logits=float((logits == 0).mean()),
-        dead_channels=dead,
-        first_dead_layer=next((name for name, share in dead.items() if share == 1), None),
-    )
+    return Diagnosis(num_classes, len(logits), float((logits == 0).mean()), dead)

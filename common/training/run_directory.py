@@ -65,16 +65,12 @@ def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) ->
             return _writable(out)
         name = f"{settings.backend}-{settings.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
         for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-            directory = parent / (name + suffix)
-            try:
-                directory.mkdir(parents=True)
-            except FileExistsError:  # another run started in this second
-                continue
-            return _writable(directory)
+            with contextlib.suppress(FileExistsError):  # another run started in this second
+                (parent / (name + suffix)).mkdir(parents=True)
+                return _writable(parent / (name + suffix))
         raise NinError(f"`out`: no free name like {parent / name}")
     except OSError as error:
-        where = out if out is not None else parent
-        raise NinError(f"`out={where}`: cannot be written ({error.strerror})") from error
+        raise NinError(f"`out={out or parent}`: cannot be written ({error.strerror})") from error
 
 
 def _writable(directory: Path) -> Path:

@@ -25,8 +25,9 @@ from common.comparison import job as comparison_job
 from common.comparison import levels as comparison
 from common.comparison import report as comparison_report
 from common.comparison import worker as comparison_worker
-from common.comparison.job import Job
-from common.comparison.levels import largest_difference, norm_difference
+from common.comparison.job import Job, below
+from common.comparison.material import make_material
+from common.comparison.measures import Difference, largest_difference, norm_difference
 from common.network import architecture
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def test_nothing_does_not_agree_with_nothing(measure):
 
 def test_the_measures_are_what_they_say():
     a, b = np.array([3.0, 4.0, 0.0]), np.array([3.0, 4.0, 0.5])
-    assert largest_difference(a, b) == comparison.Difference(0.5, 0.125)
+    assert largest_difference(a, b) == Difference(0.5, 0.125)
     assert norm_difference(a, b).relative == pytest.approx(0.5 / math.sqrt(25.25))
 
 
@@ -113,7 +114,7 @@ def test_the_measures_are_what_they_say():
 
 @pytest.fixture(scope="module")
 def material(sample):
-    return comparison_job.draw_material(JOB, sample)
+    return make_material(JOB, sample)
 
 
 def record(material, name="one", backend=numpy_nin, job=JOB):
@@ -121,7 +122,7 @@ def record(material, name="one", backend=numpy_nin, job=JOB):
 
 
 def compare(recordings, material, job=JOB, lost=None):
-    return comparison.compare(recordings, job, comparison_job.weights_of(material), lost)
+    return comparison.compare(recordings, job, below("weights", material), lost)
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +131,14 @@ def recording(material):
 
 
 def test_the_same_seed_gives_the_same_material_and_another_seed_another(sample, material):
-    again = comparison_job.draw_material(JOB, sample)
+    again = make_material(JOB, sample)
     assert all(np.array_equal(again[name], material[name]) for name in material)
-    other = comparison_job.draw_material(dataclasses.replace(JOB, seed=1), sample)
+    other = make_material(dataclasses.replace(JOB, seed=1), sample)
     assert all((other[name] != material[name]).any() for name in material)
 
 
 def test_the_weights_are_those_of_the_network_and_exact_in_float32(material):
-    weights = comparison_job.weights_of(material)
+    weights = below("weights", material)
     assert {name: w.shape for name, w in weights.items()} == architecture.parameter_shapes()
     assert all(w.dtype == np.float32 and np.isfinite(w).all() for w in weights.values())
 
@@ -153,7 +154,7 @@ def test_under_the_weights_every_relu_cuts_something_off_and_every_logit_lives(r
 def test_no_relu_is_within_rounding_of_its_kink(material):
     """Pre-activations of the whole batch, in float64, stay clear of 0 by ten times rounding."""
     net, job = numpy_nin.nin(), dataclasses.replace(JOB, dtype="float64")
-    numpy_nin.set_weights(net, comparison_job.weights_of(material))
+    numpy_nin.set_weights(net, below("weights", material))
     predictor = numpy_nin.Predictor(net, settings_of(job))
     X = predictor.pixels(material["images"])
     for name, layer in numpy_nin.leaves(net):
@@ -209,6 +210,14 @@ def test_a_gradient_that_only_one_backend_has_is_a_deviation(material, recording
     del short.arrays["gradients/block3.conv2.bias"]
     report = compare([recording, short], material)
     assert (report.deviation.name, report.deviation.first) == ("gradients", "block3.conv2.bias")
+
+
+def test_a_parameter_beyond_the_networks_deviates_in_the_backend_that_has_it(material, recording):
+    more = dataclasses.replace(recording, name="two", arrays=dict(recording.arrays))
+    more.arrays["parameters/block5.conv1.bias"] = np.zeros(3)
+    report = compare([recording, more], material)
+    assert (report.deviation.name, report.deviation.first) == ("parameters", "block5.conv1.bias")
+    assert report.deviation.between == ["two: 3"]
 
 
 def dead(material):

@@ -19,7 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from common.comparison import job as comparison_job
 from common.comparison import levels as comparison
 from common.comparison import worker as comparison_worker
-from common.comparison.job import Job
+from common.comparison.job import Job, below
+from common.comparison.material import make_material
 
 # the smallest size with more than one pixel left for the global pooling
 JOB = Job(resize=99, batch_size=4, steps=8)
@@ -29,7 +30,7 @@ CONVOLUTIONS = [f"{block}.conv{i}" for block in LAYERS_OF for i in (1, 2, 3)]
 
 @pytest.fixture(scope="module")
 def material(sample):
-    return comparison_job.draw_material(JOB, sample)
+    return make_material(JOB, sample)
 
 
 @pytest.fixture(scope="module")
@@ -522,7 +523,7 @@ def the_sum_for_the_mean_in_training_only(module):
 def compare(material, intact, module, levels=comparison_job.LEVELS):
     job = dataclasses.replace(JOB, levels=levels)
     wrong = comparison_worker.record("wrong", module, job, material)
-    return comparison.compare([intact, wrong], job, comparison_job.weights_of(material))
+    return comparison.compare([intact, wrong], job, below("weights", material))
 
 
 def assert_caught(report, level, layer):
@@ -613,13 +614,13 @@ def test_an_invisible_mistake_is_listed_with_its_reason_and_is_invisible(
 
 def test_pooling_that_rounds_up_changes_no_number_at_67_pixels_but_a_shape(sample, mutant):
     job = Job(resize=67, batch_size=2, levels=("shapes", "activations"))
-    small = comparison_job.draw_material(job, sample)
+    small = make_material(job, sample)
     ceil = {f"pool{i}": pool_with(np.max, ceil=True) for i in (1, 2, 3)}
     changing_nin(mutant, lambda net: net.update(ceil))
     both = [
         comparison_worker.record(n, m, job, small) for n, m in (("a", numpy_nin), ("b", mutant))
     ]
-    report = comparison.compare(both, job, comparison_job.weights_of(small))
+    report = comparison.compare(both, job, below("weights", small))
     assert [level.status for level in report.levels] == ["deviate", "agree"]
     assert report.deviation.first == "pool1"
 

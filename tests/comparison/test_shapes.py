@@ -37,3 +37,7 @@ def test_a_layer_that_is_missing_or_too_many_is_a_difference():
 def test_a_layer_that_only_one_framework_has_is_no_difference():
     more = [*walk_on_paper(), {**walk_on_paper()[-1], "name": None}]
     assert shapes.side_by_side({"a": more}, 67)[1] is None
+
+
+def test_a_layer_that_comes_twice_is_a_difference():
+    assert shapes.side_by_side({"a": [walk_on_paper()[0], *walk_on_paper()]}, 67)[1] == "block1"

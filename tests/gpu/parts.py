@@ -24,8 +24,9 @@ from run import ROOT, write
 import nin_torch
 from common import api
 from common.backends import session
-from common.comparison import job as comparison_job
-from common.comparison import levels, worker
+from common.comparison import measures, worker
+from common.comparison.job import Job, below
+from common.comparison.material import make_material
 from common.data import fashion_mnist
 from common.files.arrays import load_arrays
 from common.settings import Settings, from_preset
@@ -150,7 +151,7 @@ class tf32:  # noqa: N801
 
 def relative(a, b):
     """The largest difference of two arrays, relative to the largest value."""
-    return levels.largest_difference(a, b).relative
+    return measures.largest_difference(a, b).relative
 
 
 def same(a, b):
@@ -544,7 +545,7 @@ def parity(part):
     """The GPU beside the CPU, each precision beside the CPU's float64, level by level."""
     sample = fashion_mnist.load("sample")
     for size in part.size((99, 224), (67,)):
-        job = comparison_job.Job(
+        job = Job(
             levels=("activations",) if size == 224 else ("activations", "gradients", "training"),
             resize=size,
             batch_size=part.size(4, 2),
@@ -557,10 +558,10 @@ def parity(part):
             material = {"images": sample.train_images[:16], "labels": sample.train_labels[:16]}
             material |= {f"weights/{k}": v for k, v in nin_torch.get_weights(net).items()}
         else:
-            material = comparison_job.draw_material(job, sample)
+            material = make_material(job, sample)
         part.value(f"{size}x{size}: seconds until the weights were drawn", round(part.spent, 1))
         judge = record(job, material, "cpu", "float64")
-        weights = comparison_job.weights_of(material)
+        weights = below("weights", material)
         for name, device, precision, on, limit in (
             ("CPU float32", "cpu", "float32", False, FLOAT32),
             ("GPU float64", part.device, "float64", False, FLOAT64),
@@ -601,9 +602,7 @@ def record(job, material, device, precision):
 
         recorder._ready = in_bfloat16
     for level in job.levels:
-        recorder.record(level)
-    if recorder.recording.failed:
-        raise RuntimeError(str(recorder.recording.failed))
+        getattr(recorder, level)()
     return recorder.recording.arrays
 
 
@@ -616,9 +615,9 @@ def apart_by_level(judge, other, weights):
             level, difference = what, float(np.max(np.abs(other[name] / array - 1)))
         elif level == "training":
             moved = [each[name].astype(np.float64) - weights[what] for each in (judge, other)]
-            level, difference = "updates", levels.norm_difference(*moved).relative
+            level, difference = "updates", measures.norm_difference(*moved).relative
         elif level == "gradients":
-            difference = levels.norm_difference(array, other[name]).relative
+            difference = measures.norm_difference(array, other[name]).relative
         else:
             difference = relative(array, other[name])
         found[level] = max(found.get(level, 0.0), difference)
