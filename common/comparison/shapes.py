@@ -4,12 +4,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from common.backends import registry, session
 from common.backends.parts import need
 from common.contract import Backend
-from common.errors import NinError
+from common.errors import NinError, one_line
 from common.network import architecture
 
 # what stands between the layer's name and the tab
@@ -38,17 +36,19 @@ def walk(backend_name: str, size: int) -> list[dict[str, Any]]:
 
 def walk_through(backend: Backend, net: Any, size: int) -> list[dict[str, Any]]:
     """As :func:`walk`, of a network that is there already."""
-    shape = (1, architecture.IN_CHANNELS, size, size)
-    image = np.random.default_rng(0).random(shape, dtype=np.float32)
-    return [
-        {
-            "book_name": layer.book_name,
-            "book_shape": layer.shape_text,
-            "name": layer.name,
-            "shape": list(layer.output.shape),
-        }
-        for layer in need(backend, "shape_walk")(net, image)
-    ]
+    image = architecture.random_image(size)
+    try:
+        return [
+            {
+                "book_name": layer.book_name,
+                "book_shape": layer.shape_text,
+                "name": layer.name,
+                "shape": list(layer.output.shape),
+            }
+            for layer in need(backend, "shape_walk")(net, image)
+        ]
+    except (ValueError, RuntimeError) as error:  # the frameworks' own
+        raise NinError(f"`net` with `resize={size}`: {one_line(error)}") from error
 
 
 def walk_apart(spec: str, size: int, interpreter: str = sys.executable) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ checked against the other. Source: d2l, chapter "Network in Network"; Lin, Chen 
 
 from typing import NamedTuple
 
+import numpy as np
+
 from common.errors import NinError
 
 
@@ -87,6 +89,12 @@ def smallest_input() -> int:
         padding = layer.padding if isinstance(layer, Block) else 0
         size = max(1, (size - 1) * layer.stride + layer.kernel_size - 2 * padding)
     return size
+
+
+def random_image(size: int) -> np.ndarray:
+    """One image of this height and width in pixels, float32 of shape (1, 1, size, size)."""
+    shape = (1, IN_CHANNELS, size, size)
+    return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
 def check_input_size(size: int) -> None:
