@@ -26,6 +26,14 @@ def _torch():
         def forward(self, X):
             return 2 * super().forward(X)
 
+    class Wrapped(nn.Module):
+        def __init__(self, net, factor):
+            super().__init__()
+            self.net, self.factor = net, factor
+
+        def forward(self, X):
+            return self.net(X) * self.factor
+
     def frozen(channels):
         return nn.Conv2d(channels, channels, 1).requires_grad_(False)
 
@@ -55,6 +63,8 @@ def _torch():
             "weight_g": lambda: nn.utils.weight_norm(nn.Conv2d(8, 8, 1)),
             "ParametrizedConv2d": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)),
         },
+        wrapped=Wrapped,
+        defaults=torch.get_default_dtype,
         no_sequence=lambda: nn.ModuleDict({"a": nn.Conv2d(1, 8, 1), "b": nn.Flatten()}),
         listed=lambda net: {
             name: value.detach().numpy().copy()
@@ -113,6 +123,9 @@ def _tf():
             "kernel_constraint": lambda: conv(8, 8, 1, kernel_constraint="non_neg"),
             "activityregularization1 has": lambda: layers.ActivityRegularization(0.1),
         },
+        # a Keras network in a class is no sequence
+        wrapped=None,
+        defaults=lambda: (keras.config.floatx(), keras.config.dtype_policy().name),
         no_sequence=lambda: keras.Model(
             image := keras.Input((67, 67, 1)), layers.Conv2D(8, 1)(image)
         ),
@@ -121,6 +134,7 @@ def _tf():
 
 
 def _mxnet():
+    from mxnet import np, npx
     from mxnet.gluon import Block, nn
 
     from nin_mxnet import nin_block
@@ -136,6 +150,14 @@ def _mxnet():
     class Doubled(nn.Sequential):
         def forward(self, X):
             return 2 * super().forward(X)
+
+    class Wrapped(Block):
+        def __init__(self, net, factor):
+            super().__init__()
+            self.net, self.factor = net, factor
+
+        def forward(self, X):
+            return self.net(X) * self.factor
 
     class Two(Block):
         def __init__(self):
@@ -183,6 +205,8 @@ def _mxnet():
             "Doubled": doubled,
             "grad_req='null'": frozen,
         },
+        wrapped=Wrapped,
+        defaults=lambda: (np.ones(1).dtype, npx.is_np_array(), npx.is_np_shape()),
         no_sequence=Two,
         listed=listed,
     )

@@ -3,11 +3,14 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import by_hand
+import matplotlib
 import numpy as np
 import pytest
-from commands import assert_one_clear_line, run
+from commands import ROOT, assert_one_clear_line, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -15,6 +18,8 @@ from matplotlib.figure import Figure
 import common
 from common import NinError
 from common.files.arrays import load_arrays
+from common.system.signals import SIGNALS
+from common.training import fit as training
 from common.training.run import Watcher
 
 SMALL = {"limit": 60, "batch_size": 20, "resize": 67, "epochs": 2, "device": "cpu", "threads": 1}
@@ -344,6 +349,16 @@ def test_a_network_that_is_no_sequence_of_layers_is_refused(fit, make):
     assert_refused_and_left_alone(fit, make, make.no_sequence(), "Sequential of layers")
 
 
+def test_a_network_in_a_class_is_trained_if_the_class_only_passes_on(fit, make, backend):
+    if make.wrapped is None:
+        pytest.skip("such a network is no sequence of layers here")
+    net, start = make.wrapped(fewer(make), 1), Start()
+    assert fit(net, watchers=[start], epochs=1).net is net
+    after = arrays_of(net, backend)
+    assert all((after[name] != start.weights[name]).any() for name in after)
+    assert_refused_and_left_alone(fit, make, make.wrapped(fewer(make), 2), "one after the other")
+
+
 def test_a_network_of_other_outputs_than_classes_is_refused(fit, make):
     net = plain(make, channels=11)
     assert_refused_and_left_alone(fit, make, net, "11 numbers for an image")
@@ -536,7 +551,138 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
                     arrays_of(whole.net, backend))  # fmt: skip
 
 
+def test_an_interrupt_while_the_network_is_made_leaves_nothing(fit, make, tmp_path, monkeypatch):
+    made = training.make
+
+    def interrupted(*arguments):
+        made(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(training, "make", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(plain(make), out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_in_its_first_step_leaves_no_directory(fit, make, tmp_path):
+    class Fails(Watcher):
+        def begin(self, run):
+            raise MemoryError
+
+    with pytest.raises(NinError, match="out of memory"):
+        fit(plain(make), out=tmp_path / "run", watchers=[Fails()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rate_is_examples_by_the_time_that_all_steps_took(fit, make):
+    class Times(Watcher):
+        def step(self, run):
+            if run.stop.signal is None:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run = fit(plain(make), epochs=1)
+    result = run.result()
+    assert result["examples_per_second"] == pytest.approx(60 / result["train_seconds"])
+    run = fit(plain(make), epochs=1, watchers=[Times()])
+    seconds = [run.progress.train_seconds]
+    while not run.complete:
+        run.resume()
+        seconds.append(run.progress.train_seconds)
+    # the last time, only the evaluation was left
+    assert seconds[0] < seconds[1] < seconds[2] == seconds[3]
+    result = run.result()
+    assert result["examples_per_second"] == pytest.approx(60 / seconds[-1])
+
+
 def test_an_empty_directory_stays_when_a_run_is_stopped_before_its_first_step(fit, make, tmp_path):
     fit(plain(make), watchers=[Interrupt(0)], out=tmp_path)
     assert tmp_path.is_dir()
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------ the process
+
+
+def state_of_the_process(make):
+    return {
+        "environment": dict(os.environ),
+        "matplotlib": dict(matplotlib.rcParams),
+        "signals": [signal.getsignal(number) for number in SIGNALS],
+        "numpy": (np.geterr(), np.get_printoptions(), np.random.get_state()[1].tolist()),
+        "defaults": make.defaults(),
+    }
+
+
+def test_a_run_leaves_the_process_as_it_was(fit, make, backend, monkeypatch, tmp_path):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    before = state_of_the_process(make)
+    for precision in backend.PRECISIONS:
+        fit(plain(make), precision=precision, out=tmp_path / precision, epochs=1).plot()
+        assert state_of_the_process(make) == before
+
+
+def test_the_threads_of_one_run_are_not_those_of_the_next(fit, make, backend_name, monkeypatch):
+    def threads(**given_now):
+        return fit(plain(make), epochs=1, **given_now).ready.prepared["threads"]
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads(threads=1) == threads(threads=0) == 1
+    if backend_name == "torch":
+        assert [threads(threads=2), threads(threads=0)] == [2, 1]
+    else:  # they have their threads from the start
+        with pytest.raises(NinError) as caught:
+            threads(threads=2)
+        assert message(caught).startswith("threads=2: ")
+        assert threads(threads=0) == 1
+
+
+# what may share a process with each
+OTHERS = {"torch": "tf", "tf": "torch", "mxnet": "torch"}
+
+
+def test_a_network_goes_to_another_framework_and_back(
+    chapter, images, backend, backend_name, tmp_path
+):
+    run, _, _ = chapter
+    run.save(tmp_path / "nin.safetensors")
+    try:
+        other = common.load(
+            tmp_path / "nin.safetensors", OTHERS[backend_name], device="cpu", threads=1
+        )
+    except NinError as error:
+        assert not os.environ.get("CI"), error
+        pytest.skip(str(error))
+    expected = run.predict(images).logits
+    np.testing.assert_allclose(
+        other.predict(images).logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
+    other.save(tmp_path / "back.safetensors")
+    back = common.load(tmp_path / "back.safetensors", backend_name, device="cpu", threads=1)
+    assert_same(arrays_of(back.net, backend), arrays_of(run.net, backend))
+
+
+IN_A_NOTEBOOK = """
+import sys
+from nin_{name} import nin
+net = nin()
+import common
+run = common.fit(net, "sample", "fast", limit=60, batch_size=20, resize=67, epochs=1, device="cpu",
+                 precision="float32", watchers=())
+run.save(sys.argv[1])
+"""
+
+
+def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp_path):
+    """Each in a process of its own: the notebook makes the network before it asks for a run."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    arguments = "--preset fast --data sample --limit 60 --batch-size 20 --resize 67 --epochs 1"
+    done = run("train.py", "--backend", backend_name, *arguments.split(), "--device", "cpu",
+               "--precision", "float32", "--out", tmp_path / "run", env=environment)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    code = IN_A_NOTEBOOK.format(name=backend_name)
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "notebook.safetensors")],
+        env=environment, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert_same(load_arrays(tmp_path / "notebook.safetensors")[0],
+                load_arrays(tmp_path / "run" / "model.safetensors")[0])  # fmt: skip

@@ -1,5 +1,6 @@
 """The machine and the process: threads, memory and the C library's allocator, versions."""
 
+import contextlib
 import ctypes
 import importlib.metadata
 import math
@@ -8,6 +9,7 @@ import platform
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parents[2]
@@ -119,6 +121,21 @@ def prepare(threads: int) -> int:
     os.environ[THREADS_VARIABLE] = str(threads)
     _put[THREADS_VARIABLE] = before, str(threads)
     return threads
+
+
+@contextlib.contextmanager
+def prepared(threads: int) -> Iterator[int]:
+    """As :func:`prepare`, while a backend is imported; the environment is given back after it."""
+    before, put = os.environ.get(THREADS_VARIABLE), dict(_put)
+    try:
+        yield prepare(threads)
+    finally:
+        _put.clear()
+        _put.update(put)
+        if before is None:
+            del os.environ[THREADS_VARIABLE]
+        else:
+            os.environ[THREADS_VARIABLE] = before
 
 
 def set_allocator(keep: bool) -> str:
