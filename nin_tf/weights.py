@@ -16,7 +16,7 @@ from common.network.parameters import (
 from nin_tf.layers import named_layers
 
 # differs: Keras's layers can ask for more than to be trained
-_IGNORED = (
+_ignored = (
     "kernel_regularizer",
     "bias_regularizer",
     "activity_regularizer",
@@ -32,7 +32,7 @@ def convolutions(net: tf.keras.Sequential) -> Iterator[tuple[str, tf.keras.layer
         NinError: naming a layer whose parameters are of another kind.
     """
     for name, layer, _ in leaves(named_layers(net)):
-        for setting in _IGNORED:
+        for setting in _ignored:
             if getattr(layer, setting, None) is not None:
                 refuse_setting(str(name), setting)
         # exactly these: what is derived from them may have parameters of its own
