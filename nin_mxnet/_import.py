@@ -46,7 +46,7 @@ def _import_mxnet() -> int:
             # MXNet looks for NumPy functions that are gone, and for the old distutils
             warnings.simplefilter("ignore", DeprecationWarning)
             # one thread on each core, also where that is read once, as for most operators it is
-            with machine.prepared(0) as threads:
+            with machine.prepared() as threads:
                 import mxnet
     finally:
         if missing:

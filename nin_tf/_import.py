@@ -35,7 +35,7 @@ def _import_tensorflow() -> None:
             f"keras was imported before nin_tf, on top of {backend}; use a process of its own"
         )
     # one thread on each core from the first operation on, which in a notebook comes before fit
-    with machine.prepared(0) as threads:
+    with machine.prepared() as threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.keras.backend.set_image_data_format("channels_last")

@@ -124,9 +124,15 @@ def prepare(threads: int) -> int:
 
 
 @contextlib.contextmanager
-def prepared(threads: int) -> Iterator[int]:
-    """As :func:`prepare`, while a backend is imported; the environment is given back after it."""
+def prepared(threads: int | None = None) -> Iterator[int]:
+    """As :func:`prepare`, while a backend is imported; the environment is given back after it.
+
+    Args:
+        threads: None for what is prepared already, or as 0 if nothing is.
+    """
     before, put = os.environ.get(THREADS_VARIABLE), dict(_put)
+    if threads is None:
+        threads = int(put[THREADS_VARIABLE][1]) if THREADS_VARIABLE in put else 0
     try:
         yield prepare(threads)
     finally:

@@ -107,3 +107,18 @@ def test_mxnet_works_after_it_could_not_be_imported_alone(backend, backend_name)
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "(1, 10)", done.stderr
+
+
+@pytest.mark.parametrize("environment", [None, "1"])
+def test_more_threads_than_the_environment_says_can_be_asked_for(
+    backend, backend_name, monkeypatch, environment
+):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if environment:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    code = (
+        "from common.backends.session import start\nfrom common.settings import Settings\n"
+        f"print(start(Settings(backend={backend_name!r}, threads=3)).prepared['threads'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["3"], done.stderr
