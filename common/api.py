@@ -125,7 +125,7 @@ def fit(
     if own is not None and "dropout" in settings:
         raise NinError("`dropout`: the network has its own; build it with another")
     registry.check_spec(backend)
-    chosen = from_preset(preset, backend=backend, **settings)
+    chosen = from_preset(preset, own is not None, backend=backend, **settings)
     where = out if out is None or isinstance(out, bool) else Path(out).expanduser()
     if isinstance(where, Path):
         run_directory.check_free(where)

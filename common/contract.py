@@ -134,12 +134,18 @@ class Backend(Protocol):
         """The chapter's network, a sequence of layers, its weights allocated."""
         ...
 
-    def allocate(self, net: Any, images: np.ndarray) -> None:
+    def allocate(self, net: Any, images: np.ndarray) -> tuple[int, ...]:
         """Make the weights of layers that find their input channels from the first images.
 
         Args:
             net: a network of the reader's own; weights that are there already stay.
             images: float32, shape ``(batch, channels, height, width)``.
+
+        Returns:
+            the shape of its outputs, channels first.
+
+        Raises:
+            NinError: naming a layer that cannot be trained or does not take what it gets.
         """
         ...
 

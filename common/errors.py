@@ -7,6 +7,8 @@ from collections.abc import Mapping
 # anything; other text in backticks is left as it is.
 ARGUMENT = re.compile(r"`([a-z]\w*)(?:=(.*?))?`(?!\w)", re.DOTALL)
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 # No memory left: classes by name, as no framework is imported here, and the frameworks' own words.
 MEMORY_CLASSES = {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}
 MEMORY_WORDS = re.compile(
@@ -70,8 +72,8 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An exception's message without line breaks and the colours of a terminal."""
+    return " ".join(COLOUR.sub("", str(error)).split()) or type(error).__name__
 
 
 def is_out_of_memory(error: BaseException) -> bool:

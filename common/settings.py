@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,13 +102,18 @@ class Settings:
             if isinstance(value, np.generic):
                 object.__setattr__(self, name, value.item())
 
-    def check(self) -> None:
-        """Raise :class:`NinError` for a value that makes no sense, naming its setting."""
+    def check(self, by_hand: bool = False) -> None:
+        """Raise :class:`NinError` for a value that makes no sense, naming its setting.
+
+        Args:
+            by_hand: for a network built by hand, which may take smaller images than the chapter's.
+        """
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
         if self.momentum and self.optimizer != "sgd":
             raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
-        check_resize(self.resize)
+        if not by_hand:
+            architecture.check_input_size(self.resize)
 
 
 def check_resize(size: int) -> None:
@@ -161,11 +166,12 @@ PRESETS["best"] = {
 }
 
 
-def from_preset(preset: str, **overrides: Any) -> Settings:
+def from_preset(preset: str, by_hand: bool = False, /, **overrides: Any) -> Settings:
     """The settings of a preset, with overrides.
 
     Args:
         preset: a name in :data:`PRESETS`.
+        by_hand: as :meth:`Settings.check`.
         overrides: values for fields of :class:`Settings`; ``None`` leaves the preset's value.
 
     Raises:
@@ -173,16 +179,21 @@ def from_preset(preset: str, **overrides: Any) -> Settings:
     """
     if preset not in list(PRESETS):
         raise NinError(f"`preset={preset}`: unknown; choose one of {', '.join(PRESETS)}")
+    check_names(overrides)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    settings = dataclasses.replace(Settings(preset=preset), **{**PRESETS[preset], **given})
+    settings.check(by_hand)
+    return settings
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Raise :class:`NinError` for the name of no setting."""
     names = [field.name for field in dataclasses.fields(Settings)]
-    for name in overrides:
+    for name in given:
         if name not in names:
             like = difflib.get_close_matches(name, names, 1)
             hint = f"did you mean `{like[0]}`?" if like else f"there are {', '.join(names)}"
             raise NinError(f"`{name}`: no such setting; {hint}")
-    given = {name: value for name, value in overrides.items() if value is not None}
-    settings = dataclasses.replace(Settings(preset=preset), **{**PRESETS[preset], **given})
-    settings.check()
-    return settings
 
 
 def check_precision(precision: str, known: Sequence[str]) -> None:

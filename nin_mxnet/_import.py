@@ -9,14 +9,19 @@ to ``array[key]`` with an array as the key, which this package does not do.)
 import contextlib
 import importlib.util
 import os
+import sys
 import warnings
 
 import numpy as np
 
+from common.backends.registry import check_apart
+from common.system import machine
 from common.system.quiet import quiet
 
 
-def _import_mxnet() -> None:
+def _import_mxnet() -> int:
+    """Import it; the number of threads that it computes on from now on."""
+    check_apart("mxnet")
     # a missing mxnet is reported as such, by the import below
     if importlib.util.find_spec("mxnet") is not None:
         if int(np.__version__.split(".")[0]) >= 2:
@@ -28,6 +33,10 @@ def _import_mxnet() -> None:
                 "mxnet 1.9.1 needs distutils, which Python 3.12 dropped; "
                 "the package setuptools brings it back"
             )
+    # "from mxnet import np" before this package fails, and leaves a part of it behind
+    if "mxnet" not in sys.modules:
+        for name in [name for name in sys.modules if name.startswith("mxnet.")]:
+            del sys.modules[name]
     # "in vars" and not hasattr: asking an older NumPy for the name makes it warn
     missing = "bool" not in vars(np)
     if missing:
@@ -36,7 +45,9 @@ def _import_mxnet() -> None:
         with warnings.catch_warnings():
             # MXNet looks for NumPy functions that are gone, and for the old distutils
             warnings.simplefilter("ignore", DeprecationWarning)
-            import mxnet
+            # one thread on each core, also where that is read once, as for most operators it is
+            with machine.prepared() as threads:
+                import mxnet
     finally:
         if missing:
             del vars(np)["bool"]
@@ -48,6 +59,7 @@ def _import_mxnet() -> None:
         # it starts now, and says so
         with quiet() if given == "NaiveEngine" else contextlib.nullcontext():
             mxnet.npx.waitall()
+    return threads
 
 
-_import_mxnet()
+THREADS = _import_mxnet()

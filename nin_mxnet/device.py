@@ -9,11 +9,14 @@ from mxnet.base import _LIB, check_call
 
 from common.contract import Device
 from common.errors import NinError
+from nin_mxnet._import import THREADS
 
 # differs: no bfloat16, a type that MXNet's NumPy interface does not know
 PRECISIONS: tuple[str, ...] = ("float32", "float64")
 # differs: its graph keeps its arrays itself
 KEEP_MEMORY = False
+# threads that MXNet has computed on
+_fewest = THREADS
 
 
 def find_device(kind: str) -> Device:
@@ -40,10 +43,20 @@ def set_threads(count: int) -> None:
 
     differs: MXNet's engine computes on a worker thread of its own (but for NaiveEngine, which works
     in the caller's), and OpenMP counts per thread, so the worker has to set the count itself
-    (``MXSetNumOMPThreads`` reaches the caller only). Unless ``OMP_NUM_THREADS`` was set before
-    MXNet was imported, only convolutions and matrix products take more threads than half of the
-    processors: scripts set it too.
+    (``MXSetNumOMPThreads`` reaches the caller only).
+
+    Raises:
+        NinError: if MXNet may have computed on fewer threads already.
     """
+    global _fewest
+    # differs: MXNet keeps each convolution that it has made, with memory for the threads of that
+    # time; on more it writes beyond that memory
+    if count > _fewest:
+        raise NinError(
+            f"`threads={count}`: MXNet has computed on {_fewest} and would crash on more; set "
+            "OMP_NUM_THREADS before it is imported, or use a new process"
+        )
+    _fewest = count
 
     @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
     def on_worker(_context: int, _argument: int) -> None:

@@ -34,16 +34,20 @@ def named_layers(net: Block) -> tuple[Named, ...]:
     # the book's edition 1.0 has the sequence in a class, as its only part
     while not isinstance(net, nn.Sequential | nn.HybridSequential) and len(net._children) == 1:
         (net,) = net._children.values()
-    if not isinstance(net, nn.Sequential | nn.HybridSequential):
-        raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")
 
     def inside(layer: Block) -> list[Block] | None:
-        return list(layer) if isinstance(layer, nn.Sequential | nn.HybridSequential) else None
+        # one that is derived from it may do more than pass on
+        kinds = (nn.Sequential, nn.HybridSequential)
+        plain = isinstance(layer, kinds) and any(type(layer).forward is k.forward for k in kinds)
+        return list(layer) if plain else None
+
+    if inside(net) is None:
+        raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")
 
     def kind(layer: Block) -> str | None:
         return KINDS.get(type(layer), type(layer).__name__.lower())
 
-    return name_layers(net, inside, kind)
+    return name_layers(inside(net) or [], inside, kind)
 
 
 def describe(net: Block) -> list[str]:
@@ -67,8 +71,12 @@ def shape_walk(net: Block, images: np.ndarray) -> Iterator[LayerOutput]:
     Yields:
         One entry per layer.
     """
-    weight = next(iter(net.collect_params().values())).data()
-    X = mnp.array(images, dtype=weight.dtype, ctx=weight.ctx)
+    X = mnp.array(images)
+    for value in net.collect_params().values():
+        # differs: a network that was built by hand has no weights yet
+        if value._data is None and not value._deferred_init:
+            value.initialize()
+        X = X.astype(value.dtype).as_in_ctx(value.list_ctx()[0])
     for name, layer, _ in named_layers(net):
         X = layer(X)
         yield LayerOutput(layer.name, str(X.shape), name, to_nchw(X))

@@ -30,8 +30,13 @@ class Predictor:
         self.device = find_device(settings.device)
         self.dtype = np.float64 if settings.precision == "float64" else np.float32
         self.parameters = parameters(net)
-        net.collect_params().reset_ctx(self.device.native)
-        net.cast(self.dtype)
+        for value in self.parameters.values():
+            # differs: MXNet would make new arrays and gradients of those that are right already,
+            # and disturb a training that goes on
+            if value.list_ctx() != [self.device.native]:
+                value.reset_ctx(self.device.native)
+            if value.dtype != self.dtype:
+                value.cast(self.dtype)
         self.net = net
         self.graph = as_graph(net)
         self.cross_entropy = SoftmaxCrossEntropyLoss()

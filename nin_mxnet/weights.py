@@ -10,8 +10,14 @@ from mxnet.gluon import Block, Parameter, nn
 
 from common.errors import NinError, one_line
 from common.network.names import leaves
-from common.network.parameters import check_all_have_names, check_parameters, refuse_layer
-from nin_mxnet.layers import named_layers
+from common.network.parameters import (
+    check_all_have_names,
+    check_is_sequence,
+    check_parameters,
+    refuse_layer,
+    refuse_setting,
+)
+from nin_mxnet.layers import named_layers, to_nchw
 
 
 def convolutions(net: Block) -> Iterator[tuple[str, nn.Conv2D | nn.Dense]]:
@@ -23,6 +29,8 @@ def convolutions(net: Block) -> Iterator[tuple[str, nn.Conv2D | nn.Dense]]:
     for name, layer, _ in leaves(named_layers(net)):
         # exactly these: what is derived from them may have parameters of its own
         if type(layer) in (nn.Conv2D, nn.Dense):
+            if any(value.grad_req == "null" for value in layer.collect_params().values()):
+                refuse_setting(str(name), "grad_req='null'")
             yield str(name), layer
         elif layer.collect_params().keys():
             refuse_layer(name, type(layer).__name__)
@@ -40,28 +48,40 @@ def parameters(net: Block) -> dict[str, Parameter]:
         if layer.bias is not None:
             named[f"{name}.bias"] = layer.bias
     listed = {id(parameter): name for name, parameter in net.collect_params().items()}
-    check_all_have_names(map(id, named.values()), listed)
+    check_all_have_names({name: id(value) for name, value in named.items()}, listed)
     return named
 
 
-def allocate(net: Block, images: np.ndarray) -> None:
+def allocate(net: Block, images: np.ndarray) -> tuple[int, ...]:
     """Let layers find their input channels where they are not stated, from the first images.
 
     Args:
         net: a sequence of layers; one whose parameters are there already stays as it is.
         images: float32, (batch, channels, height, width).
 
+    Returns:
+        the shape of what it gives for them.
+
     Raises:
-        NinError: if the images do not pass through the network.
+        NinError: naming a layer that has no place here or that the images do not pass through.
     """
+    # before anything is made
+    list(convolutions(net))
     for parameter in net.collect_params().values():
         # differs: of one that was initialized before it knew its shape, MXNet only keeps how
         if parameter._data is None and not parameter._deferred_init:
             parameter.initialize()
-    try:
-        net(mnp.array(images)).wait_to_read()
-    except (mx.base.MXNetError, ValueError, AssertionError) as error:
-        raise NinError(f"`net`: {one_line(error)}") from error
+    weight = next((layer.weight for _, layer in convolutions(net)), None)
+    place = {} if weight is None else {"ctx": weight.list_ctx()[0], "dtype": weight.dtype}
+    whole = X = mnp.array(images, **place)
+    for name, layer, _ in leaves(named_layers(net)):
+        try:
+            X = layer(X)
+            X.wait_to_read()
+        except (mx.base.MXNetError, ValueError, AssertionError) as error:
+            raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
+    check_is_sequence(to_nchw(net(whole)), to_nchw(X))
+    return tuple(X.shape)
 
 
 def get_weights(net: Block) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ standard error while it is imported, some of them (2.21) whatever its log level 
 import contextlib
 import os
 
+from common.backends.registry import check_apart
 from common.system import machine
 from common.system.quiet import quiet
 
@@ -22,6 +23,7 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def _import_tensorflow() -> None:
+    check_apart("tensorflow")
     # a log level that the user set is a wish to see the messages
     wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3"
     with contextlib.nullcontext() if wanted else quiet():
@@ -33,9 +35,9 @@ def _import_tensorflow() -> None:
             f"keras was imported before nin_tf, on top of {backend}; use a process of its own"
         )
     # one thread on each core from the first operation on, which in a notebook comes before fit
-    threads = machine.prepare(0)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    with machine.prepared() as threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.keras.backend.set_image_data_format("channels_last")
     tf.keras.backend.set_floatx("float32")
 

@@ -35,16 +35,20 @@ def named_layers(net: tf.keras.Sequential) -> tuple[Named, ...]:
     Raises:
         NinError: for a network that is not a sequence of layers.
     """
-    if not isinstance(net, tf.keras.Sequential):
-        raise NinError(f"`net={type(net).__name__}`: a keras.Sequential of layers is needed")
 
     def inside(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer] | None:
-        return layer.layers if isinstance(layer, tf.keras.Sequential) else None
+        # one that is derived from it may do more than pass on
+        sequence = tf.keras.Sequential
+        plain = isinstance(layer, sequence) and type(layer).call is sequence.call
+        return layer.layers if plain else None
+
+    if inside(net) is None:
+        raise NinError(f"`net={type(net).__name__}`: a keras.Sequential of layers is needed")
 
     def kind(layer: tf.keras.layers.Layer) -> str | None:
         return KINDS.get(type(layer), type(layer).__name__.lower())
 
-    return name_layers(net.layers, inside, kind)
+    return name_layers(inside(net) or [], inside, kind)
 
 
 def describe(net: tf.keras.Sequential) -> list[str]:
@@ -78,6 +82,8 @@ def shape_walk(net: tf.keras.Sequential, images: np.ndarray) -> Iterator[LayerOu
     """
     X = tf.constant(images.transpose(0, 2, 3, 1))
     for name, layer, _ in named_layers(net):
+        # differs: TensorFlow's pooling of an image that is too small would end the process
+        layer(tf.keras.KerasTensor(X.shape, X.dtype.name), training=False)
         X = layer(X, training=False)
         yield LayerOutput(layer.__class__.__name__, str(X.shape), name, to_nchw(X))
 

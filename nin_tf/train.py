@@ -120,10 +120,10 @@ class Trainer(Predictor):
         """Traced for :meth:`train_batch`; loss and number of correct answers."""
         with tf.device(self.device.native):
             # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
-            dropouts = (e for e in self.layers if isinstance(e, tf.keras.layers.Dropout))
-            for number, layer in enumerate(dropouts):
-                if layer.rate > 0:
-                    layer.seed_generator.state.assign(tf.stack([self.seed + number, step]))
+            # of dropout and of every other layer that draws
+            generators = [getattr(layer, "seed_generator", None) for layer in self.layers]
+            for number, generator in enumerate(filter(None, generators)):
+                generator.state.assign(tf.stack([self.seed + number, step]))
             values = list(self.parameters.values())
             images, labels = tf.gather(self.images, indices), tf.gather(self.labels, indices)
 

@@ -7,8 +7,22 @@ import tensorflow as tf
 
 from common.errors import NinError, one_line
 from common.network.names import leaves
-from common.network.parameters import check_all_have_names, check_parameters, refuse_layer
+from common.network.parameters import (
+    check_all_have_names,
+    check_parameters,
+    refuse_layer,
+    refuse_setting,
+)
 from nin_tf.layers import named_layers
+
+# differs: Keras's layers can ask for more than to be trained
+_ignored = (
+    "kernel_regularizer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "kernel_constraint",
+    "bias_constraint",
+)
 
 
 def convolutions(net: tf.keras.Sequential) -> Iterator[tuple[str, tf.keras.layers.Layer]]:
@@ -18,8 +32,13 @@ def convolutions(net: tf.keras.Sequential) -> Iterator[tuple[str, tf.keras.layer
         NinError: naming a layer whose parameters are of another kind.
     """
     for name, layer, _ in leaves(named_layers(net)):
+        for setting in _ignored:
+            if getattr(layer, setting, None) is not None:
+                refuse_setting(str(name), setting)
         # exactly these: what is derived from them may have parameters of its own
         if type(layer) in (tf.keras.layers.Conv2D, tf.keras.layers.Dense):
+            if not layer.trainable:
+                refuse_setting(str(name), "trainable=False")
             yield str(name), layer
         elif layer.weights:
             refuse_layer(name, type(layer).__name__)
@@ -38,26 +57,36 @@ def parameters(net: tf.keras.Sequential) -> dict[str, tf.Variable]:
         if layer.bias is not None:
             named[f"{name}.bias"] = layer.bias.value
     listed = {id(variable.value): variable.path for variable in net.weights}
-    check_all_have_names(map(id, named.values()), listed)
+    check_all_have_names({name: id(value) for name, value in named.items()}, listed)
     return named
 
 
-def allocate(net: tf.keras.Sequential, images: np.ndarray) -> None:
+def allocate(net: tf.keras.Sequential, images: np.ndarray) -> tuple[int, ...]:
     """Let layers find their input channels where they are not stated, from the first images.
 
     Args:
         net: a sequence of layers; one whose parameters are there already stays as it is.
         images: float32, (batch, channels, height, width).
 
+    Returns:
+        the shape of what it gives for them, channels first.
+
     Raises:
-        NinError: if the images do not pass through the network.
+        NinError: naming a layer that has no place here or that the images do not pass through.
     """
-    X = tf.constant(images.transpose(0, 2, 3, 1))
-    try:
-        for _, layer, _ in leaves(named_layers(net)):
+    # before anything is made
+    list(convolutions(net))
+    # differs: on paper; TensorFlow's pooling of an image that is too small ends the process
+    X = tf.keras.KerasTensor(images.transpose(0, 2, 3, 1).shape, tf.float32)
+    for name, layer, _ in leaves(named_layers(net)):
+        try:
             X = layer(X, training=False)
-    except (ValueError, tf.errors.OpError) as error:
-        raise NinError(f"`net`: {one_line(error)}") from error
+        except (ValueError, tf.errors.OpError) as error:
+            # a layer before it may be the reason
+            list(convolutions(net))
+            raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
+    shape = tuple(X.shape)
+    return (shape[0], shape[-1], *shape[1:-1])
 
 
 def get_weights(net: tf.keras.Sequential) -> dict[str, np.ndarray]:

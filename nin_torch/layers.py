@@ -12,8 +12,8 @@ from common.network.names import Named, leaves, name_layers
 
 # kind, as names have it, of each layer
 KINDS: dict[type, str | None] = {
-    nn.Conv2d: "conv",
-    nn.Linear: "dense",
+    **dict.fromkeys((nn.Conv2d, nn.LazyConv2d), "conv"),
+    **dict.fromkeys((nn.Linear, nn.LazyLinear), "dense"),
     **dict.fromkeys((nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid), "relu"),
     nn.MaxPool2d: "pool",
     nn.AvgPool2d: "pool",
@@ -33,16 +33,20 @@ def named_layers(net: nn.Module) -> tuple[Named, ...]:
     # the book's edition 1.0 has the sequence in a class, as its only part
     while not isinstance(net, nn.Sequential) and len(list(net.children())) == 1:
         net = next(net.children())
-    if not isinstance(net, nn.Sequential):
-        raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")
 
     def inside(layer: nn.Module) -> list[nn.Module] | None:
-        return list(layer) if isinstance(layer, nn.Sequential) else None
+        # one that is derived from it may do more than pass on
+        if isinstance(layer, nn.Sequential) and type(layer).forward is nn.Sequential.forward:
+            return list(layer)
+        return None
+
+    if inside(net) is None:
+        raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")
 
     def kind(layer: nn.Module) -> str | None:
         return KINDS.get(type(layer), type(layer).__name__.lower())
 
-    return name_layers(net, inside, kind)
+    return name_layers(inside(net) or [], inside, kind)
 
 
 def describe(net: nn.Module) -> list[str]:
@@ -66,7 +70,8 @@ def shape_walk(net: nn.Module, images: np.ndarray) -> Iterator[LayerOutput]:
     Yields:
         One entry per layer.
     """
-    X = torch.from_numpy(images).to(next(net.parameters()))
+    first = next(net.parameters(), torch.empty(0))
+    X = torch.from_numpy(images).to(first.device, first.dtype)
     net.eval()
     with torch.no_grad():
         for name, layer, _ in named_layers(net):

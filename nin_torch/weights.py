@@ -8,8 +8,14 @@ from torch import nn
 
 from common.errors import NinError, one_line
 from common.network.names import leaves
-from common.network.parameters import check_all_have_names, check_parameters, refuse_layer
-from nin_torch.layers import named_layers
+from common.network.parameters import (
+    check_all_have_names,
+    check_is_sequence,
+    check_parameters,
+    refuse_layer,
+    refuse_setting,
+)
+from nin_torch.layers import named_layers, to_nchw
 
 
 def convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
@@ -20,7 +26,9 @@ def convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
     """
     for name, layer, _ in leaves(named_layers(net)):
         # exactly these: what is derived from them may have parameters of its own
-        if type(layer) in (nn.Conv2d, nn.Linear):
+        if type(layer) in (nn.Conv2d, nn.Linear, nn.LazyConv2d, nn.LazyLinear):
+            if not all(value.requires_grad for value in layer.parameters()):
+                refuse_setting(str(name), "requires_grad=False")
             yield str(name), layer
         elif [*layer.parameters(), *layer.buffers()]:
             refuse_layer(name, type(layer).__name__)
@@ -37,26 +45,38 @@ def parameters(net: nn.Module) -> dict[str, torch.Tensor]:
         named[f"{name}.weight"] = layer.weight
         if layer.bias is not None:
             named[f"{name}.bias"] = layer.bias
-    check_all_have_names(map(id, named.values()), {id(p): n for n, p in net.named_parameters()})
+    listed = {id(value): name for name, value in net.named_parameters()}
+    check_all_have_names({name: id(value) for name, value in named.items()}, listed)
     return named
 
 
-def allocate(net: nn.Module, images: np.ndarray) -> None:
+def allocate(net: nn.Module, images: np.ndarray) -> tuple[int, ...]:
     """Let layers find their input channels where they are not stated, from the first images.
 
     Args:
         net: a sequence of layers; one whose parameters are there already stays as it is.
         images: float32, (batch, channels, height, width).
 
+    Returns:
+        the shape of what it gives for them.
+
     Raises:
-        NinError: if the images do not pass through the network.
+        NinError: naming a layer that has no place here or that the images do not pass through.
     """
+    # before anything is made
+    weight = next((layer.weight for _, layer in list(convolutions(net))), torch.empty(0))
+    whole = X = torch.from_numpy(images).to(weight.device, weight.dtype)
+    training = net.training
     net.eval()
-    try:
-        with torch.no_grad():
-            net(torch.from_numpy(images).to(next(net.parameters(), torch.empty(0)).device))
-    except RuntimeError as error:
-        raise NinError(f"`net`: {one_line(error)}") from error
+    with torch.no_grad():
+        for name, layer, _ in leaves(named_layers(net)):
+            try:
+                X = layer(X)
+            except (RuntimeError, ValueError) as error:
+                raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
+        check_is_sequence(to_nchw(net(whole)), to_nchw(X))
+    net.train(training)
+    return tuple(X.shape)
 
 
 def get_weights(net: nn.Module) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common import api
-from common.backends.registry import BACKENDS, check_name
+from common.backends.registry import BACKENDS, check_spec
 from common.errors import NinError
 from common.prediction import predict
 from common.prediction.predict import Outputs, Predictions
@@ -68,7 +68,7 @@ def command(options: argparse.Namespace) -> int:
     """Predict as the options say; returns the exit status."""
     outputs = Outputs(options.logits, options.picture, options.json)
     outputs.check()
-    check_name(options.backend)
+    check_spec(options.backend)
     if options.images:
         for name in ("data", "split", "indices"):
             if getattr(options, name) is not None:

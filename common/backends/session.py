@@ -44,8 +44,8 @@ def start(settings: Settings) -> Started:
     Raises:
         NinError: as :func:`load`; or the backend has no such precision or device.
     """
-    threads = machine.prepare(settings.threads)
-    backend = load(settings.backend)
+    with machine.prepared(settings.threads) as threads:
+        backend = load(settings.backend)
     # a small backend need not have what is not needed for numbers
     known = getattr(backend, "PRECISIONS", (settings.precision, "float32"))
     if settings.precision not in (*known, "auto"):

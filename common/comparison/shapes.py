@@ -4,13 +4,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from common.backends import registry, session
 from common.backends.parts import need
 from common.comparison.tables import shape_rows
 from common.contract import Backend
-from common.errors import NinError
+from common.errors import NinError, one_line
 from common.network import architecture
 
 # what stands between the layer's name and the tab
@@ -38,15 +36,17 @@ def walk_through(
     backend: Backend, net: Any, size: int, width: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """As :func:`walk`, of a network that is there already, for an image that may be oblong."""
-    shape = (1, architecture.IN_CHANNELS, size, width or size)
-    image = np.random.default_rng(0).random(shape, dtype=np.float32)
-    for layer in need(backend, "shape_walk")(net, image):
-        yield {
-            "book_name": layer.book_name,
-            "book_shape": layer.shape_text,
-            "name": layer.name,
-            "shape": list(layer.output.shape),
-        }
+    image = architecture.random_image(size, width)
+    try:
+        for layer in need(backend, "shape_walk")(net, image):
+            yield {
+                "book_name": layer.book_name,
+                "book_shape": layer.shape_text,
+                "name": layer.name,
+                "shape": list(layer.output.shape),
+            }
+    except (ValueError, RuntimeError) as error:  # the frameworks' own
+        raise NinError(f"`net` with `resize={size}`: {one_line(error)}") from error
 
 
 def walk_apart(spec: str, size: int, interpreter: str = sys.executable) -> list[dict[str, Any]]:

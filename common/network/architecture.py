@@ -6,6 +6,8 @@ Network"; Lin, Chen and Yan 2013.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from common.errors import NinError
 
 NUM_CLASSES = 10
@@ -54,6 +56,12 @@ def smallest_input() -> int:
     for layer in reversed(layers()):
         size = max(1, (size - 1) * layer.stride + layer.kernel_size - 2 * layer.padding)
     return size
+
+
+def random_image(height: int, width: int | None = None) -> np.ndarray:
+    """One image, float32 of shape (1, 1, height, width), square if no width in pixels is given."""
+    shape = (1, IN_CHANNELS, height, width or height)
+    return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
 def check_input_size(size: int) -> None:

@@ -1,6 +1,6 @@
 """Checks of parameters by canonical name: all there, of the right shapes, and none left out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 
 import numpy as np
@@ -28,6 +28,20 @@ def check_parameters(
             )
 
 
+def check_is_sequence(whole: np.ndarray, one_by_one: np.ndarray) -> None:
+    """Raise :class:`NinError` unless a network gives what its layers give one after the other.
+
+    Args:
+        whole: its outputs for some images.
+        one_by_one: what comes out of the last layer.
+    """
+    if whole.shape != one_by_one.shape or not np.allclose(whole, one_by_one, 1e-4, 1e-6, True):
+        raise NinError(
+            "`net`: does not give what its layers give one after the other; only a plain sequence "
+            "of layers can be trained here"
+        )
+
+
 def refuse_layer(name: str | None, kind: str) -> NoReturn:
     """Raise :class:`NinError` for a layer, of a class, whose parameters could not be trained."""
     raise NinError(
@@ -36,16 +50,35 @@ def refuse_layer(name: str | None, kind: str) -> NoReturn:
     )
 
 
-def check_all_have_names(found: Iterable[int], listed: Mapping[int, str]) -> None:
-    """Raise :class:`NinError` unless every parameter that a framework lists has a canonical name.
+def refuse_setting(name: str, setting: str) -> NoReturn:
+    """Raise :class:`NinError` for a layer that asks for what our training does not do.
 
     Args:
-        found: ``id`` of each parameter with a canonical name.
+        name: of the layer.
+        setting: of the layer, as its framework calls it.
+    """
+    raise NinError(
+        f"`net`: layer {name} has {setting}, which training here would ignore; build it without"
+    )
+
+
+def check_all_have_names(named: Mapping[str, int], listed: Mapping[int, str]) -> None:
+    """Raise :class:`NinError` unless each parameter that a framework lists has one canonical name.
+
+    Args:
+        named: canonical name -> ``id`` of the parameter.
         listed: ``id`` of each parameter that the framework lists -> its name there.
     """
-    found = set(found)
+    names: dict[int, str] = {}
+    for name, number in named.items():
+        if number in names:
+            raise NinError(
+                f"`net`: {names[number]} and {name} are one parameter, of a layer that is used "
+                "twice; build a layer of its own for each place"
+            )
+        names[number] = name
     for number, name in listed.items():
-        if number not in found:
+        if number not in names:
             raise NinError(
                 f"`net`: its parameter {name} belongs to no convolution or fully connected layer, "
                 "and would be neither trained nor saved"

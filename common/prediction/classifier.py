@@ -42,6 +42,7 @@ class Classifier:
         net: Any,
         ready: Started,
         settings: Settings,
+        num_classes: int,
         class_names: Sequence[str],
         training: dict[str, Any],
     ) -> "Classifier":
@@ -51,15 +52,14 @@ class Classifier:
             net: with weights.
             ready: whose network it is.
             settings: of its training.
+            num_classes: that it tells apart.
             class_names: none if the classes have no names.
             training: the result of its training.
         """
         weights = need(ready.backend, "get_weights")(net)
-        first = next(iter(weights.values()))
         model = Model(
             weights={name: array.astype(np.float32) for name, array in weights.items()},
-            num_classes=len(next(reversed(weights.values()))),
-            in_channels=first.shape[1],
+            num_classes=num_classes,
             dropout=settings.dropout,
             class_names=tuple(class_names),
             resize=settings.resize,
@@ -146,14 +146,13 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             stacklevel=2,
         )
     name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
-    chosen = from_preset("book", backend=name, resize=resize, **settings)
+    chosen = from_preset("book", net is not None, backend=name, resize=resize, **settings)
     ready = session.start(chosen)
     chosen = dataclasses.replace(chosen, precision=ready.precision)
     if net is None:
         net = build(ready.backend, model)
     else:
-        shape = (1, model.in_channels, chosen.resize, chosen.resize)
-        need(ready.backend, "allocate")(net, np.zeros(shape, np.float32))
+        need(ready.backend, "allocate")(net, architecture.random_image(chosen.resize))
         ready.backend.set_weights(net, model.weights)
         if _layers(ready, net, model) != model.layers:
             warnings.warn(

@@ -1,5 +1,6 @@
 """The machine and the process: threads, memory and the C library's allocator, versions."""
 
+import contextlib
 import ctypes
 import importlib.metadata
 import math
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parents[2]
@@ -118,6 +120,27 @@ def prepare(threads: int) -> int:
     os.environ[THREADS_VARIABLE] = str(threads)
     _put[THREADS_VARIABLE] = before, str(threads)
     return threads
+
+
+@contextlib.contextmanager
+def prepared(threads: int | None = None) -> Iterator[int]:
+    """As :func:`prepare`, while a backend is imported; the environment is given back after it.
+
+    Args:
+        threads: None for what is prepared already, or as 0 if nothing is.
+    """
+    before, put = os.environ.get(THREADS_VARIABLE), dict(_put)
+    if threads is None:
+        threads = int(put[THREADS_VARIABLE][1]) if THREADS_VARIABLE in put else 0
+    try:
+        yield prepare(threads)
+    finally:
+        _put.clear()
+        _put.update(put)
+        if before is None:
+            del os.environ[THREADS_VARIABLE]
+        else:
+            os.environ[THREADS_VARIABLE] = before
 
 
 def set_allocator(keep: bool) -> str:

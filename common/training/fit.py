@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.backends import session
 from common.backends.parts import need
 from common.backends.session import Started
@@ -18,7 +16,7 @@ from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
 from common.files.write import write_json
 from common.network import architecture, initialization
-from common.settings import KEEP, Settings
+from common.settings import KEEP, Settings, check_names
 from common.system import machine
 from common.system.signals import StopRequest
 from common.training import records, run_directory
@@ -55,24 +53,12 @@ def fit(
         run_directory.check_free(out)
     _check_batch(settings, dataset)
     ready = session.start(settings)
-    with _out_of_memory_explained(out):
+    with _out_of_memory_explained(f" in {out}" if isinstance(out, Path) else ""):
         run = make(ready, settings, dataset, net, watchers, started)
-        with StopRequest() as run.stop, contextlib.ExitStack() as stack:
-            if out is not None:
-                place = out if isinstance(out, Path) else None
-                existed = place is not None and place.exists()
-                run.directory = run_directory.create(place, settings)
-                stack.enter_context(run_directory.lock(run.directory))
-                layers = [] if net is None else run.classifier().model.layers
-                config = records.describe(run.settings, dataset, ready, asked_for, list(layers))
-                write_json(run.directory / run_directory.CONFIG, config)
-                run.watchers.insert(0, records.Records())
+        run.out, run.asked_for = out, asked_for
+        with _new_directory(run):
             _train(run)
-            if run.directory is not None and not (run.progress.epoch or run.progress.step):
-                _remove(run.directory, existed)
-                run.directory = None
-                run.watchers = [w for w in run.watchers if not isinstance(w, records.Records)]
-        return run
+    return run
 
 
 def resume(
@@ -108,7 +94,7 @@ def resume(
         if progress.epoch == settings.epochs and run_directory.is_complete(directory):
             raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
         ready = session.start(settings)
-        with _out_of_memory_explained(directory):
+        with _out_of_memory_explained(f" in {directory}"):
             run = make(ready, settings, dataset, net, watchers, started)
             try:
                 run.restore(state, progress)
@@ -116,11 +102,10 @@ def resume(
                 checkpoint = directory / run_directory.CHECKPOINT
                 raise NinError(f"{checkpoint}: {error}") from error
             run.directory = directory
-            now = records.describe(settings, dataset, ready, "", [])
+            now = records.describe(run)
             records.add_resumption(run, config, now)
             run.watchers.insert(0, records.Records())
-            with StopRequest() as run.stop:
-                _train(run)
+            _train(run)
     return run
 
 
@@ -128,22 +113,45 @@ def go_on(run: Run) -> Run:
     """Go on with a run of this process that was stopped."""
     if run.complete:
         raise NinError("that run is complete; nothing is left to do")
-    with contextlib.ExitStack() as stack, _out_of_memory_explained(run.directory):
-        if run.directory is not None:
-            stack.enter_context(run_directory.lock(run.directory))
+    directory = run.directory
+    files = _new_directory(run) if directory is None else run_directory.lock(directory)
+    with _out_of_memory_explained(), files:
         run.resumed_seconds, run.started = run.progress.total_seconds, time.monotonic()
-        with StopRequest() as run.stop:
-            _train(run)
+        _train(run)
     return run
 
 
 def _train(run: Run) -> None:
-    try:
-        run.train()
-    except DivergedError as error:
-        if run.directory is None:
-            raise
-        raise DivergedError(f"{error.marked}; last good checkpoint in {run.directory}") from error
+    with StopRequest() as run.stop:
+        try:
+            run.train()
+        except DivergedError as error:
+            if run.directory is None:
+                raise
+            where = f"last good checkpoint in {run.directory}"
+            raise DivergedError(f"{error.marked}; {where}") from error
+
+
+@contextlib.contextmanager
+def _new_directory(run: Run) -> Iterator[None]:
+    """The directory of a run that is to have one; it goes again if no step has been taken."""
+    if run.out is None:
+        yield
+        return
+    place = run.out if isinstance(run.out, Path) else None
+    existed = place is not None and place.exists()
+    run.directory = run_directory.create(place, run.settings)
+    with run_directory.lock(run.directory):
+        try:
+            write_json(run.directory / run_directory.CONFIG, records.describe(run))
+            run.watchers.insert(0, records.Records())
+            yield
+        finally:
+            if not (run.progress.epoch or run.progress.step):
+                _remove(run.directory, existed)
+                run.directory = None
+                others = (each for each in run.watchers if not isinstance(each, records.Records))
+                run.watchers = list(others)
 
 
 def make(
@@ -171,8 +179,9 @@ def make(
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
-        shape = (1, architecture.IN_CHANNELS, settings.resize, settings.resize)
-        need(backend, "allocate")(net, np.zeros(shape, np.float32))
+        _check_classes(
+            need(backend, "allocate")(net, architecture.random_image(settings.resize)), dataset
+        )
         settings = dataclasses.replace(settings, dropout=need(backend, "dropout_rate")(net))
     elif settings.init == KEEP:
         raise NinError("`init=keep`: a new network has no weights that are worth keeping")
@@ -192,8 +201,6 @@ def make(
             except initialization.NoLastBlockError as error:
                 settings, why_not = dataclasses.replace(settings, last_block="random"), error
     run = Run(net, ready, settings, dataset, watchers, started=started)
-    if own:
-        _check_classes(run)
     if why_not is not None:
         run.note(f"the last block starts at random: {why_not}")
     return run
@@ -207,13 +214,12 @@ def _check_batch(settings: Settings, dataset: Dataset) -> None:
         )
 
 
-def _check_classes(run: Run) -> None:
+def _check_classes(shape: tuple[int, ...], dataset: Dataset) -> None:
     """Refuse a network whose outputs are not the classes of the data."""
-    shape = run.trainer.logits(run.dataset.train_images[:2]).shape
-    if shape != (2, run.dataset.num_classes):
+    if shape != (1, dataset.num_classes):
         raise NinError(
             f"`net`: gives {' x '.join(map(str, shape[1:]))} numbers for an image, and the data "
-            f"have {run.dataset.num_classes} classes"
+            f"have {dataset.num_classes} classes"
         )
 
 
@@ -231,14 +237,13 @@ def _check_memory(settings: Settings, num_classes: int) -> None:
 
 
 @contextlib.contextmanager
-def _out_of_memory_explained(where: Path | bool | None) -> Iterator[None]:
+def _out_of_memory_explained(where: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        place = f" in {where}" if isinstance(where, Path) else ""
-        raise NinError(f"out of memory{place}; take a smaller `batch_size` or `resize`") from error
+        raise NinError(f"out of memory{where}; take a smaller `batch_size` or `resize`") from error
 
 
 def _remove(directory: Path, existed: bool) -> None:
@@ -251,6 +256,7 @@ def _remove(directory: Path, existed: bool) -> None:
 
 def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> None:
     """Raise :class:`NinError` if a resumed run is given another setting than its own."""
+    check_names(given)
     for name, value in given.items():
         if value != getattr(settings, name):
             raise NinError(

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from common.backends.session import Started
 from common.data.dataset import Dataset
 from common.errors import NinError
 from common.files import figures
 from common.files.write import write_json
-from common.settings import Settings
 from common.system import machine
 from common.training import run_directory
 from common.training.run import Run, Watcher
@@ -96,28 +94,20 @@ class Records(Watcher):
         self._writer.flush()
 
 
-def describe(
-    settings: Settings, dataset: Dataset, ready: Started, asked_for: str, layers: list[str]
-) -> dict[str, Any]:
-    """The content of ``config.json``.
-
-    Args:
-        settings: of the run.
-        dataset: that it is trained on.
-        ready: what computes.
-        asked_for: the data, as the user named them.
-        layers: of a network of the user's own; none for the chapter's.
-    """
+def describe(run: Run) -> dict[str, Any]:
+    """The content of ``config.json``."""
+    dataset, ready = run.dataset, run.ready
+    layers = run.classifier().model.layers
     versions = machine.versions("safetensors", "matplotlib", "pooch", "rich", "tensorboardX")
     if hasattr(ready.backend, "versions"):
         versions |= ready.backend.versions()
     return {
         "command": shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "settings": dataclasses.asdict(settings),
-        "network": layers or "nin",
+        "settings": dataclasses.asdict(run.settings),
+        "network": list(layers) or "nin",
         "data": {
-            "asked_for": asked_for,
+            "asked_for": run.asked_for,
             "kind": dataset.kind,
             "directory": dataset.directory,
             "sha256": checksums(dataset),
@@ -157,6 +147,8 @@ def check_same_data(config: dict[str, Any], dataset: Dataset, where: str) -> Non
 
 def add_resumption(run: Run, config: dict[str, Any], now: dict[str, Any]) -> None:
     """Add to ``config.json`` on what the run goes on; note what is not as it was."""
+    if now["network"] != config.get("network", "nin"):
+        run.note("resumed with a network of other layers (or of another release of the framework)")
     names = ("device", "threads", "versions", "machine", "git_commit", "started")
     config.setdefault("resumed", []).append({name: now[name] for name in names})
     write_json(_directory(run) / run_directory.CONFIG, config)

@@ -119,6 +119,10 @@ class Run:
         self.dataset = dataset
         self.watchers = list(watchers)
         self.stop = StopRequest() if stop is None else stop
+        self.out: Path | bool | None = None
+        """Where the files of the run are to be; True: in a new directory in ``runs/``."""
+        self.asked_for = ""
+        """The data, as the user named them, for the records."""
         self.directory: Path | None = None
         """Where the files of the run are, if it writes any."""
         self.progress = Progress()
@@ -194,7 +198,8 @@ class Run:
         from common.prediction.classifier import Classifier
 
         names = CLASS_NAMES if self.dataset.kind in ("full", "sample") else ()
-        return Classifier.of(self.net, self.ready, self.settings, names, self.result())
+        classes = self.dataset.num_classes
+        return Classifier.of(self.net, self.ready, self.settings, classes, names, self.result())
 
     def resume(self) -> "Run":
         """Go on with a run that was stopped; it ends as it would have without the stop."""
@@ -325,6 +330,22 @@ class Run:
         order = example_order(settings.seed, progress.epoch, self.train_count)
         first_step = looked_at = progress.step
         last_look = time.monotonic()
+
+        def look() -> None:
+            nonlocal looked_at, last_look
+            self._take_metrics()
+            seconds = time.monotonic() - last_look
+            progress.train_seconds += seconds
+            progress.epoch_train_seconds += seconds
+            # in the first a framework may compile
+            if looked_at > first_step:
+                self._timed_steps += progress.step - looked_at
+                self.timed_seconds += seconds
+            looked_at = progress.step
+            self._watch_for_plateau()
+            self._watch("step")
+            last_look = time.monotonic()
+
         while progress.step < self.steps_per_epoch and self.stop.signal is None:
             start = progress.step * settings.batch_size
             step = progress.epoch * self.steps_per_epoch + progress.step
@@ -334,23 +355,11 @@ class Run:
                 step,
             )
             progress.step += 1
-            first = progress.step == first_step + 1
-            # the last step, and one that is followed by a stop, count with the time that they took
-            last = progress.step == self.steps_per_epoch or self.stop.signal is not None
-            if first or last or time.monotonic() - last_look > METRICS_SECONDS:
-                self._take_metrics()
-                seconds = time.monotonic() - last_look
-                progress.train_seconds += seconds
-                progress.epoch_train_seconds += seconds
-                if not first:
-                    self._timed_steps += progress.step - looked_at
-                    self.timed_seconds += seconds
-                looked_at = progress.step
-                self._watch_for_plateau()
-                self._watch("step")
-                last_look = time.monotonic()
-        # the signal may have come after the last look
-        self._take_metrics()
+            if looked_at == first_step or time.monotonic() - last_look > METRICS_SECONDS:
+                look()
+        # every step counts with the time that it took, also before a stop
+        if looked_at < progress.step:
+            look()
         # some frameworks' pooling and ReLU turn NaN into numbers, so that the loss hides it
         self.finite_state()
         return self.stop.signal is None

@@ -89,7 +89,7 @@ def open_run(directory: Path) -> dict[str, Any]:
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
         config = dict(json.loads(text))
-        Settings(**config["settings"]).check()
+        Settings(**config["settings"]).check(by_hand=config.get("network", "nin") != "nin")
         if not config["data"].keys() >= {"kind", "directory", "sha256"}:
             raise KeyError("data")
         config["data"]["sha256"].keys()

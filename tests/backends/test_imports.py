@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import reference
 
 import common
 from common.backends import registry
+from common.model import save_model
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mxnet", "jax"}
 
@@ -63,3 +65,60 @@ def imported_names(package):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+HEAVY = {"rich", "matplotlib", "pooch", "PIL", "jinja2", "tensorboardX", "IPython", "scipy"}
+
+
+def test_common_is_imported_without_what_is_needed_later():
+    assert not imported_by("import common") & (FRAMEWORKS | HEAVY)
+
+
+# TensorFlow and MXNet crash in one process in some releases
+APART = {"tf": "nin_mxnet", "mxnet": "nin_tf"}
+
+
+@pytest.mark.parametrize("how", ["import {other}", "common.load('{weights}', '{name}')"])
+def test_the_second_of_two_that_crash_together_is_refused(backend, backend_name, how, tmp_path):
+    if backend_name not in APART:
+        pytest.skip("goes with each of the others")
+    weights = tmp_path / "model.safetensors"
+    save_model(weights, reference.model(resize=67))
+    package, framework = registry.BACKENDS[backend_name]
+    other = APART[backend_name]
+    name = other.removeprefix("nin_")
+    # MXNet cannot be imported by itself
+    first = framework if backend_name == "tf" and how.startswith("import") else package
+    code = f"import common, {first}\n" + how.format(other=other, weights=weights, name=name)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    second = registry.BACKENDS[name][1]
+    assert f"NinError: {second} and {framework} crash in one" in done.stderr.splitlines()[-1]
+
+
+def test_mxnet_works_after_it_could_not_be_imported_alone(backend, backend_name):
+    """MXNet 1.9.1 alone does not import beside a NumPy of today; in a notebook one tries again."""
+    if backend_name != "mxnet":
+        pytest.skip("of MXNet")
+    code = (
+        "try:\n    from mxnet import np\nexcept AttributeError:\n    pass\n"
+        "from nin_mxnet import nin\nfrom mxnet import np\n"
+        "net = nin()\nprint(net(np.ones((1, 1, 67, 67))).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "(1, 10)", done.stderr
+
+
+@pytest.mark.parametrize("environment", [None, "1"])
+def test_more_threads_than_the_environment_says_can_be_asked_for(
+    backend, backend_name, monkeypatch, environment
+):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if environment:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    code = (
+        "from common.backends.session import start\nfrom common.settings import Settings\n"
+        f"print(start(Settings(backend={backend_name!r}, threads=3)).prepared['threads'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["3"], done.stderr

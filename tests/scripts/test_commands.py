@@ -387,6 +387,7 @@ def test_a_device_too_full_for_the_network_is_one_clear_line(backend, quick, tmp
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert_one_clear_line(done, f"out of memory in {tmp_path / 'run'}; take a smaller --batch-size")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_complete_run_is_not_trained_further(copy):
