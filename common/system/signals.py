@@ -47,7 +47,7 @@ class StopRequest:
         self.signal = number
         # print() could be interrupted in the middle of a line of its own
         with contextlib.suppress(OSError):
-            os.write(2, b"\nstopping after this step, with a checkpoint; again to stop at once\n")
+            os.write(2, b"\nstopping after this step; again to stop at once\n")
 
 
 @contextlib.contextmanager
