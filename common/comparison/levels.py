@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording
+from common.errors import NinError
 from common.network import architecture
 
 
@@ -207,6 +208,22 @@ class Report:
         if not agreeing:
             return "; ".join(["nothing could be compared", *others])
         return "; ".join([f"{', '.join(self.backends)} agree in {', '.join(agreeing)}", *others])
+
+    def check_ran(self) -> None:
+        """Raise :class:`NinError` if there are not two backends to compare."""
+        if len(self.backends) < 2:
+            lost = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
+            raise NinError(f"fewer than two backends ran ({lost})")
+
+    def show(self) -> None:
+        """Print the tables and the verdict."""
+        from common.comparison import report  # draws, and knows this class
+
+        report.show(self)
+
+    def __repr__(self) -> str:
+        """The verdict: all else is long, and ``show()`` prints it."""
+        return f"<Report: {self.verdict}>"
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
