@@ -1,6 +1,7 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
 # make test [ARGS="-k words"]                                   all tests, all backends
 # make test-book                                                our networks under the book's own code
+# make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
 # make check                                                    format, lint, types
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 # make clean                                                    remove what make installed
@@ -25,7 +26,7 @@ INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
 .DELETE_ON_ERROR:
-.PHONY: train test test-book check bench clean help
+.PHONY: train test test-book test-gpu check bench clean help
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -50,6 +51,10 @@ test-book:
 	@$(MAKE) --silent $(BOOK) PYTHON="$(BOOK_PYTHON)" .venv-book/installed-book
 	for backend in $(BACKENDS); do \
 		.venv-book/bin/python -m pytest tests/book --backend $$backend $(ARGS) || exit 1; done
+
+# PyTorch for a GPU is installed in many ways, so the Python that has it is the caller's
+test-gpu:
+	$(PYTHON) tests/gpu/run.py $(ARGS)
 
 check: $(VENV)/installed-all
 	$(PY) -m ruff format --check

@@ -18,7 +18,8 @@ def bare_step(
 
     def work(times: int) -> None:
         for group in trainer.optimizer.param_groups:
-            group["lr"] = learning_rate
+            # no capture is under way, whatever the trainer's own step left there
+            group["lr"], group["capturable"] = learning_rate, False
         trainer.net.train()
         for _ in range(times):
             loss = F.cross_entropy(trainer.net(X), y)
