@@ -3,7 +3,7 @@
 >>> from common import fit, load_data
 >>> from nin_torch import nin
 >>> net = nin()
->>> run = fit(net, load_data("sample"), preset="fast", epochs=1, limit=60, batch_size=20)
+>>> run = fit(net, load_data("sample"), preset="fast", epochs=1, limit=40, batch_size=20)
 On the embedded sample ...
 >>> len(run.history)
 1
@@ -116,7 +116,7 @@ def fit(
         DivergedError: if the training diverged.
 
     >>> from nin_torch import nin
-    >>> run = fit(nin(), load_data("sample"), "fast", epochs=1, limit=60, batch_size=20)
+    >>> run = fit(nin(), load_data("sample"), "fast", epochs=1, limit=40, batch_size=20)
     On the embedded sample ...
     >>> run.history[0]["epoch"], run.complete
     (1, True)
@@ -161,7 +161,7 @@ def resume(
     Raises:
         NinError: if the run is complete, damaged, or of other data or settings.
 
-    >>> options = {"epochs": 1, "limit": 60, "batch_size": 20}
+    >>> options = {"epochs": 1, "limit": 40, "batch_size": 20}
     >>> run = fit("torch", "sample", "fast", out="runs/first", **options)
     On the embedded sample ...
     >>> resume("runs/first")
@@ -202,7 +202,7 @@ def compare(
     Raises:
         NinError: for whatever you can put right, or if fewer than two backends ran.
 
-    >>> report = compare("torch", "./my_nin.py", levels=["shapes", "parameters"])
+    >>> report = compare("torch", "./my_nin.py", levels=["shapes", "parameters"], resize=67)
     >>> report.verdict
     'torch, my_nin agree in shapes, parameters'
     """

@@ -129,7 +129,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
 
     >>> from common import fit, load, load_data
     >>> data = load_data("sample")
-    >>> run = fit("torch", data, "fast", epochs=1, limit=60, batch_size=20)
+    >>> run = fit("torch", data, "fast", epochs=1, limit=40, batch_size=20)
     On the embedded sample ...
     >>> run.save("nin.safetensors")
     >>> load("nin.safetensors", "torch").predict(data.test_images[:2]).probabilities.shape

@@ -187,10 +187,10 @@ def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(notebook, place
 
 
 def test_an_error_that_the_user_can_put_right_is_one_line(notebook):
-    messages = notebook.cell("fit(backend.nin(), data, 'fast', resize=20)")
+    messages = notebook.cell("fit(backend.nin(), data, 'fast', epochs=0)")
     (error,) = (m["content"] for m in messages if m["msg_type"] == "error")
     (line,) = error["traceback"]
-    assert line.startswith("NinError: resize=20: ")
+    assert line.startswith("NinError: epochs=0: ")
     assert "\n" not in line
 
 
@@ -215,6 +215,8 @@ def test_a_command_in_a_cell_prints_plain_lines_and_draws(notebook, backend_name
 
 
 def test_the_variables_of_a_cell_cost_no_result(backend, backend_name, tmp_path):
+    if backend_name != "torch":
+        pytest.skip("drawing is the same in each")
     out = tmp_path / "out"
     done = run("train.py", *arguments(backend_name, out), env={**os.environ, **IN_A_CELL})
     assert done.returncode == 0, done.stderr
