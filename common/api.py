@@ -3,15 +3,16 @@
 >>> from common import fit, load_data
 >>> from nin_torch import nin
 >>> net = nin()
->>> run = fit(net, load_data("sample"), preset="fast", epochs=1, limit=60, batch_size=20)
-NiN with torch ...
+>>> run = fit(net, load_data("sample"), preset="fast", epochs=1, limit=40, batch_size=20)
+On the embedded sample ...
 >>> len(run.history)
 1
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.backends import registry
 from common.comparison import shapes
@@ -25,11 +26,15 @@ from common.training import fit as training
 from common.training import run_directory
 from common.training.run import Run, Watcher
 
+if TYPE_CHECKING:
+    from common.comparison.levels import Report
+
 __all__ = [
     "Classifier",
     "Dataset",
     "NinError",
     "Run",
+    "compare",
     "fit",
     "load",
     "load_data",
@@ -111,8 +116,8 @@ def fit(
         DivergedError: if the training diverged.
 
     >>> from nin_torch import nin
-    >>> run = fit(nin(), load_data("sample"), "fast", epochs=1, limit=60, batch_size=20)
-    NiN with torch ...
+    >>> run = fit(nin(), load_data("sample"), "fast", epochs=1, limit=40, batch_size=20)
+    On the embedded sample ...
     >>> run.history[0]["epoch"], run.complete
     (1, True)
     """
@@ -155,6 +160,13 @@ def resume(
 
     Raises:
         NinError: if the run is complete, damaged, or of other data or settings.
+
+    >>> options = {"epochs": 1, "limit": 40, "batch_size": 20}
+    >>> run = fit("torch", "sample", "fast", out="runs/first", **options)
+    On the embedded sample ...
+    >>> resume("runs/first")
+    Traceback (most recent call last):
+    common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do
     """
     directory = Path(directory).expanduser()
     config = run_directory.open_run(directory)
@@ -169,3 +181,42 @@ def resume(
     dataset = dataset.hold_out(settings.validation).limit(settings.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
     return training.resume(directory, config, settings, dataset, net, seen_by)
+
+
+def compare(
+    *backends: str, python: Mapping[str, str] | None = None, timeout: float = 900, **options: Any
+) -> "Report":
+    """Compare backends layer by layer: do they compute the same network?
+
+    Each runs in a process of its own, so that TensorFlow and MXNet can be compared too.
+
+    Args:
+        backends: two or more: ``torch``, ``tf``, ``mxnet``, a file or a package.
+        python: backend -> the interpreter that runs it, if not this one.
+        timeout: for each backend, in seconds.
+        options: any field of :class:`common.comparison.job.Job`, such as ``dtype="float64"``.
+
+    Returns:
+        The report: ``verdict``, ``exit_status`` (0 if all agree) and ``show()``, which prints it.
+
+    Raises:
+        NinError: for whatever you can put right, or if fewer than two backends ran.
+
+    >>> report = compare("torch", "./my_nin.py", levels=["shapes", "parameters"], resize=67)
+    >>> report.verdict
+    'torch, my_nin agree in shapes, parameters'
+    """
+    from common.comparison import job, run
+
+    kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(job.Job)}
+    for name, value in options.items():
+        if name not in kinds:
+            raise NinError(f"`{name}`: no such option; there are {', '.join(kinds)}")
+        if name == "levels":
+            options[name] = (value,) if isinstance(value, str) else tuple(value)
+        elif type(value) is not kinds[name]:
+            raise NinError(f"`{name}={value!r}`: must be of type {kinds[name].__name__}")
+    interpreters = [f"{name}={path}" for name, path in (python or {}).items()]
+    report = run.run(backends, job.Job(**options), interpreters, timeout)
+    report.check_ran()
+    return report

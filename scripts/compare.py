@@ -71,8 +71,6 @@ def command(options: argparse.Namespace) -> int:
     for file in (options.json, options.html):
         if file is not None and not file.absolute().parent.is_dir():
             raise NinError(f"{file}: no such directory")
-    if not options.timeout > 0:
-        raise NinError(f"--timeout {options.timeout}: must be a number above 0")
     job = comparison_job.Job(
         levels=_names(options.levels),
         resize=options.resize,
@@ -94,10 +92,8 @@ def command(options: argparse.Namespace) -> int:
         write_json(options.json, report.as_json())
     if options.html is not None:
         write_text(options.html, comparison_report.html(report))
-    if len(report.backends) < 2:
-        lost = "; ".join(f"{name}: {reason}" for name, reason in report.lost.items())
-        raise NinError(f"fewer than two backends ran ({lost})")
-    comparison_report.show(report)
+    report.check_ran()
+    report.show()
     return report.exit_status
 
 

@@ -57,12 +57,7 @@ def load(spec: str) -> Backend:
     """
     check_spec(spec)
     package, framework = BACKENDS.get(spec, (spec, None))
-    other = APART.get(framework or "")
-    if other in sys.modules:
-        raise NinError(
-            f"{framework} and {other} crash in one process, and {other} is already loaded in this "
-            f"one; use {framework} in another process (in a notebook: restart the kernel)"
-        )
+    check_apart(framework or "")
     try:
         module = _import(spec) if framework is None else importlib.import_module(package)
     # a framework beside the wrong NumPy fails in any way it likes, and a file may be a script
@@ -100,6 +95,16 @@ def check_spec(spec: str) -> None:
         raise NinError(f"backend {spec}: a directory without __init__.py is no package")
     elif Path(spec).is_file() and Path(spec).suffix != ".py":
         raise NinError(f"backend {spec}: the name of a Python file ends in .py")
+
+
+def check_apart(framework: str) -> None:
+    """Raise :class:`NinError` if this framework must not be imported into this process."""
+    other = APART.get(framework)
+    if other in sys.modules:
+        raise NinError(
+            f"{framework} and {other} crash in one process, and {other} is already loaded in this "
+            f"one; use {framework} in another process (in a notebook: restart the kernel)"
+        )
 
 
 def label(spec: str) -> str:

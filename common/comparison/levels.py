@@ -16,6 +16,7 @@ from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording
 from common.comparison.measures import largest_difference, norm_difference
 from common.comparison.tables import Row, Table, difference_rows, shape_rows, shape_text
 from common.comparison.tolerances import DEAD_LOSS, LEARNED, TOLERANCES
+from common.errors import NinError
 from common.network import architecture
 
 # Mistakes of porting that no comparison of numbers can show in this network, and why.
@@ -85,6 +86,22 @@ class Comparison:
         if not agreeing:
             return "; ".join(["nothing could be compared", *others])
         return "; ".join([f"{', '.join(self.backends)} agree in {', '.join(agreeing)}", *others])
+
+    def check_ran(self) -> None:
+        """Raise :class:`NinError` if there are not two backends to compare."""
+        if len(self.backends) < 2:
+            lost = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
+            raise NinError(f"fewer than two backends ran ({lost})")
+
+    def show(self) -> None:
+        """Print the tables and the verdict."""
+        from common.comparison import report  # draws, and knows this class
+
+        report.show(self)
+
+    def __repr__(self) -> str:
+        """The verdict: all else is long, and ``show()`` prints it."""
+        return f"<Report: {self.verdict}>"
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -38,6 +38,8 @@ def run(
         NinError: for whatever the user can put right before anything runs.
     """
     job.check()
+    if not timeout > 0:
+        raise NinError(f"`timeout={timeout}`: must be a number above 0")
     names = registry.labels(specs)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

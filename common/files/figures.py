@@ -43,9 +43,9 @@ def save_svg_and_png(figure: "Figure", directory: Path, name: str) -> list[Path]
     return paths
 
 
-def png(figure: "Figure") -> bytes:
-    """A figure as the content of a PNG file."""
-    return _render(figure, "png", "nin")
+def png(figure: "Figure", dpi: float = DPI) -> bytes:
+    """A figure as the content of a PNG file, with so many dots per inch."""
+    return _render(figure, "png", "nin", dpi=dpi)
 
 
 def svg_element(figure: "Figure", salt: str) -> str:
@@ -90,7 +90,7 @@ def _figure_class() -> "type[Figure]":
             FigureCanvasAgg(self)
 
         def _repr_png_(self) -> bytes:
-            return _render(self, "png", "nin", dpi=self.dpi)
+            return png(self, self.dpi)
 
     return NotebookFigure
 

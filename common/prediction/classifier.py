@@ -126,6 +126,14 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
 
     Raises:
         NinError: if the file is damaged or of another network, or the backend is missing.
+
+    >>> from common import fit, load, load_data
+    >>> data = load_data("sample")
+    >>> run = fit("torch", data, "fast", epochs=1, limit=40, batch_size=20)
+    On the embedded sample ...
+    >>> run.save("nin.safetensors")
+    >>> load("nin.safetensors", "torch").predict(data.test_images[:2]).probabilities.shape
+    (2, 10)
     """
     path = Path(path).expanduser()
     model = load_model(path)

@@ -202,5 +202,7 @@ def track(batches: Sequence[Any], what: str) -> Iterable[Any]:
 
 
 def _on_terminal() -> bool:
-    # a variable that asks for colours makes no terminal of a pipe
-    return sys.stderr.isatty() and os.environ.get("TERM") not in (None, "dumb")
+    # a variable that asks for colours makes no terminal of a pipe; a command in a notebook's cell
+    # has a terminal that cannot move bars, and Jupyter's MPLBACKEND
+    in_cell = "matplotlib_inline" in os.environ.get("MPLBACKEND", "")
+    return sys.stderr.isatty() and os.environ.get("TERM") not in (None, "dumb") and not in_cell

@@ -67,9 +67,10 @@ class NotebookDisplay(Display):
         if self._figure is None:
             return
         try:
-            self._figure.update(
-                self._display.Image(figures.png(run.plot()), format="png", width=450)
-            )
+            figure = run.plot()
+            # of the size that it has below a cell
+            png = figures.png(figure, figure.dpi)
+            self._figure.update(self._display.Image(png, format="png"))
         except Exception as error:  # a figure is no reason to lose a result
             self._figure = None
             self.line(f"note: the curves could not be drawn ({type(error).__name__}: {error})")

@@ -191,18 +191,23 @@ def test_shapes_of_all_backends_stand_side_by_side_and_agree(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_doctor_prints_what_to_install_unabridged():
+@pytest.fixture(scope="module")
+def doctor():
+    """The doctor of all backends."""
+    return run("doctor.py", env={**os.environ, "COLUMNS": "200"})
+
+
+def test_the_doctor_prints_what_to_install_unabridged(doctor):
     """Square brackets are markup to the library that draws the table."""
-    done = run("doctor.py", env={**os.environ, "COLUMNS": "200"})
+    done = doctor
     assert done.returncode == 0, done.stderr
     assert "embedded sample" in done.stdout
     for name in filter(framework_is_missing, registry.BACKENDS):
         assert f".[{name}]" in done.stdout or "Python 3.10 to 3.12" in done.stdout
 
 
-def test_the_doctor_lists_nothing_twice():
-    done = run("doctor.py", "--backend", "mxnet")
-    table = done.stdout.split("backends")[0]
+def test_the_doctor_lists_nothing_twice(doctor):
+    table = doctor.stdout.split("backends")[0]
     names = re.findall(r"│ (\w[\w ]*?) +│", table)
     assert "python" in names
     assert len(names) == len(set(names))
