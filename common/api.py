@@ -27,7 +27,7 @@ from common.training import run_directory
 from common.training.run import Run, Watcher
 
 if TYPE_CHECKING:
-    from common.comparison.levels import Report
+    from common.comparison.levels import Comparison
 
 __all__ = [
     "Classifier",
@@ -185,7 +185,7 @@ def resume(
 
 def compare(
     *backends: str, python: Mapping[str, str] | None = None, timeout: float = 900, **options: Any
-) -> "Report":
+) -> "Comparison":
     """Compare backends layer by layer: do they compute the same network?
 
     Each runs in a process of its own, so that TensorFlow and MXNet can be compared too.

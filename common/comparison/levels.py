@@ -101,7 +101,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         """The verdict: all else is long, and ``show()`` prints it."""
-        return f"<Report: {self.verdict}>"
+        return f"<Comparison: {self.verdict}>"
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
