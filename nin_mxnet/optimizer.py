@@ -21,7 +21,7 @@ class _SGD:
     """PyTorch's SGD: ``mom = momentum * mom + gradient``, ``weight -= learning_rate * mom``.
 
     differs: MXNet's own multiplies the gradient by the learning rate before adding it to the
-    memory, which is another rule as soon as a schedule changes the learning rate.
+    momentum, which is another rule as soon as a schedule changes the learning rate.
     """
 
     def __init__(self, named: Mapping[str, Parameter], settings: Settings) -> None:
@@ -40,10 +40,10 @@ class _SGD:
             if self.weight_decay:
                 change = change + self.weight_decay * weight
             if self.momentum:
-                memory = self.slots[name]["mom"]
-                memory *= self.momentum
-                memory += change
-                change = memory
+                momentum = self.slots[name]["mom"]
+                momentum *= self.momentum
+                momentum += change
+                change = momentum
             weight -= learning_rate * change
 
 
@@ -74,7 +74,7 @@ class _AdamW:
         c1 = 1 - self.beta1**self.steps
         c2 = math.sqrt(1 - self.beta2**self.steps)
         for name, value in self.named.items():
-            weight, memory = value.data(), self.slots[name]
+            weight, slots = value.data(), self.slots[name]
             if self.weight_decay:
                 weight *= 1 - learning_rate * self.weight_decay
             # the operator is of MXNet's older interface, which has its own view of an array
@@ -82,8 +82,8 @@ class _AdamW:
             mx.nd.adam_update(
                 old,
                 value.grad().as_nd_ndarray(),
-                memory["mean"].as_nd_ndarray(),
-                memory["var"].as_nd_ndarray(),
+                slots["mean"].as_nd_ndarray(),
+                slots["var"].as_nd_ndarray(),
                 lr=learning_rate * c2 / c1,
                 beta1=self.beta1,
                 beta2=self.beta2,

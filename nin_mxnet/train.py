@@ -89,27 +89,27 @@ class Trainer(Predictor):
         return losses, correct
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimizer's memory; see :class:`common.contract.Trainer`."""
+        """Weights and the optimizer's state; see :class:`common.contract.Trainer`."""
         state = {name: to_canonical(value.data()) for name, value in self.parameters.items()}
         for name in self.parameters:
-            memory = self.optimizer.slots[name]
+            slots = self.optimizer.slots[name]
             for canonical, native in OPTIMIZER_STATE[self.optimizer_name].items():
-                if native in memory:
-                    state[f"{canonical}.{name}"] = to_canonical(memory[native])
+                if native in slots:
+                    state[f"{canonical}.{name}"] = to_canonical(slots[native])
         if self.optimizer.steps is not None:
             state["optimizer_steps"] = np.array(self.optimizer.steps)
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a saved state; see :class:`common.contract.Trainer`."""
+        """Restore a saved state; see :class:`common.contract.Trainer`."""
         for name, value in self.parameters.items():
             from_canonical(value.data(), state[name])
-            memory = self.optimizer.slots[name]
+            slots = self.optimizer.slots[name]
             for canonical, native in OPTIMIZER_STATE[self.optimizer_name].items():
-                if native in memory:
+                if native in slots:
                     # a state from before the first step has none: it starts at 0
                     empty = np.zeros(value.shape)
-                    from_canonical(memory[native], state.get(f"{canonical}.{name}", empty))
+                    from_canonical(slots[native], state.get(f"{canonical}.{name}", empty))
         if self.optimizer.steps is not None:
             self.optimizer.steps = int(state.get("optimizer_steps", 0))
 

@@ -70,12 +70,12 @@ class _AdamW:
         zero = tf.zeros((), dtype)
         keep = tf.cast(1 - learning_rate * self.weight_decay, dtype)
         for (name, value), gradient in zip(self.named.items(), gradients, strict=True):
-            memory = self.slots[name]
+            slots = self.slots[name]
             if self.weight_decay:
                 value.assign(value * keep)
             # m / (sqrt(v) / root + 1e-8) is root * m / (sqrt(v) + 1e-8 * root)
             tf.raw_ops.ResourceApplyAdam(
-                var=value.handle, m=memory["m"].handle, v=memory["v"].handle,
+                var=value.handle, m=slots["m"].handle, v=slots["v"].handle,
                 # the correction is in the rate already
                 beta1_power=zero, beta2_power=zero,
                 lr=rate, beta1=beta1, beta2=beta2, epsilon=epsilon, grad=gradient,

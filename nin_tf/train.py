@@ -76,26 +76,26 @@ class Trainer(Predictor):
         return losses, correct
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimizer's memory; see :class:`common.contract.Trainer`."""
+        """Weights and the optimizer's state; see :class:`common.contract.Trainer`."""
         state = {name: to_canonical(value) for name, value in self.parameters.items()}
-        for name, memory in self.optimizer.slots.items():
+        for name, slots in self.optimizer.slots.items():
             for canonical, native in OPTIMIZER_STATE[self.optimizer_name].items():
-                if native in memory:
-                    state[f"{canonical}.{name}"] = to_canonical(memory[native])
+                if native in slots:
+                    state[f"{canonical}.{name}"] = to_canonical(slots[native])
         if self.optimizer.steps is not None:
             state["optimizer_steps"] = self.optimizer.steps.numpy()
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a saved state; see :class:`common.contract.Trainer`."""
+        """Restore a saved state; see :class:`common.contract.Trainer`."""
         for name, value in self.parameters.items():
             from_canonical(value, state[name])
-            memory = self.optimizer.slots[name]
+            slots = self.optimizer.slots[name]
             for canonical, native in OPTIMIZER_STATE[self.optimizer_name].items():
-                if native in memory:
-                    # a state from before the first step has no memory yet, which means 0
+                if native in slots:
+                    # a state from before the first step has none: it starts at 0
                     stored = state.get(f"{canonical}.{name}", np.zeros_like(state[name]))
-                    from_canonical(memory[native], stored)
+                    from_canonical(slots[native], stored)
         if self.optimizer.steps is not None:
             self.optimizer.steps.assign(int(state.get("optimizer_steps", 0)))
 

@@ -83,33 +83,33 @@ class Trainer(Predictor):
         return losses, correct
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights and the optimizer's memory; see :class:`common.contract.Trainer`."""
+        """Weights and the optimizer's state; see :class:`common.contract.Trainer`."""
         state = {name: to_canonical(value) for name, value in self.parameters.items()}
         for name, value in self.parameters.items():
-            memory = self.optimizer.state.get(value, {})
+            slots = self.optimizer.state.get(value, {})
             for canonical, native in OPTIMIZER_STATE[self.optimizer_name].items():
-                if memory.get(native) is not None:
-                    state[f"{canonical}.{name}"] = to_canonical(memory[native])
-            if "step" in memory:
-                state["optimizer_steps"] = np.array(int(memory["step"]))
+                if slots.get(native) is not None:
+                    state[f"{canonical}.{name}"] = to_canonical(slots[native])
+            if "step" in slots:
+                state["optimizer_steps"] = np.array(int(slots["step"]))
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a saved state; see :class:`common.contract.Trainer`."""
+        """Restore a saved state; see :class:`common.contract.Trainer`."""
         if self.captured:
             # the graphs hold on to the memory that is cleared here
             self._train = CapturedStep(self._step)
         self.optimizer.state.clear()
         for name, value in self.parameters.items():
             from_canonical(value, state[name])
-            memory = self.optimizer.state[value]
+            slots = self.optimizer.state[value]
             for canonical, native in OPTIMIZER_STATE[self.optimizer_name].items():
                 if f"{canonical}.{name}" in state:
-                    memory[native] = torch.zeros_like(value)
-                    from_canonical(memory[native], state[f"{canonical}.{name}"])
+                    slots[native] = torch.zeros_like(value)
+                    from_canonical(slots[native], state[f"{canonical}.{name}"])
             if "optimizer_steps" in state:
                 steps = float(state["optimizer_steps"])
-                memory["step"] = torch.tensor(steps, device=value.device)
+                slots["step"] = torch.tensor(steps, device=value.device)
 
     def views_of(self, images: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """What the network sees of images that are moved or mirrored; as :meth:`pixels`.
