@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from common.terminal.display import Display, duration
+from common.terminal.display import Display, Shown, duration
 from common.training.run import Run
 
 
@@ -38,26 +38,16 @@ class Bars(Display):
         with self.nobody_may_watch():
             self._bars.start()
 
-    def show(
-        self,
-        run: Run,
-        label: str,
-        speed: str,
-        epoch_done: float,
-        run_done: float,
-        epoch_left: float | None,
-        run_left: float | None,
-    ) -> None:
+    def show(self, run: Run, shown: Shown) -> None:
         """Move the bars."""
-        update = self._bars.update
-        update(
+        self._bars.update(
             self._epoch,
-            description=label,
-            completed=epoch_done,
-            rate=speed,
-            seconds_left=epoch_left,
+            description=shown.label,
+            completed=shown.epoch_done,
+            rate=shown.speed,
+            seconds_left=shown.epoch_left,
         )
-        update(self._run, completed=run_done, seconds_left=run_left)
+        self._bars.update(self._run, completed=shown.run_done, seconds_left=shown.run_left)
 
     def close(self) -> None:
         """Take the bars away."""

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.errors import in_python
 from common.training.run import Run, Watcher, summary
@@ -44,6 +44,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Shown(NamedTuple):
+    """How far a run is."""
+
+    label: str
+    speed: str
+    epoch_done: float
+    """0 to 1, as the next."""
+    run_done: float
+    epoch_left: float | None
+    """In seconds, as the next; None if not yet known."""
+    run_left: float | None
 
 
 class Display(Watcher):
@@ -86,7 +99,7 @@ class Display(Watcher):
         speed = f"{rate:.1f} examples/s" if rate else ""
         run_done = (progress.epoch + done) / run.settings.epochs
         with self.nobody_may_watch():
-            self.show(run, label, speed, done, run_done, epoch_left, run_left)
+            self.show(run, Shown(label, speed, done, run_done, epoch_left, run_left))
 
     def evaluating(self, run: Run, examples: int) -> None:
         """How far an evaluation is."""
@@ -96,7 +109,7 @@ class Display(Watcher):
         run_done = (run.progress.epoch + 1) / run.settings.epochs
         with self.nobody_may_watch():
             epoch_left = None if left is None else left * (1 - done)
-            self.show(run, label, "", done, run_done, epoch_left, None)
+            self.show(run, Shown(label, "", done, run_done, epoch_left, None))
 
     def epoch(self, run: Run, row: dict[str, Any]) -> None:
         """The results of an epoch."""
@@ -141,22 +154,13 @@ class Display(Watcher):
         except OSError:  # the terminal or the reader of a pipe is gone; the files still tell
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def show(
-        self,
-        run: Run,
-        label: str,
-        speed: str,
-        epoch_done: float,
-        run_done: float,
-        epoch_left: float | None,
-        run_left: float | None,
-    ) -> None:
-        """Show how far epoch and run are, 0 to 1, and the seconds that are left of each."""
+    def show(self, run: Run, shown: Shown) -> None:
+        """Show how far the run is."""
         if time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = time.monotonic()
-            parts = [f"{label}: {epoch_done:.0%}", speed]
-            if run_left is not None:
-                parts.append(f"run {duration(run_left)} left")
+            parts = [f"{shown.label}: {shown.epoch_done:.0%}", shown.speed]
+            if shown.run_left is not None:
+                parts.append(f"run {duration(shown.run_left)} left")
             print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common.files import figures
-from common.terminal.display import Display, duration
+from common.terminal.display import Display, Shown, duration
 from common.training.run import Run
 
 
@@ -34,24 +34,15 @@ class NotebookDisplay(Display):
         self._draw(run)
         super().epoch(run, row)
 
-    def show(
-        self,
-        run: Run,
-        label: str,
-        speed: str,
-        epoch_done: float,
-        run_done: float,
-        epoch_left: float | None,
-        run_left: float | None,
-    ) -> None:
+    def show(self, run: Run, shown: Shown) -> None:
         """Move the bar; five times in an epoch, draw the curves."""
-        left = "" if run_left is None else f"{duration(run_left)} left"
-        words = ", ".join(part for part in (label, speed, left) if part)
+        left = "" if shown.run_left is None else f"{duration(shown.run_left)} left"
+        words = ", ".join(part for part in (shown.label, shown.speed, left) if part)
         if self._bar is not None:
             self._bar.update(
                 self._display.HTML(
-                    f'<progress value="{run_done:.4f}" max="1" style="width: 20em" '
-                    f'aria-label="{html.escape(label)}"></progress> {html.escape(words)}'
+                    f'<progress value="{shown.run_done:.4f}" max="1" style="width: 20em" '
+                    f'aria-label="{html.escape(shown.label)}"></progress> {html.escape(words)}'
                 )
             )
         if len(run.points()) > self._points:
