@@ -63,6 +63,15 @@ def load_model(path: Path) -> Model:
     return from_metadata(arrays, metadata, str(path))
 
 
+def check_chapter(model: Model, path: Path) -> None:
+    """Raise :class:`NinError` unless a file holds the chapter's network, which we can build."""
+    if model.layers:
+        raise NinError(
+            f"{path}: of a network built by hand ({len(model.layers)} layers); build it again and "
+            "give it: common.load(path, net)"
+        )
+
+
 def to_metadata(model: Model) -> dict[str, str]:
     """What a file holds of a model besides its weights, as text by name."""
     network = {

@@ -317,7 +317,7 @@ def test_commands_refuse_the_file_of_a_network_built_by_hand(file_by_hand, backe
         backend_name
     ]
     done = run("convert.py", file_by_hand, "--to", to, tmp_path / f"net.{ending}")
-    assert_one_clear_line(done, "of a network built by hand")
+    assert_one_clear_line(done, f"{file_by_hand}: of a network built by hand")
     assert list(tmp_path.iterdir()) == []
 
 

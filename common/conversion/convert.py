@@ -24,7 +24,7 @@ from common.data.fashion_mnist import load as load_data
 from common.data.resize import resize_matrix
 from common.errors import NinError, one_line
 from common.files.write import write_bytes
-from common.model import Model, from_metadata, load_model, save_model
+from common.model import Model, check_chapter, from_metadata, load_model, save_model
 from common.network import architecture
 from common.prediction.classifier import build
 from common.prediction.predict import compute_logits
@@ -93,6 +93,7 @@ def export(source: Path, to: str, target: Path, backend: str | None = None) -> C
     form = _find("to", to)
     _check_target(target, form.suffixes)
     model = load_model(source)
+    check_chapter(model, source)
     software = _start(form, to, backend)
     with tempfile.TemporaryDirectory() as directory:
         drafts = software.save(model, Path(directory) / target.name)

@@ -13,7 +13,7 @@ from common.backends.parts import need
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning
-from common.model import Model, load_model, save_model
+from common.model import Model, check_chapter, load_model, save_model
 from common.network import architecture
 from common.prediction.predict import Images, Predictions, compute_logits
 from common.settings import Settings, from_preset
@@ -138,11 +138,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     path = Path(path).expanduser()
     model = load_model(path)
     net = None if isinstance(backend, str) else backend
-    if net is None and model.layers:
-        raise NinError(
-            f"{path}: of a network built by hand ({len(model.layers)} layers); build it again and "
-            "give it: common.load(path, net)"
-        )
+    if net is None:
+        check_chapter(model, path)
     resize = settings.pop("resize", None)
     resize = model.resize if resize is None else resize
     if resize is None:
@@ -173,15 +170,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
 
 
 def build(backend: Backend, model: Model) -> Any:
-    """A backend's network with the weights of a model.
-
-    Raises:
-        NinError: for a model of a network that was built by hand.
-    """
-    if model.layers:
-        raise NinError(
-            "the weights are of a network built by hand; common.load(path, net) puts them into it"
-        )
+    """The chapter's network in a backend, with the weights of a model."""
     net = backend.nin(model.num_classes, model.in_channels, model.dropout)
     backend.set_weights(net, model.weights)
     return net
