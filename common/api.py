@@ -208,6 +208,9 @@ def compare(
     """
     from common.comparison import job, run
 
+    if not all(isinstance(name, str) for name in backends):
+        raise NinError('`backends`: names, each an argument of its own: compare("torch", "tf")')
+    names = [name for argument in backends for name in argument.split(",")]
     kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(job.Job)}
     for name, value in options.items():
         if name not in kinds:
@@ -217,6 +220,6 @@ def compare(
         elif type(value) is not kinds[name]:
             raise NinError(f"`{name}={value!r}`: must be of type {kinds[name].__name__}")
     interpreters = [f"{name}={path}" for name, path in (python or {}).items()]
-    report = run.run(backends, job.Job(**options), interpreters, timeout)
+    report = run.run(names, job.Job(**options), interpreters, timeout)
     report.check_ran()
     return report

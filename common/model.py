@@ -67,8 +67,8 @@ def check_chapter(model: Model, path: Path) -> None:
     """Raise :class:`NinError` unless a file holds the chapter's network, which we can build."""
     if model.layers:
         raise NinError(
-            f"{path}: of a network built by hand ({len(model.layers)} layers); build it again and "
-            "give it: common.load(path, net)"
+            f"{path}: of a network built by hand; from Python, build it again and give it: "
+            "common.load(path, net)"
         )
 
 

@@ -22,7 +22,8 @@ examples:
   train.py --preset fast --validation 10000 --lr 0.001     choose without the test set
   train.py --resume runs/first                 go on after Ctrl-C
 
-It ends with the book's two lines: loss and accuracies, then the speed. The curves of all runs:
+It ends with the book's two lines, loss and accuracies, then the speed; if the data were not the
+whole set, a third line says so. The curves of all runs:
 python -m pip install tensorboard; python -m tensorboard.main --logdir runs
 """
 

@@ -1,6 +1,7 @@
 """The parts of the contract that a backend has, and one rule for what it lacks."""
 
 import importlib
+from pathlib import Path
 from typing import Any, cast
 
 from common.contract import Benchmark, Exporter
@@ -15,6 +16,9 @@ def need(owner: Any, name: str) -> Any:
     """What a backend, or its ``Predictor``, has under a name of the contract, or LackingError."""
     if not hasattr(owner, name):
         where = getattr(owner, "__name__", f"its {type(owner).__name__}")
+        file = Path(getattr(owner, "__file__", None) or "__init__.py")
+        if file.name != "__init__.py":  # its module has a name that nobody gave it
+            where = file.name
         raise LackingError(f"{where} has no {name}")
     return getattr(owner, name)
 

@@ -45,8 +45,8 @@ def check_is_sequence(whole: np.ndarray, one_by_one: np.ndarray) -> None:
 def refuse_layer(name: str | None, kind: str) -> NoReturn:
     """Raise :class:`NinError` for a layer, of a class, whose parameters could not be trained."""
     raise NinError(
-        f"`net`: layer {name} is a {kind}, whose parameters would be neither trained nor saved; "
-        "only convolutions and fully connected layers may have any"
+        f"`net`: layer {name} is a {kind}, whose parameters or running statistics would be neither "
+        "trained nor saved; only convolutions and fully connected layers may have any"
     )
 
 

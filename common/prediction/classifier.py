@@ -36,6 +36,11 @@ class Classifier:
         self.model = model
         self._predictor: Predictor | None = None
 
+    def __repr__(self) -> str:
+        """What predicts, in a few words."""
+        size = self.settings.resize
+        return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
+
     @classmethod
     def of(
         cls,
@@ -158,7 +163,10 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
         net = build(ready.backend, model)
     else:
         need(ready.backend, "allocate")(net, architecture.random_image(chosen.resize))
-        ready.backend.set_weights(net, model.weights)
+        try:
+            ready.backend.set_weights(net, model.weights)
+        except NinError as error:
+            raise NinError(f"{path}: not of this network ({error.marked})") from error
         if _layers(ready, net, model) != model.layers:
             warnings.warn(
                 f"{path}: its weights fit, but it was saved from other layers than those of this "

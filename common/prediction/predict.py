@@ -190,6 +190,10 @@ class Predictions:
         true = images.labels
         self.wrong = np.zeros(len(logits), bool) if true is None else self.labels != true
 
+    def __repr__(self) -> str:
+        """How many are right, if that is known."""
+        return f"<Predictions: {self.summary()}>"
+
     def rows(self) -> Iterator[tuple[str, ...]]:
         """For each image its name, the likeliest class, the next, the true one, in words."""
         for i, name in enumerate(self.images.names):

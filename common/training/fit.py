@@ -87,7 +87,8 @@ def resume(
     records.check_same_data(config, dataset, f"`resume={directory}`")
     if config.get("network", "nin") != "nin" and net is None:
         raise NinError(
-            f"`resume={directory}`: that run is of a network built by hand; common.resume takes it"
+            f"`resume={directory}`: that run is of a network built by hand; from Python, build it "
+            "again and give it: common.resume(directory, net)"
         )
     with run_directory.lock(directory):
         state, progress = run_directory.load_checkpoint(directory)

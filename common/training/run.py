@@ -137,6 +137,10 @@ class Run:
         self._timed_steps = 0
         self.timed_seconds = 0.0
 
+    def __repr__(self) -> str:
+        """What was trained, and how far."""
+        return f"<Run: {self.title}, {self.progress.epoch} of {self.settings.epochs} epochs>"
+
     @property
     def net(self) -> Any:
         """The network that is trained."""

@@ -1,7 +1,6 @@
 """Our networks, training steps, pixels and result lines beside those of the book's own code."""
 
 import contextlib
-import dataclasses
 import io
 import re
 import shlex
@@ -79,14 +78,13 @@ def test_six_steps_of_ours_are_six_of_the_books(book, full):
         images = np.concatenate([book.arrays(batch)[0] for batch in examples]) * 255
         images = np.rint(images).astype(np.uint8)
         labels = labels[: len(images)]
-    dataset = dataclasses.replace(full, train_images=images, train_labels=labels)
     settings = from_preset(
         "book", backend=book.name, batch_size=BATCH, resize=SIZE, dropout=0.0, device="cpu"
     )
     net = book.backend.nin(dropout=0.0)
     book.backend.initialize(net, settings.init, 0)
     book.backend.set_weights(net, theirs.before)
-    trainer = book.backend.Trainer(net, settings, dataset.train_images, dataset.train_labels)
+    trainer = book.backend.Trainer(net, settings, images, labels)
     for step in range(STEPS):
         trainer.train_batch(np.arange(BATCH) + step * BATCH, LR, step)
     losses, correct = trainer.take_metrics()

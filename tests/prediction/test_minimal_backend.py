@@ -46,7 +46,7 @@ def test_a_registered_backend_that_only_predicts_predicts(registered, tmp_path, 
 
 def test_a_registered_backend_that_only_predicts_does_not_train(registered, tmp_path):
     done = run("train.py", "--backend", "mine", *QUICK, "--out", tmp_path / "run", env=registered)
-    assert_one_clear_line(done, "my_nin has no ")
+    assert_one_clear_line(done, "my_nin.py has no ")
     assert not (tmp_path / "run").exists()
 
 
