@@ -30,7 +30,8 @@ class Predictor:
         check_precision(settings.precision, PRECISIONS)
         self.device = find_device(settings.device)
         self.dtype = tf.float64 if settings.precision == "float64" else tf.float32
-        self.policy = {"bfloat16": "mixed_bfloat16"}.get(settings.precision, settings.precision)
+        policy = {"bfloat16": "mixed_bfloat16"}.get(settings.precision, settings.precision)
+        self.policy = tf.keras.mixed_precision.Policy(policy)
         if self.device.kind == "gpu":
             # the same numbers in every run, also on a GPU
             tf.config.experimental.enable_op_determinism()
