@@ -8,6 +8,7 @@ import tensorflow as tf
 from common.contract import LayerOutput
 from common.errors import NinError
 from common.network.names import Named, leaves, name_layers
+from nin_tf._paper import on_paper
 
 # kind, as names have it, of each layer
 KINDS: dict[type, str | None] = {
@@ -82,8 +83,7 @@ def shape_walk(net: tf.keras.Sequential, images: np.ndarray) -> Iterator[LayerOu
     """
     X = tf.constant(images.transpose(0, 2, 3, 1))
     for name, layer, _ in named_layers(net):
-        # differs: TensorFlow's pooling of an image that is too small would end the process
-        layer(tf.keras.KerasTensor(X.shape, X.dtype.name), training=False)
+        on_paper(layer, tf.keras.KerasTensor(X.shape, X.dtype.name))
         X = layer(X, training=False)
         yield LayerOutput(layer.__class__.__name__, str(X.shape), name, to_nchw(X))
 

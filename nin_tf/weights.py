@@ -13,6 +13,7 @@ from common.network.parameters import (
     refuse_layer,
     refuse_setting,
 )
+from nin_tf._paper import on_paper
 from nin_tf.layers import named_layers
 
 # differs: Keras's layers can ask for more than to be trained
@@ -76,11 +77,11 @@ def allocate(net: tf.keras.Sequential, images: np.ndarray) -> tuple[int, ...]:
     """
     # before anything is made
     list(convolutions(net))
-    # differs: on paper; TensorFlow's pooling of an image that is too small ends the process
+    # differs: on paper, see there
     X = tf.keras.KerasTensor(images.transpose(0, 2, 3, 1).shape, tf.float32)
     for name, layer, _ in leaves(named_layers(net)):
         try:
-            X = layer(X, training=False)
+            X = on_paper(layer, X)
         except (ValueError, tf.errors.OpError) as error:
             # a layer before it may be the reason
             list(convolutions(net))
