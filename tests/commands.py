@@ -42,13 +42,12 @@ def run_here(script, *arguments):
 
 @functools.cache
 def _script(name):
-    sys.path.insert(0, str(ROOT / "scripts"))  # for what it imports from beside it
-    spec = importlib.util.spec_from_file_location(
-        f"script_{Path(name).stem}", ROOT / "scripts" / name
-    )
+    path = ROOT / "scripts" / name
+    sys.path.insert(0, str(path.parent))  # for what it imports from beside it
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    sys.path.remove(str(ROOT / "scripts"))
+    sys.path.remove(str(path.parent))
     return module
 
 
