@@ -1,5 +1,6 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
 # make test [ARGS="-k words"]                                   all tests, all backends
+# make test-long                                                the tests that take longest; make test leaves them out
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
 # make check                                                    format, lint, types
@@ -26,7 +27,7 @@ INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
 .DELETE_ON_ERROR:
-.PHONY: train test test-book test-gpu check bench clean help
+.PHONY: train test test-long test-book test-gpu check bench clean help
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -38,6 +39,11 @@ train: $(VENV)/installed-$(BACKEND)
 test: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
+
+# a backend that has no long test is no failure
+test-long: $(VENV)/installed-all
+	for backend in none $(BACKENDS); do \
+		$(PY) -m pytest --long --numprocesses 2 --backend $$backend $(ARGS) || [ $$? -eq 5 ] || exit 1; done
 
 # d2l wants older packages than the project, so an environment of its own; make again, with its names
 BOOK := VENV=.venv-book CONSTRAINTS=constraints-book.txt
