@@ -14,11 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from common.backends import registry
+from common.backends.parts import need
 from common.comparison import shapes
 from common.data import fashion_mnist
 from common.data.dataset import Dataset
 from common.errors import NinError
+from common.network import architecture
 from common.prediction.classifier import Classifier, load
 from common.settings import Settings, from_preset
 from common.terminal import display
@@ -28,6 +32,7 @@ from common.training.run import Run, Watcher
 
 if TYPE_CHECKING:
     from common.comparison.levels import Comparison
+    from common.network.cost import Cost
 
 __all__ = [
     "Classifier",
@@ -35,6 +40,7 @@ __all__ = [
     "NinError",
     "Run",
     "compare",
+    "cost",
     "fit",
     "load",
     "load_data",
@@ -223,3 +229,45 @@ def compare(
     report = run.run(names, job.Job(**options), interpreters, timeout)
     report.check_ran()
     return report
+
+
+def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Cost":
+    """What a network costs: parameters, multiply-adds and memory, layer by layer (exercise 3).
+
+    Args:
+        network: ``nin``, ``lenet``, ``alexnet``, ``vgg11``, a variant of NiN as ``train.py
+            --network`` takes it, or a sequence of layers in any of the frameworks.
+        resize: height and width of the images, in pixels; what the book takes if not given.
+        options: ``batch_size=128``, ``precision="float32"``, ``optimizer="sgd"``,
+            ``momentum=0.0``.
+
+    Returns:
+        ``parameters``, ``multiply_adds``, ``training`` and ``prediction`` (memory in bytes),
+        ``layers``, ``show()``, which prints them, and ``plot()``.
+
+    Raises:
+        NinError: for an unknown network or option, or images that are too small.
+
+    >>> found = cost("nin", batch_size=1)
+    >>> found.parameters, found.multiply_adds
+    (1992166, 762297352)
+    >>> from nin_torch import nin
+    >>> cost(nin(), 99).multiply_adds
+    135727744
+    """
+    from common.network import cost as on_paper
+
+    if isinstance(network, str):
+        return on_paper.of(network, resize, **options)
+    backend = registry.load(registry.backend_of(network))
+    size = Settings.resize if resize is None else resize
+    need(backend, "allocate")(network, architecture.random_image(size))
+    predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
+    outputs = need(predictor, "activations")(np.zeros((1, 28, 28), np.uint8))
+    return on_paper.of_shapes(
+        type(network).__name__,
+        size,
+        {name: array.shape for name, array in need(backend, "get_weights")(network).items()},
+        {name: array.shape[1:] for name, array in outputs.items()},
+        **options,
+    )

@@ -193,21 +193,6 @@ def parameter_shapes(
     return shapes
 
 
-def training_multiply_adds(size: int, network: Network = CHAPTER) -> int:
-    """Of convolutions and fully connected layers, for one image of this height, both ways.
-
-    Backward is as much again for each of the two gradients; the image needs none.
-    """
-    total = 0
-    shapes = {name: shape for name, *shape in _sizes(size, NUM_CLASSES, network)}
-    every = [*layers(network=network), *dense_layers(size, network=network)]
-    for i, layer in enumerate(every):
-        window = 0 if layer.is_pool else layer.in_channels * layer.kernel_size**2
-        pixels = math.prod(shapes.get(layer.name, [1, 1])[1:])
-        total += pixels * layer.out_channels * window * (3 if i else 2)
-    return total
-
-
 def _sizes(size: int, num_classes: int, network: Network) -> list[tuple[str, int, int, int]]:
     """Name, channels, height and width of what each convolution and pooling layer gives."""
     found = []
