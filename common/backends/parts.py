@@ -4,8 +4,11 @@ import importlib
 from pathlib import Path
 from typing import Any, cast
 
-from common.contract import Benchmark, Exporter
+from common.contract import Backend, Benchmark, Exporter, Variants
 from common.errors import NinError
+from common.network import architecture
+from common.network.description import CHAPTER, Network
+from common.settings import Settings
 
 
 class LackingError(NinError):
@@ -21,6 +24,29 @@ def need(owner: Any, name: str) -> Any:
             where = file.name
         raise LackingError(f"{where} has no {name}")
     return getattr(owner, name)
+
+
+def make_network(
+    backend: Backend,
+    network: Network = CHAPTER,
+    num_classes: int = architecture.NUM_CLASSES,
+    in_channels: int = architecture.IN_CHANNELS,
+    dropout: float = architecture.DROPOUT,
+    size: int = Settings.resize,
+) -> Any:
+    """The network of a description in a backend; see :meth:`common.contract.Variants.build`.
+
+    Raises:
+        LackingError: if it is not the chapter's and the backend has no other.
+    """
+    if network == CHAPTER:
+        return backend.nin(num_classes, in_channels, dropout)
+    return variants(backend).build(network, num_classes, in_channels, dropout, size)
+
+
+def variants(backend: Any) -> Variants:
+    """The part of a backend that builds other networks than the chapter's, or LackingError."""
+    return cast(Variants, _module(backend, "variants", ("build",)))
 
 
 def exporter(backend: Any) -> Exporter:
