@@ -57,8 +57,8 @@ def build_block(block: Block) -> tf.keras.Sequential:
         padding = "same" if block.padding else "valid"
         return nin_block(block.channels[0], block.kernel_size, block.strides, padding)
     layers = []
-    for channels, kernel_size, strides, padding, relu in block.convolutions:
-        window = (kernel_size, strides, "same" if padding else "valid")
+    for channels, kernel_size, strides, pixels, relu in block.convolutions:
+        window = (kernel_size, strides, "same" if pixels else "valid")
         activation = "relu" if relu else None
         layers.append(tf.keras.layers.Conv2D(channels, *window, activation=activation))
     return tf.keras.models.Sequential(layers)

@@ -50,10 +50,9 @@ def layers(
     found: list[Layer] = []
     pools = 0
     for number, block in enumerate(network.blocks(num_classes), start=1):
-        for i, (channels, *window, relu) in enumerate(block.convolutions, start=1):
-            name = f"block{number}.conv{i}"
-            found.append(Layer(name, in_channels, channels, *window, relu=relu))
-            in_channels = channels
+        for i, convolution in enumerate(block.convolutions, start=1):
+            found.append(Layer(f"block{number}.conv{i}", in_channels, *convolution))
+            in_channels = convolution.channels
         if block.pool:
             pools += 1
             pool = Layer(f"pool{pools}", in_channels, in_channels, block.pool, 2, 0, False)
