@@ -305,7 +305,7 @@ def _list(
 
 
 def _choice(*names: str) -> _Key:
-    return _Key(str, str, names.__contains__, " or ".join(names))
+    return _Key(str, str, names.__contains__, " or ".join([", ".join(names[:-1]), names[-1]]))
 
 
 _most = 8192

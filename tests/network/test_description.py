@@ -73,7 +73,7 @@ def test_a_named_network_with_something_changed():
         ("inner=2.5", "inner must be a whole number from 0 to 8"),
         ("inner=9", "inner=9: must be a whole number from 0 to 8"),
         ("inner=1,inner=2", "inner stands there twice"),
-        ("head=max", "head=max: must be average or dense or alexnet"),
+        ("head=max", "head=max: must be average, dense or alexnet"),
         ("last_relu=1", "last_relu must be yes or no"),
         ("kernels=4-3-3-3", "must be odd windows"),
         ("channels=96", "kernels=11-5-3-3: 2 numbers are needed"),
