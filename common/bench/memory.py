@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from common.backends import registry, session
-from common.backends.parts import need
-from common.network.cost import Cost
+from common.backends.parts import make_network, need
+from common.network import cost as on_paper
 from common.settings import Settings
 from common.system import machine
 
@@ -24,7 +24,7 @@ TIMEOUT = 900
 STEPS = 3
 
 
-def measure(cost: Cost, network: str, backend: str) -> dict[str, int]:
+def measure(cost: on_paper.Cost, network: str, backend: str) -> dict[str, int]:
     """The most memory that a batch takes on a CPU, beyond what the framework itself does.
 
     Args:
@@ -82,7 +82,7 @@ def _work(
 ) -> None:
     """Build the network, and do some steps or predictions with a batch."""
     backend = ready.backend
-    net = backend.nin()
+    net = make_network(backend, on_paper.description_of(network), size=settings.resize)
     need(backend, "initialize")(net, "he", 0)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, IMAGE_SIZE, IMAGE_SIZE), np.uint8)

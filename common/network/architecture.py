@@ -50,13 +50,9 @@ def layers(
     found: list[Layer] = []
     pools = 0
     for number, block in enumerate(network.blocks(num_classes), start=1):
-        for i, out_channels in enumerate(block.channels, start=1):
-            window = (block.kernel_size, block.strides, block.padding)
-            if i > 1:
-                window = (block.inner_kernel, 1, block.inner_kernel // 2)
-            relu = block.relu or i < len(block.channels)
-            found.append(Layer(f"block{number}.conv{i}", in_channels, out_channels, *window, relu))
-            in_channels = out_channels
+        for i, convolution in enumerate(block.convolutions, start=1):
+            found.append(Layer(f"block{number}.conv{i}", in_channels, *convolution))
+            in_channels = convolution.channels
         if block.pool:
             pools += 1
             pool = Layer(f"pool{pools}", in_channels, in_channels, block.pool, 2, 0, False)

@@ -237,11 +237,16 @@ def of(
         title, size = found.title, resize or found.resize
         shapes: tuple[Shapes, Shapes] = found.shapes(size)
     else:
-        variant = description.CHAPTER if network == NIN else description.parse(network)
+        variant = description_of(network)
         title = "NiN" if variant == description.CHAPTER else f"NiN {variant}"
         size = resize or 224
         shapes = _shapes(variant, size)
     return of_shapes(title, size, *shapes, batch_size, precision, optimizer, momentum)
+
+
+def description_of(network: str) -> description.Network:
+    """The chapter's network, ``nin``, or one of its variants."""
+    return description.CHAPTER if network == NIN else description.parse(network)
 
 
 def of_shapes(

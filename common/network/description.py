@@ -15,8 +15,18 @@ from common.errors import NinError
 
 HEADS = ("average", "dense", "alexnet")
 DROPOUTS = ("last", "every")
-# Of AlexNet's and VGG's fully connected layers, but the last.
-ALEXNET_WIDTHS = (4096, 4096)
+
+
+class Convolution(NamedTuple):
+    """A convolution in a block; sizes are in pixels."""
+
+    channels: int
+    """Of its output."""
+    kernel_size: int
+    strides: int
+    padding: int
+    relu: bool
+    """Whether a ReLU follows."""
 
 
 class Block(NamedTuple):
@@ -42,6 +52,17 @@ class Block(NamedTuple):
     def is_the_books(self) -> bool:
         """Whether ``nin_block`` builds it."""
         return len(self.channels) == 3 and len({*self.channels}) == self.inner_kernel == self.relu
+
+    @property
+    def convolutions(self) -> list[Convolution]:
+        """In order, the first with the block's window."""
+        first = (self.kernel_size, self.strides, self.padding)
+        others = (self.inner_kernel, 1, self.inner_kernel // 2)
+        ends = len(self.channels) - 1
+        return [
+            Convolution(channels, *(others if i else first), relu=self.relu or i < ends)
+            for i, channels in enumerate(self.channels)
+        ]
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,8 @@ class Network:
     """What makes logits of the last maps: ``average``, the global average pooling; ``dense``, a
     fully connected layer in its place; ``alexnet``, three fully connected layers in place of
     the last block too."""
+    hidden: tuple[int, ...] = (4096, 4096)
+    """Widths of AlexNet's and VGG's fully connected layers but the last; with that head only."""
     last_relu: bool = True
     """Whether the last block ends in a ReLU."""
     dropout: str = "last"
@@ -92,6 +115,8 @@ class Network:
             self._refuse("last", f"with inner={inner} it takes {inner} numbers, or none at all")
         if self.head == "alexnet" and (self.last or not self.last_relu):
             self._refuse("head", "that network has no last block; leave last and last_relu out")
+        if self.head != "alexnet" and self.hidden != CHAPTER.hidden:
+            self._refuse("hidden", "only with head=alexnet")
 
     def _refuse(self, name: str, why: str) -> NoReturn:
         value = getattr(self, name)
@@ -110,12 +135,7 @@ class Network:
 
     def differences(self) -> dict[str, Any]:
         """What differs from the chapter, as plain data."""
-        chapter = Network()
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(chapter, field.name)
-        }
+        return {name: value for name, value in vars(self).items() if value != vars(CHAPTER)[name]}
 
     def blocks(self, num_classes: int) -> list[Block]:
         """All blocks in order, the last with its channel for each class."""
@@ -137,7 +157,7 @@ class Network:
 
     def dense(self, num_classes: int) -> tuple[int, ...]:
         """Widths of the fully connected layers; between them are ReLU and dropout."""
-        before = ALEXNET_WIDTHS if self.head == "alexnet" else ()
+        before = self.hidden if self.head == "alexnet" else ()
         return () if self.head == "average" else (*before, num_classes)
 
     def _block(self, channels: tuple[int, ...], kernel: int, stride: int, *rest: Any) -> Block:
@@ -285,7 +305,7 @@ def _list(
 
 
 def _choice(*names: str) -> _Key:
-    return _Key(str, str, names.__contains__, " or ".join(names))
+    return _Key(str, str, names.__contains__, " or ".join([", ".join(names[:-1]), names[-1]]))
 
 
 _most = 8192
@@ -311,6 +331,7 @@ KEYS: dict[str, _Key] = {
     "last": _in_block,
     "pool": _number(2, 8),
     "head": _choice(*HEADS),
+    "hidden": _in_block,
     "last_relu": _Key(
         lambda text: bool(("no", "yes").index(text)),
         lambda value: "yes" if value else "no",

@@ -15,6 +15,7 @@ from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory
+from common.network.description import CHAPTER
 from common.settings import Settings
 from common.system.signals import StopRequest
 from common.training import plateau, schedule
@@ -296,6 +297,7 @@ class Run:
         return {
             "backend": settings.backend,
             "preset": settings.preset,
+            "network": settings.network,
             "data": dataset.kind,
             "notice": dataset.notice,
             "train_examples": self.train_count,
@@ -321,7 +323,8 @@ class Run:
         """What was trained, in a few words."""
         settings = self.settings
         size = f"{settings.resize}x{settings.resize}"
-        return f"NiN, {settings.backend}, {settings.preset}, {size}, seed {settings.seed}"
+        name = "NiN" if settings.description == CHAPTER else f"NiN {settings.network}"
+        return f"{name}, {settings.backend}, {settings.preset}, {size}, seed {settings.seed}"
 
     # ------------------------------------------------------------------ the loop
 

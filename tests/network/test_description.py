@@ -30,7 +30,8 @@ def networks(draw):
         inner_kernel=draw(st.sampled_from([1, 3])),
         last=tuple(draw(few) for _ in range(draw(st.sampled_from([0, inner])))),
         pool=draw(st.integers(2, 3)),
-        head=draw(st.sampled_from(description.HEADS)),
+        head=(head := draw(st.sampled_from(description.HEADS))),
+        hidden=(draw(few), draw(few)) if head == "alexnet" else CHAPTER.hidden,
         last_relu=draw(st.booleans()),
         dropout=draw(st.sampled_from(description.DROPOUTS)),
     )
@@ -72,7 +73,7 @@ def test_a_named_network_with_something_changed():
         ("inner=2.5", "inner must be a whole number from 0 to 8"),
         ("inner=9", "inner=9: must be a whole number from 0 to 8"),
         ("inner=1,inner=2", "inner stands there twice"),
-        ("head=max", "head=max: must be average or dense or alexnet"),
+        ("head=max", "head=max: must be average, dense or alexnet"),
         ("last_relu=1", "last_relu must be yes or no"),
         ("kernels=4-3-3-3", "must be odd windows"),
         ("channels=96", "kernels=11-5-3-3: 2 numbers are needed"),
@@ -80,6 +81,7 @@ def test_a_named_network_with_something_changed():
         ("channels=0-3-4", "channels=0-3-4: must be channels like"),
         ("gentle,inner=1", "last=112/32: with inner=1 it takes 1 numbers"),
         ("head=alexnet,last_relu=no", "has no last block"),
+        ("hidden=9", "hidden=9: only with head=alexnet"),
         ("inner=٣", "inner must be a whole number"),
     ],
 )
