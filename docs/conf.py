@@ -14,7 +14,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-# the docstrings' own examples need no prompt to be copied
+napoleon_use_rtype = False
 add_module_names = False
 exclude_patterns = ["_build"]
 html_copy_source = False
