@@ -16,7 +16,7 @@ class Op(NamedTuple):
     """A layer on paper, a convolution or fully connected layer with its activation."""
 
     kind: str
-    """``conv``, ``pool``, ``flatten``, ``dense`` or ``dropout``."""
+    """``conv``, ``pool``, ``average_pool``, ``flatten``, ``dense`` or ``dropout``."""
     outputs: int = 0
     """Channels of a convolution, outputs of a fully connected layer; no meaning elsewhere."""
     kernel_size: int = 0
@@ -65,7 +65,7 @@ class BookNetwork(NamedTuple):
                     f"{name}.bias": (op.outputs,),
                 }
                 shape = (op.outputs,)
-            elif op.kind in ("conv", "pool"):
+            elif op.kernel_size:
                 side = (shape[1] + 2 * op.padding - op.kernel_size) // op.stride + 1
                 if side < 1:
                     raise NinError(f"`resize={size}`: too small for {self.title}")
@@ -93,8 +93,8 @@ NETWORKS = {
         "LeNet",
         28,
         (
-            *(Op("conv", 6, 5, padding=2), Op("pool", 0, 2, 2)),
-            *(Op("conv", 16, 5), Op("pool", 0, 2, 2)),
+            *(Op("conv", 6, 5, padding=2), Op("average_pool", 0, 2, 2)),
+            *(Op("conv", 16, 5), Op("average_pool", 0, 2, 2)),
             *(_FLATTEN, Op("dense", 120), Op("dense", 84), Op("dense", NUM_CLASSES)),
         ),
     ),

@@ -126,8 +126,9 @@ def build(torch, name, size):
             layers += [nn.Conv2d(ins, outs, op.kernel_size, op.stride, op.padding), nn.ReLU()]
         elif op.kind == "dense":
             layers += [nn.Linear(math.prod(parameters[f"{layer}.weight"][1:]), outs), nn.ReLU()]
-        elif op.kind == "pool":
-            layers.append(nn.MaxPool2d(op.kernel_size, op.stride))
+        elif op.kernel_size:
+            pool = nn.MaxPool2d if op.kind == "pool" else nn.AvgPool2d
+            layers.append(pool(op.kernel_size, op.stride))
         else:
             layers.append(nn.Flatten() if op.kind == "flatten" else nn.Dropout())
     return nn.Sequential(*layers)
