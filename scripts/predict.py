@@ -94,6 +94,8 @@ def command(options: argparse.Namespace) -> int:
     predictions = classifier.predict(images.pixels, images.labels, images.names, images.notice)
     predictions.write(outputs)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
+    for note in predictions.notes:
+        print(f"note: {parser().in_options(note)}", file=sys.stderr)
     return 0
 
 

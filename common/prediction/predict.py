@@ -13,11 +13,11 @@ import numpy as np
 from common.contract import Predictor
 from common.data import photos
 from common.data.fashion_mnist import load_and_tell
-from common.errors import NinError, is_out_of_memory
+from common.errors import NinError, in_python, is_out_of_memory
 from common.files import figures, write
 from common.model import Model
 from common.network import architecture
-from common.prediction import pictures
+from common.prediction import outputs, pictures
 from common.settings import Settings
 from common.terminal import display
 
@@ -189,6 +189,8 @@ class Predictions:
         self.labels = logits.argmax(1)
         true = images.labels
         self.wrong = np.zeros(len(logits), bool) if true is None else self.labels != true
+        self.notes = self._notes()
+        """What a person should know of them, a sentence each."""
 
     def __repr__(self) -> str:
         """How many are right, if that is known."""
@@ -213,6 +215,20 @@ class Predictions:
         right = count - int(self.wrong.sum())
         return f"{right} of {images} right: accuracy {right / count:.3f}"
 
+    def _notes(self) -> list[str]:
+        problem = outputs.problem(self.logits)
+        notes = [] if problem is None else [problem]
+        dead = outputs.dead_classes(self.logits, self.images.labels)
+        if dead:
+            names = [self.model.class_name(label) for label in dead]
+            notes.append(outputs.explain_dead(names, len(self.logits)))
+        if notes:
+            notes.append(
+                "what helps is to train it anew: with another seed, `init=he`, "
+                "`last_block=identity`, or `preset=fast`, which has them"
+            )
+        return notes
+
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
         labels = self.images.labels
@@ -229,6 +245,7 @@ class Predictions:
             "device": self.device,
             "resize": self.settings.resize,
             "notice": self.images.notice,
+            "notes": [in_python(note) for note in self.notes],
             "accuracy": None if labels is None else float(1 - self.wrong.mean()),
             "classes": [named(label) for label in range(self.model.num_classes)],
             "predictions": predictions,
