@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,12 +12,12 @@ import numpy as np
 
 from common.contract import Predictor
 from common.data import photos
-from common.data.fashion_mnist import load_and_tell
-from common.errors import NinError, is_out_of_memory
+from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
+from common.errors import NinError, in_python, is_out_of_memory
 from common.files import figures, write
 from common.model import Model
 from common.network import architecture
-from common.prediction import pictures
+from common.prediction import outputs, pictures
 from common.settings import Settings
 from common.terminal import display
 
@@ -43,6 +43,10 @@ class Images:
     """The true classes, if they are known."""
     notice: str = ""
     """One sentence for everything that is written, when it is not the whole real data set."""
+    made_of: tuple[photos.Photo, ...] = ()
+    """The photos, if they were made of any."""
+    refused: tuple[str, ...] = ()
+    """A line for each photo that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,27 @@ def from_dataset(data: str, split: str, indices: str | None, num_classes: int) -
     return Images(pixels[chosen], names, labels[chosen], dataset.notice)
 
 
-def from_files(paths: list[Path]) -> Images:
-    """Photos of clothes, made like the data set's images."""
-    return Images(np.stack([photos.load(path) for path in paths]), list(map(str, paths)), None)
+def from_files(paths: Sequence[Path]) -> Images:
+    """Photos of clothes, made like the data set's images.
+
+    Args:
+        paths: as :func:`common.data.photos.expand` takes them; one that is bad is passed over.
+
+    Raises:
+        NinError: if there is no good one, naming the first.
+    """
+    files, good, refused = photos.expand(paths), {}, []
+    for path in files:
+        try:
+            good[str(path)] = photos.load(path)
+        except NinError as error:
+            refused.append(error.marked)
+    if not good:
+        more = f" (and {len(refused) - 1} more)" if refused[1:] else ""
+        raise NinError(refused[0] + more)
+    made = tuple(good.values())
+    pixels = np.stack([photo.image for photo in made])
+    return Images(pixels, list(good), None, made_of=made, refused=tuple(refused))
 
 
 def select(text: str | None, count: int, what: str) -> np.ndarray:
@@ -189,6 +211,8 @@ class Predictions:
         self.labels = logits.argmax(1)
         true = images.labels
         self.wrong = np.zeros(len(logits), bool) if true is None else self.labels != true
+        self.notes = self._notes()
+        """What a person should know of them, a sentence each."""
 
     def __repr__(self) -> str:
         """How many are right, if that is known."""
@@ -213,6 +237,20 @@ class Predictions:
         right = count - int(self.wrong.sum())
         return f"{right} of {images} right: accuracy {right / count:.3f}"
 
+    def _notes(self) -> list[str]:
+        problem = outputs.problem(self.logits)
+        notes = [] if problem is None else [problem]
+        if self.images.made_of and self.model.class_names == CLASS_NAMES:
+            unlike = photos.is_unlike(self.images.pixels)
+            names = [Path(name).name for name, far in zip(self.images.names, unlike) if far]
+            if names:
+                few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+                notes.append(
+                    f"unlike everything that the network was trained on: {few}; do not rely on "
+                    "that prediction (`picture` shows what the network saw)"
+                )
+        return notes
+
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
         labels = self.images.labels
@@ -229,6 +267,8 @@ class Predictions:
             "device": self.device,
             "resize": self.settings.resize,
             "notice": self.images.notice,
+            "notes": [in_python(note) for note in self.notes],
+            "refused": [in_python(line) for line in self.images.refused],
             "accuracy": None if labels is None else float(1 - self.wrong.mean()),
             "classes": [named(label) for label in range(self.model.num_classes)],
             "predictions": predictions,
@@ -263,6 +303,5 @@ class Predictions:
             title += f"; the first {first}"
         if self.images.notice:
             title += f"\n{self.images.notice}"
-        return pictures.plot_images(
-            self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
-        )
+        wrong, pixels = self.wrong[:first].tolist(), self.images.pixels[:first]
+        return pictures.plot_images(pixels, captions, wrong, title, self.images.made_of[:first])
