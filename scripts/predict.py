@@ -94,7 +94,7 @@ def command(options: argparse.Namespace) -> int:
             options.data or "auto",
             options.split or "test",
             options.indices,
-            classifier.model.num_classes,
+            classifier.model,
         )
     if images.notice:
         print(images.notice)

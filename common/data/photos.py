@@ -136,7 +136,9 @@ def _opened(path: Path) -> "Image":
         raise NinError(f"{path}: no such file") from error
     except Image.DecompressionBombError as error:
         most = 2 * int(Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise NinError(f"{path}: an image of more than {most} million pixels is not read") from error
+        raise NinError(
+            f"{path}: an image of more than {most} million pixels is not read"
+        ) from error
     except Exception as error:  # of many kinds, as the file may hold anything
         raise NinError(f"{path}: {_why_not(path, error)}") from error
 

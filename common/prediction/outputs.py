@@ -7,7 +7,7 @@ def problem(logits: np.ndarray) -> str | None:
     """One sentence on a network whose outputs say nothing; None if they say something.
 
     Args:
-        logits: of some images, (count, classes).
+        logits: of images that are not all the same, (count, classes).
     """
     what = "the network tells nothing apart: "
     if (logits == logits[:, :1]).all():
