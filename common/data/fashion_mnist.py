@@ -139,13 +139,12 @@ def cache_directories() -> list[Path]:
 
 
 def places() -> dict[str, Path]:
-    """Where the full set may be, in the order of the search: what to call the place -> directory."""
-    first, *second = cache_directories()
+    """Where the full set may be, in the order of the search: name of the place -> directory."""
+    names = ("cache", "second cache")
     keras = Path(os.environ.get("KERAS_HOME") or "~/.keras")
     mxnet = Path(os.environ.get("MXNET_HOME") or "~/.mxnet")
     found = {
-        "cache": first,
-        **{"second cache": directory for directory in second},
+        **dict(zip(names, cache_directories(), strict=False)),
         "system": SYSTEM_DIRECTORY,
         "Keras": keras / "datasets" / "fashion-mnist",
         "MXNet": mxnet / "datasets" / "fashion-mnist",

@@ -261,16 +261,16 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
     names = tuple(_classes(train))
     lists: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
     for label, images in enumerate(_classes(train).values()):
-        for i, image in enumerate(images):
+        for i, path in enumerate(images):
             part = "test" if test is None and i % TEST_SHARE == TEST_SHARE - 1 else "train"
-            lists[part].append((image, label))
+            lists[part].append((path, label))
     if test is None:
         notice = f"Every {TEST_SHARE}th image of each class is a test image."
     else:
         for name, images in _classes(test).items():
             if name not in names:
                 raise NinError(f"{test / name}: no such class in {train}")
-            lists["test"] += [(image, names.index(name)) for image in images]
+            lists["test"] += [(path, names.index(name)) for path in images]
     arrays: dict[str, np.ndarray] = {}
     called: dict[str, str] = {}
     size: tuple[int, ...] | None = None

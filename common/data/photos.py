@@ -4,6 +4,7 @@ The steps are those by which the data set was made (Xiao, Rasul and Vollgraf 201
 without the sharpening: cut out the garment, shrink the longer side to 28 pixels, centre, negate.
 """
 
+import contextlib
 import glob
 import importlib
 import warnings
@@ -55,7 +56,7 @@ def expand(paths: Iterable[Path]) -> list[Path]:
             if not found:
                 raise NinError(f"{path}: a folder without photos")
         elif not path.exists() and glob.has_magic(str(path)):
-            found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+            found = [Path(name) for name in sorted(_matching(str(path)))]
             if not found:
                 raise NinError(f"{path}: no such files")
         else:
@@ -74,7 +75,6 @@ def load(path: Path) -> Photo:
         NinError: if it is no intact image, or nothing in it stands out.
     """
     colours, opaque = _read(path)
-    height, width = colours.shape[:2]
     picture = np.rint(colours).astype(np.uint8)
     grey = _grey(colours)
     edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
@@ -106,6 +106,10 @@ def _directions(images: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1)
 
 
+def _matching(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207 (absolute patterns too)
+
+
 def _is_photo(path: Path, folder: Path) -> bool:
     """Whether a file in a folder is meant to be a photo: by its name, else by its content."""
     from PIL import Image
@@ -124,11 +128,8 @@ def _is_photo(path: Path, folder: Path) -> bool:
 def _opened(path: Path) -> "Image":
     from PIL import Image
 
-    try:
-        # reads the photos of Apple's phones, if it is installed
+    with contextlib.suppress(ImportError):  # reads the photos of Apple's phones
         importlib.import_module("pillow_heif").register_heif_opener()
-    except ImportError:
-        pass
     Image.init()
     try:
         return Image.open(path, formats=[name for name in Image.OPEN if name not in NOT_READ])
