@@ -20,6 +20,7 @@ examples:
   train.py --backend mxnet                     the chapter to the letter (hours without a GPU)
   train.py --preset fast --data sample --epochs 2 --out runs/first
   train.py --preset fast --validation 10000 --lr 0.001     choose without the test set
+  train.py --preset fast --network one-1x1     exercise 2; docs/variants.md has the others
   train.py --resume runs/first                 go on after Ctrl-C
 
 It ends with the book's two lines, loss and accuracies, then the speed; if the data were not the
@@ -93,6 +94,7 @@ def parser() -> command_line.Parser:
         help="its two 1x1 convolutions start random, or as the identity, so that no class is "
         f"dead from the start {of('last_block')}",
     )
+    command_line.add_network(over, default=None)
     over.add_argument("--momentum", type=float, metavar="X", help=f"of sgd {of('momentum')}")
     over.add_argument(
         "--weight-decay", type=float, metavar="X", help=f"of the optimizer {of('weight_decay')}"

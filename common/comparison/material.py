@@ -83,7 +83,7 @@ def make_weights(
     matrix = resize_matrix(images.shape[1], resize)
     X = (matrix @ (images / 255) @ matrix.T)[:, None]
     weights: dict[str, np.ndarray] = {}
-    for name, inputs, outputs, kernel, stride, padding in architecture.layers():
+    for name, inputs, outputs, kernel, stride, padding, _ in architecture.layers():
         if name.startswith("pool"):
             X = _windows(X, kernel, stride).max((4, 5))
             continue

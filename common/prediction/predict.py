@@ -249,6 +249,15 @@ class Predictions:
         same = (self.images.pixels == self.images.pixels[:1]).all()
         problem = outputs.problem(self.logits[:1] if same else self.logits)
         notes = [] if problem is None else [problem]
+        dead = outputs.dead_classes(self.logits, self.images.labels)
+        if dead:
+            names = [self.model.class_name(label) for label in dead]
+            notes.append(outputs.explain_dead(names, len(self.logits)))
+        if notes:
+            notes.append(
+                "what helps is to train it anew: with another seed, `init=he`, "
+                "`last_block=identity`, or `preset=fast`, which has them"
+            )
         if self.images.made_of and self.model.class_names == CLASS_NAMES:
             unlike = photos.is_unlike(self.images.pixels)
             names = [Path(self.images.names[i]).name for i in np.flatnonzero(unlike)]

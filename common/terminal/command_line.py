@@ -54,6 +54,20 @@ def add_python(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_network(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str | None = "chapter"
+) -> None:
+    """Add ``--network``, which :func:`common.network.description.parse` takes."""
+    parser.add_argument(
+        "--network",
+        default=default,
+        metavar="NAME",
+        help="chapter (default); for the exercises no-1x1, one-1x1, three-1x1, 3x3 (in place of "
+        "1x1), dense-head (in place of global average pooling), gentle (384 to 10 channels in "
+        "steps), vgg-12 ...; or what differs, such as inner=1,head=dense: docs/variants.md",
+    )
+
+
 def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoReturn:
     """Parse the command line, run the command, and exit with its status.
 

@@ -32,6 +32,19 @@ def is_stuck(losses: Sequence[float], num_classes: int) -> bool:
     return abs(sum(window) / len(window) - math.log(num_classes)) < TOLERANCE
 
 
+def what_keeps_alive(settings: Settings) -> str:
+    """A sentence: what helps a network that is dead, or a part of it, and the run has not."""
+    ways = []
+    if settings.init == "xavier":
+        ways.append("`init=he`")
+    if settings.last_block != "identity":
+        ways.append("`last_block=identity`")
+    ways += ["a lower `lr`", "another `seed`"]
+    if settings.preset == "book":
+        ways.append("or `preset=fast`, which has all that keeps the network alive")
+    return f"What helps: {', '.join(ways)}."
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What the activations of a stuck network show."""
@@ -54,15 +67,7 @@ class Diagnosis:
 
         Settings stand in it between backticks, as in the messages of :class:`NinError`.
         """
-        ways = []
-        if settings.init != "he":
-            ways.append("`init=he`")
-        if settings.last_block != "identity":
-            ways.append("`last_block=identity`")
-        ways += ["a lower `lr`", "another `seed`"]
-        if settings.preset == "book":
-            ways.append("or `preset=fast`, which has all that keeps the network alive")
-        what_helps = f"What helps: {', '.join(ways)}."
+        what_helps = what_keeps_alive(settings)
         where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"
         if self.dead_logits == 1:
             first = self.first_dead_layer
