@@ -57,7 +57,7 @@ def parser() -> command_line.Parser:
         "--data",
         metavar="auto|full|sample|DIR",
         help="Fashion-MNIST in full, its embedded sample, the full set or else the sample (auto, "
-        "the default), or a directory of four idx files",
+        "the default), or a directory (docs/your-data.md)",
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="new directory for all results")
     run.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
@@ -127,13 +127,14 @@ def parser() -> command_line.Parser:
         "--limit",
         type=int,
         metavar="N",
-        help="train on the first N images only, and measure on a sixth as many test images",
+        help="train on N images only, of all classes alike, and measure on a sixth as many test "
+        "images",
     )
     more.add_argument(
         "--validation",
         type=int,
         metavar="N",
-        help="hold the last N training examples out and measure accuracy on them",
+        help="hold N training examples out, of all classes alike, and measure accuracy on them",
     )
     more.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
     more.add_argument(

@@ -12,7 +12,6 @@ import numpy as np
 from common.backends.session import Started
 from common.contract import Trainer
 from common.data.dataset import Dataset
-from common.data.fashion_mnist import CLASS_NAMES
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory
 from common.network.description import CHAPTER
@@ -203,9 +202,9 @@ class Run:
         """The network with what is known of it, to predict with and to save."""
         from common.prediction.classifier import Classifier
 
-        names = CLASS_NAMES if self.dataset.kind in ("full", "sample") else ()
-        classes = self.dataset.num_classes
-        return Classifier.of(self.net, self.ready, self.settings, classes, names, self.result())
+        dataset = self.dataset
+        about = dataset.num_classes, dataset.class_names, self.result()
+        return Classifier.of(self.net, self.ready, self.settings, *about)
 
     def resume(self) -> "Run":
         """Go on with a run that was stopped; it ends as it would have without the stop."""
@@ -423,8 +422,8 @@ class Run:
         """Report a network that tells nothing apart, or that is dead in part."""
         found = outputs.problem(logits)
         if dead:
-            named = self.dataset.kind in ("full", "sample")
-            names = [CLASS_NAMES[label] if named else str(label) for label in dead]
+            known = self.dataset.class_names
+            names = [known[label] if known else str(label) for label in dead]
             found = outputs.explain_dead(names, len(logits))
         if found:
             self.note(f"{found}. {plateau.what_keeps_alive(self.settings)}")
