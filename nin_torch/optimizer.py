@@ -1,5 +1,6 @@
 """The optimizers in PyTorch, and the names of what they remember."""
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -58,13 +59,13 @@ def _orthogonal(change: torch.Tensor, bfloat16: bool) -> torch.Tensor:
     if len(wide) > wide.shape[1]:
         wide = wide.T
     a, b, c = muon.COEFFICIENTS
-    gram = wide @ wide.T
+    gram, factors = wide @ wide.T, []
     for step in range(muon.STEPS):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor @ product if step else factor
-        gram = factor @ gram @ factor
-    wide = product @ wide
+        if step:
+            gram = factors[-1] @ gram @ factors[-1]
+        factors.append(torch.addmm(gram, gram, gram, beta=b, alpha=c))
+        factors[-1].diagonal().add_(a)
+    wide = functools.reduce(torch.matmul, factors) @ wide
     X = (wide.T if len(X) > X.shape[1] else wide).to(X.dtype)
     return X.view(last.shape).movedim(-1, 1)
 

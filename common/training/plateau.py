@@ -55,7 +55,7 @@ class Diagnosis:
         Settings stand in it between backticks, as in the messages of :class:`NinError`.
         """
         ways = []
-        if settings.init != "he":
+        if settings.init not in ("he", "data"):
             ways.append("`init=he`")
         if settings.last_block != "identity":
             ways.append("`last_block=identity`")
