@@ -144,7 +144,8 @@ def _orthogonal(change: mnp.ndarray) -> mnp.ndarray:
     X = X / mnp.maximum(mnp.sqrt((X * X).sum()), muon.SMALLEST)
     wide = X.T if len(X) > X.shape[1] else X
     a, b, c = muon.COEFFICIENTS
-    gram, factors = _times(wide, wide), []
+    gram = _times(wide, wide)
+    factors: list[mnp.ndarray] = []
     one = mnp.eye(len(gram), dtype=gram.dtype, ctx=gram.ctx)
     for step in range(muon.STEPS):
         if step:

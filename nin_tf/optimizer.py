@@ -127,7 +127,8 @@ def _orthogonal(change: tf.Tensor, bfloat16: bool) -> tf.Tensor:
     if X.shape[0] < X.shape[1]:
         tall = tf.transpose(tall)
     a, b, c = muon.COEFFICIENTS
-    gram, factors = tf.matmul(tall, tall, transpose_a=True), []
+    gram = tf.matmul(tall, tall, transpose_a=True)
+    factors: list[tf.Tensor] = []
     one = tf.eye(gram.shape[0], dtype=gram.dtype)
     for step in range(muon.STEPS):
         if step:

@@ -59,7 +59,8 @@ def _orthogonal(change: torch.Tensor, bfloat16: bool) -> torch.Tensor:
     if len(wide) > wide.shape[1]:
         wide = wide.T
     a, b, c = muon.COEFFICIENTS
-    gram, factors = wide @ wide.T, []
+    gram = wide @ wide.T
+    factors: list[torch.Tensor] = []
     for step in range(muon.STEPS):
         if step:
             gram = factors[-1] @ gram @ factors[-1]

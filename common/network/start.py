@@ -75,7 +75,7 @@ def _windows(X: np.ndarray, layer: Layer) -> np.ndarray:
     """(batch, height, width, channels) -> (batch, height', width', window, window, channels)."""
     if layer.padding:
         X = np.pad(X, ((0, 0), *[(layer.padding, layer.padding)] * 2, (0, 0)))
-    windows = sliding_window_view(X, (layer.kernel_size,) * 2, (1, 2))
+    windows: np.ndarray = sliding_window_view(X, (layer.kernel_size,) * 2, (1, 2))  # type: ignore[call-overload]
     return windows[:, :: layer.stride, :: layer.stride].transpose(0, 1, 2, 4, 5, 3)
 
 
