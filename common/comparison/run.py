@@ -57,7 +57,7 @@ def run(
         save_arrays(Path(directory) / MATERIAL, material, {})
         for name, spec in zip(names, specs, strict=True):
             try:
-                fields = session.call_apart(
+                found = session.call_apart(
                     python_of[name],
                     "common.comparison.worker:work",
                     timeout,
@@ -66,11 +66,13 @@ def run(
                     backend=registry.absolute(spec),
                     job=dataclasses.asdict(job),
                 )
-                arrays, _ = load_arrays(Path(directory) / RECORDING)
+                for fields in found:
+                    file = Path(directory) / RECORDING.format(dtype=fields["dtype"])
+                    fields.update(name=name, arrays=load_arrays(file)[0])
             except NinError as error:
                 lost[name] = str(error)
                 log(f"{name}: {error}")
                 continue
-            recordings.append(Recording(**{**fields, "name": name}, arrays=arrays))
-            log(f"{name}: recorded in {fields['about']['seconds']} s")
+            recordings += [Recording(**fields) for fields in found]
+            log(f"{name}: recorded in {found[0]['about']['seconds']} s")
     return compare(recordings, job, below("weights", material), lost)

@@ -4,6 +4,7 @@ A backend that lacks a function is recorded as far as it goes; there must be ``n
 ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
 """
 
+import dataclasses
 import platform
 import sys
 import time
@@ -24,11 +25,11 @@ from common.network import architecture
 from common.settings import Settings
 
 # files in the comparison's directory
-MATERIAL, RECORDING = "material.safetensors", "recording.safetensors"
+MATERIAL, RECORDING = "material.safetensors", "recording-{dtype}.safetensors"
 
 
-def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
-    """Do a job with the material in a directory, and leave the arrays of the recording there.
+def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Do a job with the material in a directory, and leave the arrays of the recordings there.
 
     Args:
         directory: of the material.
@@ -36,21 +37,16 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
         job: fields of :class:`Job`.
 
     Returns:
-        The other fields of the :class:`Recording`.
+        The other fields of each :class:`Recording`, one for each precision.
     """
     started = time.monotonic()
     todo = Job(**{**job, "levels": tuple(job["levels"])})
     ready = session.start(
         Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
     )
-    precisions = getattr(ready.backend, "PRECISIONS", (todo.dtype,))
-    if todo.dtype not in precisions:
-        raise NinError(f"`dtype={todo.dtype}`: it has only {', '.join(precisions)}")
     material, _ = load_arrays(Path(directory) / MATERIAL)
-    fields = vars(record(backend, ready.backend, todo, material))
-    # a file without any array cannot be read back (safetensors 0.8.0)
-    save_arrays(Path(directory) / RECORDING, fields.pop("arrays") or {"none": np.zeros(1)}, {})
-    fields["about"] = {
+    recordings = record(backend, ready.backend, todo, material)
+    about = {
         "device": ready.device.name if hasattr(ready.backend, "find_device") else "not stated",
         "versions": ready.backend.versions() if hasattr(ready.backend, "versions") else {},
         "python": platform.python_version(),
@@ -58,33 +54,64 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
         "threads": ready.prepared["threads"],
         "seconds": round(time.monotonic() - started, 1),
     }
-    return fields
+    found = []
+    for recording in recordings:
+        file = Path(directory) / RECORDING.format(dtype=recording.dtype)
+        # a file without any array cannot be read back (safetensors 0.8.0)
+        save_arrays(file, recording.arrays or {"none": np.zeros(1)}, {})
+        found.append({**vars(recording), "arrays": {}, "about": about})
+    return found
 
 
-def record(name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]) -> Recording:
+def record(
+    name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]
+) -> list[Recording]:
     """Do a job with a backend of this process; an error in a level does not stop the others.
 
     Args:
-        name: what the recording is called.
+        name: what the recordings are called.
         backend: computes.
         job: what to record.
         material: of :func:`common.comparison.material.make_material`.
+
+    Returns:
+        One for each precision of the job that the backend has.
+
+    Raises:
+        NinError: if it has none of them.
     """
-    recorder = _Recorder(name, backend, job, material)
-    for level in LEVELS:
-        if level not in job.levels:
-            continue
-        try:
-            getattr(recorder, level)()
-        except LackingError as error:
-            recorder.recording.absent[level] = str(error)
-        except Exception as error:
-            recorder.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
-    return recorder.recording
+    has = getattr(backend, "PRECISIONS", job.precisions)
+    precisions = [dtype for dtype in job.precisions if dtype in has]
+    if not precisions:
+        raise NinError(f"`dtype={job.dtype}`: it has only {', '.join(has)}")
+    recordings: list[Recording] = []
+    for dtype in precisions:
+        levels = [name for name in LEVELS if name in job.levels]
+        if recordings:
+            # their shapes, and that they keep what they are given, is no matter of precision
+            levels = [name for name in levels if name not in ("shapes", "parameters")]
+        recorder = _Recorder(name, backend, dataclasses.replace(job, dtype=dtype), material)
+        for level in levels:
+            try:
+                getattr(recorder, level)()
+            except LackingError as error:
+                recorder.recording.absent[level] = str(error)
+            except Exception as error:
+                recorder.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
+        recordings.append(recorder.recording)
+    if len(recordings) > 1 and not hasattr(backend, "PRECISIONS") and _is_rounded(recordings[0]):
+        # it takes no notice of the precision
+        return [dataclasses.replace(recordings[0], dtype="float32")]
+    return recordings
+
+
+def _is_rounded(recording: Recording) -> bool:
+    """Whether what should be float64 came as float32."""
+    return any(array.dtype == np.float32 for array in recording.group("activations").values())
 
 
 class _Recorder:
-    """A method for each level."""
+    """A method for each level; the job has one precision."""
 
     def __init__(
         self, name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]
@@ -93,7 +120,7 @@ class _Recorder:
         self.job = job
         self.images, self.labels = material["images"], material["labels"]
         self.weights = {n: a.astype(job.dtype) for n, a in below("weights", material).items()}
-        self.recording = Recording(name)
+        self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:
         net = self.backend.nin()
