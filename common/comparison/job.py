@@ -10,7 +10,7 @@ from common import settings
 from common.errors import NinError
 from common.network import architecture
 
-LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
+LEVELS = ("shapes", "parameters", "activations", "gradients", "dropout", "training")
 # The judge first: float64 shows whether it is one function, float32 whether it is that one rounded.
 PRECISIONS = ("float64", "float32")
 DTYPES = ("both", *PRECISIONS)

@@ -155,6 +155,19 @@ class _Recorder:
         loss, slopes = need(predictor, "gradients")(self.images[:size], self.labels[:size])
         self._keep("gradients", {"loss": loss, **slopes})
 
+    def dropout(self) -> None:
+        """The losses of a network whose first logit counts the units that dropout keeps."""
+        weights = counting_weights(self.weights)
+        labels = np.zeros(len(self.labels), self.labels.dtype)
+        trainer = self._ready(
+            need(self.backend, "Trainer"), self.images, labels,
+            dropout=architecture.DROPOUT, weights=weights, resize=COUNTING_SIZE,
+        )  # fmt: skip
+        train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
+        for step in range(COUNTING_STEPS):
+            train_batch(np.zeros(1, np.int64), 0.0, step)
+        self._keep("dropout", {"losses": np.array(take_metrics()[0], np.float64)})
+
     def training(self) -> None:
         # dropout draws other masks in every framework
         trainer = self._ready(need(self.backend, "Trainer"), self.images, self.labels, dropout=0.0)
