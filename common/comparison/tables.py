@@ -118,7 +118,9 @@ def difference_rows(
         sides = [(name in pair.one, name in pair.other) for pair in pairs]
         if not any(any(have) if complete else all(have) for have in sides):
             continue
-        first = next(side[name] for pair in pairs for side in (pair.one, pair.other) if name in side)
+        first = next(
+            side[name] for pair in pairs for side in (pair.one, pair.other) if name in side
+        )
         largest = f"{np.abs(first).max(initial=0):.2e}"
         row = Row(name, {"shape": shape_text(first.shape), "largest": largest})
         for pair in pairs:
