@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.backends import registry, session
 from common.comparison.job import Job, Recording, below
@@ -66,13 +67,25 @@ def run(
                     backend=registry.absolute(spec),
                     job=dataclasses.asdict(job),
                 )
-                for fields in found:
-                    file = Path(directory) / RECORDING.format(dtype=fields["dtype"])
-                    fields.update(name=name, arrays=load_arrays(file)[0])
+                recordings += read(found, name, directory)
             except NinError as error:
                 lost[name] = str(error)
                 log(f"{name}: {error}")
                 continue
-            recordings += [Recording(**fields) for fields in found]
             log(f"{name}: recorded in {found[0]['about']['seconds']} s")
     return compare(recordings, job, below("weights", material), lost)
+
+
+def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Recording]:
+    """The recordings that :func:`common.comparison.worker.work` left in a directory.
+
+    Args:
+        found: what it returned.
+        name: what the backend is called here.
+        directory: as it got it.
+    """
+    files = [Path(directory) / RECORDING.format(dtype=fields["dtype"]) for fields in found]
+    return [
+        Recording(**{**fields, "name": name, "arrays": load_arrays(file)[0]})
+        for fields, file in zip(found, files, strict=True)
+    ]
