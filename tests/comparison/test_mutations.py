@@ -2,6 +2,7 @@
 
 Each mistake is put, alone, into the plain NumPy network, which is then compared with an intact
 one. A mistake that no numbers can show in this network is here too, with what shows it instead.
+Those that are far below float32's rounding are put into the frameworks' own networks as well.
 """
 
 import dataclasses
@@ -22,20 +23,26 @@ from common.comparison import worker as comparison_worker
 from common.comparison.job import Job, below
 from common.comparison.material import make_material
 
+JOB = Job(resize=67, batch_size=2, steps=8, dtype="float64")
 # the smallest size with more than one pixel left for the global pooling
-JOB = Job(resize=99, batch_size=4, steps=8)
+WIDE = dataclasses.replace(JOB, resize=99)
 LAYERS_OF = {"block1": 96, "block2": 256, "block3": 384, "block4": 10}
 CONVOLUTIONS = [f"{block}.conv{i}" for block in LAYERS_OF for i in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
-def material(sample):
-    return make_material(JOB, sample)
+def materials(sample):
+    return {job: make_material(job, sample) for job in (JOB, WIDE)}
+
+
+def record(name, backend, job, material):
+    (recording,) = comparison_worker.record(name, backend, job, material)
+    return recording
 
 
 @pytest.fixture(scope="module")
-def intact(material):
-    return comparison_worker.record("right", numpy_nin, JOB, material)
+def intact(materials):
+    return {job: record("right", numpy_nin, job, material) for job, material in materials.items()}
 
 
 @pytest.fixture
@@ -51,12 +58,12 @@ def mutant():
 MISTAKES = {}
 
 
-def mistake(level, layer):
+def mistake(level, layer, job=JOB):
     """Register a mistake: what it is in words, and the level and layer that must name it."""
 
     def register(function):
         name = function.__name__.replace("_", " ")
-        MISTAKES[name] = (function, level, layer)
+        MISTAKES[name] = (function, level, layer, WIDE if level == "shapes" else job)
         return function
 
     return register
@@ -322,13 +329,13 @@ def dropout_that_scales_in_evaluation(module):
     module.Dropout.forward = lambda self, X, training=False: X * (1 - self.rate)
 
 
-@mistake("activations", "global_pool")
+@mistake("activations", "global_pool", WIDE)
 def largest_for_average_in_the_global_pooling(module):
     pool = Instead(lambda X: X.max((2, 3), keepdims=True))
     changing_nin(module, lambda net: net.update(global_pool=pool))
 
 
-@mistake("activations", "global_pool")
+@mistake("activations", "global_pool", WIDE)
 def nhwc_numbers_pooled_where_nchw_is_expected(module):
     def pool(X):
         last = X.transpose(0, 2, 3, 1)
@@ -513,17 +520,67 @@ def dropout_that_ignores_its_rate(module):
 @mistake("training", A_STEP)
 def the_sum_for_the_mean_in_training_only(module):
     wrong_step(module, lambda self, weights, slopes, rate: {
-        name: w - 4 * rate * slopes[name] for name, w in weights.items()
+        name: w - 2 * rate * slopes[name] for name, w in weights.items()
     })  # fmt: skip
+
+
+# ----------------------------------------------------------------- dropout
+
+
+@mistake("dropout", "units dropped")
+def dropout_that_is_never_on(module):
+    forward = module.Dropout.forward
+    module.Dropout.forward = lambda self, X, training=False: forward(self, X)
+
+
+@mistake("dropout", "scale of a kept unit")
+def dropout_that_does_not_scale(module):
+    forward = module.Dropout.forward
+    module.Dropout.forward = lambda self, X, training=False: (
+        forward(self, X, training) * (1 - self.rate if training else 1)
+    )
+
+
+@mistake("dropout", "scale of a kept unit")
+def dropout_that_drops_less(module):
+    changing_nin(module, lambda net: setattr(net["dropout"], "rate", 0.8 * net["dropout"].rate))
+
+
+@mistake("dropout", "units dropped")
+def dropout_of_whole_channels(module):
+    def forward(self, X, training=False):
+        self.mask = np.ones_like(X)
+        if training and self.rate:
+            keep = self.rng.random((*X.shape[:2], 1, 1)) >= self.rate
+            self.mask = self.mask * keep / (1 - self.rate)
+        return X * self.mask
+
+    module.Dropout.forward = forward
+
+
+@mistake("dropout", "units dropped")
+def dropout_with_the_same_mask_in_every_step(module):
+    forward = module.Dropout.forward
+
+    def seeded(self, X, training=False):
+        self.rng = np.random.default_rng(0)
+        return forward(self, X, training)
+
+    module.Dropout.forward = seeded
 
 
 # ---------------------------------------------------------------- the tests
 
 
-def compare(material, intact, module, levels=comparison_job.LEVELS):
-    job = dataclasses.replace(JOB, levels=levels)
-    wrong = comparison_worker.record("wrong", module, job, material)
-    return comparison.compare([intact, wrong], job, below("weights", material))
+def compare(materials, intact, module, levels=comparison_job.LEVELS, job=JOB):
+    job_of_levels = dataclasses.replace(job, levels=levels)
+    wrong = record("wrong", module, job_of_levels, materials[job])
+    return comparison.compare([intact[job], wrong], job_of_levels, below("weights", materials[job]))
+
+
+def levels_up_to(level):
+    """What comes after the level is not needed, what comes before must agree."""
+    return comparison_job.LEVELS[: comparison_job.LEVELS.index(level) + 1]
 
 
 def assert_caught(report, level, layer):
@@ -535,40 +592,38 @@ def assert_caught(report, level, layer):
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_caught_at_its_level_and_layer(material, intact, mutant, name):
-    change, level, layer = MISTAKES[name]
+def test_a_mistake_is_caught_at_its_level_and_layer(materials, intact, mutant, name):
+    change, level, layer, job = MISTAKES[name]
     change(mutant)
-    # what comes after the level is not needed, what comes before must agree
-    levels = comparison_job.LEVELS[: comparison_job.LEVELS.index(level) + 1]
-    assert_caught(compare(material, intact, mutant, levels), level, layer)
+    assert_caught(compare(materials, intact, mutant, levels_up_to(level), job), level, layer)
 
 
-UP_TO_ACTIVATIONS = comparison_job.LEVELS[:3]
+UP_TO_ACTIVATIONS = levels_up_to("activations")
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_missing_relu_is_caught_wherever_it_is(material, intact, mutant, name):
+def test_a_missing_relu_is_caught_wherever_it_is(materials, intact, mutant, name):
     block, convolution = name.split(".")
     relu = convolution.replace("conv", "relu")
     changing_nin(mutant, lambda net: net[block].update({relu: Instead(lambda X: X)}))
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", name)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_bias_that_is_dropped_is_caught_wherever_it_is(material, intact, mutant, name):
+def test_a_bias_that_is_dropped_is_caught_wherever_it_is(materials, intact, mutant, name):
     block, convolution = name.split(".")
 
     def change(net):
         net[block][convolution].bias = np.zeros_like(net[block][convolution].bias)
 
     loading(mutant, change)
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", name)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_one_bias_of_one_channel_is_enough(material, intact, mutant, name):
+def test_one_bias_of_one_channel_is_enough(materials, intact, mutant, name):
     block, convolution = name.split(".")
 
     def change(net):
@@ -577,7 +632,7 @@ def test_one_bias_of_one_channel_is_enough(material, intact, mutant, name):
         net[block][convolution].bias = bias
 
     loading(mutant, change)
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", name)
 
 
@@ -603,24 +658,21 @@ def flattened_as_nhwc_where_nchw_is_meant(module):
 
 @pytest.mark.parametrize("change", [an_extra_relu, flattened_as_nhwc_where_nchw_is_meant])
 def test_an_invisible_mistake_is_listed_with_its_reason_and_is_invisible(
-    material, intact, mutant, change
+    materials, intact, mutant, change
 ):
     change(mutant)
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert report.exit_status == 0
     words = change.__name__.replace("_", " ").lower()
     assert words in [known.lower() for known in comparison.INVISIBLE]
 
 
-def test_pooling_that_rounds_up_changes_no_number_at_67_pixels_but_a_shape(sample, mutant):
-    job = Job(resize=67, batch_size=2, levels=("shapes", "activations"))
-    small = make_material(job, sample)
+def test_pooling_that_rounds_up_changes_no_number_at_67_pixels_but_a_shape(
+    materials, intact, mutant
+):
     ceil = {f"pool{i}": pool_with(np.max, ceil=True) for i in (1, 2, 3)}
     changing_nin(mutant, lambda net: net.update(ceil))
-    both = [
-        comparison_worker.record(n, m, job, small) for n, m in (("a", numpy_nin), ("b", mutant))
-    ]
-    report = comparison.compare(both, job, below("weights", small))
+    report = compare(materials, intact, mutant, ("shapes", "activations"))
     assert [level.status for level in report.levels] == ["deviate", "agree"]
     assert report.deviation.first == "pool1"
 
@@ -635,18 +687,17 @@ POOLING = {
 
 
 @pytest.fixture(scope="module")
-def intact_network(backend, material):
-    job = dataclasses.replace(JOB, levels=UP_TO_ACTIVATIONS)
-    return comparison_worker.record("right", backend, job, material)
+def intact_network(backend, materials):
+    return {JOB: record("right", backend, JOB, materials[JOB])}
 
 
 def test_average_pooling_in_a_framework_is_caught(
-    backend, backend_name, intact_network, material, monkeypatch
+    backend, backend_name, intact_network, materials, monkeypatch
 ):
     where, largest, average = POOLING[backend_name]
     layers = operator.attrgetter(where)(importlib.import_module(f"{backend.__name__}.model"))
     monkeypatch.setattr(layers, largest, getattr(layers, average))
-    report = compare(material, intact_network, backend, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact_network, backend, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", "pool1")
 
 
@@ -660,7 +711,7 @@ def test_average_pooling_in_a_framework_is_caught(
     ids=["valid for same", "a wrong stride", "a smaller window"],
 )
 def test_a_wrong_block_in_a_framework_is_caught(
-    backend, intact_network, material, monkeypatch, window, changes, level, layer
+    backend, intact_network, materials, monkeypatch, window, changes, level, layer
 ):
     model = importlib.import_module(f"{backend.__name__}.model")
     right = model.nin_block
@@ -672,4 +723,4 @@ def test_a_wrong_block_in_a_framework_is_caught(
         return right(*arguments, **options)
 
     monkeypatch.setattr(model, "nin_block", wrong)
-    assert_caught(compare(material, intact_network, backend, UP_TO_ACTIVATIONS), level, layer)
+    assert_caught(compare(materials, intact_network, backend, UP_TO_ACTIVATIONS), level, layer)
