@@ -6,10 +6,12 @@ Those that are far below float32's rounding are put into the frameworks' own net
 """
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import operator
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from common.comparison import job as comparison_job
 from common.comparison import levels as comparison
 from common.comparison import worker as comparison_worker
-from common.comparison.job import Job, below
+from common.comparison.job import PASS_STEPS, Job, below
 from common.comparison.material import make_material
 
 JOB = Job(resize=67, batch_size=2, steps=8, dtype="float64")
@@ -468,24 +470,23 @@ def a_learning_rate_of_its_own(module):
     })  # fmt: skip
 
 
-@mistake("training", A_STEP)
-def momentum_in_plain_sgd(module):
+def momentum(module, share):
     def step(self, weights, slopes, rate):
         before = getattr(self, "memory", {})
-        self.memory = {name: slopes[name] + 0.9 * before.get(name, 0) for name in weights}
+        self.memory = {name: slopes[name] + share * before.get(name, 0) for name in weights}
         return {name: w - rate * self.memory[name] for name, w in weights.items()}
 
     wrong_step(module, step)
+
+
+@mistake("training", A_STEP)
+def momentum_in_plain_sgd(module):
+    momentum(module, 0.9)
 
 
 @mistake("training", A_STEP)
 def gradients_that_add_up_from_step_to_step(module):
-    def step(self, weights, slopes, rate):
-        before = getattr(self, "memory", {})
-        self.memory = {name: slopes[name] + before.get(name, 0) for name in weights}
-        return {name: w - rate * self.memory[name] for name, w in weights.items()}
-
-    wrong_step(module, step)
+    momentum(module, 1)
 
 
 @mistake("training", A_STEP)
@@ -569,6 +570,219 @@ def dropout_with_the_same_mask_in_every_step(module):
     module.Dropout.forward = seeded
 
 
+# ------------------------------------------- small, and in any backend's network
+#
+# These work on whatever has the contract's names, so that they are put into the NumPy network and
+# into each framework's alike.
+
+SMALL_MISTAKES = {}
+
+
+def small_mistake(level, layer):
+    """Register a mistake that is below float32's rounding, or hardly above it."""
+
+    def register(function):
+        SMALL_MISTAKES[function.__name__.replace("_", " ")] = (function, level, layer)
+        return function
+
+    return register
+
+
+def wrapping(module, method, change, parts=("Predictor", "Trainer")):
+    """``change`` gets the right method, bound, and its arguments."""
+    for part in parts:
+        base = getattr(module, part)
+        right = getattr(base, method)
+
+        def changed(self, *arguments, right=right, **options):
+            return change(functools.partial(right, self), *arguments, **options)
+
+        setattr(module, part, type(part, (base,), {method: changed}))
+
+
+def wrong_weights(module, name, change):
+    """In a backend that does not give its weights out again, or they would show it."""
+    take = module.set_weights
+    module.set_weights = lambda net, weights: take(net, {**weights, name: change(weights[name])})
+    del module.get_weights
+
+
+def part_of(module, name):
+    """A module of a backend, or the backend itself if it is one file."""
+    file = module.__name__ == "mutant_nin"
+    return module if file else importlib.import_module(f"{module.__name__}.{name}")
+
+
+def scaled_pixels(module, factor):
+    wrapping(module, "pixels", lambda pixels, *arguments: pixels(*arguments) * factor)
+
+
+@small_mistake("activations", "input")
+def pixels_divided_by_256(module):
+    scaled_pixels(module, 255 / 256)
+
+
+@small_mistake("activations", "input")
+def pixels_divided_by_255_01(module):
+    scaled_pixels(module, 255 / 255.01)
+
+
+@small_mistake("activations", "input")
+def a_constant_kept_in_float32_in_a_float64_network(module):
+    scaled_pixels(module, float(np.float32(1 / 255)) * 255)
+
+
+@small_mistake("activations", "input")
+def a_resizing_matrix_rounded_to_float16(module):
+    where = part_of(module, "predict")
+    exact = where.resize_matrix
+    module.patch(
+        where, "resize_matrix", lambda *sizes: exact(*sizes).astype(np.float16).astype(np.float64)
+    )
+
+
+@small_mistake("activations", "block3.conv2")
+def a_bias_dropped_in_one_channel_of_384(module):
+    wrong_weights(module, "block3.conv2.bias", lambda bias: bias * (np.arange(len(bias)) != 200))
+
+
+@small_mistake("activations", "block2.conv1")
+def one_weight_off_by_a_millionth(module):
+    def change(weight):
+        weight = weight.copy()
+        largest = np.unravel_index(np.abs(weight).argmax(), weight.shape)
+        weight[largest] *= 1 + 1e-6
+        return weight
+
+    wrong_weights(module, "block2.conv1.weight", change)
+
+
+@small_mistake("parameters", "block2.conv1.weight")
+def one_weight_off_by_a_millionth_and_given_out_so(module):
+    get = module.get_weights
+
+    def get_weights(net):
+        weights = get(net)
+        weights["block2.conv1.weight"].flat[7] *= 1 + 1e-6
+        return weights
+
+    module.get_weights = get_weights
+
+
+@small_mistake("activations", "input")
+def one_image_of_a_batch_repeated(module):
+    def repeated(right, images, *labels):
+        return right(images[[0, 0, *range(2, len(images))]], *labels)
+
+    for method in ("activations", "logits", "gradients"):
+        wrapping(module, method, repeated, ["Predictor"])
+
+
+@small_mistake("training", "step 1")
+def one_image_of_a_batch_repeated_in_training(module):
+    def repeated(right, indices, *others):
+        return right(indices[[0, 0, *range(2, len(indices))]], *others)
+
+    wrapping(module, "train_batch", repeated, ["Trainer"])
+
+
+@small_mistake("training", "step 1")
+def batches_shuffled(module):
+    order = np.random.default_rng(0).permutation(PASS_STEPS * JOB.batch_size)
+    wrapping(module, "train_batch", lambda right, i, *others: right(order[i], *others), ["Trainer"])
+
+
+@small_mistake("gradients", "loss")
+def an_epsilon_in_the_logarithm_of_the_loss(module):
+    """-log(softmax + 1e-8)."""
+    predict = part_of(module, "predict")
+    if module.__name__ == "mutant_nin":
+        right = module.cross_entropy
+        module.cross_entropy = lambda logits, labels: (
+            -np.log(np.exp(-right(logits, labels)[0]) + 1e-8), right(logits, labels)[1]
+        )  # fmt: skip
+    elif module.__name__ == "nin_torch":
+        import torch
+
+        def cross_entropy(logits, labels):
+            return -(torch.softmax(logits, 1) + 1e-8).log()[range(len(labels)), labels].mean()
+
+        module.patch(predict, "F", types.SimpleNamespace(cross_entropy=cross_entropy))
+    elif module.__name__ == "nin_tf":
+        import tensorflow as tf
+
+        def cross_entropy(labels, logits):
+            return -tf.math.log(tf.gather(tf.nn.softmax(logits), labels, batch_dims=1) + 1e-8)
+
+        module.patch(tf.nn, "sparse_softmax_cross_entropy_with_logits", cross_entropy)
+    else:
+        from mxnet import np as mnp
+        from mxnet import npx
+
+        class Loss:
+            def hybridize(self, **options):
+                pass
+
+            def __call__(self, logits, labels):
+                return -mnp.log(npx.pick(npx.softmax(logits), labels) + 1e-8)
+
+        module.patch(predict, "SoftmaxCrossEntropyLoss", Loss)
+
+
+@small_mistake("training", "step 3")
+def a_momentum_of_one_in_ten_thousand(module):
+    if module.__name__ == "mutant_nin":
+        return momentum(module, 1e-4)
+
+    def with_momentum(right, net, settings, *data):
+        return right(net, dataclasses.replace(settings, momentum=1e-4), *data)
+
+    return wrapping(module, "__init__", with_momentum, ["Trainer"])
+
+
+@small_mistake("dropout", "scale of a kept unit")
+def a_dropout_of_half_the_units_that_scales_as_if_it_were_0_499(module):
+    factor = 0.5 / 0.501
+    if module.__name__ == "mutant_nin":
+        forward = module.Dropout.forward
+        module.Dropout.forward = lambda self, X, training=False: (
+            forward(self, X, training) * (factor if training and self.rate else 1)
+        )
+    elif module.__name__ == "nin_torch":
+
+        def change(net):
+            layer = next(layer for layer in net if type(layer).__name__ == "Dropout")
+            right = layer.forward
+            layer.forward = lambda X: right(X) * (factor if layer.training and layer.p else 1)
+
+        changing_nin(module, change)
+    elif module.__name__ == "nin_tf":
+
+        def change(net):
+            layer = next(layer for layer in net.layers if type(layer).__name__ == "Dropout")
+            right = layer.call
+            layer.call = lambda X, training=False: (
+                right(X, training=training) * (factor if training and layer.rate else 1)
+            )
+
+        changing_nin(module, change)
+    else:
+        # its graph does not know whether it trains, so that here the rate itself is off
+        def change(net):
+            layer = next(layer for layer in net if type(layer).__name__ == "Dropout")
+            layer._rate = min(layer._rate, 0.499)
+
+        changing_nin(module, change)
+
+
+@small_mistake("training", "step 2")
+def a_learning_rate_off_by_a_thousandth(module):
+    def wrong_rate(right, indices, rate, step):
+        return right(indices, rate * 1.001, step)
+
+    wrapping(module, "train_batch", wrong_rate, ["Trainer"])
+
+
 # ---------------------------------------------------------------- the tests
 
 
@@ -596,6 +810,16 @@ def test_a_mistake_is_caught_at_its_level_and_layer(materials, intact, mutant, n
     change, level, layer, job = MISTAKES[name]
     change(mutant)
     assert_caught(compare(materials, intact, mutant, levels_up_to(level), job), level, layer)
+
+
+@pytest.mark.parametrize("name", SMALL_MISTAKES)
+def test_a_small_mistake_is_caught_at_its_level_and_layer(
+    materials, intact, mutant, monkeypatch, name
+):
+    change, level, layer = SMALL_MISTAKES[name]
+    mutant.patch = monkeypatch.setattr
+    change(mutant)
+    assert_caught(compare(materials, intact, mutant, levels_up_to(level)), level, layer)
 
 
 UP_TO_ACTIVATIONS = levels_up_to("activations")
@@ -689,6 +913,16 @@ POOLING = {
 @pytest.fixture(scope="module")
 def intact_network(backend, materials):
     return {JOB: record("right", backend, JOB, materials[JOB])}
+
+
+@pytest.mark.parametrize("name", SMALL_MISTAKES)
+def test_a_small_mistake_in_a_frameworks_network_is_caught_at_its_level_and_layer(
+    backend, intact_network, materials, monkeypatch, name
+):
+    change, level, layer = SMALL_MISTAKES[name]
+    mutant = types.SimpleNamespace(**vars(backend), patch=monkeypatch.setattr)
+    change(mutant)
+    assert_caught(compare(materials, intact_network, mutant, levels_up_to(level)), level, layer)
 
 
 def test_average_pooling_in_a_framework_is_caught(
