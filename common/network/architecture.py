@@ -73,6 +73,18 @@ def check_input_size(size: int) -> None:
         )
 
 
+def note_on_size(size: int) -> str:
+    """What a reader should know of the last layers at an input of this height; mostly nothing."""
+    if layer_shapes(size)["pool3"][2] > 1:
+        return ""
+    enough = next(more for more in range(size, 4096) if layer_shapes(more)["pool3"][2] > 1)
+    return (
+        f"at {size}x{size} the last map is one pixel: global average pooling averages nothing, and "
+        "only the centre of block4.conv1's window is trained; the chapter's last layers need "
+        f"`resize={enough}` or more"
+    )
+
+
 def layer_shapes(
     size: int, batch: int = 1, num_classes: int = NUM_CLASSES
 ) -> dict[str, tuple[int, ...]]:

@@ -195,6 +195,7 @@ def make(
     need(backend, "get_weights")(net)
     settings, note = _start(net, backend, settings, dataset, own)
     run = Run(net, ready, settings, dataset, watchers, started=started)
+    run.own = own
     if note:
         run.note(note)
     return run
