@@ -127,7 +127,7 @@ def fit(
         net: a sequence of layers in any of the frameworks, trained in place; or the name of a
             backend, for the chapter's network in it, or one of its variants (``network=``).
         data: of :func:`load_data`, or what that takes.
-        preset: ``book``, ``fast`` or ``best``.
+        preset: ``book``, ``fast``, ``chapter`` or ``best``.
         out: a new directory for the files of the run, or True for one in ``runs/``; without it
             nothing is written.
         watchers: see the run as it goes (:class:`common.training.run.Watcher`); what suits
