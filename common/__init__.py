@@ -15,6 +15,7 @@ from common.api import (
     fit,
     load,
     load_data,
+    look,
     resume,
     shape_walk,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "fit",
     "load",
     "load_data",
+    "look",
     "resume",
     "shape_walk",
 ]

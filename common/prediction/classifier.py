@@ -42,6 +42,13 @@ class Classifier:
         size = self.settings.resize
         return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
 
+    @property
+    def predictor(self) -> Predictor:
+        """What computes, made when it is first needed."""
+        if self._predictor is None:
+            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
+        return self._predictor
+
     @classmethod
     def of(
         cls,
@@ -107,9 +114,7 @@ class Classifier:
         if labels is not None and len(labels) != len(images):
             raise NinError(f"`labels`: {len(labels)} for {len(images)} images")
         shown = Images(images, list(names or map(str, range(len(images)))), labels, notice)
-        if self._predictor is None:
-            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
-        logits = compute_logits(self._predictor, self.model, self.settings, images)
+        logits = compute_logits(self.predictor, self.model, self.settings, images)
         return Predictions(self.model, self.settings, shown, self.ready.device.name, logits)
 
     def save(self, path: str | Path) -> None:
