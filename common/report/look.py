@@ -47,7 +47,8 @@ class Look:
 
     Args:
         classifier: the network.
-        images: to look with; their classes are needed for ``confusion`` and ``wrong`` only.
+        images: to look with; those of a data set, with their classes, for ``confusion``,
+            ``wrong`` and ``dead``.
     """
 
     def __init__(self, classifier: Classifier, images: Images) -> None:
@@ -277,6 +278,7 @@ class Look:
 
     def _dead(self) -> View:
         """Channels that are 0 in every pixel of every image."""
+        self._labels("dead")  # a few photos leave many channels at 0 that are not dead
         most: dict[str, np.ndarray] = {}
         seen = 0
         for batch, outputs in self._activations(CHANNELS_SEEN_ON):
@@ -301,7 +303,7 @@ class Look:
         classes = ""
         if len(most[last]) == self.model.num_classes and len(dead[last]):
             named = ", ".join(self.model.class_name(int(i)) for i in dead[last])
-            classes = f" Dead classes, which are never predicted: {named}."
+            classes = f" Classes whose logit is 0 in all of them: {named}."
         total = sum(map(len, dead.values()))
         summary = f"{total} channels are 0 in all pixels of {seen} images.{classes}"
         bars = [(name, len(values), len(dead[name])) for name, values in most.items()]

@@ -1,6 +1,5 @@
 """The pictures of :mod:`common.report.look`, one function for each view."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 # So many dots are enough to see that they lie on a line.
 MOST_POINTS = 2000
+# Of a file's name, below an image.
+MOST_LETTERS = 11
 
 WORDS = {
     "en": {
@@ -123,7 +124,8 @@ def maps(
                 for spine in axes.spines.values():
                     spine.set(linewidth=4 if best else 0.5, color=style.VERMILION if best else "k")
             else:
-                name = textwrap.shorten(Path(names[i]).name, 12, placeholder="…")
+                name = Path(names[i]).name
+                name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
                 axes.set_xlabel(name, fontsize=style.SMALL, parse_math=False)
             if not i:
                 title = words["image"] if not k else classes[k - 1].replace("/", "/\n")
