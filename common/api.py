@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from common.comparison.levels import Comparison
     from common.network.cost import Cost
     from common.report.look import Look
+    from common.training.ablation import Ablation
 
 __all__ = [
     "Classifier",
     "Dataset",
     "NinError",
     "Run",
+    "ablate",
     "build",
     "compare",
     "cost",
@@ -254,6 +256,61 @@ def compare(
     report = run.run(names, job.Job(**options), interpreters, timeout)
     report.check_ran()
     return report
+
+
+def ablate(
+    *networks: str,
+    backend: str = "torch",
+    data: Dataset | str | Path = "auto",
+    preset: str = "fast",
+    seeds: int | Sequence[int] = 6,
+    out: str | Path,
+    watchers: Sequence[Watcher] | None = None,
+    **settings: Any,
+) -> "Ablation":
+    """Train variants of the network side by side: what a part of it is worth.
+
+    Args:
+        networks: names, or what differs from the chapter (docs/variants.md), each with ``@`` and a
+            size of images if that is to be its own: ``"chapter", "vgg-12@28"``. The first is what
+            the others are compared with.
+        backend: trains them.
+        data: as for :func:`fit`.
+        preset: as for :func:`fit`.
+        seeds: the seeds of each network's runs, or how many: from 0.
+        out: a new directory for the runs; or that of an ablation that was interrupted, or to which
+            networks or seeds are added.
+        watchers: as for :func:`fit`.
+        settings: any other field of :class:`common.settings.Settings`.
+
+    Returns:
+        The ablation: ``show()`` prints the table, ``plot()`` is a figure, ``report()`` all numbers.
+
+    Raises:
+        NinError: for whatever you can put right.
+
+    >>> options = {"limit": 40, "batch_size": 20, "epochs": 1, "watchers": (), "data": "sample"}
+    >>> found = ablate("chapter", "one-1x1", seeds=2, out="runs/exercise-2", **options)
+    On the embedded sample ...
+    >>> found.show()
+    ...
+    """
+    from common.training import ablation
+
+    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    registry.check_spec(backend)
+    variants = ablation.make(networks, backend, preset, list(chosen), **settings)
+    first = variants[0].settings
+    dataset = data if isinstance(data, Dataset) else load_data(data)
+    dataset = dataset.hold_out(first.validation).limit(first.limit)
+    return ablation.train(
+        variants,
+        dataset,
+        list(chosen),
+        Path(out).expanduser(),
+        lambda: (display.choose(),) if watchers is None else watchers,
+        print,
+    )
 
 
 def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Cost":

@@ -22,8 +22,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 ACTIVATION_BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 WEIGHT_BYTES = {"float32": 4, "bfloat16": 4 + 2, "float64": 8}
 GRADIENT_BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
-# numbers that an optimizer remembers of each weight, and of each bias; sgd one more with momentum
-OPTIMIZER_STATE = {"sgd": (0, 0), "adamw": (2, 2)}
+# numbers that an optimizer remembers of each weight and of each bias; sgd one of both with momentum
+OPTIMIZER_STATE = {"sgd": (0, 0), "adamw": (2, 2), "muon": (1, 2)}
 
 NIN = "nin"
 # NiN beside the networks that the book compares it with

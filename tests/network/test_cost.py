@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from common import api, errors
 from common.network import book, cost, description
+from common.settings import OPTIMIZERS, from_preset
 
 # parameters of the book's networks, counted from their layers by hand
 PARAMETERS = {
@@ -17,7 +18,7 @@ PARAMETERS = {
     "alexnet": 11_712 + 614_656 + 885_120 + 1_327_488 + 884_992 + 26_218_496 + 16_781_312 + 40_970,
     "vgg11": 9_219_328 + 102_764_544 + 16_781_312 + 40_970,
 }
-STATES = {"sgd": {}, "momentum": {"optimizer": "sgd", "momentum": 0.9}, "adamw": {}}
+STATES = [*({"optimizer": name} for name in OPTIMIZERS), {"optimizer": "sgd", "momentum": 0.9}]
 
 
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
@@ -86,11 +87,8 @@ def test_a_network_that_is_built_costs_what_it_costs_on_paper(backend):
     assert built.training == on_paper.training
 
 
-@pytest.mark.parametrize("optimizer", STATES)
-def test_an_optimizer_remembers_as_many_numbers_as_on_paper(backend, backend_name, optimizer):
-    from common.settings import from_preset
-
-    options = {"optimizer": optimizer, **STATES[optimizer]}
+@pytest.mark.parametrize("options", STATES, ids=str)
+def test_an_optimizer_remembers_as_many_numbers_as_on_paper(backend, backend_name, options):
     chosen = from_preset("book", backend=backend_name, resize=67, device="cpu", **options)
     net = backend.nin()
     backend.initialize(net, "he", 0)
