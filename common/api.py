@@ -360,7 +360,7 @@ def look(
     photos: Sequence[str | Path] | None = None,
     *,
     backend: str = "torch",
-    data: str = "auto",
+    data: Dataset | str | None = None,
     split: str = "test",
     indices: str | None = None,
     **settings: Any,
@@ -371,7 +371,7 @@ def look(
         trained: a run, a classifier, ``model.safetensors`` or the directory of a run.
         photos: PNG or JPEG files to look with; without them, a data set.
         backend: that reads the file.
-        data: as :func:`load_data` takes it.
+        data: of :func:`load_data`, or what that takes; that of the run, or ``auto``, if not given.
         split: ``test`` or ``train``.
         indices: ``0:64`` or ``3,5,8``; all images if not given.
         settings: as :func:`load`.
@@ -386,15 +386,14 @@ def look(
     >>> from common import fit
     >>> run = fit("torch", "sample", "fast", resize=99, epochs=1, limit=40, batch_size=20)
     On the embedded sample ...
-    >>> found = look(run, data="sample", indices="0:2")
-    On the embedded sample ...
-    >>> found.view("mlp").report["blocks"][0]["widths"]
+    >>> look(run, indices="0:2").view("mlp").report["blocks"][0]["widths"]
     [96, 96, 96]
     """
     from common.prediction import predict
     from common.report.look import Look
 
     if isinstance(trained, Run):
+        data = trained.dataset if data is None else data
         trained = trained.classifier()
     if not isinstance(trained, Classifier):
         path = Path(trained).expanduser()
@@ -402,5 +401,5 @@ def look(
     if photos is not None:
         images = predict.from_files([Path(photo).expanduser() for photo in photos])
     else:
-        images = predict.from_dataset(data, split, indices, trained.model.num_classes)
+        images = predict.from_dataset(data or "auto", split, indices, trained.model.num_classes)
     return Look(trained, images)

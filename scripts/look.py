@@ -105,7 +105,7 @@ def command(options: argparse.Namespace) -> int:
         options.weights,
         options.images,
         backend=options.backend,
-        data=options.data or "auto",
+        data=options.data,
         split=options.split or "test",
         indices=options.indices,
         **{name: value for name, value in chosen.items() if value is not None},

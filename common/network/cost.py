@@ -230,17 +230,19 @@ def of(
     Raises:
         NinError: for an unknown network, precision or optimizer, or images that are too small.
     """
-    if resize is not None and resize < 1:
-        raise NinError(f"`resize={resize}`: must be a whole number of at least 1")
     if network in book.NETWORKS:
         found = book.NETWORKS[network]
-        title, size = found.title, resize or found.resize
-        shapes: tuple[Shapes, Shapes] = found.shapes(size)
+        title, size, smallest = found.title, found.resize, found.smallest_input()
     else:
         variant = description_of(network)
         title = "NiN" if variant == description.CHAPTER else f"NiN {variant}"
-        size = resize or 224
-        shapes = _shapes(variant, size)
+        size, smallest = 224, architecture.smallest_input(variant)
+    size = size if resize is None else resize
+    if size < smallest:
+        raise NinError(
+            f"`resize={size}`: too small for {title}; the smallest that works is {smallest}"
+        )
+    shapes = found.shapes(size) if network in book.NETWORKS else _shapes(variant, size)
     return of_shapes(title, size, *shapes, batch_size, precision, optimizer, momentum)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.contract import Predictor
 from common.data import photos
+from common.data.dataset import Dataset
 from common.data.fashion_mnist import load_and_tell
 from common.errors import NinError, in_python, is_out_of_memory
 from common.files import figures, write
@@ -63,11 +64,11 @@ class Outputs:
             pictures.check_name(self.picture)
 
 
-def from_dataset(data: str, split: str, indices: str | None, num_classes: int) -> Images:
+def from_dataset(data: Dataset | str, split: str, indices: str | None, num_classes: int) -> Images:
     """Images of a data set.
 
     Args:
-        data: as :func:`common.data.fashion_mnist.load` takes it.
+        data: a data set, or what :func:`common.data.fashion_mnist.load` takes.
         split: ``test`` or ``train``.
         indices: as :func:`select` takes it.
         num_classes: of the network.
@@ -77,7 +78,7 @@ def from_dataset(data: str, split: str, indices: str | None, num_classes: int) -
     """
     if split not in SPLITS:
         raise NinError(f"`split={split}`: must be {' or '.join(SPLITS)}")
-    dataset = load_and_tell(data)
+    dataset = data if isinstance(data, Dataset) else load_and_tell(data)
     if dataset.num_classes != num_classes:
         raise NinError(
             f"`data={data}`: has {dataset.num_classes} classes, the network {num_classes}"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import api, errors
+from common.bench import memory
 from common.network import book, cost, description
 from common.settings import OPTIMIZERS, from_preset
 
@@ -64,9 +65,12 @@ def test_the_parts_make_the_whole(name, resize, batch_size, precision, optimizer
     ("options", "words"),
     [
         ({"network": "vgg"}, "network=vgg"),
-        ({"resize": 66}, "resize=66: too small"),
-        ({"network": "alexnet", "resize": 20}, "resize=20: too small for AlexNet"),
-        ({"resize": 0}, "resize=0: must be"),
+        ({"resize": 66}, "resize=66: too small for NiN; the smallest that works is 67"),
+        (
+            {"network": "alexnet", "resize": 64},
+            "resize=64: too small for AlexNet; the smallest that works is 65",
+        ),
+        ({"resize": 0}, "resize=0: too small for NiN"),
         ({"batch_size": 0}, "batch_size=0: must be"),
         ({"precision": "int8"}, "precision=int8: must be one of float32"),
         ({"optimizer": "lion"}, "optimizer=lion: must be one of sgd"),
@@ -186,3 +190,12 @@ def allocated_peak(torch, function):
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     return int(np.cumsum([event.nbytes() for event in events]).max())
+
+
+@pytest.mark.long
+def test_what_is_measured_is_not_far_from_what_is_computed(backend, backend_name):
+    found = cost.of("one-1x1", 112, 64)
+    taken = memory.measure(found, "one-1x1", backend_name)
+    for what in memory.WHAT:
+        computed = getattr(found, what).total
+        assert 0.8 < taken[what] / computed < 2.5, what
