@@ -56,7 +56,7 @@ def parser() -> command_line.Parser:
         help="model.safetensors, or the directory of a run",
     )
     p.add_argument(
-        "--view", nargs="+", choices=VIEWS, metavar="NAME", help="which (all that there are to see)"
+        "--view", nargs="+", choices=VIEWS, metavar="NAME", help="which (all that can be shown)"
     )
     p.add_argument(
         "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch)"

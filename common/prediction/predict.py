@@ -80,8 +80,9 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, num_class
         raise NinError(f"`split={split}`: must be {' or '.join(SPLITS)}")
     dataset = data if isinstance(data, Dataset) else load_and_tell(data)
     if dataset.num_classes != num_classes:
+        name = data if isinstance(data, str) else dataset.kind
         raise NinError(
-            f"`data={data}`: has {dataset.num_classes} classes, the network {num_classes}"
+            f"`data={name}`: has {dataset.num_classes} classes, the network {num_classes}"
         )
     pixels, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
     chosen = select(indices, len(pixels), split)
