@@ -401,5 +401,5 @@ def look(
     if photos is not None:
         images = predict.from_files([Path(photo).expanduser() for photo in photos])
     else:
-        images = predict.from_dataset(data or "auto", split, indices, trained.model.num_classes)
+        images = predict.from_dataset(data or "auto", split, indices, trained.model)
     return Look(trained, images)

@@ -40,6 +40,8 @@ examples:
   look.py --weights runs/first --view maps --images shirt.jpg --out look     your own photo
   look.py --weights runs/first --view wrong --lang tr --out look
 
+exit status: 0, or 1 when a photo could not be read, or 2 when nothing could be shown.
+
 Maps need images of 99x99 pixels or more: below, each is of one pixel. A network for them:
 train.py --preset fast --resize 112
 """
@@ -63,7 +65,11 @@ def parser() -> command_line.Parser:
     )
     what = p.add_argument_group("the images")
     what.add_argument(
-        "--images", type=Path, nargs="+", metavar="FILE", help="photos of clothes, not a data set"
+        "--images",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="photos of any kind, or folders of them, not a data set",
     )
     what.add_argument(
         "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
@@ -130,7 +136,9 @@ def command(options: argparse.Namespace) -> int:
         for name, view in found.items():
             figures.save_svg_and_png(view.plot(options.lang), options.out, name)
         print(f"pictures: {options.out}")
-    return 0
+    for line in look.images.refused:
+        print(f"error: {parser().in_options(line)}", file=sys.stderr)
+    return 1 if look.images.refused else 0
 
 
 def show(name: str, view: View) -> None:

@@ -88,7 +88,7 @@ class Classifier:
 
     def predict(
         self,
-        images: np.ndarray,
+        images: np.ndarray | Images,
         labels: np.ndarray | None = None,
         names: Sequence[str] | None = None,
         notice: str = "",
@@ -96,7 +96,8 @@ class Classifier:
         """Predict the classes of images.
 
         Args:
-            images: uint8, (count, height, width) or (height, width), 0 is black.
+            images: uint8, (count, height, width) or (height, width), 0 is black; or images of
+                :mod:`common.prediction.predict`, which have labels and names.
             labels: the true classes, if they are known.
             names: what to call each image; numbers if they have no names.
             notice: one sentence for everything that is written.
@@ -104,6 +105,8 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
+        if isinstance(images, Images):
+            return self._predict(images)
         images = np.asarray(images)
         images = images[np.newaxis] if images.ndim == 2 else images
         if images.dtype != np.uint8 or images.ndim != 3 or not images.size:
@@ -113,9 +116,13 @@ class Classifier:
             )
         if labels is not None and len(labels) != len(images):
             raise NinError(f"`labels`: {len(labels)} for {len(images)} images")
-        shown = Images(images, list(names or map(str, range(len(images)))), labels, notice)
-        logits = compute_logits(self.predictor, self.model, self.settings, images)
-        return Predictions(self.model, self.settings, shown, self.ready.device.name, logits)
+        return self._predict(
+            Images(images, list(names or map(str, range(len(images)))), labels, notice)
+        )
+
+    def _predict(self, images: Images) -> Predictions:
+        logits = compute_logits(self.predictor, self.model, self.settings, images.pixels)
+        return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
 
     def save(self, path: str | Path) -> None:
         """Write the weights and what is known of them as one safetensors file.

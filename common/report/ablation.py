@@ -107,10 +107,11 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
     words = WORDS[language]
     figure = figures.new(style.WIDTH, style.HEIGHT)
     title = f"{words['title']}: {len(found.seeds)} {words['seeds']}, "
-    title += f"{style.count(found.train_examples, language)} {words['examples']}"
+    examples = f"{found.train_examples:,}"
+    title += f"{examples.replace(',', '.') if language == 'tr' else examples} {words['examples']}"
+    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
     if found.notice:
-        title += f"\n{found.notice}"
-    figure.suptitle(title, fontsize=style.SMALL if found.notice else style.TITLE, parse_math=False)
+        figure.text(0.5, 0.005, found.notice, fontsize=10, ha="center", parse_math=False)
     left, right = figure.subplots(1, 2)
     _draw_accuracies(left, found, language)
     _draw_losses(right, found, language)

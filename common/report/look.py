@@ -90,8 +90,7 @@ class Look:
     @cached_property
     def predictions(self) -> Predictions:
         """Of all images."""
-        images = self.images
-        return self.classifier.predict(images.pixels, images.labels, images.names, images.notice)
+        return self.classifier.predict(self.images)
 
     @property
     def class_names(self) -> list[str]:

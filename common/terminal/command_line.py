@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +11,9 @@ from typing import Any, NoReturn
 
 from common import errors
 from common.errors import NinError, NinWarning
+
+# A home directory at the beginning of a path: also in --out=~/run, NAME=~/python and a list.
+HOME = re.compile(r"(?:^|(?<=[=,]))~[^/=,\s]*(?=/|$)")
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,7 +85,7 @@ def execute(
     command: Callable[[argparse.Namespace], int], parser: Parser, arguments: Sequence[str]
 ) -> int:
     """Parse arguments and run a command; errors become one line and an exit status."""
-    options = parser.parse_args(arguments)
+    options = parser.parse_args([HOME.sub(_home, argument) for argument in arguments])
     warnings.showwarning = _note(parser, warnings.showwarning)
     try:
         return command(options)
@@ -96,6 +101,11 @@ def execute(
         message = parser.in_options(error.marked) if isinstance(error, NinError) else str(error)
         print(f"error: {' '.join(message.split()) or type(error).__name__}", file=sys.stderr)
         return 2
+
+
+def _home(found: re.Match[str]) -> str:
+    # pathlib raises where there is no home directory
+    return os.path.expanduser(found[0])  # noqa: PTH111
 
 
 def _note(parser: Parser, otherwise: Callable[..., None]) -> Callable[..., None]:

@@ -260,11 +260,11 @@ def train(
             outcome = read(directory, seed)
         else:
             clock.skip(_work(variant, dataset))
-        if outcome is not None:
-            variant.outcomes.append(outcome)
         if status:
             found.exit_status = status
             break
+        if outcome is not None:
+            variant.outcomes.append(outcome)
         write_json(out / ABLATION, {**_identity(variants, dataset), **found.report()})
     return found
 

@@ -35,7 +35,7 @@ def is_stuck(losses: Sequence[float], num_classes: int) -> bool:
 def what_keeps_alive(settings: Settings) -> str:
     """A sentence: what helps a network that is dead, or a part of it, and the run has not."""
     ways = []
-    if settings.init == "xavier":
+    if settings.init not in ("he", "data"):
         ways.append("`init=he`")
     if settings.last_block != "identity":
         ways.append("`last_block=identity`")

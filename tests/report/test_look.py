@@ -165,6 +165,11 @@ def test_look_shows_every_view_of_the_data_and_of_a_photo(
     assert list(report["views"]) == list(VIEWS)
     assert report["resize"] == SIZE
 
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    done = run_here("look.py", *common, "--images", photo, bad, "--view", "filters")
+    assert_one_clear_line(done, "bad.png: ", status=1)
+
     done = run_here("look.py", *common, "--images", photo, "--lang", "tr", "--out", tmp_path / "tr")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("note: --view") == 3
