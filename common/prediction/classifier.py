@@ -42,6 +42,13 @@ class Classifier:
         size = self.settings.resize
         return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
 
+    @property
+    def predictor(self) -> Predictor:
+        """What computes, made when it is first needed."""
+        if self._predictor is None:
+            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
+        return self._predictor
+
     @classmethod
     def of(
         cls,
@@ -114,9 +121,7 @@ class Classifier:
         )
 
     def _predict(self, images: Images) -> Predictions:
-        if self._predictor is None:
-            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
-        logits = compute_logits(self._predictor, self.model, self.settings, images.pixels)
+        logits = compute_logits(self.predictor, self.model, self.settings, images.pixels)
         return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
 
     def save(self, path: str | Path) -> None:
