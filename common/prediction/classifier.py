@@ -179,7 +179,9 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
 
 def build(backend: Backend, model: Model) -> Any:
     """The chapter's network in a backend, with the weights of a model."""
-    net = backend.nin(model.num_classes, model.in_channels, model.dropout)
+    # a rate that nobody knows makes no difference to what is predicted
+    dropout = architecture.DROPOUT if model.dropout is None else model.dropout
+    net = backend.nin(model.num_classes, model.in_channels, dropout)
     backend.set_weights(net, model.weights)
     return net
 
