@@ -121,10 +121,17 @@ def convert(
         raise NinError(f"{target}: its name must end with {' or '.join(TARGETS[to])}")
     if target.is_dir() or not target.parent.is_dir():
         raise NinError(f"{target}: not a file in an existing directory")
-    read_ = read(source, origin, resize, backend, beside=FORMATS[to].backend)
-    check_chapter(read_.model, source)
-    paths, written = write(read_.model, target, to, backend)
-    return Converted(paths, read_, written)
+    if resize is not None:
+        check_resize(resize)
+    found = read(source, origin, resize, backend, beside=FORMATS[to].backend)
+    check_chapter(found.model, source)
+    model = _sized(found.model, resize)
+    if resize not in (None, model.resize):
+        raise NinError(
+            f"`resize={resize}`: {source} says that it was trained on {model.resize}; leave it out"
+        )
+    paths, written = write(model, target, to, backend)
+    return Converted(paths, found, written)
 
 
 def read(
@@ -140,7 +147,7 @@ def read(
         path: a file of ours or of any of :data:`common.conversion.kinds.FORMATS`.
         origin: which of these it is; None: by its content.
         resize: side of the images that it will be run on; None: what the file says, or the book's
-            224. Of a file that does not say it, it is noted in the model.
+            224. If the file does not say it, it is noted in the model.
         backend: whose logits a file is compared with that belongs to no framework.
         beside: the backend that this process is going to use, which may be one that the file's own
             software does not get along with: then a process of its own reads the file.
@@ -155,15 +162,12 @@ def read(
         raise NinError(
             f"{path}: {FORMATS[kind].words}, not {FORMATS[str(origin)].words}; leave out `origin`"
         )
-    if resize is not None:
-        check_resize(resize)
     if _must_be_apart(FORMATS[kind].backend, beside):
         return _read_apart(path, resize)
     if kind == "safetensors":
         arrays, metadata = load_arrays(path)
         if is_ours(metadata):
-            model = from_metadata(arrays, metadata, str(path))
-            return Read(_with_resize(model, resize, path), kind, None, [])
+            return Read(from_metadata(arrays, metadata, str(path)), kind, None, [])
         content = Content({"": arrays}, False, metadata)
     elif kind == "npz":
         with _readable(path, kind), np.load(path, allow_pickle=False) as archive:
@@ -172,18 +176,19 @@ def read(
         software = _software(kind, backend)
         with _readable(path, kind):
             content = software.load(path)
+    if resize is not None:
+        check_resize(resize)
     matched = match(content.groups, content.ordered, str(path))
     model = _model(matched.weights, content, path)
     notes = [*content.notes, *matched.notes]
     if content.input_shape is None:
-        return Read(_with_resize(model, resize, path), kind, None, notes)
+        return Read(_sized(model, resize), kind, None, notes)
     batch, _, height, width = content.input_shape
-    if model.resize is None and resize is None and height is not None and height == width:
-        resize = height
-    model = _with_resize(model, resize, path)
-    sizes = _sizes(model)
+    model = _sized(model, height if resize is None and height == width else resize)
+    resize = resize or model.resize
+    sizes = _sizes(resize)
     if height is not None and width is not None:
-        notes += _what_fixed_hides(path, height, width, model)
+        notes += _what_fixed_hides(path, height, width, resize)
         sizes = [(height, width)]
     check, softmax_note = _check(software, model, path, path, sizes, batch)
     return Read(model, kind, check, notes + softmax_note)
@@ -209,7 +214,7 @@ def write(
     software = _software(to, backend)
     with tempfile.TemporaryDirectory() as directory:
         drafts = software.save(model, Path(directory) / target.name)
-        check, _ = _check(software, model, drafts[-1], target, _sizes(model), None)
+        check, _ = _check(software, model, drafts[-1], target, _sizes(model.resize), None)
         paths = [target.parent / draft.name for draft in drafts]
         for draft, path in zip(drafts, paths, strict=True):
             write_bytes(path, draft.read_bytes())
@@ -288,32 +293,27 @@ def _model(weights: dict[str, np.ndarray], content: Content, path: Path) -> Mode
     return model if ours else dataclasses.replace(model, dropout=content.dropout)
 
 
-def _with_resize(model: Model, resize: int | None, path: Path) -> Model:
-    if resize is None or resize == model.resize:
-        return model
-    if model.resize is not None:
-        raise NinError(
-            f"`resize={resize}`: {path} says that it was trained on {model.resize}; leave it out"
-        )
-    return dataclasses.replace(model, resize=resize)
+def _sized(model: Model, resize: int | None) -> Model:
+    """A model with a size noted, if it does not have one."""
+    return dataclasses.replace(model, resize=resize) if model.resize is None else model
 
 
-def _sizes(model: Model) -> list[tuple[int, int]]:
+def _sizes(resize: int | None) -> list[tuple[int, int]]:
     """Where a network is checked: as it will be run, and where all that its layers do shows."""
-    return [(size, size) for size in dict.fromkeys((model.resize or Settings.resize, TELLING_SIZE))]
+    return [(size, size) for size in dict.fromkeys((resize or Settings.resize, TELLING_SIZE))]
 
 
-def _what_fixed_hides(path: Path, height: int, width: int, model: Model) -> list[str]:
+def _what_fixed_hides(path: Path, height: int, width: int, resize: int | None) -> list[str]:
     """What cannot be checked of a file that takes images of one size only."""
-    notes = [f"{path} takes images of {height}x{width} only, and was checked with these alone"]
+    note = f"{path} takes images of {height}x{width} only, and was checked with these alone"
     size = min(height, width)
-    if size >= architecture.smallest_input():
-        last = architecture.layer_shapes(size)["block4"][2:]
-        if last == (1, 1):
-            notes[0] += "; there the last map is one pixel, so that its averaging does not show"
-    if model.resize not in (None, height):
-        notes[0] += f"; what it computes for {model.resize}x{model.resize} is not known"
-    return notes
+    if size < architecture.smallest_input():
+        raise NinError(f"{path}: of another network (it takes images of {height}x{width})")
+    if architecture.layer_shapes(size)["block4"][2:] == (1, 1):
+        note += "; there the last map is one pixel, so that its averaging does not show"
+    if resize not in (None, height):
+        note += f"; what it computes for {resize}x{resize} is not known"
+    return [note]
 
 
 def _check(

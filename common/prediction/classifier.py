@@ -13,7 +13,7 @@ from common.backends.parts import need
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning
-from common.model import Model, check_chapter, load_model, save_model
+from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.prediction.predict import Images, Predictions, compute_logits
 from common.settings import Settings, from_preset
@@ -124,7 +124,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     """Read a network.
 
     Args:
-        path: ``model.safetensors`` of a run, or what :meth:`Classifier.save` wrote.
+        path: ``model.safetensors`` of a run, what :meth:`Classifier.save` wrote, or the chapter's
+            network in a file of other software (:mod:`common.conversion.convert`).
         backend: the name of a backend, in which the chapter's network is built; or a network that
             was built by hand as the one that was saved, which gets the weights.
         settings: device, precision, threads, resize; the last is what the file says if not given.
@@ -140,12 +141,18 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     >>> load("nin.safetensors", "torch").predict(data.test_images[:2]).probabilities.shape
     (2, 10)
     """
+    # which builds networks with what is here
+    from common.conversion import convert
+
     path = Path(path).expanduser()
-    model = load_model(path)
     net = None if isinstance(backend, str) else backend
+    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
+    resize = settings.pop("resize", None)
+    found = convert.read(path, resize=resize, beside=name)
+    convert.warn(found.notes)
+    model = found.model
     if net is None:
         check_chapter(model, path)
-    resize = settings.pop("resize", None)
     resize = model.resize if resize is None else resize
     if resize is None:
         resize = Settings.resize
@@ -155,7 +162,6 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             NinWarning,
             stacklevel=2,
         )
-    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
     chosen = from_preset("book", net is not None, backend=name, resize=resize, **settings)
     ready = session.start(chosen)
     chosen = dataclasses.replace(chosen, precision=ready.precision)
