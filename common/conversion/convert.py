@@ -140,6 +140,7 @@ def read(
     resize: int | None = None,
     backend: str | None = None,
     beside: str | None = None,
+    check: bool = True,
 ) -> Read:
     """The chapter's network out of any file, checked as far as the file allows.
 
@@ -151,6 +152,7 @@ def read(
         backend: whose logits a file is compared with that belongs to no framework.
         beside: the backend that this process is going to use, which may be one that the file's own
             software does not get along with: then a process of its own reads the file.
+        check: False: take the weights, whatever the file's layers do with them.
 
     Raises:
         NinError: if it cannot be read, or computes something else than our network.
@@ -163,7 +165,7 @@ def read(
             f"{path}: {FORMATS[kind].words}, not {FORMATS[str(origin)].words}; leave out `origin`"
         )
     if _must_be_apart(FORMATS[kind].backend, beside):
-        return _read_apart(path, resize)
+        return _read_apart(path, resize, check)
     if kind == "safetensors":
         arrays, metadata = load_arrays(path)
         if is_ours(metadata):
@@ -181,7 +183,7 @@ def read(
     matched = match(content.groups, content.ordered, str(path))
     model = _model(matched.weights, content, path)
     notes = [*content.notes, *matched.notes]
-    if content.input_shape is None:
+    if content.input_shape is None or not check:
         return Read(_sized(model, resize), kind, None, notes)
     batch, _, height, width = content.input_shape
     model = _sized(model, height if resize is None and height == width else resize)
@@ -190,8 +192,8 @@ def read(
     if height is not None and width is not None:
         notes += _what_fixed_hides(path, height, width, resize)
         sizes = [(height, width)]
-    check, softmax_note = _check(software, model, path, path, sizes, batch)
-    return Read(model, kind, check, notes + softmax_note)
+    done, softmax_note = _check(software, model, path, path, sizes, batch)
+    return Read(model, kind, done, notes + softmax_note)
 
 
 def write(
@@ -436,7 +438,7 @@ def _must_be_apart(own: str | None, beside: str | None) -> bool:
     return other is not None and (other in sys.modules or other == wanted)
 
 
-def _read_apart(path: Path, resize: int | None) -> Read:
+def _read_apart(path: Path, resize: int | None, check: bool) -> Read:
     """:func:`read` in a process of its own."""
     absolute = str(path.absolute())
     with tempfile.TemporaryDirectory() as directory:
@@ -448,20 +450,21 @@ def _read_apart(path: Path, resize: int | None) -> Read:
                 TIMEOUT_SECONDS,
                 path=absolute,
                 resize=resize,
+                check=check,
                 target=str(draft),
             )
         except RefusedError as error:
             raise NinError(error.marked.replace(absolute, str(path))) from error
         except LostError as error:
             raise NinError(f"{path}: damaged: reading it ends the process") from error
-        check = None if found["check"] is None else Check(*found["check"])
+        done = None if found["check"] is None else Check(*found["check"])
         notes = [note.replace(absolute, str(path)) for note in found["notes"]]
-        return Read(load_model(draft), found["kind"], check, notes)
+        return Read(load_model(draft), found["kind"], done, notes)
 
 
-def read_into(path: str, resize: int | None, target: str) -> dict[str, Any]:
+def read_into(path: str, resize: int | None, check: bool, target: str) -> dict[str, Any]:
     """:func:`read` for another process: the model goes into a file, the rest is returned."""
-    found = read(Path(path), resize=resize)
+    found = read(Path(path), resize=resize, check=check)
     save_model(Path(target), found.model)
     return {"kind": found.kind, "check": found.check, "notes": found.notes}
 

@@ -124,12 +124,12 @@ def _match(tensors: Mapping[str, np.ndarray], ordered: bool, where: str) -> Matc
 
 
 def _float32(weights: Mapping[str, np.ndarray], where: str) -> Matched:
-    """Half precision is widened exactly; double is rounded, which is noted."""
-    notes = []
-    if any(array.dtype.itemsize > 4 for array in weights.values()):
-        notes.append(f"{where}: double precision, rounded to float32")
+    """Half precision is widened exactly; double is rounded, which is noted where it matters."""
     with np.errstate(over="ignore"):
-        return Matched({n: a.astype(np.float32) for n, a in weights.items()}, notes)
+        found = {name: array.astype(np.float32) for name, array in weights.items()}
+    rounded = any((found[name] != array).any() for name, array in weights.items())
+    notes = [f"{where}: double precision, rounded to float32"] if rounded else []
+    return Matched(found, notes)
 
 
 def _check_order(
