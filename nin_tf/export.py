@@ -80,7 +80,7 @@ def run_native(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """The outputs for pixels; see :class:`common.contract.Exporter`."""
     images = tf.constant(pixels.transpose(0, 2, 3, 1))
     if path.is_dir():
-        given = _saved(path)
+        _loaded, given = _saved(path)
         (name,) = given.structured_input_signature[1]
         outputs = list(given(**{name: images}).values())
     else:
@@ -95,13 +95,13 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, bytes, dict[str, str]]:
         content = path.read_bytes()
         with h5py.File(io.BytesIO(content)) as file:
             text = file.attrs.get("model_config")
-        return None if text is None else _plain(json.loads(text), path), content, {}
+        return None if text is None else _plain(json.loads(text), path, True), content, {}
     with zipfile.ZipFile(path) as archive:
         ours = json.loads(archive.read(METADATA)) if METADATA in archive.namelist() else {}
-        return _plain(json.loads(archive.read(_config)), path), archive.read(_weights), ours
+        return _plain(json.loads(archive.read(_config)), path, True), archive.read(_weights), ours
 
 
-def _plain(config: Any, path: Path) -> Any:
+def _plain(config: Any, path: Path, top: bool = False) -> Any:
     """A description of layers with all left out that does not matter for what they compute.
 
     In float32, whatever they were trained in, so that they can be judged beside ours.
@@ -111,9 +111,9 @@ def _plain(config: Any, path: Path) -> Any:
     if not isinstance(config, dict):
         return config
     name = config.get("class_name")
-    inner = config.get("config")
-    top = isinstance(inner, dict) and not inner.get("layers") and name not in _built
-    if name is not None and name not in _built and not (top and config.get("build_config")):
+    if name is not None and name not in _built:
+        if top and not str(config.get("module")).startswith("keras"):
+            return {"class_name": name}
         _refuse(str(name), path)
     plain = {}
     for key, value in config.items():
@@ -209,8 +209,11 @@ def _to_canonical(array: np.ndarray) -> np.ndarray:
     return array if order is None else np.ascontiguousarray(array.transpose(order))
 
 
-def _saved(path: Path) -> Any:
-    """What a SavedModel offers to be called with, its operations checked before it is loaded."""
+def _saved(path: Path) -> tuple[Any, Any]:
+    """A SavedModel, whose operations are checked before it is loaded, and what it can be called by.
+
+    The second lives no longer than the first.
+    """
     from tensorflow.core.protobuf import saved_model_pb2
 
     proto = saved_model_pb2.SavedModel()
@@ -225,17 +228,18 @@ def _saved(path: Path) -> Any:
                     f"{path}: of another network: it has {printable(node.op)}, which the chapter's "
                     "network does not have, and is not run"
                 )
-    signatures = tf.saved_model.load(str(path)).signatures
+    loaded = tf.saved_model.load(str(path))
+    signatures = loaded.signatures
     if not len(signatures):
         raise NinError(f"{path}: has no signature to call; save it with model.export('nin')")
-    return signatures.get("serving_default") or next(iter(signatures.values()))
+    return loaded, signatures.get("serving_default") or next(iter(signatures.values()))
 
 
 def _saved_content(path: Path) -> Content:
     """What a SavedModel holds: the convolutions of its graph, in order."""
     from tensorflow.python.framework import convert_to_constants
 
-    called = _saved(path)
+    _loaded, called = _saved(path)
     frozen = convert_to_constants.convert_variables_to_constants_v2(called)
     graph = frozen.graph.as_graph_def()
     nodes = {node.name: node for node in graph.node}
