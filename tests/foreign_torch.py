@@ -23,7 +23,9 @@ def network(weights=None, wrap=lambda layers: nn.Sequential(*layers), **options)
     for i in (1, 3, 5):
         parts.insert(i, nn.MaxPool2d(3, 2))
     parts += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    net = nn.Sequential(*(p for part in parts for p in (part if isinstance(part, list) else [part])))
+    net = nn.Sequential(
+        *(p for part in parts for p in (part if isinstance(part, list) else [part]))
+    )
     if weights is not None:
         for value, array in zip(net.parameters(), weights.values(), strict=True):
             value.data = torch.from_numpy(array)
@@ -93,9 +95,7 @@ READ = {
     "names of its own": lambda w, d: saved(Named(w).state_dict(), d),
     "data parallel": lambda w, d: saved(nn.DataParallel(network(w)).state_dict(), d),
     "compiled": lambda w, d: saved(torch.compile(network(w)).state_dict(), d),
-    "averaged": lambda w, d: saved(
-        torch.optim.swa_utils.AveragedModel(network(w)).state_dict(), d
-    ),
+    "averaged": lambda w, d: saved(torch.optim.swa_utils.AveragedModel(network(w)).state_dict(), d),
     "checkpoint": lambda w, d: saved(checkpoint(w), d, "epoch3.tar"),
     "lightning": lambda w, d: saved(lightning(w), d, "last.ckpt"),
     "nested twice": lambda w, d: saved({"state": {"net": state(w)}}, d),
