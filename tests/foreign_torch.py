@@ -113,8 +113,9 @@ NOTED = {}
 
 
 def quantized(weights):
-    return {name: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8) if value.ndim == 4 else value
-            for name, value in state(weights).items()}  # fmt: skip
+    kernels = {name: value for name, value in state(weights).items() if value.ndim == 4}
+    whole = {n: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8) for n, v in kernels.items()}
+    return {**state(weights), **whole}
 
 
 def with_batch_norm(weights):
@@ -141,7 +142,7 @@ REFUSED = {
         "holds objects besides tensors, such as a whole pickled network",
     ),
     "whole in a checkpoint": (lambda w, d: saved({"model": network(w)}, d), "no state dict but a"),
-    "list": (lambda w, d: saved(list(network(w).parameters()), d), "no state dict but a list of 24"),
+    "list": (lambda w, d: saved(list(network(w).parameters()), d), "no state dict but a list of"),
     "TorchScript": (traced, "a TorchScript program; load it with torch.jit.load"),
     "exported": (exported, "a program of torch.export; load it with torch.export.load"),
     "quantized": (lambda w, d: saved(quantized(w), d), "int8, as in a quantized network"),

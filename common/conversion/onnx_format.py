@@ -107,7 +107,8 @@ def load(path: Path) -> Content:
         if bias[0] is not None:
             tensors[f"{i}.{node.name}.bias"] = bias[0].reshape(-1)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
-    shape, channels_last = _input(graph, path)
+    channels = next((a.shape[1] for a in tensors.values() if a.ndim == 4), 1)
+    shape, channels_last = _input(graph, path, channels)
     if channels_last:
         shape = (shape[0], shape[3], shape[1], shape[2])
     return Content({"": tensors}, True, metadata, shape)
@@ -117,7 +118,7 @@ def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """What onnxruntime computes; see :class:`common.contract.Exporter`."""
     runtime = _import("onnxruntime")
     proto = _read(path)
-    _, channels_last = _input(proto.graph, path)
+    _, channels_last = _input(proto.graph, path, pixels.shape[1])
     given = next(_inputs(proto.graph)).name
     options = runtime.SessionOptions()
     options.log_severity_level = 4
@@ -217,8 +218,12 @@ def _inputs(graph: Any) -> Iterator[Any]:
     return (each for each in graph.input if each.name not in initializers)
 
 
-def _input(graph: Any, path: Path) -> tuple[tuple[int | None, ...], bool]:
-    """The shape of a graph's images as the file has it, and whether the channels are last."""
+def _input(graph: Any, path: Path, channels: int) -> tuple[tuple[int | None, ...], bool]:
+    """The shape of a graph's images as the file has it, and whether the channels are last.
+
+    Exporters of Keras's networks begin with a transposition, or with what comes to the same for
+    the number of channels.
+    """
     onnx = _import("onnx")
     given = list(_inputs(graph))
     if len(given) != 1:
@@ -235,11 +240,11 @@ def _input(graph: Any, path: Path) -> tuple[tuple[int | None, ...], bool]:
         dimensions = (None,) * 4
     if len(dimensions) != 4:
         raise NinError(f"{path}: of another network: its input has {len(dimensions)} dimensions")
-    for node in graph.node:
-        if given[0].name in node.input:
-            permutation = [list(a.ints) for a in node.attribute if a.name == "perm"]
-            return dimensions, node.op_type == "Transpose" and permutation == [[0, 3, 1, 2]]
-    return dimensions, False
+    if dimensions[3] == channels != dimensions[1]:
+        return dimensions, True
+    firsts = [node for node in graph.node if given[0].name in node.input]
+    permutations = [list(a.ints) for n in firsts for a in n.attribute if a.name == "perm"]
+    return dimensions, permutations == [[0, 3, 1, 2]]
 
 
 def require() -> None:

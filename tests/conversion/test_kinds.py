@@ -91,7 +91,7 @@ def test_directories_and_missing_files_are_named(tmp_path):
     with pytest.raises(NinError, match="a directory, and no TensorFlow SavedModel; give a file"):
         kinds.identify(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(NinError, match="a directory; give the file in it, .*model.safetensors"):
+    with pytest.raises(NinError, match=r"a directory; give the file in it, .*model\.safetensors"):
         kinds.identify(tmp_path)
 
 

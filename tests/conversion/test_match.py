@@ -51,14 +51,17 @@ NAMES = {
     "edition 1.0's": [f"net.{name}" for name in BOOK],
     "of several wrappers": [f"module._orig_mod.model.net.{name}" for name in BOOK],
     "flat": FLAT,
-    "features and classifier": [f"features.{n}" for n in FLAT[:9]]
-    + [f"classifier.{n}" for n in (1, 3, 5)],
-    "Lin's own": ["conv1", "cccp1", "cccp2", "conv2", "cccp3", "cccp4", "conv3", "cccp5", "cccp6"]
-    + ["conv4", "cccp7", "cccp8"],
+    "features and classifier": [
+        *(f"features.{n}" for n in FLAT[:9]), *(f"classifier.{n}" for n in (1, 3, 5)),
+    ],
+    "Lin's own": [
+        "conv1", "cccp1", "cccp2", "conv2", "cccp3", "cccp4",
+        "conv3", "cccp5", "cccp6", "conv4", "cccp7", "cccp8",
+    ],
     "letters": [f"block_{b}.{c}" for b in "wxyz" for c in "abc"],
     "Keras's": ["conv2d", *(f"conv2d_{i}" for i in range(1, 12))],
     "ours": LAYERS,
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
