@@ -130,7 +130,7 @@ def convert(
         raise NinError(
             f"`resize={resize}`: {source} says that it was trained on {model.resize}; leave it out"
         )
-    paths, written = write(model, target, to, backend)
+    paths, written = write(model, target, to, backend, source)
     return Converted(paths, found, written)
 
 
@@ -192,12 +192,16 @@ def read(
     if height is not None and width is not None:
         notes += _what_fixed_hides(path, height, width, resize)
         sizes = [(height, width)]
-    done, softmax_note = _check(software, model, path, path, sizes, batch)
+    done, softmax_note = _check(software, model, path, path, path, sizes, batch)
     return Read(model, kind, done, notes + softmax_note)
 
 
 def write(
-    model: Model, target: Path, to: str, backend: str | None = None
+    model: Model,
+    target: Path,
+    to: str,
+    backend: str | None = None,
+    source: str | Path = "the network",
 ) -> tuple[list[Path], Check | None]:
     """Write the chapter's network for other software, checked by it; what was written.
 
@@ -206,6 +210,7 @@ def write(
         target: the file, named as :data:`common.conversion.kinds.TARGETS` has it.
         to: a key of that.
         backend: as for :func:`convert`.
+        source: what messages call the model.
 
     Raises:
         NinError: missing package, or the check failed; nothing is then written.
@@ -216,7 +221,7 @@ def write(
     software = _software(to, backend)
     with tempfile.TemporaryDirectory() as directory:
         drafts = software.save(model, Path(directory) / target.name)
-        check, _ = _check(software, model, drafts[-1], target, _sizes(model.resize), None)
+        check, _ = _check(software, model, source, drafts[-1], target, _sizes(model.resize), None)
         paths = [target.parent / draft.name for draft in drafts]
         for draft, path in zip(drafts, paths, strict=True):
             write_bytes(path, draft.read_bytes())
@@ -321,6 +326,7 @@ def _what_fixed_hides(path: Path, height: int, width: int, resize: int | None) -
 def _check(
     software: _Software,
     model: Model,
+    source: str | Path,
     path: Path,
     called: Path,
     sizes: list[tuple[int, int]],
@@ -331,8 +337,9 @@ def _check(
     Args:
         software: that runs the file.
         model: our network.
+        source: what messages call that.
         path: the file.
-        called: what messages call it.
+        called: what messages call that.
         sizes: height and width of the images.
         batch: how many it takes at a time; None: any.
 
@@ -351,7 +358,7 @@ def _check(
         ours = last.output.reshape(IMAGES, -1)
         if np.ptp(ours) == 0:
             raise NinError(
-                f"{called}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "
+                f"{source}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "
                 "whatever it sees (its ReLUs are dead)"
             )
         outputs = _run(software, path, called, pixels, batch)

@@ -247,7 +247,9 @@ def test_a_file_that_gives_other_logits_is_not_written(
 def test_a_dead_network_is_not_called_verified(backend, name, model, tmp_path):
     dead = {**model.weights, "block4.conv3.bias": np.full(10, -100, np.float32)}
     save_model(tmp_path / "dead.safetensors", dataclasses.replace(model, weights=dead))
-    with pytest.raises(NinError, match="the network's logits are all 0"):
+    with pytest.raises(
+        NinError, match=r"dead\.safetensors: cannot be verified: the network's logits are all 0"
+    ):
         convert.convert(tmp_path / "dead.safetensors", tmp_path / TARGETS[name])
     assert names_in(tmp_path) == {"dead.safetensors"}
 
