@@ -3,8 +3,8 @@
 A backend is a package or a file with the names of :class:`Backend`. What needs a name that it
 lacks is refused in one line (:func:`common.backends.parts.need`); the comparison makes do with
 ``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
-:class:`Exporter` and :class:`Benchmark` are the backend's modules ``export`` and ``bench`` (or
-stand in its one file), imported when they are asked for.
+:class:`Variants`, :class:`Exporter` and :class:`Benchmark` are the backend's modules ``variants``,
+``export`` and ``bench`` (or stand in its one file), imported when they are asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from common.network.description import Network
 from common.settings import Settings
 
 # What scripts/bench.py times: does something so many times, then waits for the device.
@@ -224,6 +225,31 @@ class Content(NamedTuple):
     """The rate of its dropout layer, if it says."""
     notes: tuple[str, ...] = ()
     """What the user should know of how it was read, a sentence each."""
+
+
+class Variants(Protocol):
+    """Networks other than the chapter's: those of its exercises."""
+
+    def build(
+        self,
+        network: Network,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        dropout: float = 0.5,
+        size: int = 224,
+    ) -> Any:
+        """The network of a description, a sequence of layers, its weights allocated.
+
+        Layers are named as in :func:`common.network.architecture.layer_shapes`.
+
+        Args:
+            network: what it is made of; for the chapter's it is :meth:`Backend.nin`.
+            num_classes: channels of the last block.
+            in_channels: channels of the images.
+            dropout: rate of every dropout layer.
+            size: height and width of the images, in pixels, which a fully connected layer goes by.
+        """
+        ...
 
 
 class Exporter(Protocol):

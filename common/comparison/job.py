@@ -10,8 +10,12 @@ from common import settings
 from common.errors import NinError
 from common.network import architecture
 
-LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
-DTYPES = ("float32", "float64")
+LEVELS = ("shapes", "parameters", "activations", "gradients", "training", "dropout")
+# Recorded in one precision only: shapes, numbers that are kept as they are, and random masks.
+OF_NO_PRECISION = ("shapes", "parameters", "dropout")
+# The judge first: float64 shows whether it is one function, float32 whether it is that one rounded.
+PRECISIONS = ("float64", "float32")
+DTYPES = ("both", *PRECISIONS)
 DEVICES = ("cpu", "gpu")
 
 # Training goes over this many batches again and again: the last pass's loss can be set beside the
@@ -31,7 +35,7 @@ class Job:
     resize: int = 224
     batch_size: int = 8
     seed: int = 0
-    dtype: str = "float32"
+    dtype: str = "both"
     steps: int = 50
     device: str = "cpu"
     threads: int = 0
@@ -45,15 +49,20 @@ class Job:
             raise NinError(f"`levels`: choose from {','.join(LEVELS)}")
         fewest = 2 * PASS_STEPS
         for name, good, wanted in (
-            ("dtype", self.dtype in DTYPES, " or ".join(DTYPES)),
+            ("dtype", self.dtype in DTYPES, ", ".join(DTYPES)),
             ("device", self.device in DEVICES, " or ".join(DEVICES)),
-            ("batch_size", 2 <= self.batch_size <= 1024, "a whole number from 2 to 1024"),
+            ("batch_size", 1 <= self.batch_size <= 1024, "a whole number from 1 to 1024"),
             ("steps", fewest <= self.steps <= 10_000, f"a whole number from {fewest} to 10000"),
         ):
             if not good:
                 raise NinError(f"`{name}={getattr(self, name)}`: must be {wanted}")
         # seed, threads and image size have the bounds of a training run
         settings.Settings(seed=self.seed, threads=self.threads, resize=self.resize).check()
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What to compute in: float64, float32, or one after the other."""
+        return PRECISIONS if self.dtype == "both" else (self.dtype,)
 
     @property
     def learning_rate(self) -> float:
@@ -74,9 +83,10 @@ class Job:
 
 @dataclass
 class Recording:
-    """What one backend computed."""
+    """What one backend computed in one precision."""
 
     name: str
+    dtype: str = "float64"
     about: dict[str, Any] = field(default_factory=dict)
     """Versions, device, seconds, interpreter."""
     shapes: list[dict[str, Any]] | None = None

@@ -42,6 +42,7 @@ from common.model import (
     to_metadata,
 )
 from common.network import architecture
+from common.network.description import CHAPTER
 from common.prediction.classifier import build
 from common.prediction.predict import softmax
 from common.settings import Settings, check_resize
@@ -218,6 +219,11 @@ def write(
     if to == "safetensors":
         save_model(target, model)
         return [target], None
+    if model.network != CHAPTER:
+        raise NinError(
+            f"{source}: of the variant {model.network}; only the chapter's network is written for "
+            "other software"
+        )
     software = _software(to, backend)
     with tempfile.TemporaryDirectory() as directory:
         drafts = software.save(model, Path(directory) / target.name)

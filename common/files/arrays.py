@@ -45,6 +45,8 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     except (OSError, SafetensorError, ValueError) as error:
         raise NinError(f"{path}: damaged, or not a safetensors file ({error})") from error
+    # the library gives them in another order every time
+    entries.sort(key=lambda each: each[0])
     return {name: _array(entry, name, path) for name, entry in entries}, metadata
 
 
