@@ -27,7 +27,7 @@ class Layer(NamedTuple):
     kernel_size: int
     stride: int
     padding: int
-    relu: bool
+    relu: bool = True
     """Whether a ReLU follows."""
 
     @property

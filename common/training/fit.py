@@ -17,6 +17,7 @@ from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
 from common.files.write import write_json
 from common.network import architecture, initialization, start
+from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
 from common.system import machine
 from common.system.signals import StopRequest
@@ -178,6 +179,7 @@ def make(
         NinError: for a network that does not fit data or backend, or too little memory.
     """
     backend, own = ready.backend, net is not None
+    known: Network | None = settings.description
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
@@ -212,7 +214,7 @@ def make(
             _check_memory(settings, dataset.num_classes)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     need(backend, "get_weights")(net)
-    settings, note = _start(net, backend, settings, dataset, own)
+    settings, note = _start(net, backend, settings, dataset, described=known is not None)
     run = Run(net, ready, settings, dataset, watchers, started=started)
     if note:
         run.note(note)
@@ -220,17 +222,22 @@ def make(
 
 
 def _start(
-    net: Any, backend: Backend, settings: Settings, dataset: Dataset, own: bool
+    net: Any, backend: Backend, settings: Settings, dataset: Dataset, described: bool
 ) -> tuple[Settings, str]:
     """Give a network its first weights; the settings as they came to be, and why they did."""
     notes = []
     if settings.init == KEEP:
         return settings, ""
-    if settings.init == "data" and not own:
-        layers = architecture.layers(dataset.num_classes)
-        identity = settings.last_block == "identity"
-        images = dataset.train_images
-        weights = start.from_images(layers, images, settings.resize, settings.seed, identity)
+    if settings.init == "data" and described:
+        network, size, classes = settings.description, settings.resize, dataset.num_classes
+        weights = start.from_images(
+            architecture.layers(classes, network=network),
+            dataset.train_images,
+            size,
+            settings.seed,
+            settings.last_block == "identity",
+            architecture.dense_layers(size, classes, network),
+        )
         need(backend, "set_weights")(net, weights)
         return settings, ""
     if settings.init == "data":

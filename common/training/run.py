@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.backends.parts import need
 from common.backends.session import Started
 from common.contract import Trainer
 from common.data.dataset import Dataset
@@ -297,7 +298,7 @@ class Run:
         Raises:
             DivergedError: if anything in it is not finite.
         """
-        state, progress = self.trainer.state(), self.progress
+        state, progress = need(self.trainer, "state")(), self.progress
         for name, array in state.items():
             if not np.isfinite(array).all():
                 where = f"at epoch {progress.epoch + 1}, step {progress.step}"
