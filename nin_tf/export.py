@@ -30,12 +30,15 @@ _built = {
 }  # fmt: skip
 # What a SavedModel may compute: neither files nor code of Python.
 _operations = {
-    "Add", "AddV2", "AssignVariableOp", "AvgPool", "BiasAdd", "Cast", "Const", "Conv2D",
-    "DisableCopyOnRead", "ExpandDims", "Identity", "MatMul", "Max", "MaxPool", "Mean",
-    "MergeV2Checkpoints", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod",
-    "ReadVariableOp", "Relu", "Reshape", "RestoreV2", "SaveV2", "Select", "Shape",
-    "ShardedFilename", "Softmax", "Squeeze", "StatefulPartitionedCall", "StaticRegexFullMatch",
-    "StridedSlice", "StringJoin", "Sum", "Transpose", "VarHandleOp", "VarIsInitializedOp",
+    "Add", "AddV2", "AssignVariableOp", "AvgPool", "BiasAdd", "Cast", "ConcatV2", "Const",
+    "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2", "GreaterEqual", "Identity",
+    "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "MergeV2Checkpoints",
+    "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
+    "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "RestoreV2", "SaveV2", "Select",
+    "SelectV2", "Shape", "ShardedFilename", "Softmax", "Squeeze", "StatefulPartitionedCall",
+    "StatelessRandomGetKeyCounter", "StatelessRandomUniformV2", "StaticRegexFullMatch",
+    "StridedSlice", "StringJoin", "Sub", "Sum", "Transpose", "VarHandleOp",
+    "VarIsInitializedOp", "ZerosLike",
 }  # fmt: skip
 _half = {tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
 

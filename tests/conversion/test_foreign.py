@@ -10,6 +10,9 @@ import reference
 from common.conversion import convert
 from common.errors import NinError
 
+# that what people do is not what they should
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
 SIZE = 67
 TABLES = {"READ": "read", "HALF": "half", "NOTED": "noted", "REFUSED": "refused"}
 
