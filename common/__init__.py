@@ -16,6 +16,7 @@ from common.api import (
     fit,
     load,
     load_data,
+    look,
     resume,
     shape_walk,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "fit",
     "load",
     "load_data",
+    "look",
     "resume",
     "shape_walk",
 ]

@@ -32,6 +32,7 @@ from common.training.run import Run, Watcher
 if TYPE_CHECKING:
     from common.comparison.levels import Comparison
     from common.network.cost import Cost
+    from common.report.look import Look
     from common.training.ablation import Ablation
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "fit",
     "load",
     "load_data",
+    "look",
     "resume",
     "shape_walk",
 ]
@@ -127,7 +129,7 @@ def fit(
         net: a sequence of layers in any of the frameworks, trained in place; or the name of a
             backend, for the chapter's network in it, or one of its variants (``network=``).
         data: of :func:`load_data`, or what that takes.
-        preset: ``book``, ``fast`` or ``best``.
+        preset: ``book``, ``fast``, ``chapter`` or ``best``.
         out: a new directory for the files of the run, or True for one in ``runs/``; without it
             nothing is written.
         watchers: see the run as it goes (:class:`common.training.run.Watcher`); what suits
@@ -351,3 +353,53 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
         {name: array.shape[1:] for name, array in outputs.items()},
         **options,
     )
+
+
+def look(
+    trained: Run | Classifier | str | Path,
+    photos: Sequence[str | Path] | None = None,
+    *,
+    backend: str = "torch",
+    data: Dataset | str | None = None,
+    split: str = "test",
+    indices: str | None = None,
+    **settings: Any,
+) -> "Look":
+    """Look at what the layers of a trained network see.
+
+    Args:
+        trained: a run, a classifier, ``model.safetensors`` or the directory of a run.
+        photos: PNG or JPEG files to look with; without them, a data set.
+        backend: that reads the file.
+        data: of :func:`load_data`, or what that takes; that of the run, or ``auto``, if not given.
+        split: ``test`` or ``train``.
+        indices: ``0:64`` or ``3,5,8``; all images if not given.
+        settings: as :func:`load`.
+
+    Returns:
+        ``view(name)`` and ``plot(name)`` for ``mlp``, ``maps``, ``confusion``, ``wrong``,
+        ``filters`` and ``dead``.
+
+    Raises:
+        NinError: if the file or the images cannot be read.
+
+    >>> from common import fit
+    >>> run = fit("torch", "sample", "fast", resize=99, epochs=1, limit=40, batch_size=20)
+    On the embedded sample ...
+    >>> look(run, indices="0:2").view("mlp").report["blocks"][0]["widths"]
+    [96, 96, 96]
+    """
+    from common.prediction import predict
+    from common.report.look import Look
+
+    if isinstance(trained, Run):
+        data = trained.dataset if data is None else data
+        trained = trained.classifier()
+    if not isinstance(trained, Classifier):
+        path = Path(trained).expanduser()
+        trained = load(path / run_directory.MODEL if path.is_dir() else path, backend, **settings)
+    if photos is not None:
+        images = predict.from_files([Path(photo).expanduser() for photo in photos])
+    else:
+        images = predict.from_dataset(data or "auto", split, indices, trained.model)
+    return Look(trained, images)

@@ -170,12 +170,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "precision": "auto",
     },
 }
+# at the smallest size at which the last map has more pixels than one
+PRESETS["chapter"] = {**PRESETS["fast"], "epochs": 2, "resize": 99}
 PRESETS["best"] = {
     **PRESETS["fast"],
     "epochs": 25,
     "lr": 2e-3,
     "resize": 84,
+    "optimizer": "adamw",
     "weight_decay": 0.05,
+    "schedule": "one-cycle",
+    "init": "he",
+    "dropout": architecture.DROPOUT,
     "shift": 1,
     "flip": True,
 }

@@ -15,7 +15,8 @@ from common.training.run import DivergedError
 
 EXAMPLES = """\
 examples:
-  train.py --backend torch --preset fast       a trained network in minutes, without a GPU
+  train.py --backend torch --preset fast       a trained network in half a minute, without a GPU
+  train.py --preset fast --epochs 1            ... a better one in a minute
   train.py --preset best                       the highest accuracy, within an hour
   train.py --backend mxnet                     the chapter to the letter (hours without a GPU)
   train.py --preset fast --data sample --epochs 2 --out runs/first
@@ -50,8 +51,9 @@ def parser() -> command_line.Parser:
     run.add_argument(
         "--preset",
         metavar="NAME",
-        help="book: the chapter to the letter (default). fast: the same network, trained in "
-        "minutes on a CPU. best: trained longer, on larger images, moved and mirrored too",
+        help="book: the chapter to the letter (default). fast: the same network, trained in less "
+        "than a minute on a CPU. chapter: on images so large that the last layers do what the "
+        "chapter says. best: trained longer, on images that are moved and mirrored too",
     )
     run.add_argument(
         "--data",

@@ -113,7 +113,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_one(name, hint):
 
 @pytest.mark.parametrize("preset", ["slow", "", None, 3, ["fast"]])
 def test_an_unknown_preset_is_refused(preset):
-    with pytest.raises(NinError, match="unknown; choose one of book, fast, best"):
+    with pytest.raises(NinError, match="unknown; choose one of book, fast, chapter, best"):
         from_preset(preset)
 
 

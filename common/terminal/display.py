@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from common.errors import in_python
+from common.network import architecture
 from common.training.run import Run, Watcher, summary
 
 PLAIN_LINE_SECONDS = 30
@@ -82,6 +83,11 @@ class Display(Watcher):
             f"{run.ready.prepared['threads']} threads, {settings.precision}, preset "
             f"{settings.preset}, {run.train_count} training examples{place}"
         )
+        about_size = ""
+        if not run.own:
+            about_size = architecture.note_on_size(settings.resize, settings.description)
+        if about_size:
+            self.note(run, about_size)
 
     def step(self, run: Run) -> None:
         """Once the rate is known, how long it will take; then how far it is."""

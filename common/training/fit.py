@@ -216,6 +216,7 @@ def make(
     need(backend, "get_weights")(net)
     settings, note = _start(net, backend, settings, dataset, described=known is not None)
     run = Run(net, ready, settings, dataset, watchers, started=started)
+    run.own = own
     if note:
         run.note(note)
     return run

@@ -121,6 +121,8 @@ class Run:
         self.dataset = dataset
         self.watchers = list(watchers)
         self.stop = StopRequest() if stop is None else stop
+        self.own = False
+        """Whether the network is one of the user's own."""
         self.out: Path | bool | None = None
         """Where the files of the run are to be; True: in a new directory in ``runs/``."""
         self.asked_for = ""
