@@ -23,7 +23,7 @@ from rich.table import Table
 from common.bench.run import ACCURACY, D2L, FORMAT, STARTUP
 from common.errors import NinError
 from common.files.write import write_text
-from common.network import architecture
+from common.network import cost
 
 WIDTH = 100
 STEP, TRAIN, PREDICT = "bare step, examples/s", "train.py, examples/s", "prediction, images/s"
@@ -173,7 +173,7 @@ def whole_runs(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def flop(size: int) -> int:
     """Floating point operations of a training step for one image of this size."""
-    return 2 * architecture.training_multiply_adds(size)
+    return 2 * cost.of(resize=size).training_multiply_adds
 
 
 def _label(name: str, backend: str, size: int | None) -> str:

@@ -1,6 +1,7 @@
 """The start from training images, held against the network written out in NumPy."""
 
 import numpy as np
+import numpy_nin
 import pytest
 import reference
 from hypothesis import given
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 from common.data.resize import resize_matrix
 from common.model import Model
 from common.network import architecture, start
+from common.network.description import parse
+from common.settings import Settings
+from common.training import plateau
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +89,25 @@ def test_a_random_last_block_is_drawn_as_the_scheme_he_draws_it(images):
     weights = start.from_images(architecture.layers(), images, 67, 0, identity_last=False)
     assert not weights["block4.conv1.bias"].any()
     assert weights["block4.conv2.weight"].std() > 0.3
+
+
+@pytest.mark.parametrize(
+    "name", ["no-1x1", "3x3", "gentle", "dense-head", "vgg-21-32", "head=alexnet,hidden=40/30"]
+)
+def test_a_variant_starts_alive_and_with_classes_alike(images, name):
+    network = parse(name)
+    size = max(28, architecture.smallest_input(network))
+    layers = architecture.layers(network=network)
+    dense = architecture.dense_layers(size, network=network)
+    weights = start.from_images(layers, images, size, 0, True, dense)
+    shapes = {name: array.shape for name, array in weights.items()}
+    assert shapes == architecture.parameter_shapes(network=network, size=size)
+    net = numpy_nin.build(network, size=size)
+    numpy_nin.set_weights(net, weights)
+    settings = Settings(resize=size, network=name)
+    outputs = numpy_nin.Predictor(net, settings).activations(images)
+    logits = list(outputs.values())[-1]
+    assert not plateau.silent_channels(outputs)[layers[0].name].any()
+    assert (logits != 0).any(0).all()
+    # a class far above the others is all that would be predicted
+    np.testing.assert_allclose(logits.mean(0), logits.mean(), atol=1)

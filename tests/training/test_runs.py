@@ -11,6 +11,7 @@ from common.backends.session import Started
 from common.errors import NinError, in_python
 from common.files.arrays import load_arrays
 from common.network import architecture
+from common.prediction import outputs
 from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, plateau, records, run_directory
@@ -282,6 +283,23 @@ def test_a_dead_network_is_recognised_and_explained_without_stopping(start, back
     assert "100 % of the logits are exactly 0" in notes[0]
     assert "block4.conv2" in notes[0]
     assert run.notes == [in_python(notes[0])]
+
+
+def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
+    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    run = start(epochs=1)
+    weights = backend.get_weights(run.trainer.net)
+    weights["block4.conv3.bias"][[2, 6]] -= 1000
+    backend.set_weights(run.trainer.net, weights)
+    assert run.train()
+    assert {2, 6} <= {*run.result()["dead_classes"]}
+    (note,) = run.notes
+    assert "pullover, " in note
+    assert "shirt" in note
+    assert "another seed" in note
+    seen = run.predict(run.dataset.test_images, run.dataset.test_labels)
+    assert "pullover" in seen.notes[0]
+    assert "train it anew" in seen.notes[1]
 
 
 def test_a_plateau_longer_than_an_epoch_is_reported_once(start, backend, monkeypatch):
