@@ -65,7 +65,21 @@ class Job:
     @property
     def learning_rate(self) -> float:
         """Of the training; the more pixels the global pooling averages, the flatter the loss."""
-        return LEARNING_RATE * architecture.layer_shapes(self.resize)["pool3"][2]
+        return LEARNING_RATE * self.last_map
+
+    @property
+    def last_map(self) -> int:
+        """Height of the map that global pooling averages, in pixels."""
+        return architecture.layer_shapes(self.resize)["pool3"][2]
+
+    @property
+    def learning_rate_text(self) -> str:
+        """The rate, and why it is not the book's."""
+        return (
+            f"plain SGD at learning rate {self.learning_rate:.2g}, which is {LEARNING_RATE:g} "
+            f"times {self.last_map}, the height of the last map; the book's 0.1 suits its small "
+            "initial weights, and would kill these, which are larger so that every layer counts"
+        )
 
     @property
     def oblong_width(self) -> int:

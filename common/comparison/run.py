@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.backends import registry, session
 from common.comparison.job import Job, Recording, below
+from common.comparison.layer import look
 from common.comparison.levels import Comparison, compare
 from common.comparison.material import make_material
 from common.comparison.worker import MATERIAL, RECORDING
@@ -24,6 +25,7 @@ def run(
     python: Sequence[str] = (),
     timeout: float = 900,
     log: Callable[[str], None] = lambda line: None,
+    layer: str | None = None,
 ) -> Comparison:
     """Compare backends.
 
@@ -33,6 +35,7 @@ def run(
         python: ``NAME=PATH`` each, the interpreter of a backend.
         timeout: seconds for each backend.
         log: prints a line of progress.
+        layer: to look at alone, such as ``block2.conv1``; the first that deviates if not given.
 
     Raises:
         NinError: for whatever the user can put right before anything runs.
@@ -75,4 +78,7 @@ def run(
                 continue
             recordings += [Recording(**fields) for fields in found]
             log(f"{name}: recorded in {found[0]['about']['seconds']} s")
-    return compare(recordings, job, below("weights", material), lost)
+    comparison = compare(recordings, job, below("weights", material), lost)
+    comparison.asked = {"backends": list(specs), "python": list(python)}
+    comparison.layer = look(comparison, recordings, job, material, layer)
+    return comparison
