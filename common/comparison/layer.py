@@ -379,7 +379,7 @@ def _statistics(x: Array) -> dict[str, str]:
         figures["not finite"] = f"{x.size - finite.size:,}"
     if finite.size:
         figures |= {
-            "smallest": f"{finite.min():.4g}",
+            "smallest": f"{finite.min() + 0.0:.4g}",
             "largest": f"{finite.max():.4g}",
             "mean": f"{finite.mean():.4g}",
             "deviation": f"{finite.std():.4g}",

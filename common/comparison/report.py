@@ -104,6 +104,9 @@ def show(report: Comparison, everything: bool = False) -> None:
     console = _console()
     _show_verdict(console, report)
     console.print(_levels_table(report))
+    for level in report.levels:
+        for line in level.about:
+            console.print(Text(f"{level.name}: {line}"))
     deviation = report.deviation
     if everything:
         console.print(_backends_table(report))
@@ -157,9 +160,6 @@ def _show_verdict(console: Console, report: Comparison) -> None:
     for gap in gaps(report):
         console.print(Text(f"not covered: {gap}"))
     console.print(about(report))
-    for level in report.levels:
-        for line in level.about:
-            console.print(Text(f"{level.name}: {line}"))
 
 
 def _show_findings(console: Console, view: LayerView) -> None:
@@ -212,9 +212,7 @@ def _show_deviation(console: Console, level: Level) -> None:
             _show_rows(console, table, rows)
             left_out = sum(number > numbers[0] + BEHIND for number in numbers)
             if left_out:
-                console.print(
-                    f"{left_out} rows behind these deviate too: what follows is wrong by then"
-                )
+                console.print(f"and {left_out} more below, which the first may have caused")
             return
 
 
