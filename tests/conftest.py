@@ -31,17 +31,26 @@ def pytest_addoption(parser):
         choices=["none", *registry.BACKENDS],
         help="run the tests of this backend (none: those that need no framework)",
     )
+    parser.addoption("--long", action="store_true", help="the tests marked long, and no others")
 
 
 def pytest_report_header(config):
     chosen = config.getoption("--backend")
     what = "tests without a framework" if chosen == "none" else f"tests of backend {chosen}"
+    if config.getoption("--long"):
+        return f"{what}, the long ones; make test-long runs them all"
     return f"{what}; make test runs them all"
 
 
 def pytest_collection_modifyitems(config, items):
     chosen = config.getoption("--backend")
-    wanted = [item for item in items if ("backend_name" in item.fixturenames) == (chosen != "none")]
+    long = config.getoption("--long")
+    wanted = [
+        item
+        for item in items
+        if ("backend_name" in item.fixturenames) == (chosen != "none")
+        and (item.get_closest_marker("long") is not None) == long
+    ]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = wanted
 

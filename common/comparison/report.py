@@ -343,6 +343,7 @@ def _compared(level: Level) -> str:
             "parameters": f"{counts[0] - 1} parameters",
             "activations": f"{counts[0]} layers",
             "gradients": f"loss, {counts[0] - 1} gradients",
+            "dropout": f"{counts[0]} properties",
             "training": f"{counts[0]} steps, {counts[-1]} parameters",
         }[level.name]
     )

@@ -101,7 +101,7 @@ def difference_rows(
     pairs: Sequence[Pair],
     names: Iterable[str],
     measure: Callable[[np.ndarray, np.ndarray], Difference],
-    limit: Callable[[str], float],
+    limit: Callable[[str, Pair], float],
     complete: bool = False,
 ) -> list[Row]:
     """A row for each name that both sides of some pair have, with the differences of all pairs.
@@ -110,30 +110,28 @@ def difference_rows(
         pairs: what to compare.
         names: of the rows.
         measure: of a difference.
-        limit: of a name: the difference up to which it is agreement.
+        limit: of a name in a pair: the difference up to which it is agreement.
         complete: what only one side has deviates.
     """
     rows = []
     for name in names:
-        given = [pair.one.get(name, pair.other.get(name)) for pair in pairs]
-        arrays = [array for array in given if array is not None]
-        if not any(complete or (name in pair.one and name in pair.other) for pair in pairs):
+        sides = [(name in pair.one, name in pair.other) for pair in pairs]
+        if not any(any(have) if complete else all(have) for have in sides):
             continue
-        if not arrays:
-            continue
-        largest = f"{np.abs(arrays[0]).max(initial=0):.2e}"
-        row = Row(name, {"shape": shape_text(arrays[0].shape), "largest": largest})
+        first = next(
+            side[name] for pair in pairs for side in (pair.one, pair.other) if name in side
+        )
+        largest = f"{np.abs(first).max(initial=0):.2e}"
+        row = Row(name, {"shape": shape_text(first.shape), "largest": largest})
         for pair in pairs:
-            lacking = [
-                who
-                for who, have in zip(pair.names, (pair.one, pair.other), strict=True)
-                if name not in have
-            ]
+            sides_of = zip(pair.names, (pair.one, pair.other), strict=True)
+            lacking = [backend for backend, arrays in sides_of if name not in arrays]
+            allowed = limit(name, pair)
             if not lacking:
-                row.compare(pair.column, measure(pair.one[name], pair.other[name]), limit(name))
+                row.compare(pair.column, measure(pair.one[name], pair.other[name]), allowed)
             elif complete and len(lacking) == 1:
                 missing = Difference(None, None, f"missing in {lacking[0]}")
-                row.compare(pair.column, missing, limit(name))
+                row.compare(pair.column, missing, allowed)
             else:
                 row.cells[pair.column] = "-"
         rows.append(row)

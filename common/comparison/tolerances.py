@@ -88,6 +88,8 @@ def update_limit(dtype: str, before: np.ndarray, change: np.ndarray, steps: int)
 
 def words(level: str, dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> str:
     """What a level is judged by."""
+    if level == "dropout":
+        return "the chapter's: half of the units, the others doubled"
     if level in ("shapes", "parameters"):
         kept = ", and what is set comes back" if level == "parameters" else ""
         return f"equal to the shapes on paper{kept}"

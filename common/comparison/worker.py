@@ -8,7 +8,8 @@ import dataclasses
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import numpy as np
 
 from common.backends import session
 from common.backends.parts import LackingError, need
-from common.comparison import shapes
-from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording, below
+from common.comparison import dropout, shapes
+from common.comparison.job import LEVELS, OF_NO_PRECISION, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
 from common.errors import NinError, one_line
 from common.files.arrays import load_arrays, save_arrays
@@ -88,8 +89,7 @@ def record(
     for dtype in precisions:
         levels = [name for name in LEVELS if name in job.levels]
         if recordings:
-            # their shapes, and that they keep what they are given, is no matter of precision
-            levels = [name for name in levels if name not in ("shapes", "parameters")]
+            levels = [name for name in levels if name not in OF_NO_PRECISION]
         recorder = _Recorder(name, backend, dataclasses.replace(job, dtype=dtype), material)
         for level in levels:
             try:
@@ -107,7 +107,8 @@ def record(
 
 def _is_rounded(recording: Recording) -> bool:
     """Whether what should be float64 came as float32."""
-    return any(array.dtype == np.float32 for array in recording.group("activations").values())
+    arrays = recording.group("activations").values()
+    return bool(arrays) and all(array.dtype == np.float32 for array in arrays)
 
 
 class _Recorder:
@@ -133,14 +134,15 @@ class _Recorder:
 
     def parameters(self) -> None:
         get = need(self.backend, "get_weights")
-        net = self._ready(need(self.backend, "Predictor"), weights=False).net
+        net = self._predictor.net
         # before and after: their shapes are worth a look even if they cannot be set
         self._keep("parameters", get(net))
         self.backend.set_weights(net, self.weights)
         self._keep("parameters", get(net))
 
     def activations(self) -> None:
-        predictor = self._ready(need(self.backend, "Predictor"))
+        predictor = self._predictor
+        self.backend.set_weights(predictor.net, self.weights)
         batch = self.images[: self.job.batch_size]
         if hasattr(predictor, "activations"):
             self._keep("activations", predictor.activations(batch))
@@ -150,49 +152,60 @@ class _Recorder:
             raise LackingError("its Predictor has no logits and no activations")
 
     def gradients(self) -> None:
-        predictor = self._ready(need(self.backend, "Predictor"))
+        predictor = self._predictor
+        self.backend.set_weights(predictor.net, self.weights)
         size = self.job.batch_size
         loss, slopes = need(predictor, "gradients")(self.images[:size], self.labels[:size])
         self._keep("gradients", {"loss": loss, **slopes})
 
+    def dropout(self) -> None:
+        size, labels = dropout.SIZE, np.zeros(len(self.images), self.labels.dtype)
+        trainer = self._make("Trainer", self.images, labels, resize=size, batch_size=1)
+        weights = dropout.counting_weights({n: w.shape for n, w in self.weights.items()})
+        weights = {name: array.astype(self.job.dtype) for name, array in weights.items()}
+        self.backend.set_weights(trainer.net, weights)
+        batches = [np.zeros(1, np.int64)] * dropout.STEPS
+        self._keep("dropout", {"losses": self._train(trainer, batches, 0.0)})
+
     def training(self) -> None:
         # dropout draws other masks in every framework
-        trainer = self._ready(need(self.backend, "Trainer"), self.images, self.labels, dropout=0.0)
-        train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
+        trainer = self._make("Trainer", self.images, self.labels, dropout=0.0)
+        self.backend.set_weights(trainer.net, self.weights)
         size = self.job.batch_size
-        for step in range(self.job.steps):
-            first = step % PASS_STEPS * size
-            indices = np.arange(first, first + size, dtype=np.int64)
-            train_batch(indices, self.job.learning_rate, step)
-        self._keep("training", {"losses": np.array(take_metrics()[0], np.float64)})
+        passes = np.arange(PASS_STEPS * size, dtype=np.int64).reshape(PASS_STEPS, size)
+        batches = [passes[step % PASS_STEPS] for step in range(self.job.steps)]
+        self._keep("training", {"losses": self._train(trainer, batches, self.job.learning_rate)})
         if hasattr(self.backend, "get_weights"):
             self._keep("training", self.backend.get_weights(trainer.net))
 
-    def _ready(
-        self,
-        make: Any,
-        *data: np.ndarray,
-        dropout: float = architecture.DROPOUT,
-        weights: bool = True,
-    ) -> Any:
-        """A predictor or trainer, with the weights of the job."""
-        job = self.job
-        settings = Settings(
-            backend=self.recording.name,
-            lr=job.learning_rate,
-            batch_size=job.batch_size,
-            resize=job.resize,
-            dropout=dropout,
-            seed=job.seed,
-            device=job.device,
-            precision=job.dtype,
-        )
-        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS, dropout)
-        ready = make(net, settings, *data)
+    def _train(self, trainer: Any, batches: Sequence[np.ndarray], rate: float) -> np.ndarray:
+        """The losses of these steps."""
+        train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
+        for step, indices in enumerate(batches):
+            train_batch(indices, rate, step)
+        return np.array(take_metrics()[0], np.float64)
+
+    @cached_property
+    def _predictor(self) -> Any:
+        return self._make("Predictor")
+
+    def _make(self, part: str, *data: np.ndarray, **settings: Any) -> Any:
+        """A predictor or trainer, with a network of its own."""
+        job, make = self.job, need(self.backend, part)
+        given = {
+            "backend": self.recording.name,
+            "lr": job.learning_rate,
+            "batch_size": job.batch_size,
+            "resize": job.resize,
+            "seed": job.seed,
+            "device": job.device,
+            "precision": job.dtype,
+        }
+        chosen = Settings(**{**given, **settings})
+        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS, chosen.dropout)
+        ready = make(net, chosen, *data)
         if not hasattr(ready, "net"):
             ready.net = net
-        if weights:
-            self.backend.set_weights(ready.net, self.weights)
         return ready
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:

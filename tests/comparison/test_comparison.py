@@ -408,14 +408,12 @@ def test_files_of_one_name_and_of_a_name_of_pythons_are_compared(candidate, tmp_
     assert f"a/platform, {here}/platform, b/platform agree" in done.stdout.replace("\n", " ")
 
 
-def test_the_readmes_backend_of_one_file_is_compared_as_far_as_it_goes(candidate, tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    code = re.search(r"```python\n(# my_nin\.py\n.*?)```", readme, re.DOTALL).group(1)
-    (tmp_path / "my_nin.py").write_text(code)
-    done = run("--backends", f"{candidate('whole')},./my_nin.py", *SMALL, cwd=tmp_path)
+def test_the_examples_backend_of_one_file_is_compared_as_far_as_it_goes(candidate):
+    example = ROOT / "examples" / "nin_numpy.py"
+    done = run("--backends", f"{candidate('whole')},{example}", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "whole, my_nin agree in activations; shapes: not compared" in done.stdout
-    assert "my_nin not compared: its Predictor has no gradients" in done.stdout
+    assert "whole, nin_numpy agree in activations; shapes: not compared" in done.stdout
+    assert "nin_numpy not compared: its Predictor has no gradients" in done.stdout
 
 
 def test_the_command_names_the_first_layer_that_deviates(candidate, tmp_path):

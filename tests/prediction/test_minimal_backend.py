@@ -1,7 +1,7 @@
 """Backends of few lines, in the commands that need more of a backend than the comparison does."""
 
 import os
-import re
+import shutil
 
 import numpy as np
 import pytest
@@ -17,10 +17,8 @@ QUICK = OPTIONS.split()
 
 @pytest.fixture
 def registered(tmp_path):
-    """The README's backend, installed by somebody under the name ``mine``; the environment."""
-    readme = (ROOT / "README.md").read_text()
-    code = re.search(r"```python\n(# my_nin\.py\n.*?)```", readme, re.DOTALL).group(1)
-    (tmp_path / "my_nin.py").write_text(code)
+    """The example of a small backend, installed by somebody as ``mine``; the environment."""
+    shutil.copy(ROOT / "examples" / "nin_numpy.py", tmp_path / "my_nin.py")
     info = tmp_path / "mine-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")

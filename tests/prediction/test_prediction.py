@@ -97,7 +97,7 @@ BAD_INPUT = {
     "no such data": ("--data nowhere", "data nowhere: no such directory"),
     "unknown split": ("--split validation", "--split validation: must be test or train"),
     "index beyond the data": ("--data sample --indices 2000", "only 2000 test images"),
-    "unknown backend": ("--data sample --backend jax", "choose one of torch, tf, mxnet"),
+    "unknown backend": ("--data sample --backend cntk", "choose one of torch, tf, mxnet"),
     "size too small": ("--resize 10", "the smallest that works is 67"),
     "no size": ("--resize 0", "--resize 0: must be"),
     "images beside a split": ("--images a.png --split test", "--split: of a data set"),
