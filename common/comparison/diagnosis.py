@@ -58,8 +58,9 @@ def explain(
     judge = Judge(right, wrong, dtype)
     if judge.apart <= judge.rounding:
         return None
-    if not wrong.any():
-        return "it is 0 everywhere"
+    name = _zeros(right, wrong, judge, axes)
+    if name:
+        return name
     for name, function in _functions(right, dtype, axes):
         if judge.accepts(function(right)):
             return name
@@ -94,6 +95,12 @@ class Judge:
         """Whether these are the wrong numbers, and the right ones are not."""
         return largest_difference(candidate, self.wrong).within(self.limit)
 
+    def number(self, x: float) -> str:
+        """A number with the digits that rounding leaves, to recognise a constant by."""
+        if self.rounding < abs(x - 1) < 1e-6:
+            return f"1 {x - 1:+.2e}"
+        return f"{x:.{4 if self.rounding > 1e-6 else 7}g}"
+
     def may_accept(self, candidate: Array) -> bool:
         """The same for a part of the numbers, in which nothing may be wrong."""
         return largest_difference(candidate, self.wrong).within(self.rounding)
@@ -103,6 +110,20 @@ class Judge:
 Fit = Callable[[Array, Judge], str | None]
 
 # --------------------------------------------------- mistakes without a number in them
+
+
+def _zeros(right: Array, wrong: Array, judge: Judge, axes: Sequence[str]) -> str | None:
+    if not wrong.any():
+        return "it is 0 everywhere"
+    for axis in range(min(right.ndim, 2)) if right.shape == wrong.shape else ():
+        rest = tuple(i for i in range(right.ndim) if i != axis)
+        dead = ~wrong.any(rest) & right.any(rest)
+        kept = np.where(np.expand_dims(dead, rest), 0, right)
+        if dead.any() and judge.accepts(kept):
+            numbers = np.flatnonzero(dead)
+            return f"{listed(numbers, axes[axis])} {'is' if len(numbers) == 1 else 'are'} 0"
+    return None
+
 
 
 def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistake]:
@@ -283,7 +304,7 @@ def _offset(
     if not judge.accepts(right + offset):
         return None
     if axis is None:
-        return f"every value is off by {number(float(offset.ravel()[0]))}"
+        return f"every value is off by {judge.number(float(offset.ravel()[0]))}"
     return _each(offset.ravel(), 0.0, judge, axes[axis], "off by {}")
 
 
@@ -305,9 +326,10 @@ def _factor_and_offset(
     a, b = float(factor.ravel()[0]), float(offset.ravel()[0])
     if abs(a + 1) < 1e-6 and abs(b - 1) < 1e-6:
         return "inverted: 1 minus what it should be"
+    times, more, mean, deviation = map(judge.number, (a, b, -b / a, 1 / a))
     return (
-        f"every value is {number(a)} times what it should be and {number(b)} more, as if "
-        f"{number(-b / a)} were subtracted and the rest divided by {number(1 / a)}"
+        f"every value is {times} times what it should be and {more} more, as if {mean} were "
+        f"subtracted and the rest divided by {deviation}"
     )
 
 
@@ -323,14 +345,15 @@ def _dropped(right: Array, wrong: Array, judge: Judge) -> str | None:
         return None
     if abs(factor - 1) < 1e-4:
         return f"{share:.0%} of the values are 0 instead of what they should be"
-    return f"dropout is active: {share:.0%} of the values are 0, the others {number(factor)} times"
+    times = judge.number(factor)
+    return f"dropout is active: {share:.0%} of the values are 0, the others {times} times as large"
 
 
 def _rest(x: Array, axis: int | None, parameters: int) -> tuple[int, ...] | None:
     """The axes over which a number is fitted; None if there are too few values to prove it."""
     rest = tuple(i for i in range(x.ndim) if i != axis)
     values = int(np.prod([x.shape[i] for i in rest]))
-    return rest if values >= 4 * parameters else None
+    return rest if values > 2 * parameters else None
 
 
 def _each(numbers: Array, neutral: float, judge: Judge, what: str, text: str) -> str:
@@ -340,9 +363,7 @@ def _each(numbers: Array, neutral: float, judge: Judge, what: str, text: str) ->
     places = listed(other, what)
     if not other.size:  # each of them by less than can be seen alone
         return f"{plural(what)} differ by less than rounding"
-    if not found.any() and neutral:
-        return f"{places} {'is' if len(other) == 1 else 'are'} 0"
-    low, high = number(float(found.min())), number(float(found.max()))
+    low, high = judge.number(float(found.min())), judge.number(float(found.max()))
     size = low if low == high else f"{low} to {high}"
     return f"{places} {'is' if len(other) == 1 else 'are'} {text.format(size)}"
 
@@ -350,12 +371,12 @@ def _each(numbers: Array, neutral: float, judge: Judge, what: str, text: str) ->
 def _factor_text(factor: float, judge: Judge, factors: Mapping[str, float]) -> str:
     for meaning, known in factors.items():
         if abs(factor / known - 1) <= judge.limit:
-            return f"{number(factor)} times what it should be: {meaning}"
+            return f"{judge.number(factor)} times what it should be: {meaning}"
     if abs(factor - 1) <= 2.0**-24:
         return (
             f"1 {factor - 1:+.1e} times what it should be, as a constant rounded to float32 gives"
         )
-    return f"{number(factor)} times what it should be"
+    return f"{judge.number(factor)} times what it should be"
 
 
 def listed(numbers: Sequence[int] | Array, what: str) -> str:
@@ -373,8 +394,3 @@ def plural(what: str, count: int | None = None) -> str:
     if count is None:
         return f"{what}s"
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def number(x: float) -> str:
-    """A number with digits enough to recognise a constant by."""
-    return f"1 {x - 1:+.2e}" if 0 < abs(x - 1) < 1e-6 else f"{x:.7g}"

@@ -18,7 +18,6 @@ from common.comparison.diagnosis import (
     Judge,
     Mistake,
     listed,
-    number,
     plural,
     round_to,
     sigmoid,
@@ -175,7 +174,7 @@ def _pooling(layer: Layer, source: Array, wanted: tuple[int, ...]) -> OnPaper:
             if s != stride:
                 changes.append(f"stride {s} instead of {stride}")
             if before:
-                changes.append(_place_text(before, after, 0))
+                changes.append(_place_text(before, max(after, 0), 0))
             elif after > 0:
                 changes.append("a window that does not fit is kept (rounding up, ceil_mode)")
             if changes:
@@ -444,16 +443,19 @@ def _padding_after(
     before: int,
     wanted: tuple[int, ...],
 ) -> int | None:
-    """The least padding at the end that gives the wanted height and width; None if none does."""
+    """The least padding at the end that gives the wanted height and width; None if none does.
+
+    Below 0 so many pixels at the end are in no window.
+    """
     needed = []
-    if len(wanted) != 4 or -before >= min(size):
+    if len(wanted) != 4 or -before >= min(size) or before >= kernel:
         return None
     for old, new in zip(size, wanted[2:], strict=True):
         after = (new - 1) * stride + kernel - old - before
         # windows beyond the wanted ones would fit too
         if after <= -stride or after >= kernel:
             return None
-        needed.append(max(after, 0))
+        needed.append(after)
     return needed[0] if len(set(needed)) == 1 else None
 
 
@@ -471,7 +473,8 @@ def _places(
             if before != layer.padding:
                 # what the last window does not reach is padding too
                 even = after <= before < after + s
-                changes.append(_place_text(before, before if even else after, layer.padding))
+                end = before if even else max(after, 0)
+                changes.append(_place_text(before, end, layer.padding))
             found.append((len(changes), s, before, after, ", ".join(changes)))
     found.sort(key=lambda entry: (entry[0], abs(entry[2] - layer.padding)))
     yield from (place for _, *place in found)  # type: ignore[misc]
@@ -516,14 +519,14 @@ def _bias_off(
         return f"there is no bias {where}"
     given = (bias + change)[channels]
     if np.allclose(given, given[0], judge.rounding, 10 * judge.rounding * size) and given.size > 1:
-        return f"the bias is {number(given[0])} {where}"
+        return f"the bias is {judge.number(given[0])} {where}"
     for order, called in ((bias[::-1], "in reverse order"), (np.roll(bias, 1), "shifted by 1"),
                           (np.roll(bias, -1), "shifted by -1")):  # fmt: skip
         if np.allclose(bias + change, order, judge.rounding, 10 * judge.rounding * size):
             return f"the bias's channels are {called}"
-    by = number(found.min())
-    if found.size > 1 and number(found.max()) != by:
-        by = f"{by} to {number(found.max())}"
+    by = judge.number(found.min())
+    if found.size > 1 and judge.number(found.max()) != by:
+        by = f"{by} to {judge.number(found.max())}"
     return f"the bias is off by {by} {where}"
 
 
@@ -542,9 +545,9 @@ def _weights_times(
         if judge.accepts(relu(factor * products + bias[:, None, None])):
             factors = factor.ravel()
             if factors.size == 1:
-                return f"the weights are {number(factors[0])} times what was given"
+                return f"the weights are {judge.number(factors[0])} times what was given"
             other = np.flatnonzero(np.abs(factors - 1) > judge.rounding)
-            low, high = number(factors[other].min()), number(factors[other].max())
+            low, high = judge.number(factors[other].min()), judge.number(factors[other].max())
             times = low if low == high else f"{low} to {high}"
             return f"the weights are {times} times what was given in {listed(other, 'channel')}"
     return None
@@ -560,7 +563,7 @@ def _leaky(
     slope = float((wrong[below] * plain[below]).sum() / (plain[below] ** 2).sum())
     if slope == 0 or not judge.accepts(np.where(below, slope * plain, plain)):
         return None
-    return f"a leaky ReLU of slope {number(slope)} instead of a ReLU"
+    return f"a leaky ReLU of slope {judge.number(slope)} instead of a ReLU"
 
 
 def _one_weight_off(
