@@ -125,7 +125,6 @@ def _zeros(right: Array, wrong: Array, judge: Judge, axes: Sequence[str]) -> str
     return None
 
 
-
 def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistake]:
     """What may be done to the numbers of any layer."""
     yield from _rounded(dtype)
@@ -140,7 +139,7 @@ def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistak
         yield "log-softmax is applied", lambda x: np.log(softmax(x))
     for axis in range(min(right.ndim, 2)):
         yield f"{plural(axes[axis])} are in reverse order", partial(np.flip, axis=axis)
-    if right.ndim == 4:
+    if right.ndim == 4 and axes is AXES:
         yield from _turned()
         yield from _reordered(right.shape)
         for down, across in itertools.product(range(-2, 3), repeat=2):

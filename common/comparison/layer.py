@@ -24,7 +24,7 @@ from common.comparison.diagnosis import (
 from common.comparison.job import Job, Recording, below
 from common.comparison.levels import Comparison, layer_names
 from common.comparison.measures import largest_difference
-from common.comparison.mistakes import explain_shape, layer_on_paper, rearranged
+from common.comparison.mistakes import WEIGHT_AXES, explain_shape, layer_on_paper, rearranged
 from common.comparison.tables import shape_text
 from common.errors import NinError
 from common.network import architecture
@@ -147,20 +147,26 @@ def _look_at_shapes(
     name = str(comparison.deviation and comparison.deviation.first)
     layers = [x for x in architecture.layers() if x.name.partition(".")[0] == name]
     view = LayerView("shapes", name, "", {}, {})
+    squares, oblongs = (
+        architecture.layer_shapes(width) for width in (job.resize, job.oblong_width)
+    )
     for recording in _of("", recordings):
         walk = {layer["name"]: layer for layer in recording.shapes or ()}
-        names = list(walk)
         if name not in walk or not layers:
             continue
-        before = names.index(name) - 1
-        keys = ("shape", "oblong")
-        first = [(job.resize, job.resize), (job.resize, job.oblong_width)]
-        inputs = [tuple(walk[names[before]][key][2:]) for key in keys] if before >= 0 else first
-        outputs = [tuple(walk[name].get(key, ())[2:]) for key in keys]
-        text = explain_shape(layers[0], inputs, outputs)
-        view.statistics[recording.name] = {key: shape_text(walk[name].get(key)) for key in keys}
+        shapes = {key: list(walk[name].get(key) or ()) for key in ("shape", "oblong")}
+        view.statistics[recording.name] = {key: shape_text(x) for key, x in shapes.items()}
+        expected = [list(squares[name]), [*squares[name][:3], *oblongs[name][3:]]]
+        if list(shapes.values()) == expected:
+            view.findings[recording.name] = "as on paper"
+            continue
+        before = list(walk)[: list(walk).index(name)]
+        sizes = [(job.resize, job.resize), (job.resize, job.oblong_width)]
+        if before:
+            sizes = [tuple(walk[before[-1]].get(key, ())[2:]) for key in shapes]
+        text = explain_shape(layers[0], sizes, [tuple(x[2:]) for x in shapes.values()])
+        view.findings[recording.name] = f"not as on paper: {text or 'no known mistake gives this'}"
         if text:
-            view.findings[recording.name] = f"not as on paper: {text}"
             view.mistakes[recording.name] = text
     return view
 
@@ -205,10 +211,11 @@ def look_at(
             continue
         _judge(view, recording.name, "on paper", paper, outputs[recording.name], mistake)
         right = paper
+    learned = {}
     if level == "training":
-        _judge_training(view, have, below("weights", material))
+        learned = _judge_training(view, have, below("weights", material))
     if not view.mistakes and right is None:
-        _beside_each_other(view, outputs, axes, job)
+        _beside_each_other(view, outputs, axes, job, learned)
     view.worst = _worst(outputs, right, axes)
     return view
 
@@ -231,8 +238,12 @@ def _judge(
 
 def _judge_training(
     view: LayerView, recordings: Sequence[Recording], weights: Mapping[str, Array]
-) -> None:
-    """What the weights before and after show; no other step can be computed on paper."""
+) -> dict[tuple[str, str], str]:
+    """What the weights before and after show: no other step can be computed on paper.
+
+    Returns:
+        Two backends -> how much more the second has learned.
+    """
     changes: dict[str, Array] = {}
     for recording in recordings:
         after = recording.group("training")
@@ -247,16 +258,20 @@ def _judge_training(
         if not change.any():
             view.mistakes[backend] = "no weight has changed: nothing is learned"
             view.findings[backend] = view.mistakes[backend]
-    for one, other in itertools.combinations(changes, 2):
+    learned = {}
+    for one, other in itertools.permutations(changes, 2):
         if changes[one].any() and changes[other].any() and changes[one].size == changes[other].size:
             ratio = np.linalg.norm(changes[other]) / np.linalg.norm(changes[one])
-            view.differences[f"{one} - {other}"] += (
-                f"; what training changed in all weights is {ratio:.3g} times as large in {other}"
-            )
+            learned[one, other] = f"what training changed is {ratio:.4g} times as large"
+    return learned
 
 
 def _beside_each_other(
-    view: LayerView, outputs: Mapping[str, Array], axes: Sequence[str], job: Job
+    view: LayerView,
+    outputs: Mapping[str, Array],
+    axes: Sequence[str],
+    job: Job,
+    learned: Mapping[tuple[str, str], str],
 ) -> None:
     """Where nothing can be computed on paper: the others beside the one that most agree with."""
     limit = ROUNDING[view.dtype]
@@ -277,6 +292,8 @@ def _beside_each_other(
                 right, wrong, view.dtype, None, (), [_reordered(right)], factors, axes
             )
             _judge(view, backend, reference, right, wrong, mistake)
+            if backend not in view.mistakes and (reference, backend) in learned:
+                view.findings[backend] += f"; {learned[reference, backend]}"
 
 
 def _on_paper(
@@ -332,6 +349,9 @@ def _reordered(right: Array) -> Fit:
     def fit(wrong: Array, judge: Judge) -> str | None:
         if right.ndim != 4:
             return None
+        for order in itertools.permutations(range(4)):
+            if wrong.shape != right.shape and judge.accepts(right.transpose(order)):
+                return f"the axes are in the order ({', '.join(WEIGHT_AXES[i] for i in order)})"
         return next((text for text, array in rearranged(right) if judge.accepts(array)), None)
 
     return fit

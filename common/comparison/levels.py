@@ -23,6 +23,8 @@ from common.network import architecture
 if TYPE_CHECKING:
     from common.comparison.layer import LayerView
 
+REFUSED = "refused: "  # begins the note that says why
+
 # Mistakes of porting that no comparison of numbers can show in this network, and why.
 INVISIBLE = {
     "an extra ReLU": "every layer's output, and every pixel, is 0 or more already",
@@ -104,12 +106,22 @@ class Comparison:
             for level in self.levels
             if level.status == "agree"
         ]
-        others = [f"{x.name}: {x.status}" for x in self.levels if x.status != "agree"]
-        if not agreeing:
-            return "; ".join(["nothing could be compared", *others])
-        agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
-        others += [f"{name} in float32 only" for name in self.without_float64]
-        return "; ".join([agree, *others])
+        agree = "nothing could be compared"
+        if agreeing:
+            agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
+        refused = [level for level in self.levels if level.status == "refused"]
+        parts = []
+        if refused:
+            why = next(note for note in refused[0].notes if note.startswith(REFUSED))
+            names = ", ".join(level.name for level in refused)
+            parts.append(f"agreement in {names} refused: {why.removeprefix(REFUSED)}")
+        parts += [f"{level.name}: failed" for level in self.levels if level.status == "failed"]
+        parts.append(agree)
+        parts += [
+            f"{level.name}: not compared" for level in self.levels if level.status == "not compared"
+        ]
+        parts += [f"{name} in float32 only" for name in self.without_float64]
+        return "; ".join(parts)
 
     def check_ran(self) -> None:
         """Raise :class:`NinError` if there are not two backends to compare."""
@@ -480,7 +492,7 @@ def _arrays(have: Have, level: str, dtype: str) -> dict[str, dict[str, np.ndarra
 def _refuse_if(level: Level, problem: str | None) -> None:
     if problem:
         level.status = "refused"
-        level.notes.append(f"refused: {problem}")
+        level.notes.append(f"{REFUSED}{problem}")
 
 
 def _nothing_to_see(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from common.comparison.diagnosis import (
-    PARAMETER_AXES,
     Array,
     Fit,
     Function,
@@ -27,8 +26,8 @@ from common.network.architecture import Layer
 
 Weights = Mapping[str, Array]
 
-# of Fashion-MNIST's pixels, as people normalise them
-MEAN, DEVIATION = 0.2860, 0.3530
+# as orders of numbers are called
+WEIGHT_AXES = ("output", "input", "height", "width")
 
 
 @dataclass(frozen=True)
@@ -309,6 +308,8 @@ def explain_shape(
         )
 
     kernel, stride, padding, _ = right
+    if fits(*right):
+        return None
     if fits(kernel, stride, padding, ceil=True):
         return "a window that does not fit is kept (rounding up, ceil_mode)"
     if all(new == old for old, new in zip(sizes, given, strict=True)) and stride > 1:
@@ -423,11 +424,9 @@ def rearranged(weight: Array) -> Iterator[tuple[str, Array]]:
     for text, array in candidates:
         if new(array):
             yield text, array
-    short = [axis.replace(" channel", "").replace("row", "height").replace("column", "width")
-             for axis in PARAMETER_AXES]  # fmt: skip
-    ours = ", ".join(short)
+    ours = ", ".join(WEIGHT_AXES)
     for order in itertools.permutations(range(4)):
-        theirs = ", ".join(short[axis] for axis in order)
+        theirs = ", ".join(WEIGHT_AXES[axis] for axis in order)
         array = weight.transpose(order).reshape(weight.shape)
         if new(array):
             yield f"the numbers are in the order ({theirs}), read as ({ours})", array
