@@ -112,17 +112,30 @@ def look(
     return look_at(deviation.name, inside, _of(deviation.dtype, recordings), job, material)
 
 
+def check_name(name: str) -> None:
+    """Raise :class:`NinError` if the network has no layer, parameter or loss of this name."""
+    layers, parameters = layer_names(), list(architecture.parameter_shapes())
+    known = {
+        "activations": layers,
+        "gradients": ["loss", *parameters],
+        "parameters": parameters,
+        "training": ["losses", *parameters],
+    }
+    level, _, inside = name.rpartition("/")
+    if not any(inside in known.get(each, ()) for each in ([level] if level else SEARCHED)):
+        raise NinError(
+            f"`layer={name}`: unknown; take one of {', '.join(layers)}, a parameter such as "
+            f"{parameters[0]} (its gradient), loss, or LEVEL/NAME such as training/losses"
+        )
+
+
 def _find(name: str, recordings: Sequence[Recording]) -> tuple[str, str]:
     """Level and name of what a person asks for."""
     level, _, inside = name.rpartition("/")
     for each in [level] if level else SEARCHED:
         if any(inside in recording.group(each) for recording in recordings):
             return each, inside
-    known = [n for n in layer_names() if any(n in r.group("activations") for r in recordings)]
-    raise NinError(
-        f"`layer={name}`: nothing of that name was recorded; there are {', '.join(known)}, a "
-        "parameter's name for its gradient, loss, or LEVEL/NAME"
-    )
+    raise NinError(f"`layer={name}`: no backend gives it")
 
 
 def _of(dtype: str, recordings: Sequence[Recording]) -> list[Recording]:

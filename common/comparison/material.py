@@ -11,6 +11,7 @@ weights by a share that float32 resolves and none far enough to cross many kinks
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -33,8 +34,15 @@ BIAS, LAST_BIAS = 0.1, 0.5
 CHUNK = 8
 
 
-def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
+def make_material(
+    job: Job, dataset: Dataset, weights: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """What every backend gets.
+
+    Args:
+        job: image size, batch size and seed count.
+        dataset: where the images are from.
+        weights: canonical name -> array; those of :func:`make_weights` if not given.
 
     Returns:
         ``images`` (uint8) and ``labels`` of the batches that training goes over, of which the
@@ -52,11 +60,12 @@ def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
         )
     order = example_order(job.seed, 0, available)[:count]
     images = dataset.train_images[order]
-    weights = make_weights(job.seed, images, job.resize, job.batch_size)
+    if weights is None:
+        weights = make_weights(job.seed, images, job.resize, job.batch_size)
     return {
         "images": images,
         "labels": dataset.train_labels[order],
-        **{f"weights/{name}": array for name, array in weights.items()},
+        **{f"weights/{name}": array.astype(np.float32) for name, array in weights.items()},
     }
 
 

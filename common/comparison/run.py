@@ -4,10 +4,11 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.backends import registry, session
 from common.comparison.job import Job, Recording, below
-from common.comparison.layer import look
+from common.comparison.layer import check_name, look
 from common.comparison.levels import Comparison, compare
 from common.comparison.material import make_material
 from common.comparison.worker import MATERIAL, RECORDING
@@ -43,6 +44,8 @@ def run(
     job.check()
     if not timeout > 0:
         raise NinError(f"`timeout={timeout}`: must be a number above 0")
+    if layer is not None:
+        check_name(layer)
     names = registry.labels(specs)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -69,16 +72,28 @@ def run(
                     backend=registry.absolute(spec),
                     job=dataclasses.asdict(job),
                 )
-                for fields in found:
-                    file = Path(directory) / RECORDING.format(dtype=fields["dtype"])
-                    fields.update(name=name, arrays=load_arrays(file)[0])
+                recordings += read(found, name, directory)
             except NinError as error:
                 lost[name] = str(error)
                 log(f"{name}: {error}")
                 continue
-            recordings += [Recording(**fields) for fields in found]
             log(f"{name}: recorded in {found[0]['about']['seconds']} s")
     comparison = compare(recordings, job, below("weights", material), lost)
     comparison.asked = {"backends": list(specs), "python": list(python)}
     comparison.layer = look(comparison, recordings, job, material, layer)
     return comparison
+
+
+def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Recording]:
+    """The recordings that :func:`common.comparison.worker.work` left in a directory.
+
+    Args:
+        found: what it returned.
+        name: what the backend is called here.
+        directory: as it got it.
+    """
+    files = [Path(directory) / RECORDING.format(dtype=fields["dtype"]) for fields in found]
+    return [
+        Recording(**{**fields, "name": name, "arrays": load_arrays(file)[0]})
+        for fields, file in zip(found, files, strict=True)
+    ]

@@ -46,8 +46,9 @@ MARGIN = 16
 LEARNED_ALIKE = 0.1
 
 # The training counts as learning when the last pass's mean loss is below this part of the first's.
-# The batches are the same ones again, so that nothing but learning lowers it.
-LEARNED = 0.999
+# The batches are the same ones again, so that nothing but learning lowers it; the less a loss is
+# rounded, the less learning it shows.
+LEARNED = {"float64": 1 - 1e-6, "float32": 0.999}
 # A loss this close to ln(classes), in nats, is that of a dead network: the same for every image.
 DEAD_LOSS = 1e-4
 
