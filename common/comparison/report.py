@@ -277,7 +277,7 @@ def drawings(report: Comparison) -> dict[str, list[Drawing]]:
             for table in level.tables:
                 figure = figures.new(9, 3.6)
                 _plot_differences(figure.add_subplot(), table.rows)
-                found.append((f"Picture of the table: {table.title}", figure))
+                found.append((f"Relative differences, {table.title}", figure))
         elif level.name == "training" and report.losses:
             figure = figures.new(9, 3.6)
             _plot_losses(figure.add_subplot(), report.losses)
