@@ -10,7 +10,7 @@ from common import settings
 from common.errors import NinError
 from common.network import architecture
 
-LEVELS = ("shapes", "parameters", "activations", "gradients", "dropout", "training")
+LEVELS = ("shapes", "parameters", "activations", "gradients", "training", "dropout")
 # Recorded in one precision only: shapes, numbers that are kept as they are, and random masks.
 OF_NO_PRECISION = ("shapes", "parameters", "dropout")
 # The judge first: float64 shows whether it is one function, float32 whether it is that one rounded.

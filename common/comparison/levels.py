@@ -74,7 +74,7 @@ class Comparison:
     losses: dict[str, list[float | None]]
     """Backend -> loss of each training step; None where it is not finite."""
     without_float64: dict[str, str] = field(default_factory=dict)
-    """Backend whose float32 was measured beside the others' float64 -> why."""
+    """Backend that has none -> what that cannot show."""
     layer: "LayerView | None" = None
     """The first layer that deviates, or the one that was asked for, alone."""
     asked: dict[str, list[str]] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Comparison:
         parts += [
             f"{level.name}: not compared" for level in self.levels if level.status == "not compared"
         ]
-        parts += [f"{name} in float32 only" for name in self.without_float64]
+        parts += [f"{name} {reason}" for name, reason in self.without_float64.items()]
         return "; ".join(parts)
 
     def check_ran(self) -> None:
@@ -201,6 +201,7 @@ def compare(
             level.status = "not compared"
         levels.append(level)
     names = dict.fromkeys(recording.name for recording in recordings)
+    unseen = max(tolerances.output_limits("float32", weights, job).values())
     judged = {recording.name for recording in recordings if recording.dtype == "float64"}
     return Comparison(
         job=dataclasses.asdict(job),
@@ -214,7 +215,7 @@ def compare(
             if (losses := recording.arrays.get("training/losses")) is not None
         },
         without_float64={
-            name: "it computes in float32 only"
+            name: f"in float32 only: a mistake below {unseen:.0e} of a layer would not show"
             for name in names
             if "float64" in job.precisions and name not in judged
         },
