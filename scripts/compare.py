@@ -16,8 +16,8 @@ from common.files.write import write_json, write_text
 
 EXAMPLES = """\
 examples:
-  compare.py                                       the three backends, all levels, float32
-  compare.py --backends torch,tf --dtype float64   tells rounding from error
+  compare.py                                       the three backends, all levels
+  compare.py --backends torch,tf --dtype float64   one precision: is it one function?
   compare.py --backends torch,./my_nin.py          an implementation of your own
   compare.py --resize 99 --steps 8 --html out.html
   compare.py --backends torch,./my_nin.py --layer block2.conv1
@@ -49,13 +49,16 @@ def parser() -> command_line.Parser:
         ("resize", "image size in pixels"),
         ("batch-size", "images, also of a training batch"),
         ("seed", "decides weights and images"),
-        ("steps", "of training"),
+        ("steps", "steps of training"),
         ("threads", "CPU threads, 0 for one per core"),
     ):
         value = getattr(default, name.replace("-", "_"))
         p.add_argument(f"--{name}", type=int, default=value, metavar="N", help=f"{what} ({value})")
     p.add_argument(
-        "--dtype", default=default.dtype, metavar="NAME", help="float32 (default) or float64"
+        "--dtype",
+        default=default.dtype,
+        metavar="NAME",
+        help="float64 (is it one function?), float32 (is it that one, rounded?) or both (default)",
     )
     p.add_argument("--device", default=default.device, metavar="NAME", help="cpu (default) or gpu")
     p.add_argument("--json", type=Path, metavar="FILE", help="write everything there for machines")

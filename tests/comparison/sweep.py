@@ -2,7 +2,7 @@
 """Compare equal networks again and again, each time in another way: none may raise an alarm.
 
     python tests/comparison/sweep.py --count 500 --out sweep.jsonl
-    python tests/comparison/sweep.py --count 6 --seed 20261126
+    python tests/comparison/sweep.py --count 20 --seconds 30 --seed 20261126
 
 Each comparison draws a pair of backends (the installed ones and tests/numpy_nin.py), the size of
 the images (67 to 224), the batch (1 to 32 images), the images, one or two threads, and the weights:
@@ -157,6 +157,7 @@ def main() -> int:
     p.add_argument("--count", type=int, default=500, help="number of comparisons (500)")
     p.add_argument("--seed", type=int, default=0, help="decides all of them (0)")
     p.add_argument("--only", type=int, help="do this comparison alone")
+    p.add_argument("--seconds", type=float, default=np.inf, help="begin none after so long")
     p.add_argument("--steps", type=int, default=8, help="of training (8)")
     p.add_argument("--trained", nargs="*", default=[], help="model.safetensors of trained networks")
     p.add_argument("--backends", default="", help="names, with commas; numpy is one (all)")
@@ -171,11 +172,11 @@ def main() -> int:
         results = [json.loads(line) for line in options.out.read_text().splitlines()]
     done = {result["number"] for result in results}
     numbers = range(options.count) if options.only is None else [options.only]
-    dataset, processes = fashion_mnist.load("sample"), Processes()
+    dataset, processes, started = fashion_mnist.load("sample"), Processes(), time.monotonic()
     print(f"seed {options.seed}, backends {', '.join(backends)}", flush=True)
     with contextlib.closing(processes):
         for number in numbers:
-            if number in done:
+            if number in done or time.monotonic() - started > options.seconds:
                 continue
             choice = drawn(options.seed, number, backends, trained)
             result, report = one(choice, processes, dataset, options.steps)

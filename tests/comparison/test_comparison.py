@@ -609,9 +609,9 @@ def test_files_of_one_name_and_of_a_name_of_pythons_are_compared(candidate, tmp_
     assert f"a/platform, {here}/platform, b/platform agree" in done.stdout.replace("\n", " ")
 
 
-def test_the_examples_backend_of_one_file_is_compared_as_far_as_it_goes(candidate):
+def test_the_examples_backend_of_one_file_is_compared_as_far_as_it_goes(candidate, tmp_path):
     example = ROOT / "examples" / "nin_numpy.py"
-    done = run("--backends", f"{candidate('whole')},{example}", *SMALL)
+    done = run("--backends", f"{candidate('whole')},{example}", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "whole, nin_numpy agree in activations; shapes: not compared" in done.stdout
     assert "nin_numpy not compared: its Predictor has no gradients" in done.stdout
