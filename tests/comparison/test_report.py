@@ -320,6 +320,10 @@ def test_the_page_is_whole_in_itself_and_shows_everything(page):
     assert all(name in page for name in (*JOB.levels, *known))
 
 
+def test_a_backend_that_is_lost_stands_in_the_pages_verdict(pages):
+    assert "&lt;three&gt; is not in it: crashed" in pages["agreement"].partition("<table>")[0]
+
+
 def test_the_page_can_be_read_aloud_and_walked_through_by_keyboard(page):
     found = Page(page)
     assert found.all("html")[0]["lang"] == "en"
