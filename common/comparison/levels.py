@@ -367,10 +367,10 @@ def _gradients(
 ) -> None:
     arrays = _arrays(have, level.name, dtype)
     strict = tolerances.gradient_limit(dtype, weights, job)
-    wide: dict[str, list[str]] = {}
+    unsure: dict[str, list[str]] = {}
 
     def limit(name: str, pair: Pair) -> float:
-        return tolerances.LEARNED_ALIKE if name in wide.get(pair.column, ()) else strict
+        return tolerances.BRANCHED if name in unsure.get(pair.column, ()) else strict
 
     # as they are computed: from the loss backwards
     names = ["loss", *reversed([*weights])]
@@ -379,11 +379,11 @@ def _gradients(
         for pair in pairs:
             layer = last_branch(*_outputs(pair, have))
             if layer is not None:
-                wide[pair.column] = names[names.index(f"{layer}.bias") :]
+                unsure[pair.column] = names[names.index(f"{layer}.bias") :]
                 level.notes.append(
                     f"{pair.column}: rounding to float32 decides a branch in {layer} (whether a "
-                    "ReLU is on, or which pixel of a window is the largest), so that the gradients "
-                    f"from there back are compared to {tolerances.LEARNED_ALIKE:.0%} only"
+                    "ReLU is on, or which pixel of a window is the largest), so that its gradients "
+                    "from there back are shown and not judged"
                 )
         rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
     relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
@@ -462,14 +462,14 @@ def _loss_limits(dtype: str, losses: np.ndarray, weights: Weights, job: Job) -> 
     if dtype == "float64":
         return np.full(job.steps, tolerances.SAME)
     rounding = tolerances.output_limits(dtype, weights, job)["logits"]
-    # a batch's loss beside the same batch's in the first pass; of that, what it will have moved by
+    # by how much a batch's loss has moved since the first pass; in that, as much as in the second
     moved = np.zeros(job.steps)
     with np.errstate(all="ignore"):
         for step in range(PASS_STEPS, min(job.steps, len(losses))):
             moved[step] = abs(losses[step] / losses[step % PASS_STEPS] - 1)
     moved = np.maximum.accumulate(np.nan_to_num(moved, posinf=0.0))
     moved[:PASS_STEPS] = moved[PASS_STEPS : 2 * PASS_STEPS].max(initial=0)
-    return np.asarray(rounding + tolerances.LEARNED_ALIKE * moved)
+    return np.asarray(rounding + tolerances.FALL * moved)
 
 
 # float64 has no tail to speak of: any single number counts

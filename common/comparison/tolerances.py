@@ -20,10 +20,12 @@ relative L2 norm, which has none: a tenth to a hundredth of the limit was measur
 (``tests/comparison/sweep.py``). TF32 alone is 4e-4 after one convolution.
 
 **Where rounding decides a branch** (which pixel of a pooling window is the largest, whether a ReLU
-is on) a gradient jumps. The weights of :mod:`common.comparison.material` stay away from that, but
-50 steps of training may get there. So a float32 training is only asked whether it learned much the
-same: :data:`LEARNED_ALIKE`. In either precision each of its steps may also lose half a unit in the
-last place of a weight, which is a large part of so small a step.
+is on) a gradient jumps. The weights of :mod:`common.comparison.material` stay away from that; with
+others, float32's gradients are judged only up to the last layer at which its outputs show such a
+branch (:mod:`common.comparison.branches`). Fifty steps of training get to one now and then from any
+weights. So a float32 training is only asked whether it learned much the same (:data:`FALL`,
+:data:`CHANGE`). In either precision a step may also lose half a unit in the last place of a weight,
+which is a large part of so small a step.
 
 A backend without float64 is measured beside the others' float64, with float32's limits: what is
 smaller than them stays unseen, and the report says so.
@@ -42,8 +44,12 @@ UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 SAME = 1e-10
 # Of float32, in units of what independent roundings come to.
 MARGIN = 16
-# Of float32: what the training changed, in relative L2 norm; of the loss, a share of its fall.
-LEARNED_ALIKE = 0.1
+# Of float32's training: a share of what the loss has changed by since it began; of what was changed
+# in a parameter, in relative L2 norm.
+FALL, CHANGE = 0.03, 0.1
+# Of float32: a gradient behind a branch that rounding decides. One pixel's ReLU may be a large part
+# of it (a tenth was seen, for one image), so that this is no limit: it is not judged.
+BRANCHED = 1.0
 
 # The training counts as learning when the last pass's mean loss is below this part of the first's.
 # The batches are the same ones again, so that nothing but learning lowers it; the less a loss is
@@ -84,7 +90,7 @@ def update_limit(dtype: str, before: np.ndarray, change: np.ndarray, steps: int)
     order = {"float64": np.inf, "float32": 2}[dtype]
     size, moved = (np.linalg.norm(x.ravel().astype(np.float64), order) for x in (before, change))
     rounding = steps * UNIT[dtype] * size / moved if moved else 0.0
-    return float({"float64": SAME, "float32": LEARNED_ALIKE}[dtype] + rounding)
+    return float({"float64": SAME, "float32": CHANGE}[dtype] + rounding)
 
 
 def words(level: str, dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> str:
@@ -105,8 +111,8 @@ def words(level: str, dtype: str, weights: Mapping[str, np.ndarray], job: Job) -
     return {
         "activations": f"{min(outputs):.0e} (input) to {max(outputs):.0e} (logits) in L2 norm",
         "gradients": f"{gradients:.0e} in L2 norm; the loss {gradients:.0e}",
-        "training": f"losses {max(outputs):.0e} and {LEARNED_ALIKE:.0%} of their fall; what was "
-        f"learned {LEARNED_ALIKE:.0%} in L2 norm and the weights' rounding",
+        "training": f"losses {max(outputs):.0e} and {FALL:.0%} of their fall; what was learned "
+        f"{CHANGE:.0%} in L2 norm and the weights' rounding",
     }[level]
 
 

@@ -304,11 +304,11 @@ def test_a_backend_that_takes_no_notice_of_the_precision_counts_as_one_without_f
     assert dtypes == ["float64", "float32"]
 
 
-def test_a_branch_that_rounding_decides_widens_float32s_gradients_from_there_back(material, both):
+def test_float32s_gradients_behind_a_branch_that_rounding_decides_are_not_judged(material, both):
     exact, rounded = named(both, "two")
     for layer in ("block1.conv1", "block2.conv3", "block3.conv1"):
         name = f"gradients/{layer}.bias"
-        rounded.arrays[name] = rounded.arrays[name] * np.float32(1.01)
+        rounded.arrays[name] = rounded.arrays[name] * np.float32(1.5)
     report = compare([*both, exact, rounded], material, BOTH)
     assert (report.deviation.first, report.deviation.dtype) == ("block3.conv1.bias", "float32")
     # a ReLU that is on in float64 and off in float32
