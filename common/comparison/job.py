@@ -36,7 +36,7 @@ class Job:
     batch_size: int = 8
     seed: int = 0
     dtype: str = "both"
-    steps: int = 50
+    steps: int = 16
     device: str = "cpu"
     threads: int = 0
 

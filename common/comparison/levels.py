@@ -201,6 +201,13 @@ def compare(
             level.status = "not compared"
         levels.append(level)
     names = dict.fromkeys(recording.name for recording in recordings)
+    losses: dict[str, list[float | None]] = {}
+    for recording in recordings:
+        if recording.has("training"):  # of two precisions, the first
+            values = recording.arrays["training/losses"]
+            losses.setdefault(
+                recording.name, [float(x) if math.isfinite(x) else None for x in values]
+            )
     unseen = max(tolerances.output_limits("float32", weights, job).values())
     judged = {recording.name for recording in recordings if recording.dtype == "float64"}
     return Comparison(
@@ -208,12 +215,7 @@ def compare(
         backends={name: next(r.about for r in recordings if r.name == name) for name in names},
         levels=levels,
         lost=dict(lost or {}),
-        losses={
-            recording.name: [float(x) if math.isfinite(x) else None for x in losses]
-            # of two precisions, the first recorded
-            for recording in reversed(recordings)
-            if (losses := recording.arrays.get("training/losses")) is not None
-        },
+        losses=losses,
         without_float64={
             name: f"in float32 only: a mistake below {unseen:.0e} of a layer would not show"
             for name in names

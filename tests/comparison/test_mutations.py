@@ -822,6 +822,52 @@ def test_a_small_mistake_is_caught_at_its_level_and_layer(
     assert_caught(compare(materials, intact, mutant, levels_up_to(level)), level, layer)
 
 
+# ------------------------------------------------ in a backend without float64
+
+ROUNDED = dataclasses.replace(JOB, dtype="float32", steps=16)
+
+
+@pytest.fixture(scope="module")
+def intact_in_both(materials):
+    job = dataclasses.replace(ROUNDED, dtype="both")
+    return comparison_worker.record("right", numpy_nin, job, materials[JOB])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pixels scaled by 256",
+        "the relu before the bias",
+        "a leaky relu",
+        "predictions that are not the networks output",
+        "labels shifted by one",
+        "a bias that does not learn",
+        "the mask of a relu forgotten on the way back",
+        "a learning rate of its own",
+        "momentum in plain sgd",
+        "weights that are never updated",
+        "the next batch for this one",
+        "dropout of whole channels",
+    ],
+)
+def test_without_float64_the_classic_mistakes_are_still_caught(
+    materials, intact_in_both, mutant, name
+):
+    change, level, layer, _ = MISTAKES[name]
+    change(mutant)
+    job = dataclasses.replace(ROUNDED, levels=levels_up_to(level))
+    wrong = record("wrong", mutant, job, materials[JOB])
+    report = comparison.compare(
+        [*intact_in_both, wrong],
+        dataclasses.replace(job, dtype="both"),
+        below("weights", materials[JOB]),
+    )
+    assert report.exit_status == 1, report.verdict
+    assert report.deviation.name == level
+    # a rate that is a tenth off shows after some steps only
+    assert report.deviation.first.startswith("step " if layer == A_STEP else layer)
+
+
 UP_TO_ACTIVATIONS = levels_up_to("activations")
 
 
