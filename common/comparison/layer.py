@@ -28,6 +28,7 @@ from common.comparison.mistakes import WEIGHT_AXES, explain_shape, layer_on_pape
 from common.comparison.tables import shape_text
 from common.errors import NinError
 from common.network import architecture
+from common.network.description import Network
 
 WORST = 5  # places shown
 ON_PAPER = "on paper"
@@ -112,9 +113,10 @@ def look(
     return look_at(deviation.name, inside, _of(deviation.dtype, recordings), job, material)
 
 
-def check_name(name: str) -> None:
-    """Raise :class:`NinError` if the network has no layer, parameter or loss of this name."""
-    layers, parameters = layer_names(), list(architecture.parameter_shapes())
+def check_name(name: str, network: Network) -> None:
+    """Raise :class:`NinError` if a network has no layer, parameter or loss of this name."""
+    layers = layer_names(network)
+    parameters = list(architecture.parameter_shapes(network=network))
     known = {
         "activations": layers,
         "gradients": ["loss", *parameters],
@@ -158,10 +160,12 @@ def _look_at_shapes(
         if level.name == "activations" and level.first:
             return look_at(level.name, level.first, _of(level.dtype, recordings), job, material)
     name = str(comparison.deviation and comparison.deviation.first)
-    layers = [x for x in architecture.layers() if x.name.partition(".")[0] == name]
+    network = job.description
+    layers = [x for x in architecture.layers(network=network) if x.name.partition(".")[0] == name]
     view = LayerView("shapes", name, "", {}, {})
     squares, oblongs = (
-        architecture.layer_shapes(width) for width in (job.resize, job.oblong_width)
+        architecture.layer_shapes(width, network=network)
+        for width in (job.resize, job.oblong_width)
     )
     for recording in _of("", recordings):
         walk = {layer["name"]: layer for layer in recording.shapes or ()}
@@ -323,7 +327,7 @@ def _on_paper(
             right, wrong, dtype, None, (), [_reordered(right)], None, PARAMETER_AXES
         )
     activations = recording.group("activations")
-    logits = activations.get("flatten", activations.get("logits"))
+    logits = activations.get(layer_names(job.description)[-2], activations.get("logits"))
     if (level, name) != ("gradients", "loss") or logits is None or logits.ndim != 2:
         return None, None
     logits, labels = np.asarray(logits, np.float64), material["labels"][: len(logits)]
@@ -334,15 +338,19 @@ def _on_paper(
 def _activation_on_paper(
     name: str, recording: Recording, job: Job, material: Mapping[str, Array]
 ) -> tuple[Array | None, str | None]:
-    given, known = recording.group("activations"), layer_names()
+    given, known = recording.group("activations"), layer_names(job.description)
     if name not in known:
         return None, None
     place = known.index(name)
     source = material["images"][: job.batch_size] if place == 0 else given.get(known[place - 1])
     if source is None:
         return None, None
-    source, wrong = np.asarray(source, np.float64), given[name]
-    layers = {layer.name: layer for layer in architecture.layers()}
+    source, wrong = np.asarray(source, np.float64), np.asarray(given[name])
+    network, shape = job.description, wrong.shape
+    if name.startswith("dense"):  # a convolution of a map of one pixel
+        source, wrong = (x.reshape(len(x), -1, 1, 1) for x in (source, wrong))
+    dense = architecture.dense_layers(job.resize, network=network)
+    layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
     layer = layer_on_paper(
         name, layers, below("weights", material), job.resize, architecture.DROPOUT, source,
         wrong.shape,
@@ -351,9 +359,10 @@ def _activation_on_paper(
         right = layer.compute(source)
     except ValueError:  # the input is of another shape than the layer takes
         return None, None
-    return right, explain(
+    mistake = explain(
         right, wrong, recording.dtype, source, layer.mistakes, layer.fits, layer.factors
     )
+    return right.reshape(shape) if right.shape == wrong.shape else right, mistake
 
 
 def _reordered(right: Array) -> Fit:

@@ -218,7 +218,8 @@ def _global_pooling(source: Array, wanted: tuple[int, ...]) -> OnPaper:
 
 def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[int, ...]) -> OnPaper:
     def parameter(of: str, kind: str) -> Array:
-        return np.asarray(weights[f"{of}.{kind}"], np.float64)
+        array = np.asarray(weights[f"{of}.{kind}"], np.float64)
+        return array[..., None, None] if array.ndim == 2 else array
 
     name, padding = layer.name, layer.padding
     weight, bias = parameter(name, "weight"), parameter(name, "bias")
@@ -232,7 +233,7 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
         before: int = padding,
         after: int = padding,
         mode: str = "constant",
-        activation: Function = relu,
+        activation: Function = relu if layer.relu else _nothing,
     ) -> Array:
         product = convolve(change(x), weight, stride, before, after, mode)
         return activation(product + bias[:, None, None])
@@ -245,14 +246,15 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
         if output(np.zeros_like(source[:1])).shape[1:] == wanted[1:]:
             for text, changes in _changes():
                 yield text, partial(output, **changes)
-            yield "the ReLU comes before the bias", early_relu
-            yield "a ReLU before the bias, and another behind it", lambda x: relu(early_relu(x))
+            if layer.relu:
+                yield "the ReLU comes before the bias", early_relu
+                yield "a ReLU before the bias, and another behind it", lambda x: relu(early_relu(x))
         for s, before, after, text in _places(layer, source.shape[2:], wanted):
             yield text, partial(output, stride=s, before=before, after=after)
 
     def _changes() -> Iterator[tuple[str, dict[str, Any]]]:
         """What a mistake changes among the arguments of ``output``."""
-        for text, activation in _activations():
+        for text, activation in _activations(layer.relu):
             yield text, {"activation": activation}
         yield "there is no bias", {"bias": 0 * bias}
         yield "the bias is added twice", {"bias": 2 * bias}
@@ -277,7 +279,7 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
 
     def fits() -> Iterator[Fit]:
         plain = output(source, activation=_nothing)
-        if plain.shape == wanted:
+        if plain.shape == wanted and layer.relu:
             for fit in (_bias_off, _weights_times, _leaky, _one_weight_off):
                 yield partial(fit, plain, bias, source, layer)
 
@@ -379,7 +381,10 @@ def _windows(x: Array, kernel: int, stride: int) -> Array:
     return np.asarray(windows[:, :, ::stride, ::stride])
 
 
-def _activations() -> Iterator[Mistake]:
+def _activations(relu_is_right: bool) -> Iterator[Mistake]:
+    if not relu_is_right:
+        yield "there is a ReLU too many", relu
+        return
     yield "the ReLU is missing", lambda x: x
     yield "the ReLU stops at 6 (ReLU6)", lambda x: np.clip(x, 0, 6)
     yield "absolute values instead of a ReLU", np.abs

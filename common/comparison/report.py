@@ -18,6 +18,7 @@ from common.comparison.job import Job
 from common.comparison.layer import LayerView
 from common.comparison.levels import INVISIBLE, Comparison, Level
 from common.files import figures
+from common.network.description import CHAPTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,12 +67,13 @@ def gaps(report: Comparison) -> list[str]:
 def about(report: Comparison) -> str:
     """What was compared, in a line."""
     job = _job(report)
+    network = "" if job.description == CHAPTER else f"network {job.network}, "
     images = "1 image" if job.batch_size == 1 else f"{job.batch_size} images"
     training = f", {job.steps} training steps" if "training" in job.levels else ""
     tf32 = ", TF32 off" if job.device == "gpu" else ""
     return (
-        f"{job.resize} x {job.resize} pixels (last map {job.last_map} x {job.last_map}), {images}"
-        f"{training}, seed {job.seed}, {job.device}{tf32}"
+        f"{network}{job.resize} x {job.resize} pixels (last map {job.last_map} x {job.last_map}), "
+        f"{images}{training}, seed {job.seed}, {job.device}{tf32}"
     )
 
 
@@ -339,7 +341,7 @@ def _compared(level: Level) -> str:
     return (
         level.part
         or {
-            "shapes": f"{counts[0]} layers, square and oblong",
+            "shapes": f"{counts[0]} layers" + (", square and oblong" if len(counts) > 1 else ""),
             "parameters": f"{counts[0] - 1} parameters",
             "activations": f"{counts[0]} layers",
             "gradients": f"loss, {counts[0] - 1} gradients",

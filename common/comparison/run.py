@@ -45,7 +45,7 @@ def run(
     if not timeout > 0:
         raise NinError(f"`timeout={timeout}`: must be a number above 0")
     if layer is not None:
-        check_name(layer)
+        check_name(layer, job.description)
     names = registry.labels(specs)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -25,7 +25,7 @@ BATCH = 3
 
 
 def convolution(name="block2.conv1", inputs=3, outputs=6, kernel=3, stride=1, padding=1):
-    return Layer(name, inputs, outputs, kernel, stride, padding)
+    return Layer(name, inputs, outputs, kernel, stride, padding, True)
 
 
 LAYERS = {
@@ -35,7 +35,7 @@ LAYERS = {
         convolution("block1.conv1", 2, 4, 5, 2, 0),
         convolution("block3.conv2", 6, 6, 1, 1, 0),
         convolution("block3.conv3", 6, 6, 1, 1, 0),
-        Layer("pool2", 6, 6, 3, 2, 0),
+        Layer("pool2", 6, 6, 3, 2, 0, False),
     )
 }
 DROPOUT = architecture.DROPOUT
@@ -342,7 +342,7 @@ def test_a_mistake_in_a_parameter_or_its_gradient_is_named(wrong, words):
     assert words in found
 
 
-POOLING = Layer("pool1", 6, 6, 3, 2, 0)
+POOLING = Layer("pool1", 6, 6, 3, 2, 0, False)
 
 
 @pytest.mark.parametrize(
