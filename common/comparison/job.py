@@ -89,6 +89,15 @@ class Job:
         return LEARNING_RATE * self.last_map
 
     @property
+    def learning_rate_text(self) -> str:
+        """The rate, and why it is not the book's."""
+        return (
+            f"plain SGD at learning rate {self.learning_rate:.2g}, which is {LEARNING_RATE:g} "
+            f"times {self.last_map}, the height of the last map; the book's 0.1 suits its small "
+            "initial weights, and would kill these, which are larger so that every layer counts"
+        )
+
+    @property
     def oblong_width(self) -> int:
         """A width above :attr:`resize` at which each pooling layer leaves a column over.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from common.backends import registry, session
 from common.comparison.job import Job, Recording, below
+from common.comparison.layer import check_name, look
 from common.comparison.levels import Comparison, compare
 from common.comparison.material import make_material
 from common.comparison.worker import MATERIAL, RECORDING
@@ -25,6 +26,7 @@ def run(
     python: Sequence[str] = (),
     timeout: float = 900,
     log: Callable[[str], None] = lambda line: None,
+    layer: str | None = None,
 ) -> Comparison:
     """Compare backends.
 
@@ -34,6 +36,7 @@ def run(
         python: ``NAME=PATH`` each, the interpreter of a backend.
         timeout: seconds for each backend.
         log: prints a line of progress.
+        layer: to look at alone, such as ``block2.conv1``; the first that deviates if not given.
 
     Raises:
         NinError: for whatever the user can put right before anything runs.
@@ -41,6 +44,8 @@ def run(
     job.check()
     if not timeout > 0:
         raise NinError(f"`timeout={timeout}`: must be a number above 0")
+    if layer is not None:
+        check_name(layer, job.description)
     names = registry.labels(specs)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -73,7 +78,10 @@ def run(
                 log(f"{name}: {error}")
                 continue
             log(f"{name}: recorded in {found[0]['about']['seconds']} s")
-    return compare(recordings, job, below("weights", material), lost)
+    comparison = compare(recordings, job, below("weights", material), lost)
+    comparison.asked = {"backends": list(specs), "python": list(python)}
+    comparison.layer = look(comparison, recordings, job, material, layer)
+    return comparison
 
 
 def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Recording]:
