@@ -8,7 +8,8 @@ import numpy as np
 
 from common import settings
 from common.errors import NinError
-from common.network import architecture
+from common.network import architecture, description
+from common.network.description import Network
 
 LEVELS = ("shapes", "parameters", "activations", "gradients", "training", "dropout")
 # Recorded in one precision only: shapes, numbers that are kept as they are, and random masks.
@@ -39,6 +40,7 @@ class Job:
     steps: int = 16
     device: str = "cpu"
     threads: int = 0
+    network: str = "chapter"
 
     def check(self) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its option."""
@@ -57,7 +59,24 @@ class Job:
             if not good:
                 raise NinError(f"`{name}={getattr(self, name)}`: must be {wanted}")
         # seed, threads and image size have the bounds of a training run
-        settings.Settings(seed=self.seed, threads=self.threads, resize=self.resize).check()
+        settings.Settings(
+            seed=self.seed, threads=self.threads, resize=self.resize, network=self.network
+        ).check()
+
+    @property
+    def description(self) -> Network:
+        """The network that is compared."""
+        return description.parse(self.network)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The layers' shapes on paper for one image."""
+        return architecture.layer_shapes(self.resize, network=self.description)
+
+    @property
+    def last_map(self) -> int:
+        """Height of what the last pooling leaves, in pixels."""
+        return [shape[2] for name, shape in self.shapes.items() if name.startswith("pool")][-1]
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -67,7 +86,7 @@ class Job:
     @property
     def learning_rate(self) -> float:
         """Of the training; the more pixels the global pooling averages, the flatter the loss."""
-        return LEARNING_RATE * architecture.layer_shapes(self.resize)["pool3"][2]
+        return LEARNING_RATE * self.last_map
 
     @property
     def oblong_width(self) -> int:
@@ -76,7 +95,7 @@ class Job:
         It shows a network that confuses height and width, or rounds up where it must round down.
         """
         width = self.resize + 1
-        while not _leaves_over(width):
+        while not _leaves_over(width, self.description):
             width += 1
         return width
 
@@ -118,9 +137,9 @@ def below(start: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
     }
 
 
-def _leaves_over(width: int) -> bool:
+def _leaves_over(width: int, network: Network) -> bool:
     """Whether no pooling layer's windows fit this width exactly."""
-    for layer in architecture.layers():
+    for layer in architecture.layers(network=network):
         if layer.is_pool and (width - layer.kernel_size) % layer.stride == 0:
             return False
         width = layer.output_size(width)

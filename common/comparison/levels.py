@@ -19,6 +19,7 @@ from common.comparison.measures import largest_difference, norm_difference
 from common.comparison.tables import Pair, Row, Table, difference_rows, shape_rows, shape_text
 from common.errors import NinError
 from common.network import architecture
+from common.network.description import CHAPTER, Network
 
 # Mistakes of porting that no comparison of numbers can show in this network, and why.
 INVISIBLE = {
@@ -240,21 +241,21 @@ def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> None:
 
 def _shapes(level: Level, have: Have, job: Job, weights: Weights) -> None:
     walks = {recording.name: recording.shapes or [] for recording in have}
-    square, wide = (architecture.layer_shapes(size) for size in (job.resize, job.oblong_width))
+    square = job.shapes
     rows = shape_rows(walks, square)
     for row in rows:
         for backend, layers in walks.items():
             if row.values[backend] is not None:
                 name = next(layer["book_name"] for layer in layers if layer["name"] == row.name)
                 row.cells[backend] = f"{name}  {row.cells[backend]}"
+    level.tables = [Table("the book's names, batch x channels x height x width", rows)]
+    if job.description.head != "average":
+        level.notes.append("a network with a fully connected layer takes no oblong image")
+        return
+    wide = architecture.layer_shapes(job.oblong_width, network=job.description)
     oblong = {name: square[name][:3] + wide[name][3:] for name in square}
-    level.tables = [
-        Table("the book's names, batch x channels x height x width", rows),
-        Table(
-            "an oblong image, every pooling window leaves a column over",
-            shape_rows(walks, oblong, "oblong"),
-        ),
-    ]
+    title = "an oblong image, every pooling window leaves a column over"
+    level.tables.append(Table(title, shape_rows(walks, oblong, "oblong")))
 
 
 def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
@@ -295,19 +296,18 @@ def _dropout(level: Level, have: Have, job: Job, weights: Weights) -> None:
     level.tables = [Table(title, rows)]
 
 
-def layer_names() -> list[str]:
+def layer_names(network: Network = CHAPTER) -> list[str]:
     """What the activations level compares, in the order of computation."""
-    names = [layer.name for layer in architecture.layers()]
-    names.insert(names.index("pool3") + 1, "dropout")
     # logits are what the backend's fast path predicts; the layers were computed one by one
-    return ["input", *names, "global_pool", "flatten", "logits"]
+    return [*architecture.layer_names(network), "logits"]
 
 
 def _activations(
     level: Level, dtype: str, pairs: Sequence[Pair], have: Have, job: Job, weights: Weights
 ) -> None:
     arrays = _arrays(have, level.name, dtype)
-    known = layer_names()
+    known = layer_names(job.description)
+    ends = known[-2:]
     for backend, given in arrays.items():
         lacking = [name for name in known if name not in given]
         if lacking:
@@ -317,17 +317,17 @@ def _activations(
             level.notes.append(f"{backend} also gives {', '.join(extra)}: not compared")
     limits = tolerances.output_limits(dtype, weights, job)
     rows = difference_rows(pairs, known, MEASURES[dtype], lambda name, pair: limits[name])
-    if not any(row.name in ("flatten", "logits") for row in rows):
+    if not any(row.name in ends for row in rows):
         level.notes.append("no two backends give logits")
         return
     relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
     level.tables.append(Table(f"output of each layer: absolute / {relative}", rows))
-    _refuse_if(level, _nothing_to_see(arrays))
-    logits = [given["flatten"] for given in arrays.values() if "flatten" in given]
+    _refuse_if(level, _nothing_to_see(arrays, known))
+    logits = [given[ends[0]] for given in arrays.values() if ends[0] in given]
     dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]
     if any(dead):
         level.notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
-    if architecture.layer_shapes(job.resize)["pool3"][2:] == (1, 1):
+    if job.last_map == 1 and job.description == CHAPTER:
         level.notes.append(
             f"at {job.resize} x {job.resize} pixels the last map is 1 x 1, so that global pooling "
             "and the rim of block4.conv1's window do nothing; from 99 x 99 up they are seen too"
@@ -349,7 +349,8 @@ def _gradients(
     rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
     if dtype == "float32" and any(row.deviating for row in rows):
         for pair in pairs:
-            layer = last_branch(*_outputs(pair, have))
+            one, other = _outputs(pair, have)
+            layer = last_branch(one, other, job.description)
             if layer is not None:
                 unsure[pair.column] = names[names.index(f"{layer}.bias") :]
                 level.notes.append(
@@ -465,13 +466,15 @@ def _refuse_if(level: Level, problem: str | None) -> None:
         level.notes.append(f"refused: {problem}")
 
 
-def _nothing_to_see(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:
+def _nothing_to_see(
+    arrays: Mapping[str, Mapping[str, np.ndarray]], known: Sequence[str]
+) -> str | None:
     """Why these activations would agree whatever the code does."""
-    for name in layer_names():
+    for name in known:
         outputs = [given[name] for given in arrays.values() if name in given]
         if outputs and not any(array.any() for array in outputs):
             return f"{name} is 0 everywhere: a dead network agrees with any other"
-        same = name in ("flatten", "logits") and all(
+        same = name in known[-2:] and all(
             array.ndim == 2 and (array == array[:1]).all() for array in outputs
         )
         if outputs and same and len(outputs[0]) > 1:

@@ -81,7 +81,7 @@ def gradient_limit(dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> f
     """The same for the loss and the gradients: as far back as forth, and a sum over the pixels."""
     if dtype == "float64":
         return SAME
-    largest_map = architecture.layer_shapes(job.resize)["block1"][2] ** 2
+    largest_map = job.shapes["block1"][2] ** 2
     return _rounding(2 * _lengths(weights, job)["logits"] + job.batch_size * largest_map)
 
 
@@ -125,10 +125,12 @@ def _lengths(weights: Mapping[str, np.ndarray], job: Job) -> dict[str, int]:
     """Layer -> number of products in the sums that lead to one of its numbers."""
     total = 2 * 28  # the two products that resize an image
     lengths = {"input": total}
-    for layer in architecture.layers():
-        if not layer.is_pool:
-            total += weights[f"{layer.name}.weight"][0].size
-        lengths[layer.name] = total
-    lengths["dropout"] = lengths["pool3"]
-    total += architecture.layer_shapes(job.resize)["block4"][2] ** 2
-    return {**lengths, **dict.fromkeys(("global_pool", "flatten", "logits"), total)}
+    area = 1
+    for name in architecture.layer_names(job.description)[1:]:
+        if f"{name}.weight" in weights:
+            total += weights[f"{name}.weight"][0].size
+        if name == "global_pool":
+            total += area
+        area = math.prod(job.shapes[name.partition(".")[0]][2:])
+        lengths[name] = total
+    return {**lengths, "logits": total}

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from common.backends import session
-from common.backends.parts import LackingError, need
+from common.backends.parts import LackingError, make_network, need
 from common.comparison import dropout, shapes
 from common.comparison.job import LEVELS, OF_NO_PRECISION, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
 from common.errors import NinError, one_line
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
+from common.network.description import CHAPTER
 from common.settings import Settings
 
 # files in the comparison's directory
@@ -129,10 +130,12 @@ class _Recorder:
         self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:
-        net = self.backend.nin()
+        net = self._network()
         self.recording.shapes = []
         for layer in shapes.walk_through(self.backend, net, self.job.resize):
             self.recording.shapes.append(layer)
+        if self.job.description.head != "average":
+            return  # a fully connected layer is made for square images
         oblong = shapes.walk_through(self.backend, net, self.job.resize, self.job.oblong_width)
         for seen, layer in zip(self.recording.shapes, oblong, strict=False):
             seen["oblong"] = layer["shape"]
@@ -164,6 +167,8 @@ class _Recorder:
         self._keep("gradients", {"loss": loss, **slopes})
 
     def dropout(self) -> None:
+        if self.job.description != CHAPTER:
+            raise LackingError("the units kept are counted in the chapter's network only")
         size, labels = dropout.SIZE, np.zeros(len(self.images), self.labels.dtype)
         trainer = self._make("Trainer", self.images, labels, resize=size, batch_size=1)
         weights = dropout.counting_weights({n: w.shape for n, w in self.weights.items()})
@@ -205,13 +210,18 @@ class _Recorder:
             "seed": job.seed,
             "device": job.device,
             "precision": job.dtype,
+            "network": job.network,
         }
         chosen = Settings(**{**given, **settings})
-        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS, chosen.dropout)
+        net = self._network(chosen.dropout)
         ready = make(net, chosen, *data)
         if not hasattr(ready, "net"):
             ready.net = net
         return ready
+
+    def _network(self, dropout: float = architecture.DROPOUT) -> Any:
+        described, size = self.job.description, self.job.resize
+        return make_network(self.backend, described, dropout=dropout, size=size)
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():
