@@ -34,7 +34,7 @@ class Job:
 
     levels: tuple[str, ...] = LEVELS
     resize: int = 224
-    batch_size: int = 8
+    batch_size: int = 4
     seed: int = 0
     dtype: str = "both"
     steps: int = 16

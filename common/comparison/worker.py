@@ -108,8 +108,13 @@ def record(
 
 def _is_rounded(recording: Recording) -> bool:
     """Whether what should be float64 came as float32."""
-    arrays = recording.group("activations").values()
-    return bool(arrays) and all(array.dtype == np.float32 for array in arrays)
+    computed = [
+        array.dtype
+        for level in ("activations", "gradients", "training")
+        for name, array in recording.group(level).items()
+        if name not in ("loss", "losses")  # Python's numbers are float64
+    ]
+    return bool(computed) and all(dtype == np.float32 for dtype in computed)
 
 
 class _Recorder:
