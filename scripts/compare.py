@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from common.comparison import job as comparison_job
+from common.comparison import junit
 from common.comparison import report as comparison_report
 from common.comparison import run
 from common.terminal import command_line
@@ -19,6 +20,8 @@ examples:
   compare.py                                       the three backends, all levels, float32
   compare.py --backends torch,tf --dtype float64   tells rounding from error
   compare.py --backends torch,./my_nin.py          an implementation of your own
+  compare.py --backends torch,nin.onnx             a file (also .keras, .pt, .params, .safetensors):
+                                                   the others are given its weights
   compare.py --resize 99 --steps 8 --html out.html
   compare.py --python mxnet=/opt/old/bin/python    a backend from another environment
                                                    (or NIN_PYTHON_MXNET=/opt/old/bin/python)
@@ -36,7 +39,7 @@ def parser() -> command_line.Parser:
         "--backends",
         default=",".join(BACKENDS),
         metavar="NAMES",
-        help=f"two or more of {', '.join(BACKENDS)}, a file or a package (all three)",
+        help=f"two or more of {', '.join(BACKENDS)}, a file, a package, a weights file (all three)",
     )
     p.add_argument(
         "--levels",
@@ -59,6 +62,7 @@ def parser() -> command_line.Parser:
     p.add_argument("--device", default=default.device, metavar="NAME", help="cpu (default) or gpu")
     p.add_argument("--json", type=Path, metavar="FILE", help="write everything there for machines")
     p.add_argument("--html", type=Path, metavar="FILE", help="write a page there, with curves")
+    p.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit's XML there, for CI")
     command_line.add_python(p)
     p.add_argument(
         "--timeout", type=float, default=900, metavar="SECONDS", help="for each backend (900)"
@@ -68,7 +72,7 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Compare; returns the exit status."""
-    for file in (options.json, options.html):
+    for file in (options.json, options.html, options.junit):
         if file is not None and not file.absolute().parent.is_dir():
             raise NinError(f"{file}: no such directory")
     job = comparison_job.Job(
@@ -92,6 +96,8 @@ def command(options: argparse.Namespace) -> int:
         write_json(options.json, report.as_json())
     if options.html is not None:
         write_text(options.html, comparison_report.html(report))
+    if options.junit is not None:
+        write_text(options.junit, junit.junit(report))
     report.check_ran()
     report.show()
     return report.exit_status

@@ -5,7 +5,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from common.backends import registry, session
+from common.comparison import files
 from common.comparison.job import Job, Recording, below
 from common.comparison.levels import Comparison, compare
 from common.comparison.material import make_material
@@ -47,13 +50,20 @@ def run(
     if len(names) < 2:
         raise NinError("`backends`: name at least two, with a comma between them")
     for spec in specs:
-        registry.check_spec(spec)
+        (files.check if files.is_file(spec) else registry.check_spec)(spec)
     python_of = session.interpreters(names, python)
     material = make_material(job, fashion_mnist.load("sample"))
 
     recordings: list[Recording] = []
     lost: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
+        owner = next(
+            (each for each in zip(names, specs, strict=True) if files.is_file(each[1])), None
+        )
+        if owner is not None:
+            weights = _weights_of(owner[1], python_of[owner[0]], timeout, directory)
+            material.update({f"weights/{name}": array for name, array in weights.items()})
+            log(f"weights: those of {owner[0]}")
         save_arrays(Path(directory) / MATERIAL, material, {})
         for name, spec in zip(names, specs, strict=True):
             try:
@@ -74,3 +84,12 @@ def run(
             recordings.append(Recording(**{**fields, "name": name}, arrays=arrays))
             log(f"{name}: recorded in {fields['about']['seconds']} s")
     return compare(recordings, job, below("weights", material), lost)
+
+
+def _weights_of(
+    spec: str, interpreter: str, timeout: float, directory: str
+) -> dict[str, np.ndarray]:
+    """The weights in a file, read in a process of its own."""
+    extract, path = "common.comparison.files:extract", registry.absolute(spec)
+    session.call_apart(interpreter, extract, timeout, path=path, directory=directory)
+    return load_arrays(Path(directory) / files.WEIGHTS)[0]

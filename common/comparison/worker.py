@@ -15,7 +15,7 @@ import numpy as np
 
 from common.backends import session
 from common.backends.parts import LackingError, need
-from common.comparison import shapes
+from common.comparison import files, shapes
 from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
 from common.errors import NinError, one_line
@@ -40,9 +40,9 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
     """
     started = time.monotonic()
     todo = Job(**{**job, "levels": tuple(job["levels"])})
-    ready = session.start(
-        Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
-    )
+    settings = Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
+    is_file = files.is_file(backend)
+    ready = files.start(backend, settings) if is_file else session.start(settings)
     precisions = getattr(ready.backend, "PRECISIONS", (todo.dtype,))
     if todo.dtype not in precisions:
         raise NinError(f"`dtype={todo.dtype}`: it has only {', '.join(precisions)}")
