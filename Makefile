@@ -4,6 +4,7 @@
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
 # make check                                                    format, lint, types
+# make docs                                                      the pages of docs/ as a site, in docs/_build
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 # make clean                                                    remove what make installed
 #
@@ -27,7 +28,7 @@ INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
 .DELETE_ON_ERROR:
-.PHONY: train test test-long test-book test-gpu check bench clean help
+.PHONY: train test test-long test-book test-gpu check docs bench clean help
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -67,17 +68,26 @@ check: $(VENV)/installed-all
 	$(PY) -m ruff check
 	$(PY) -m mypy
 
+docs: $(VENV)/installed-docs
+	$(PY) -m sphinx -W --keep-going -q docs docs/_build
+	@echo "open docs/_build/index.html"
+
 bench: $(VENV)/installed-all
 	$(PY) scripts/bench.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-book .venv-oldest
+	rm -rf $(VENV) .venv-book .venv-oldest docs/_build
 
 # a file per set of packages says that it is installed, so that a second call installs nothing
 $(VENV)/installed-all: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing all backends and the tests' tools into $(VENV) (a few minutes, once)"
 	$(INSTALL) --editable ".[all,dev]"
 	@touch $@ $(BACKENDS:%=$(VENV)/installed-%)
+
+$(VENV)/installed-docs: $(INPUTS) | $(VENV)/bin/python
+	@echo "installing Sphinx and PyTorch into $(VENV) (a minute or more, once)"
+	$(INSTALL) --editable ".[torch,docs]"
+	@touch $@
 
 $(VENV)/installed-book: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing d2l and all backends into $(VENV) (a few minutes and 7 GB, once)"

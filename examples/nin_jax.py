@@ -12,7 +12,6 @@ are what ``lax.conv_general_dilated`` takes unless it is told otherwise.
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -365,24 +364,6 @@ def versions() -> dict[str, str]:
     return {"jax": jax.__version__, "jaxlib": jax.lib.__version__}
 
 
-def save_native(net: Network, path: Path) -> list[Path]:
-    with path.open("wb") as file:  # to a name, NumPy would add an ending
-        np.savez(file, **get_weights(net))  # type: ignore[arg-type]
-    return [path]
-
-
-def load_native(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as arrays:
-        return dict(arrays)
-
-
-def run_native(path: Path, pixels: np.ndarray) -> np.ndarray:
-    weights = load_native(path)
-    net = nin(len(weights["block4.conv3.bias"]), pixels.shape[1])
-    set_weights(net, weights)
-    return np.array(forward(net, net.parameters, jnp.asarray(pixels))[-1])
-
-
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
@@ -423,5 +404,4 @@ if TYPE_CHECKING:
     from common import contract
 
     _backend: contract.Backend = nin_jax
-    _exporter: contract.Exporter = nin_jax
     _benchmark: contract.Benchmark = nin_jax

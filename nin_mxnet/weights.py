@@ -19,6 +19,9 @@ from common.network.parameters import (
 )
 from nin_mxnet.layers import named_layers, to_nchw
 
+# differs: each parameter has settings of its own; these are what Gluon gives it
+_expected = {"grad_req": "write", "lr_mult": 1.0, "wd_mult": 1.0}
+
 
 def convolutions(net: Block) -> Iterator[tuple[str, nn.Conv2D | nn.Dense]]:
     """Canonical name and layer of each convolution and fully connected layer, in order.
@@ -29,8 +32,10 @@ def convolutions(net: Block) -> Iterator[tuple[str, nn.Conv2D | nn.Dense]]:
     for name, layer, _ in leaves(named_layers(net)):
         # exactly these: what is derived from them may have parameters of its own
         if type(layer) in (nn.Conv2D, nn.Dense):
-            if any(value.grad_req == "null" for value in layer.collect_params().values()):
-                refuse_setting(str(name), "grad_req='null'")
+            for setting, ours in _expected.items():
+                for value in layer.collect_params().values():
+                    if (given := getattr(value, setting)) != ours:
+                        refuse_setting(str(name), f"{setting}={given!r}")
             yield str(name), layer
         elif layer.collect_params().keys():
             refuse_layer(name, type(layer).__name__)

@@ -174,9 +174,9 @@ def _mxnet():
         net.add(nn.Conv2D(8, 1))
         return net
 
-    def frozen():
+    def asking(setting, value):
         layer = nn.Conv2D(8, 1)
-        layer.collect_params().setattr("grad_req", "null")
+        layer.collect_params().setattr(setting, value)
         return layer
 
     def listed(net):
@@ -203,7 +203,9 @@ def _mxnet():
             "Scale": Scale,
             "Conv2DTranspose": lambda: nn.Conv2DTranspose(8, 1),
             "Doubled": doubled,
-            "grad_req='null'": frozen,
+            "grad_req='null'": lambda: asking("grad_req", "null"),
+            "lr_mult=0.1": lambda: asking("lr_mult", 0.1),
+            "wd_mult=0.0": lambda: asking("wd_mult", 0.0),
         },
         wrapped=Wrapped,
         defaults=lambda: (np.ones(1).dtype, npx.is_np_array(), npx.is_np_shape()),
