@@ -1,9 +1,12 @@
 """A comparison as JUnit's XML, which continuous integration shows as a list of tests."""
 
+import re
 import xml.etree.ElementTree as ET
 
 from common.comparison.levels import Comparison, Level
 
+# what XML 1.0 cannot hold
+FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # level's status -> what the level's own test case then holds
 STATES = {"failed": "error", "refused": "error", "not compared": "skipped"}
 
@@ -58,6 +61,7 @@ def _add_level(suite: ET.Element, level: Level) -> None:
 
 def _add_case(suite: ET.Element, name: str, kind: str | None = None, *lines: str) -> None:
     case = ET.SubElement(suite, "testcase", name=name, classname=suite.get("name", ""), time="0")
+    lines = tuple(FORBIDDEN.sub("?", line) for line in lines)
     if kind is not None:
         found = ET.SubElement(case, kind, message=lines[0])
         if kind != "skipped":
