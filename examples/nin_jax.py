@@ -5,8 +5,9 @@ parameters stand beside them and go into each call; gradients and compiled code 
 functions; random numbers come from keys. Channels first (NCHW) and weights (out, in, height, width)
 are what ``lax.conv_general_dilated`` takes unless it is told otherwise.
 
-``scripts/compare.py --backends torch,examples/nin_jax.py``, and any other command with
-``--backend examples/nin_jax.py``. What each function does is written in ``common/contract.py``.
+``scripts/compare.py`` takes it as ``--backends torch,examples/nin_jax.py``, ``train.py``,
+``predict.py`` and ``shapes.py`` as ``--backend examples/nin_jax.py``. What each function has to do
+is written in ``common/contract.py``.
 """
 
 import os
