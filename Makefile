@@ -27,6 +27,10 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
+# its tests compile the same step again and again, 5 s each time
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-cache \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
+
 .DELETE_ON_ERROR:
 .PHONY: train test test-long test-book test-gpu check docs bench clean help
 
@@ -41,8 +45,8 @@ train: $(VENV)/installed-$(BACKEND)
 test: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
-	$(PY) -m pytest --numprocesses 2 --dist loadfile --backend examples/nin_jax.py tests/backends $(ARGS) \
-		|| [ $$? -eq 5 ]
+	$(JAX_CACHE) $(PY) -m pytest --numprocesses 2 --dist loadfile --backend examples/nin_jax.py \
+		tests/backends $(ARGS) || [ $$? -eq 5 ]
 
 # a backend that has no long test is no failure
 test-long: $(VENV)/installed-all
