@@ -105,7 +105,9 @@ def test_junit_has_a_case_for_each_layer_and_says_which_deviate(deviating):
 
 
 def test_junit_tells_failed_and_refused_levels_from_deviations_and_joins_the_steps():
-    levels = [Level(name, name, "", notes=["why"]) for name in ("failed", "refused", "agree")]
+    levels = [
+        Level(name, name, "", notes=[f"{name}: why"]) for name in ("failed", "refused", "agree")
+    ]
     report = Comparison({}, {"a": {}, "b": {}}, levels, {}, {})
     found = outcomes(junit(report))
     expected = {"failed": "error", "refused": "error", "agree": "passed"}
