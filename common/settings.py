@@ -1,5 +1,6 @@
 """The settings of a training run, and the presets: plain data."""
 
+import contextlib
 import dataclasses
 import difflib
 import reprlib
@@ -10,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import NinError
-from common.network import architecture
+from common.network import architecture, description
+from common.network.description import Network
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("constant", "one-cycle")
-INITIALIZATIONS = ("xavier", "he")
+OPTIMIZERS = ("sgd", "adamw", "muon")
+SCHEDULES = ("constant", "one-cycle", "linear")
+INITIALIZATIONS = ("xavier", "he", "data")
 KEEP = "keep"
 LAST_BLOCKS = ("random", "identity")
 PRECISIONS = ("float32", "bfloat16", "float64", "auto")
@@ -40,7 +42,7 @@ _count = Rule(lambda value: value >= 0, "a whole number of at least 0")
 RULES = {
     "backend": _name,
     "preset": _name,
-    "epochs": Rule(lambda value: 1 <= value <= 100_000, "a whole number from 1 to 100000"),
+    "epochs": Rule(lambda value: 0 < value <= 100_000, "a number above 0 and at most 100000"),
     "lr": Rule(lambda value: 0 < value <= 1000, "a number above 0 and at most 1000"),
     "batch_size": Rule(lambda value: 1 <= value <= 1_000_000, "a whole number from 1 to 1000000"),
     # and not too small for the network: see check_resize
@@ -50,9 +52,12 @@ RULES = {
     "weight_decay": _share,
     "schedule": _one_of(*SCHEDULES),
     "init": Rule(
-        (*INITIALIZATIONS, KEEP).__contains__, "xavier or he, or keep with a network of your own"
+        (*INITIALIZATIONS, KEEP).__contains__,
+        "xavier, he or data, or keep with a network of your own",
     ),
     "last_block": _one_of(*LAST_BLOCKS),
+    # and of a network: see Settings.check
+    "network": Rule(lambda value: True, "a name or key=value,..."),
     "dropout": _share,
     "label_smoothing": _share,
     "shift": Rule(lambda value: 0 <= value <= 14, "a whole number of pixels from 0 to 14"),
@@ -75,7 +80,7 @@ class Settings:
 
     backend: str = "torch"
     preset: str = "book"
-    epochs: int = 10
+    epochs: float = 10
     lr: float = 0.1
     batch_size: int = 128
     resize: int = 224
@@ -85,6 +90,7 @@ class Settings:
     schedule: str = "constant"
     init: str = "xavier"
     last_block: str = "random"
+    network: str = "chapter"
     dropout: float = architecture.DROPOUT
     label_smoothing: float = 0.0
     shift: int = 0
@@ -101,6 +107,14 @@ class Settings:
         for name, value in vars(self).items():
             if isinstance(value, np.generic):
                 object.__setattr__(self, name, value.item())
+        # one network, one name; what is none is refused by check()
+        with contextlib.suppress(NinError, AttributeError):
+            object.__setattr__(self, "network", str(self.description))
+
+    @property
+    def description(self) -> Network:
+        """The network that is built; of no account with one that was built by hand."""
+        return description.parse(self.network)
 
     def check(self, by_hand: bool = False) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its setting.
@@ -112,15 +126,16 @@ class Settings:
             _check(field, getattr(self, field.name))
         if self.momentum and self.optimizer != "sgd":
             raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
+        network = self.description
         if not by_hand:
-            architecture.check_input_size(self.resize)
+            architecture.check_input_size(self.resize, network)
 
 
-def check_resize(size: int) -> None:
-    """Raise :class:`NinError` for a size of images, in pixels, that the network cannot take."""
+def check_resize(size: int, network: Network = description.CHAPTER) -> None:
+    """Raise :class:`NinError` for a size of images, in pixels, that a network cannot take."""
     (field,) = (field for field in dataclasses.fields(Settings) if field.name == "resize")
     _check(field, size)
-    architecture.check_input_size(size)
+    architecture.check_input_size(size, network)
 
 
 def _check(field: "dataclasses.Field[Any]", value: Any) -> None:
@@ -143,24 +158,30 @@ def _is_of_type(value: Any, kind: Any) -> bool:
 PRESETS: dict[str, dict[str, Any]] = {
     "book": {},
     "fast": {
-        "epochs": 4,
-        "lr": 1.5e-3,
+        "epochs": 0.5,
+        "lr": 0.03,
         "resize": 68,
-        "optimizer": "adamw",
-        "weight_decay": 5e-4,
-        "schedule": "one-cycle",
-        "init": "he",
+        "optimizer": "muon",
+        "schedule": "linear",
+        "init": "data",
         "last_block": "identity",
+        "dropout": 0.0,
         "label_smoothing": 0.1,
         "precision": "auto",
     },
 }
+# at the smallest size at which the last map has more pixels than one
+PRESETS["chapter"] = {**PRESETS["fast"], "epochs": 2, "resize": 99}
 PRESETS["best"] = {
     **PRESETS["fast"],
     "epochs": 25,
     "lr": 2e-3,
     "resize": 84,
+    "optimizer": "adamw",
     "weight_decay": 0.05,
+    "schedule": "one-cycle",
+    "init": "he",
+    "dropout": architecture.DROPOUT,
     "shift": 1,
     "flip": True,
 }

@@ -27,6 +27,7 @@ from common.errors import NinError, one_line
 from common.network.names import Named, leaves, name_layers
 from common.network.parameters import check_parameters
 from common.settings import Settings, check_precision
+from common.training import muon
 from common.training.schedule import step_seed
 
 # differs: without this, JAX computes in float32 what was asked for in float64
@@ -313,40 +314,73 @@ class Trainer(Predictor):
 
         parameters = {name: state[name] for name in self.net.parameters}
         slopes, metrics = jax.grad(objective, has_aux=True)(parameters)
+        # differs: what comes back is sorted by name, and not in the order of the layers
+        slopes = {name: slopes[name] for name in parameters}
         return update(self.settings, state, slopes, rate), metrics
 
 
 def make_memory(parameters: Arrays, settings: Settings) -> Arrays:
     """What the optimizer remembers, by the name of what it is and of the parameter."""
-    kinds = {"sgd": ["momentum"] if settings.momentum else [], "adamw": ["mean", "variance"]}
+    kinds = {
+        "sgd": ["momentum"] if settings.momentum else [],
+        "adamw": ["mean", "variance"],
+        # for the weights; the biases have Adam
+        "muon": ["momentum"],
+    }
     if settings.optimizer not in kinds:
         raise ValueError(f"unknown optimizer {settings.optimizer!r}")
-    memory = {
-        f"{kind}.{name}": jnp.zeros_like(value)
-        for kind in kinds[settings.optimizer]
-        for name, value in parameters.items()
-    }
-    return {**memory, "optimizer_steps": jnp.zeros((), jnp.float64)}
+    memory = {"optimizer_steps": jnp.zeros((), jnp.float64)}
+    for name, value in parameters.items():
+        is_bias = settings.optimizer == "muon" and value.ndim == 1
+        for kind in kinds["adamw" if is_bias else settings.optimizer]:
+            memory[f"{kind}.{name}"] = jnp.zeros_like(value)
+    return memory
 
 
 def update(settings: Settings, state: Arrays, slopes: Arrays, rate: Any) -> Arrays:
-    """The next parameters and memory, by the rules of PyTorch's optimizers."""
+    """The next parameters and memory, by the rules of PyTorch's optimizers and of Muon."""
     steps = state["optimizer_steps"] + 1
-    new, decay = {"optimizer_steps": steps}, settings.weight_decay
-    bias = 1 - 0.9**steps, 1 - 0.999**steps
+    new = {"optimizer_steps": steps}
+    is_muon, decay = settings.optimizer == "muon", settings.weight_decay
+    scales = muon.weights(slopes) if is_muon else {}
+    beta1, beta2 = muon.BETAS if is_muon else (0.9, 0.999)
     for name, g in slopes.items():
-        w, mean, variance = state[name], f"mean.{name}", f"variance.{name}"
+        w, momentum, mean, variance = (
+            state[name],
+            *(f"{kind}.{name}" for kind in ("momentum", "mean", "variance")),
+        )
         if settings.optimizer == "sgd":
             g = g + decay * w
             if settings.momentum:
-                g = new[f"momentum.{name}"] = settings.momentum * state[f"momentum.{name}"] + g
+                g = new[momentum] = settings.momentum * state[momentum] + g
             new[name] = w - rate * g
+        elif name in scales:
+            new[momentum] = muon.MOMENTUM * state[momentum] + g
+            change = orthogonal(g + muon.MOMENTUM * new[momentum])
+            new[name] = w * (1 - rate * decay) - rate * scales[name] * change
         else:
-            new[mean] = 0.9 * state[mean] + (1 - 0.9) * g
-            new[variance] = 0.999 * state[variance] + (1 - 0.999) * g * g
-            m, v = new[mean] / bias[0].astype(w.dtype), new[variance] / bias[1].astype(w.dtype)
-            new[name] = w * (1 - rate * decay) - rate * m / (jnp.sqrt(v) + 1e-8)
+            new[mean] = beta1 * state[mean] + (1 - beta1) * g
+            new[variance] = beta2 * state[variance] + (1 - beta2) * g * g
+            m, v = (
+                new[moment] / (1 - beta**steps).astype(w.dtype)
+                for moment, beta in ((mean, beta1), (variance, beta2))
+            )
+            own_rate, own_decay = (muon.BIAS_RATE * rate, 0.0) if is_muon else (rate, decay)
+            new[name] = w * (1 - own_rate * own_decay) - own_rate * m / (jnp.sqrt(v) + 1e-8)
     return new
+
+
+def orthogonal(change: jax.Array) -> jax.Array:
+    """A weight's change with all singular values near 1; see :mod:`common.training.muon`."""
+    X = change.reshape(len(change), -1)
+    X = X / jnp.maximum(jnp.linalg.norm(X), muon.SMALLEST)
+    tall = X.shape[0] > X.shape[1]
+    X = X.T if tall else X
+    a, b, c = muon.COEFFICIENTS
+    for _ in range(muon.STEPS):
+        A = X @ X.T
+        X = a * X + (b * A + c * A @ A) @ X
+    return (X.T if tall else X).reshape(change.shape)
 
 
 def find_device(kind: str) -> Device:

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 
 from common.backends import session
-from common.backends.parts import LackingError, exporter
+from common.backends.parts import LackingError
 from common.backends.registry import BACKENDS
 from common.contract import Device, LayerOutput
-from common.conversion import onnx_format
-from common.conversion.convert import FORMATS, OURS
+from common.conversion import convert, onnx_format
+from common.conversion.kinds import FORMATS
 from common.data.resize import resize_matrix
 from common.errors import NinError, one_line
 from common.files.arrays import save_arrays
-from common.model import load_model
 from common.network import architecture
 from common.network.parameters import check_parameters
 from common.settings import Settings
@@ -31,7 +30,6 @@ from common.system import machine
 
 # ending of a file's name -> the backend whose framework runs it; None: no framework in particular
 SUFFIXES = {suffix: form.backend for form in FORMATS.values() for suffix in form.suffixes}
-SUFFIXES[OURS] = None
 # where extract() leaves the weights
 WEIGHTS = "weights.safetensors"
 
@@ -139,9 +137,7 @@ class WeightsFile:
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
         """The file's weights by canonical name."""
-        if path.suffix == OURS:
-            return load_model(path).weights
-        return exporter(self.backend).load_native(path)
+        return convert.read(path, beside=self.backend.NAME).model.weights
 
     def nin(self, *options: Any) -> Any:
         """The network of the file; the options are those of the contract."""

@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from common.comparison.worker import MATERIAL, RECORDING
 from common.data import fashion_mnist
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
+from common.network.description import CHAPTER
 
 # NVIDIA's libraries: no TF32, whose products have 10 bits, whatever a framework asks for
 EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}
@@ -51,6 +53,8 @@ def run(
         raise NinError("`backends`: name at least two, with a comma between them")
     for spec in specs:
         (files.check if files.is_file(spec) else registry.check_spec)(spec)
+    if job.description != CHAPTER and any(map(files.is_file, specs)):
+        raise NinError(f"`network={job.network}`: a weights file is compared as the chapter's")
     python_of = session.interpreters(names, python)
     material = make_material(job, fashion_mnist.load("sample"))
 
@@ -67,7 +71,7 @@ def run(
         save_arrays(Path(directory) / MATERIAL, material, {})
         for name, spec in zip(names, specs, strict=True):
             try:
-                fields = session.call_apart(
+                found = session.call_apart(
                     python_of[name],
                     "common.comparison.worker:work",
                     timeout,
@@ -76,14 +80,28 @@ def run(
                     backend=registry.absolute(spec),
                     job=dataclasses.asdict(job),
                 )
-                arrays, _ = load_arrays(Path(directory) / RECORDING)
+                recordings += read(found, name, directory)
             except NinError as error:
                 lost[name] = str(error)
                 log(f"{name}: {error}")
                 continue
-            recordings.append(Recording(**{**fields, "name": name}, arrays=arrays))
-            log(f"{name}: recorded in {fields['about']['seconds']} s")
+            log(f"{name}: recorded in {found[0]['about']['seconds']} s")
     return compare(recordings, job, below("weights", material), lost)
+
+
+def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Recording]:
+    """The recordings that :func:`common.comparison.worker.work` left in a directory.
+
+    Args:
+        found: what it returned.
+        name: what the backend is called here.
+        directory: as it got it.
+    """
+    files = [Path(directory) / RECORDING.format(dtype=fields["dtype"]) for fields in found]
+    return [
+        Recording(**{**fields, "name": name, "arrays": load_arrays(file)[0]})
+        for fields, file in zip(found, files, strict=True)
+    ]
 
 
 def _weights_of(

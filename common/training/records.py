@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import shlex
 import sys
 import time
@@ -79,25 +80,26 @@ class Records(Watcher):
             run.note(f"the curves could not be drawn ({type(error).__name__}: {error})")
 
     def _log_events(self, run: Run, row: dict[str, Any]) -> None:
+        epoch = len(run.history)  # a whole number, also where the last is a part of one
         if self._writer is None:
             # needed once per epoch, not for the first step
             from common.training.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(
-                str(_directory(run) / run_directory.TENSORBOARD), purge_step=row["epoch"]
+                str(_directory(run) / run_directory.TENSORBOARD), purge_step=epoch
             )
             if run.dataset.notice:
-                self._writer.add_text("notice", run.dataset.notice, row["epoch"])
+                self._writer.add_text("notice", run.dataset.notice, epoch)
         accuracy = f"{row['evaluated_on']}_accuracy"
         for name in ("train_loss", "train_accuracy", accuracy, "learning_rate"):
-            self._writer.add_scalar(name, row[name], row["epoch"])
+            self._writer.add_scalar(name, row[name], epoch)
         self._writer.flush()
 
 
 def describe(run: Run) -> dict[str, Any]:
     """The content of ``config.json``."""
     dataset, ready = run.dataset, run.ready
-    layers = run.classifier().model.layers
+    model = run.classifier().model
     versions = machine.versions("safetensors", "matplotlib", "pooch", "rich", "tensorboardX")
     if hasattr(ready.backend, "versions"):
         versions |= ready.backend.versions()
@@ -105,7 +107,7 @@ def describe(run: Run) -> dict[str, Any]:
         "command": shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "settings": dataclasses.asdict(run.settings),
-        "network": list(layers) or "nin",
+        "network": list(model.layers) or model.network.differences() or "nin",
         "data": {
             "asked_for": run.asked_for,
             "kind": dataset.kind,
@@ -147,7 +149,8 @@ def check_same_data(config: dict[str, Any], dataset: Dataset, where: str) -> Non
 
 def add_resumption(run: Run, config: dict[str, Any], now: dict[str, Any]) -> None:
     """Add to ``config.json`` on what the run goes on; note what is not as it was."""
-    if now["network"] != config.get("network", "nin"):
+    # JSON has lists for tuples
+    if json.loads(json.dumps(now["network"])) != config.get("network", "nin"):
         run.note("resumed with a network of other layers (or of another release of the framework)")
     names = ("device", "threads", "versions", "machine", "git_commit", "started")
     config.setdefault("resumed", []).append({name: now[name] for name in names})

@@ -9,7 +9,7 @@ import common
 from common.backends import parts, registry
 from common.comparison import files
 from common.conversion import onnx_format
-from common.conversion.convert import FORMATS
+from common.conversion.kinds import FORMATS
 from common.errors import NinError
 from common.model import save_model
 from common.network import architecture
@@ -160,7 +160,7 @@ def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_
             from keras import activations
 
             net.layers[4].layers[1].activation = activations.linear  # block3.conv2
-        exporter.save_native(net, tmp_path / f"{name}{suffix}")
+        exporter.save_native(net, tmp_path / f"{name}{suffix}", {})
     sides = [str(tmp_path / f"{name}{suffix}") for name in ("right", "weight")]
     report = common.compare(NUMPY, *sides, levels=LEVELS, resize=67, batch_size=4)
     assert not report.lost

@@ -591,16 +591,7 @@ def record(job, material, device, precision):
     object.__setattr__(job, "dtype", dtype)
     recorder = worker._Recorder(f"{device}-{precision}", nin_torch, job, material)
     if precision == "bfloat16":
-        ready = recorder._ready
-
-        def in_bfloat16(make, *arguments, **options):
-            def made(net, settings, *data):
-                object.__setattr__(settings, "precision", "bfloat16")
-                return make(net, settings, *data)
-
-            return ready(made, *arguments, **options)
-
-        recorder._ready = in_bfloat16
+        recorder._make = functools.partial(recorder._make, precision="bfloat16")
     for level in job.levels:
         getattr(recorder, level)()
     return recorder.recording.arrays
