@@ -4,7 +4,7 @@
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
 # make check                                                    format, lint, types, workflows
-# make docs                                                      the pages of docs/ as a site, in docs/_build
+# make docs                                                     the pages of docs/ as a site, in docs/_build
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 # make clean                                                    remove what make installed
 #
@@ -15,6 +15,7 @@
 #   convert.py   weights to other programs     doctor.py    what works on this machine
 #   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
 #   look.py      what the layers see           figure.py    the chapter's figure
+#   ablate.py    variants side by side (exercises 2 and 4)
 
 PYTHON ?= python3
 BACKEND ?= torch
