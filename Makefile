@@ -4,7 +4,7 @@
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
 # make check                                                    format, lint, types, workflows
-# make docs                                                      the pages of docs/ as a site, in docs/_build
+# make docs                                                     the pages of docs/ as a site, in docs/_build
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 # make clean                                                    remove what make installed
 #
@@ -15,6 +15,7 @@
 #   convert.py   weights to other programs     doctor.py    what works on this machine
 #   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
 #   look.py      what the layers see           figure.py    the chapter's figure
+#   ablate.py    variants side by side (exercises 2 and 4)
 
 PYTHON ?= python3
 BACKEND ?= torch
@@ -44,18 +45,18 @@ help:
 train: $(VENV)/installed-$(BACKEND)
 	$(PY) scripts/train.py --backend $(BACKEND) --preset fast $(ARGS)
 
-# each backend is tested in processes of its own: TensorFlow and MXNet do not share one; the example
-# by what every backend has to pass
+# each backend is tested in processes of its own: TensorFlow and MXNet do not share one
 test: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
-	$(JAX_CACHE) $(PY) -m pytest --numprocesses 2 --dist loadfile --backend examples/nin_jax.py \
-		tests/backends $(ARGS) || [ $$? -eq 5 ]
 
-# a backend that has no long test is no failure
+# a backend that has no long test is no failure; the example in JAX, which compiles for long, by what
+# every backend has to pass
 test-long: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --long --numprocesses 2 --backend $$backend $(ARGS) || [ $$? -eq 5 ] || exit 1; done
+	$(JAX_CACHE) $(PY) -m pytest --numprocesses 2 --dist loadfile --backend examples/nin_jax.py \
+		tests/backends $(ARGS) || [ $$? -eq 5 ]
 
 # d2l wants older packages than the project, so an environment of its own; make again, with its names
 BOOK := VENV=.venv-book CONSTRAINTS=constraints-book.txt

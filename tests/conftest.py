@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # and as two processes test at once on two cores, each gets one thread
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -23,6 +24,10 @@ from common.data import fashion_mnist
 from common.errors import NinError
 from common.system import machine
 from common.system.signals import SIGNALS
+
+# how long a test takes depends on the machine
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 
 
 def pytest_addoption(parser):
