@@ -13,7 +13,8 @@
 #   train.py     train, with all options       predict.py   classes of images, with trained weights
 #   compare.py   backends layer by layer       shapes.py    the book's shape walk
 #   convert.py   weights to other programs     doctor.py    what works on this machine
-#   bench.py     speed and memory
+#   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
+#   look.py      what the layers see           figure.py    the chapter's figure
 
 PYTHON ?= python3
 BACKEND ?= torch

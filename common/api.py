@@ -32,18 +32,22 @@ from common.training.run import Run, Watcher
 if TYPE_CHECKING:
     from common.comparison.levels import Comparison
     from common.network.cost import Cost
+    from common.report.look import Look
+    from common.training.ablation import Ablation
 
 __all__ = [
     "Classifier",
     "Dataset",
     "NinError",
     "Run",
+    "ablate",
     "build",
     "compare",
     "cost",
     "fit",
     "load",
     "load_data",
+    "look",
     "resume",
     "shape_walk",
 ]
@@ -125,7 +129,7 @@ def fit(
         net: a sequence of layers in any of the frameworks, trained in place; or the name of a
             backend, for the chapter's network in it, or one of its variants (``network=``).
         data: of :func:`load_data`, or what that takes.
-        preset: ``book``, ``fast`` or ``best``.
+        preset: ``book``, ``fast``, ``chapter`` or ``best``.
         out: a new directory for the files of the run, or True for one in ``runs/``; without it
             nothing is written.
         watchers: see the run as it goes (:class:`common.training.run.Watcher`); what suits
@@ -254,6 +258,61 @@ def compare(
     return report
 
 
+def ablate(
+    *networks: str,
+    backend: str = "torch",
+    data: Dataset | str | Path = "auto",
+    preset: str = "fast",
+    seeds: int | Sequence[int] = 6,
+    out: str | Path,
+    watchers: Sequence[Watcher] | None = None,
+    **settings: Any,
+) -> "Ablation":
+    """Train variants of the network side by side: what a part of it is worth.
+
+    Args:
+        networks: names, or what differs from the chapter (docs/variants.md), each with ``@`` and a
+            size of images if that is to be its own: ``"chapter", "vgg-12@28"``. The first is what
+            the others are compared with.
+        backend: trains them.
+        data: as for :func:`fit`.
+        preset: as for :func:`fit`.
+        seeds: the seeds of each network's runs, or how many: from 0.
+        out: a new directory for the runs; or that of an ablation that was interrupted, or to which
+            networks or seeds are added.
+        watchers: as for :func:`fit`.
+        settings: any other field of :class:`common.settings.Settings`.
+
+    Returns:
+        The ablation: ``show()`` prints the table, ``plot()`` is a figure, ``report()`` all numbers.
+
+    Raises:
+        NinError: for whatever you can put right.
+
+    >>> options = {"limit": 40, "batch_size": 20, "epochs": 1, "watchers": (), "data": "sample"}
+    >>> found = ablate("chapter", "one-1x1", seeds=2, out="runs/exercise-2", **options)
+    On the embedded sample ...
+    >>> found.show()
+    ...
+    """
+    from common.training import ablation
+
+    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    registry.check_spec(backend)
+    variants = ablation.make(networks, backend, preset, list(chosen), **settings)
+    first = variants[0].settings
+    dataset = data if isinstance(data, Dataset) else load_data(data)
+    dataset = dataset.hold_out(first.validation).limit(first.limit)
+    return ablation.train(
+        variants,
+        dataset,
+        list(chosen),
+        Path(out).expanduser(),
+        lambda: (display.choose(),) if watchers is None else watchers,
+        print,
+    )
+
+
 def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Cost":
     """What a network costs: parameters, multiply-adds and memory, layer by layer (exercise 3).
 
@@ -294,3 +353,53 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
         {name: array.shape[1:] for name, array in outputs.items()},
         **options,
     )
+
+
+def look(
+    trained: Run | Classifier | str | Path,
+    photos: Sequence[str | Path] | None = None,
+    *,
+    backend: str = "torch",
+    data: Dataset | str | None = None,
+    split: str = "test",
+    indices: str | None = None,
+    **settings: Any,
+) -> "Look":
+    """Look at what the layers of a trained network see.
+
+    Args:
+        trained: a run, a classifier, ``model.safetensors`` or the directory of a run.
+        photos: PNG or JPEG files to look with; without them, a data set.
+        backend: that reads the file.
+        data: of :func:`load_data`, or what that takes; that of the run, or ``auto``, if not given.
+        split: ``test`` or ``train``.
+        indices: ``0:64`` or ``3,5,8``; all images if not given.
+        settings: as :func:`load`.
+
+    Returns:
+        ``view(name)`` and ``plot(name)`` for ``mlp``, ``maps``, ``confusion``, ``wrong``,
+        ``filters`` and ``dead``.
+
+    Raises:
+        NinError: if the file or the images cannot be read.
+
+    >>> from common import fit
+    >>> run = fit("torch", "sample", "fast", resize=99, epochs=1, limit=40, batch_size=20)
+    On the embedded sample ...
+    >>> look(run, indices="0:2").view("mlp").report["blocks"][0]["widths"]
+    [96, 96, 96]
+    """
+    from common.prediction import predict
+    from common.report.look import Look
+
+    if isinstance(trained, Run):
+        data = trained.dataset if data is None else data
+        trained = trained.classifier()
+    if not isinstance(trained, Classifier):
+        path = Path(trained).expanduser()
+        trained = load(path / run_directory.MODEL if path.is_dir() else path, backend, **settings)
+    if photos is not None:
+        images = predict.from_files([Path(photo).expanduser() for photo in photos])
+    else:
+        images = predict.from_dataset(data or "auto", split, indices, trained.model)
+    return Look(trained, images)

@@ -208,6 +208,25 @@ class Backend(Protocol):
         ...
 
 
+class Content(NamedTuple):
+    """What a file of other software holds."""
+
+    groups: dict[str, dict[str, np.ndarray]]
+    """Its dictionaries of tensors, by its own names; ``""`` if there is but one. Convolutions are
+    (out, in, height, width), fully connected layers (out, in)."""
+    ordered: bool
+    """Whether the tensors stand in the order of the layers."""
+    metadata: dict[str, str]
+    """Text by name: ours if it is an export of ours."""
+    input_shape: tuple[int | None, ...] | None = None
+    """What its layers take: (batch, channels, height, width), None where it is open. Without it the
+    file holds weights only, and no layers that could be run."""
+    dropout: float | None = None
+    """The rate of its dropout layer, if it says."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it was read, a sentence each."""
+
+
 class Variants(Protocol):
     """Networks other than the chapter's: those of its exercises."""
 
@@ -236,16 +255,27 @@ class Variants(Protocol):
 class Exporter(Protocol):
     """A file as the framework's users write and load it, without this project."""
 
-    def save_native(self, net: Any, path: Path) -> list[Path]:
-        """Write the network; all files that were written, ``path`` being the last of them."""
+    def save_native(self, net: Any, path: Path, metadata: Mapping[str, str]) -> list[Path]:
+        """Write the network; all files that were written, ``path`` being the last of them.
+
+        The metadata go where the framework's own readers pass over them.
+        """
         ...
 
-    def load_native(self, path: Path) -> dict[str, np.ndarray]:
-        """The weights in such a file, named as :meth:`Backend.get_weights` does; not checked."""
+    def load_native(self, path: Path) -> Content:
+        """What such a file holds; nothing in it is run.
+
+        Raises:
+            NinError: for a file that is not for this reader, in our own words.
+        """
         ...
 
-    def run_native(self, path: Path, pixels: np.ndarray) -> np.ndarray:
-        """What the file makes of float32 pixels (batch, channels, height, width): logits."""
+    def run_native(self, path: Path, pixels: np.ndarray) -> list[np.ndarray]:
+        """What the file makes of float32 pixels (batch, channels, height, width): its outputs.
+
+        Layers in half or double precision are run in float32. Weights without layers are put into
+        the book's own network, by the names that they have there.
+        """
         ...
 
 

@@ -1,5 +1,6 @@
 """Weights by canonical name: checks, and the one file format that all backends share."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture, description
@@ -17,6 +17,7 @@ from common.network.parameters import check_parameters
 
 # names of networks in the metadata
 NIN, VARIANT, BY_HAND = "nin", "nin variant", "built by hand"
+CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Model:
     network: Network = CHAPTER
     num_classes: int = architecture.NUM_CLASSES
     in_channels: int = architecture.IN_CHANNELS
-    dropout: float = architecture.DROPOUT
+    dropout: float | None = architecture.DROPOUT
+    """None if that is not known."""
     class_names: tuple[str, ...] = ()
     """One per class; none if they have no names."""
     resize: int | None = None
@@ -94,7 +96,43 @@ def to_metadata(model: Model) -> dict[str, str]:
         "pixels": {"resize": model.resize, "scale": "0 to 1"},
         "training": model.training,
     }
-    return {name: json.dumps(value) for name, value in metadata.items()}
+    texts = {name: json.dumps(value) for name, value in metadata.items()}
+    return {**texts, CHECKSUM: _checksum(model.weights, texts)}
+
+
+def is_ours(metadata: Mapping[str, str]) -> bool:
+    """Whether metadata are of this project, and not another's in a file of other software."""
+    return {"network", "classes", "pixels", "training"} <= metadata.keys()
+
+
+def _checksum(weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of weights and metadata, with the names of the metadata that it is of."""
+    digest = hashlib.sha256()
+    for name, array in sorted(weights.items()):
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    names = [name for name in metadata if name != CHECKSUM]
+    for name in names:
+        digest.update(f"{name} {metadata[name]}\n".encode())
+    return json.dumps({"sha256": digest.hexdigest(), "of": names})
+
+
+def _check_checksum(
+    weights: Mapping[str, np.ndarray], metadata: Mapping[str, str], where: str
+) -> None:
+    """Raise :class:`NinError` unless the content is what it was; older files claim nothing."""
+    if CHECKSUM not in metadata:
+        return
+    try:
+        names = json.loads(metadata[CHECKSUM])["of"]
+        same = _checksum(weights, {name: metadata[name] for name in names}) == metadata[CHECKSUM]
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise NinError(
+            f"{where}: damaged, or changed by other software since it was written (its weights or "
+            "metadata do not have the checksum that the file states)"
+        )
 
 
 def from_metadata(
@@ -103,7 +141,7 @@ def from_metadata(
     where: str,
     described: Network = CHAPTER,
 ) -> Model:
-    """The reverse of :func:`to_metadata`; entries that are not there have the chapter's values.
+    """The reverse of :func:`to_metadata`; what is not stated, and no weight shows, is not known.
 
     Args:
         weights: canonical name -> array.
@@ -149,15 +187,14 @@ def from_metadata(
     require(whole(num_classes, 2), "num_classes", num_classes)
     in_channels = network.get("in_channels", found_channels)
     require(whole(in_channels, 1), "in_channels", in_channels)
-    dropout = network.get("dropout", architecture.DROPOUT)
-    require(isinstance(dropout, int | float) and 0 <= dropout < 1, "dropout", dropout)
+    dropout = network.get("dropout")
+    share = isinstance(dropout, int | float) and 0 <= dropout < 1
+    require(dropout is None or share, "dropout", dropout)
     resize = pixels.get("resize")
     smallest = 1 if layers else architecture.smallest_input(described)
     require(resize is None or whole(resize, smallest), "resize", resize)
     names_are_good = all(isinstance(name, str) for name in classes)
     require(names_are_good and len(classes) in (0, num_classes), "classes", classes)
-    if "classes" not in metadata and num_classes == len(CLASS_NAMES):
-        classes = list(CLASS_NAMES)
 
     if described.head != "average" and resize is None and not layers:
         raise NinError(
@@ -179,6 +216,7 @@ def from_metadata(
         if not np.isfinite(array).all():
             bad = int((~np.isfinite(array)).sum())
             raise NinError(f"{where}: {name} has {bad} values that are not finite numbers")
+    _check_checksum(weights, metadata, where)
     return Model(
         weights=weights,
         network=described,

@@ -14,9 +14,9 @@ from common.errors import NinError
 from common.network import architecture, description
 from common.network.description import Network
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("constant", "one-cycle")
-INITIALIZATIONS = ("xavier", "he")
+OPTIMIZERS = ("sgd", "adamw", "muon")
+SCHEDULES = ("constant", "one-cycle", "linear")
+INITIALIZATIONS = ("xavier", "he", "data")
 KEEP = "keep"
 LAST_BLOCKS = ("random", "identity")
 PRECISIONS = ("float32", "bfloat16", "float64", "auto")
@@ -42,7 +42,7 @@ _count = Rule(lambda value: value >= 0, "a whole number of at least 0")
 RULES = {
     "backend": _name,
     "preset": _name,
-    "epochs": Rule(lambda value: 1 <= value <= 100_000, "a whole number from 1 to 100000"),
+    "epochs": Rule(lambda value: 0 < value <= 100_000, "a number above 0 and at most 100000"),
     "lr": Rule(lambda value: 0 < value <= 1000, "a number above 0 and at most 1000"),
     "batch_size": Rule(lambda value: 1 <= value <= 1_000_000, "a whole number from 1 to 1000000"),
     # and not too small for the network: see check_resize
@@ -52,7 +52,8 @@ RULES = {
     "weight_decay": _share,
     "schedule": _one_of(*SCHEDULES),
     "init": Rule(
-        (*INITIALIZATIONS, KEEP).__contains__, "xavier or he, or keep with a network of your own"
+        (*INITIALIZATIONS, KEEP).__contains__,
+        "xavier, he or data, or keep with a network of your own",
     ),
     "last_block": _one_of(*LAST_BLOCKS),
     # and of a network: see Settings.check
@@ -79,7 +80,7 @@ class Settings:
 
     backend: str = "torch"
     preset: str = "book"
-    epochs: int = 10
+    epochs: float = 10
     lr: float = 0.1
     batch_size: int = 128
     resize: int = 224
@@ -157,24 +158,30 @@ def _is_of_type(value: Any, kind: Any) -> bool:
 PRESETS: dict[str, dict[str, Any]] = {
     "book": {},
     "fast": {
-        "epochs": 4,
-        "lr": 1.5e-3,
+        "epochs": 0.5,
+        "lr": 0.03,
         "resize": 68,
-        "optimizer": "adamw",
-        "weight_decay": 5e-4,
-        "schedule": "one-cycle",
-        "init": "he",
+        "optimizer": "muon",
+        "schedule": "linear",
+        "init": "data",
         "last_block": "identity",
+        "dropout": 0.0,
         "label_smoothing": 0.1,
         "precision": "auto",
     },
 }
+# at the smallest size at which the last map has more pixels than one
+PRESETS["chapter"] = {**PRESETS["fast"], "epochs": 2, "resize": 99}
 PRESETS["best"] = {
     **PRESETS["fast"],
     "epochs": 25,
     "lr": 2e-3,
     "resize": 84,
+    "optimizer": "adamw",
     "weight_decay": 0.05,
+    "schedule": "one-cycle",
+    "init": "he",
+    "dropout": architecture.DROPOUT,
     "shift": 1,
     "flip": True,
 }

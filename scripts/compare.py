@@ -16,10 +16,11 @@ from common.files.write import write_json, write_text
 
 EXAMPLES = """\
 examples:
-  compare.py                                       the three backends, all levels, float32
-  compare.py --backends torch,tf --dtype float64   tells rounding from error
+  compare.py                                       the three backends, all levels
+  compare.py --backends torch,tf --dtype float64   one precision: is it one function?
   compare.py --backends torch,./my_nin.py          an implementation of your own
   compare.py --resize 99 --steps 8 --html out.html
+  compare.py --resize 99 --network no-1x1          a variant, of the exercises
   compare.py --python mxnet=/opt/old/bin/python    a backend from another environment
                                                    (or NIN_PYTHON_MXNET=/opt/old/bin/python)
 
@@ -48,14 +49,18 @@ def parser() -> command_line.Parser:
         ("resize", "image size in pixels"),
         ("batch-size", "images, also of a training batch"),
         ("seed", "decides weights and images"),
-        ("steps", "of training"),
+        ("steps", "steps of training"),
         ("threads", "CPU threads, 0 for one per core"),
     ):
         value = getattr(default, name.replace("-", "_"))
         p.add_argument(f"--{name}", type=int, default=value, metavar="N", help=f"{what} ({value})")
     p.add_argument(
-        "--dtype", default=default.dtype, metavar="NAME", help="float32 (default) or float64"
+        "--dtype",
+        default=default.dtype,
+        metavar="NAME",
+        help="float64 (is it one function?), float32 (is it that one, rounded?) or both (default)",
     )
+    command_line.add_network(p)
     p.add_argument("--device", default=default.device, metavar="NAME", help="cpu (default) or gpu")
     p.add_argument("--json", type=Path, metavar="FILE", help="write everything there for machines")
     p.add_argument("--html", type=Path, metavar="FILE", help="write a page there, with curves")
@@ -74,6 +79,7 @@ def command(options: argparse.Namespace) -> int:
     job = comparison_job.Job(
         levels=_names(options.levels),
         resize=options.resize,
+        network=options.network,
         batch_size=options.batch_size,
         seed=options.seed,
         dtype=options.dtype,

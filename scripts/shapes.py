@@ -15,7 +15,7 @@ from common.backends import registry, session
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.files.write import write_json
-from common.network import description
+from common.network import architecture, description
 from common.settings import check_resize
 
 EXAMPLES = """\
@@ -65,6 +65,9 @@ def command(options: argparse.Namespace) -> int:
         print("\n".join(shapes.book_lines(layers, options.lang)), flush=True)
         if everything:
             print(flush=True)
+
+    if about_size := architecture.note_on_size(options.resize, network):
+        print(f"note: {parser().in_options(about_size)}", file=sys.stderr)
 
     first_difference = None
     if everything:

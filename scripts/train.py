@@ -15,7 +15,8 @@ from common.training.run import DivergedError
 
 EXAMPLES = """\
 examples:
-  train.py --backend torch --preset fast       a trained network in minutes, without a GPU
+  train.py --backend torch --preset fast       a trained network in half a minute, without a GPU
+  train.py --preset fast --epochs 1            ... a better one in a minute
   train.py --preset best                       the highest accuracy, within an hour
   train.py --backend mxnet                     the chapter to the letter (hours without a GPU)
   train.py --preset fast --data sample --epochs 2 --out runs/first
@@ -50,8 +51,9 @@ def parser() -> command_line.Parser:
     run.add_argument(
         "--preset",
         metavar="NAME",
-        help="book: the chapter to the letter (default). fast: the same network, trained in "
-        "minutes on a CPU. best: trained longer, on larger images, moved and mirrored too",
+        help="book: the chapter to the letter (default). fast: the same network, trained in less "
+        "than a minute on a CPU. chapter: on images so large that the last layers do what the "
+        "chapter says. best: trained longer, on images that are moved and mirrored too",
     )
     run.add_argument(
         "--data",
@@ -63,7 +65,10 @@ def parser() -> command_line.Parser:
     run.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
     over = p.add_argument_group("overrides of the preset")
     over.add_argument(
-        "--epochs", type=int, metavar="N", help=f"passes over the data {of('epochs')}"
+        "--epochs",
+        type=float,
+        metavar="X",
+        help=f"passes over the data, such as 4 or 0.5 {of('epochs')}",
     )
     over.add_argument("--lr", type=float, metavar="X", help=f"(peak) learning rate {of('lr')}")
     over.add_argument(
@@ -75,18 +80,20 @@ def parser() -> command_line.Parser:
     over.add_argument(
         "--optimizer",
         metavar="NAME",
-        help=f"sgd, or adamw: a step size of its own for every weight {of('optimizer')}",
+        help="sgd; adamw: a step size of its own for every weight; muon: every direction of a "
+        f"weight equally strong {of('optimizer')}",
     )
     over.add_argument(
         "--schedule",
         metavar="NAME",
-        help="constant learning rate, or one-cycle: a rise to the peak, then a fall to 0 "
-        f"{of('schedule')}",
+        help="constant learning rate; one-cycle: a rise to the peak, then a fall to 0 along a "
+        f"cosine; linear: the same, the rise shorter and the fall straight {of('schedule')}",
     )
     over.add_argument(
         "--init",
         metavar="NAME",
-        help=f"initial weights: xavier, as in the book, or he, made for ReLUs {of('init')}",
+        help="initial weights: xavier, as in the book; he, made for ReLUs; data: he, 1x1 "
+        f"convolutions as the identity, and channels centred on training images {of('init')}",
     )
     over.add_argument(
         "--last-block",

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from common.comparison.levels import INVISIBLE, Comparison, Level
 from common.comparison.tables import Row
-from common.comparison.tolerances import TOLERANCES
 from common.files import figures
 
 if TYPE_CHECKING:
@@ -54,20 +53,17 @@ def html(report: Comparison) -> str:
     return environment.from_string(source).render(
         report=report,
         drawings=drawings(report),
-        tolerances=TOLERANCES[report.job["dtype"]],
         invisible=INVISIBLE,
     )
 
 
 def drawings(report: Comparison) -> dict[str, str]:
     """Level -> its picture as SVG text, for the levels that have one."""
-    tolerances = TOLERANCES[report.job["dtype"]]
-    limits = {"activations": tolerances.outputs, "gradients": tolerances.gradients}
     pictures = {}
     for level in report.levels:
         figure = figures.new(9, 3.6)
-        if level.name in limits and level.tables:
-            _plot_differences(figure.add_subplot(), level.tables[0].rows, limits[level.name])
+        if level.name in ("activations", "gradients") and level.tables:
+            _plot_differences(figure.add_subplot(), level.tables[0].rows)
         elif level.name == "training" and report.losses:
             _plot_losses(figure.add_subplot(), report.losses)
         if figure.axes:
@@ -110,14 +106,15 @@ def _plot_losses(axes: "Axes", losses: Mapping[str, list[float | None]]) -> None
     figures.add_legend(axes)
 
 
-def _plot_differences(axes: "Axes", rows: list[Row], limit: float) -> None:
+def _plot_differences(axes: "Axes", rows: list[Row]) -> None:
     columns = list(dict.fromkeys(column for row in rows for column in row.values))
+    limits = [next(iter(row.values.values()))["limit"] for row in rows]
     for column in columns:
         relative = [row.values.get(column, {}).get("relative") for row in rows]
         # on a logarithmic axis, no difference lies at the bottom
-        values = [math.nan if x is None else max(x, limit / 1e9) for x in relative]
+        values = [math.nan if x is None else max(x, min(limits) / 1e9) for x in relative]
         axes.plot(range(len(rows)), values, "o-", markersize=3, label=column)
-    axes.axhline(limit, color="C3", linestyle="--", label="tolerance")
+    axes.plot(range(len(rows)), limits, color="C3", linestyle="--", label="tolerance")
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=7)
     axes.set_ylabel("relative difference (none: bottom)")

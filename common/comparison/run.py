@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.backends import registry, session
 from common.comparison.job import Job, Recording, below
@@ -57,7 +58,7 @@ def run(
         save_arrays(Path(directory) / MATERIAL, material, {})
         for name, spec in zip(names, specs, strict=True):
             try:
-                fields = session.call_apart(
+                found = session.call_apart(
                     python_of[name],
                     "common.comparison.worker:work",
                     timeout,
@@ -66,11 +67,25 @@ def run(
                     backend=registry.absolute(spec),
                     job=dataclasses.asdict(job),
                 )
-                arrays, _ = load_arrays(Path(directory) / RECORDING)
+                recordings += read(found, name, directory)
             except NinError as error:
                 lost[name] = str(error)
                 log(f"{name}: {error}")
                 continue
-            recordings.append(Recording(**{**fields, "name": name}, arrays=arrays))
-            log(f"{name}: recorded in {fields['about']['seconds']} s")
+            log(f"{name}: recorded in {found[0]['about']['seconds']} s")
     return compare(recordings, job, below("weights", material), lost)
+
+
+def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Recording]:
+    """The recordings that :func:`common.comparison.worker.work` left in a directory.
+
+    Args:
+        found: what it returned.
+        name: what the backend is called here.
+        directory: as it got it.
+    """
+    files = [Path(directory) / RECORDING.format(dtype=fields["dtype"]) for fields in found]
+    return [
+        Recording(**{**fields, "name": name, "arrays": load_arrays(file)[0]})
+        for fields, file in zip(found, files, strict=True)
+    ]

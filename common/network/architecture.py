@@ -27,7 +27,7 @@ class Layer(NamedTuple):
     kernel_size: int
     stride: int
     padding: int
-    relu: bool
+    relu: bool = True
     """Whether a ReLU follows."""
 
     @property
@@ -100,6 +100,28 @@ def check_input_size(size: int, network: Network = CHAPTER) -> None:
         raise NinError(
             f"`resize={size}`: too small for this network; the smallest that works is {smallest}"
         )
+
+
+def note_on_size(size: int, network: Network = CHAPTER) -> str:
+    """What a reader should know of the last layers at an input of this height; mostly nothing."""
+    # a head of three fully connected layers is in place of the last block
+    if network.head == "alexnet":
+        return ""
+
+    def last_map(height: int) -> tuple[str, int]:
+        shapes = layer_shapes(height, network=network)
+        name = [name for name in shapes if name.startswith("block")][-1]
+        return name, shapes[name][2]
+
+    name, width = last_map(size)
+    if width > 1:
+        return ""
+    enough = next(more for more in range(size, 4096) if last_map(more)[1] > 1)
+    return (
+        f"at {size}x{size} the last map is one pixel: global average pooling averages nothing, and "
+        f"only the centre of {name}.conv1's window is trained; the last layers need "
+        f"`resize={enough}` or more to do what they are for"
+    )
 
 
 def layer_shapes(

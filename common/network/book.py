@@ -7,7 +7,6 @@ Source: d2l, chapters "Convolutional Neural Networks (LeNet)", "Deep Convolution
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from common.errors import NinError
 from common.network import names
 from common.network.architecture import IN_CHANNELS, NUM_CLASSES
 
@@ -41,17 +40,22 @@ class BookNetwork(NamedTuple):
         )
         return [(str(each.name), each.layer) for each in names.leaves(found)]
 
+    def smallest_input(self) -> int:
+        """The smallest input height for which every layer still has an output, in pixels."""
+        size = 1
+        for _, op in reversed(self.named()):
+            if op.kernel_size:
+                size = max(1, (size - 1) * op.stride + op.kernel_size - 2 * op.padding)
+        return size
+
     def shapes(self, size: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
         """Shapes of its parameters, and of what each layer gives for one image.
 
         Args:
-            size: height and width of the image, in pixels.
+            size: height and width of the image, in pixels; not too small.
 
         Returns:
             name -> shape as :func:`common.network.cost.of_shapes` takes them.
-
-        Raises:
-            NinError: if the image is too small.
         """
         parameters: dict[str, tuple[int, ...]] = {}
         shape: tuple[int, ...] = (IN_CHANNELS, size, size)
@@ -67,8 +71,6 @@ class BookNetwork(NamedTuple):
                 shape = (op.outputs,)
             elif op.kernel_size:
                 side = (shape[1] + 2 * op.padding - op.kernel_size) // op.stride + 1
-                if side < 1:
-                    raise NinError(f"`resize={size}`: too small for {self.title}")
                 if op.kind == "conv":
                     weight = (op.outputs, shape[0], op.kernel_size, op.kernel_size)
                     parameters |= {f"{name}.weight": weight, f"{name}.bias": (op.outputs,)}

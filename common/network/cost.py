@@ -22,8 +22,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 ACTIVATION_BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 WEIGHT_BYTES = {"float32": 4, "bfloat16": 4 + 2, "float64": 8}
 GRADIENT_BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
-# numbers that an optimizer remembers of each weight, and of each bias; sgd one more with momentum
-OPTIMIZER_STATE = {"sgd": (0, 0), "adamw": (2, 2)}
+# numbers that an optimizer remembers of each weight and of each bias; sgd one of both with momentum
+OPTIMIZER_STATE = {"sgd": (0, 0), "adamw": (2, 2), "muon": (1, 2)}
 
 NIN = "nin"
 # NiN beside the networks that the book compares it with
@@ -230,17 +230,19 @@ def of(
     Raises:
         NinError: for an unknown network, precision or optimizer, or images that are too small.
     """
-    if resize is not None and resize < 1:
-        raise NinError(f"`resize={resize}`: must be a whole number of at least 1")
     if network in book.NETWORKS:
         found = book.NETWORKS[network]
-        title, size = found.title, resize or found.resize
-        shapes: tuple[Shapes, Shapes] = found.shapes(size)
+        title, size, smallest = found.title, found.resize, found.smallest_input()
     else:
         variant = description_of(network)
         title = "NiN" if variant == description.CHAPTER else f"NiN {variant}"
-        size = resize or 224
-        shapes = _shapes(variant, size)
+        size, smallest = 224, architecture.smallest_input(variant)
+    size = size if resize is None else resize
+    if size < smallest:
+        raise NinError(
+            f"`resize={size}`: too small for {title}; the smallest that works is {smallest}"
+        )
+    shapes = found.shapes(size) if network in book.NETWORKS else _shapes(variant, size)
     return of_shapes(title, size, *shapes, batch_size, precision, optimizer, momentum)
 
 

@@ -225,7 +225,9 @@ def parse(text: str) -> Network:
     """
     first, *rest = parts = [part.strip() for part in text.split(",")]
     network = CHAPTER
-    if "=" not in first:
+    if first == "nin":  # that is its name, too
+        parts = rest
+    elif "=" not in first:
         if first not in NETWORKS:
             raise NinError(
                 f"`network={text}`: there is no network of that name; choose from "

@@ -13,7 +13,7 @@ from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning
-from common.model import Model, check_chapter, load_model, save_model
+from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.network.description import Network
 from common.prediction.predict import Images, Predictions, compute_logits
@@ -41,6 +41,13 @@ class Classifier:
         """What predicts, in a few words."""
         size = self.settings.resize
         return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
+
+    @property
+    def predictor(self) -> Predictor:
+        """What computes, made when it is first needed."""
+        if self._predictor is None:
+            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
+        return self._predictor
 
     @classmethod
     def of(
@@ -114,9 +121,7 @@ class Classifier:
         )
 
     def _predict(self, images: Images) -> Predictions:
-        if self._predictor is None:
-            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
-        logits = compute_logits(self._predictor, self.model, self.settings, images.pixels)
+        logits = compute_logits(self.predictor, self.model, self.settings, images.pixels)
         return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
 
     def save(self, path: str | Path) -> None:
@@ -136,7 +141,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     """Read a network.
 
     Args:
-        path: ``model.safetensors`` of a run, or what :meth:`Classifier.save` wrote.
+        path: ``model.safetensors`` of a run, what :meth:`Classifier.save` wrote, or the chapter's
+            network in a file of other software (:mod:`common.conversion.convert`).
         backend: the name of a backend, in which the chapter's network is built; or a network that
             was built by hand as the one that was saved, which gets the weights.
         settings: device, precision, threads, resize; the last is what the file says if not given.
@@ -152,12 +158,18 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     >>> load("nin.safetensors", "torch").predict(data.test_images[:2]).probabilities.shape
     (2, 10)
     """
+    # which builds networks with what is here
+    from common.conversion import convert
+
     path = Path(path).expanduser()
-    model = load_model(path)
     net = None if isinstance(backend, str) else backend
+    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
+    resize = settings.pop("resize", None)
+    found = convert.read(path, resize=resize, beside=name)
+    convert.warn(found.notes)
+    model = found.model
     if net is None:
         check_chapter(model, path)
-    resize = settings.pop("resize", None)
     resize = model.resize if resize is None else resize
     if resize is None:
         resize = Settings.resize
@@ -167,7 +179,6 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             NinWarning,
             stacklevel=2,
         )
-    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
     chosen = from_preset(
         "book", True, backend=name, resize=resize, network=str(model.network), **settings
     )
@@ -199,12 +210,14 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
 
 def build(backend: Backend, model: Model) -> Any:
     """The network of a model in a backend, with its weights."""
+    # a rate that nobody knows makes no difference to what is predicted
+    dropout = architecture.DROPOUT if model.dropout is None else model.dropout
     net = make_network(
         backend,
         model.network,
         model.num_classes,
         model.in_channels,
-        model.dropout,
+        dropout,
         model.resize or Settings.resize,
     )
     backend.set_weights(net, model.weights)
@@ -223,7 +236,8 @@ def _check_size(model: Model, resize: int) -> None:
 
 
 def _recognise(ready: Started, net: Any, model: Model, size: int) -> Network | None:
-    dropout = getattr(ready.backend, "dropout_rate", lambda net: model.dropout)(net)
+    known = architecture.DROPOUT if model.dropout is None else model.dropout
+    dropout = getattr(ready.backend, "dropout_rate", lambda net: known)(net)
     return recognise(
         ready.backend, net, model.network, model.num_classes, model.in_channels, dropout, size
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.contract import Predictor
 from common.data import photos
+from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
 from common.errors import NinError, in_python, is_out_of_memory, one_line
 from common.files import figures, write
@@ -69,11 +70,11 @@ class Outputs:
             pictures.check_name(self.picture)
 
 
-def from_dataset(data: str, split: str, indices: str | None, model: Model) -> Images:
+def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Model) -> Images:
     """Images of a data set.
 
     Args:
-        data: as :func:`common.data.fashion_mnist.load` takes it.
+        data: a data set, or what :func:`common.data.fashion_mnist.load` takes.
         split: ``test`` or ``train``.
         indices: as :func:`select` takes it.
         model: the network, which is of the same classes.
@@ -83,15 +84,16 @@ def from_dataset(data: str, split: str, indices: str | None, model: Model) -> Im
     """
     if split not in SPLITS:
         raise NinError(f"`split={split}`: must be {' or '.join(SPLITS)}")
-    dataset = load_and_tell(data)
+    dataset = data if isinstance(data, Dataset) else load_and_tell(data)
+    name = data if isinstance(data, str) else dataset.kind
     if dataset.num_classes != model.num_classes:
         raise NinError(
-            f"`data={data}`: has {dataset.num_classes} classes, the network {model.num_classes}"
+            f"`data={name}`: has {dataset.num_classes} classes, the network {model.num_classes}"
         )
     known = dataset.class_names
     if known and model.class_names and known != model.class_names:
         raise NinError(
-            f"`data={data}`: its classes are {', '.join(known[:3])} ..., the network's "
+            f"`data={name}`: its classes are {', '.join(known[:3])} ..., the network's "
             f"{', '.join(model.class_names[:3])} ..."
         )
     pixels, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")

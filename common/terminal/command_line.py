@@ -105,7 +105,9 @@ def execute(
         if options.debug:
             raise
         message = parser.in_options(error.marked) if isinstance(error, NinError) else str(error)
-        print(f"error: {' '.join(message.split()) or type(error).__name__}", file=sys.stderr)
+        line = " ".join(message.split()) or type(error).__name__
+        # a file's name, or what is in it, must not command the terminal
+        print(f"error: {errors.printable(line)}", file=sys.stderr)
         return 2
 
 
@@ -119,7 +121,8 @@ def _note(parser: Parser, otherwise: Callable[..., None]) -> Callable[..., None]
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, NinWarning):
-            print(f"note: {parser.in_options(str(message))}", file=sys.stderr)
+            line = errors.printable(parser.in_options(str(message)))
+            print(f"note: {line}", file=sys.stderr)
         else:
             otherwise(message, category, *rest)
 

@@ -12,10 +12,12 @@ from typing import Any
 from common.backends import session
 from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
+from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
 from common.files.write import write_json
-from common.network import architecture, initialization
+from common.network import architecture, initialization, start
+from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
 from common.system import machine
 from common.system.signals import StopRequest
@@ -92,9 +94,8 @@ def resume(
         )
     with run_directory.lock(directory):
         state, progress = run_directory.load_checkpoint(directory)
-        done = progress.epoch == settings.epochs and run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
-        if done and run_directory.has_curves(directory):
+        if run_directory.is_complete(directory) and run_directory.has_curves(directory):
             raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
         ready = session.start(settings)
         with _out_of_memory_explained(f" in {directory}"):
@@ -179,6 +180,7 @@ def make(
         NinError: for a network that does not fit data or backend, or too little memory.
     """
     backend, own = ready.backend, net is not None
+    known: Network | None = settings.description
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
@@ -213,19 +215,45 @@ def make(
             _check_memory(settings, dataset.num_classes)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     need(backend, "get_weights")(net)
-    why_not = None
-    if settings.init != KEEP:
-        need(backend, "initialize")(net, settings.init, settings.seed)
-        if settings.last_block == "identity":
-            try:
-                weights = initialization.identity_last_block(backend.get_weights(net))
-                backend.set_weights(net, weights)
-            except initialization.NoLastBlockError as error:
-                settings, why_not = dataclasses.replace(settings, last_block="random"), error
+    settings, note = _start(net, backend, settings, dataset, described=known is not None)
     run = Run(net, ready, settings, dataset, watchers, started=started)
-    if why_not is not None:
-        run.note(f"the last block starts at random: {why_not}")
+    run.own = own
+    if note:
+        run.note(note)
     return run
+
+
+def _start(
+    net: Any, backend: Backend, settings: Settings, dataset: Dataset, described: bool
+) -> tuple[Settings, str]:
+    """Give a network its first weights; the settings as they came to be, and why they did."""
+    notes = []
+    if settings.init == KEEP:
+        return settings, ""
+    if settings.init == "data" and described:
+        network, size, classes = settings.description, settings.resize, dataset.num_classes
+        weights = start.from_images(
+            architecture.layers(classes, network=network),
+            dataset.train_images,
+            size,
+            settings.seed,
+            settings.last_block == "identity",
+            architecture.dense_layers(size, classes, network),
+        )
+        need(backend, "set_weights")(net, weights)
+        return settings, ""
+    if settings.init == "data":
+        settings = dataclasses.replace(settings, init="he")
+        notes.append("a network of your own starts with `init=he` instead of data")
+    need(backend, "initialize")(net, settings.init, settings.seed)
+    if settings.last_block == "identity":
+        try:
+            weights = initialization.identity_last_block(backend.get_weights(net))
+            backend.set_weights(net, weights)
+        except initialization.NoLastBlockError as error:
+            settings = dataclasses.replace(settings, last_block="random")
+            notes.append(f"the last block starts at random: {error}")
+    return settings, "; ".join(notes)
 
 
 def _check_batch(settings: Settings, dataset: Dataset) -> None:

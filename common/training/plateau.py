@@ -35,7 +35,7 @@ def is_stuck(losses: Sequence[float], num_classes: int) -> bool:
 def what_keeps_alive(settings: Settings) -> str:
     """A sentence: what helps a network that is dead, or a part of it, and the run has not."""
     ways = []
-    if settings.init == "xavier":
+    if settings.init not in ("he", "data"):
         ways.append("`init=he`")
     if settings.last_block != "identity":
         ways.append("`last_block=identity`")
@@ -87,6 +87,19 @@ class Diagnosis:
         )
 
 
+def silent_channels(activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convolution -> which of its channels are 0 at every pixel of every image: are dead.
+
+    Args:
+        activations: as :meth:`common.contract.Trainer.activations` gives them.
+    """
+    return {
+        name: (output == 0).all(axis=(0, 2, 3))
+        for name, output in activations.items()
+        if ".conv" in name
+    }
+
+
 def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnosis:
     """Find dead logits and channels.
 
@@ -94,10 +107,6 @@ def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnos
         activations: as :meth:`common.contract.Trainer.activations` gives them.
         num_classes: number of classes.
     """
-    dead = {
-        name: float((output == 0).all(axis=(0, 2, 3)).mean())
-        for name, output in activations.items()
-        if ".conv" in name
-    }
+    dead = {name: float(dead.mean()) for name, dead in silent_channels(activations).items()}
     logits = list(activations.values())[-1]
     return Diagnosis(num_classes, len(logits), float((logits == 0).mean()), dead)

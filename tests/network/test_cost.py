@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import api, errors
+from common.bench import memory
 from common.network import book, cost, description
+from common.settings import OPTIMIZERS, from_preset
 
 # parameters of the book's networks, counted from their layers by hand
 PARAMETERS = {
@@ -17,7 +19,7 @@ PARAMETERS = {
     "alexnet": 11_712 + 614_656 + 885_120 + 1_327_488 + 884_992 + 26_218_496 + 16_781_312 + 40_970,
     "vgg11": 9_219_328 + 102_764_544 + 16_781_312 + 40_970,
 }
-STATES = {"sgd": {}, "momentum": {"optimizer": "sgd", "momentum": 0.9}, "adamw": {}}
+STATES = [*({"optimizer": name} for name in OPTIMIZERS), {"optimizer": "sgd", "momentum": 0.9}]
 
 
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
@@ -63,9 +65,12 @@ def test_the_parts_make_the_whole(name, resize, batch_size, precision, optimizer
     ("options", "words"),
     [
         ({"network": "vgg"}, "network=vgg"),
-        ({"resize": 66}, "resize=66: too small"),
-        ({"network": "alexnet", "resize": 20}, "resize=20: too small for AlexNet"),
-        ({"resize": 0}, "resize=0: must be"),
+        ({"resize": 66}, "resize=66: too small for NiN; the smallest that works is 67"),
+        (
+            {"network": "alexnet", "resize": 64},
+            "resize=64: too small for AlexNet; the smallest that works is 65",
+        ),
+        ({"resize": 0}, "resize=0: too small for NiN"),
         ({"batch_size": 0}, "batch_size=0: must be"),
         ({"precision": "int8"}, "precision=int8: must be one of float32"),
         ({"optimizer": "lion"}, "optimizer=lion: must be one of sgd"),
@@ -86,11 +91,8 @@ def test_a_network_that_is_built_costs_what_it_costs_on_paper(backend):
     assert built.training == on_paper.training
 
 
-@pytest.mark.parametrize("optimizer", STATES)
-def test_an_optimizer_remembers_as_many_numbers_as_on_paper(backend, backend_name, optimizer):
-    from common.settings import from_preset
-
-    options = {"optimizer": optimizer, **STATES[optimizer]}
+@pytest.mark.parametrize("options", STATES, ids=str)
+def test_an_optimizer_remembers_as_many_numbers_as_on_paper(backend, backend_name, options):
     chosen = from_preset("book", backend=backend_name, resize=67, device="cpu", **options)
     net = backend.nin()
     backend.initialize(net, "he", 0)
@@ -188,3 +190,12 @@ def allocated_peak(torch, function):
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     return int(np.cumsum([event.nbytes() for event in events]).max())
+
+
+@pytest.mark.long
+def test_what_is_measured_is_not_far_from_what_is_computed(backend, backend_name):
+    found = cost.of("one-1x1", 112, 64)
+    taken = memory.measure(found, "one-1x1", backend_name)
+    for what in memory.WHAT:
+        computed = getattr(found, what).total
+        assert 0.8 < taken[what] / computed < 2.5, what
