@@ -3,7 +3,7 @@
 # make test-long                                                the tests that take longest; make test leaves them out
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
-# make check                                                    format, lint, types
+# make check                                                    format, lint, types, workflows
 # make docs                                                      the pages of docs/ as a site, in docs/_build
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 # make clean                                                    remove what make installed
@@ -31,6 +31,10 @@ SITE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 MXNET_NUMPY = cp nin_mxnet/numpy_bool.pth $(SITE)/nin_mxnet_numpy_bool.pth
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
+# its tests compile the same step again and again, 5 s each time
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-cache \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
+
 .DELETE_ON_ERROR:
 .PHONY: train test test-long test-book test-gpu check docs bench clean help
 
@@ -40,10 +44,13 @@ help:
 train: $(VENV)/installed-$(BACKEND)
 	$(PY) scripts/train.py --backend $(BACKEND) --preset fast $(ARGS)
 
-# each backend is tested in processes of its own: TensorFlow and MXNet do not share one
+# each backend is tested in processes of its own: TensorFlow and MXNet do not share one; the example
+# by what every backend has to pass
 test: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
+	$(JAX_CACHE) $(PY) -m pytest --numprocesses 2 --dist loadfile --backend examples/nin_jax.py \
+		tests/backends $(ARGS) || [ $$? -eq 5 ]
 
 # a backend that has no long test is no failure
 test-long: $(VENV)/installed-all
@@ -71,6 +78,7 @@ check: $(VENV)/installed-all
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
 	$(PY) -m mypy
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 docs: $(VENV)/installed-docs
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build
