@@ -291,8 +291,10 @@ def ablate(
 
     >>> options = {"limit": 40, "batch_size": 20, "epochs": 1, "watchers": (), "data": "sample"}
     >>> found = ablate("chapter", "one-1x1", seeds=2, out="runs/exercise-2", **options)
-    On the embedded sample ...
+    chapter, seed 0: run 1 of 4
+    ...
     >>> found.show()
+    <BLANKLINE>
     ...
     """
     from common.training import ablation
