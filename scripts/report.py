@@ -46,7 +46,9 @@ def parser() -> command_line.Parser:
         help="compute confusion matrices and sample predictions from each run's weights",
     )
     seen.add_argument(
-        "--backend", default="torch", metavar="NAME", help=f"that predicts: {', '.join(BACKENDS)}"
+        "--backend",
+        metavar="NAME",
+        help=f"{', '.join(BACKENDS)} (the one that trained all runs, or torch)",
     )
     seen.add_argument(
         "--data", metavar="auto|full|sample|DIR", help="the data set (each run's own)"
@@ -59,7 +61,8 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Make the page; returns the exit status."""
-    check_spec(options.backend)
+    if options.backend is not None:
+        check_spec(options.backend)
     if options.out.is_dir() or not options.out.absolute().parent.is_dir():
         raise NinError(f"`out={options.out}`: not a file in an existing directory")
     sources = page.read(options.runs)

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.bench import results as bench_results
 from common.bench.results import Results
-from common.errors import NinError
+from common.errors import NinError, in_python
 from common.files import figures
 from common.network import architecture, cost
 from common.network.description import CHAPTER
@@ -105,17 +105,24 @@ def read(paths: Sequence[Path]) -> Sources:
     return found
 
 
-def predict(sources: Sources, backend: str, data: str | None, indices: str | None) -> None:
+def predict(
+    sources: Sources,
+    backend: str | None = None,
+    data: str | None = None,
+    indices: str | None = None,
+) -> None:
     """Add what each run's network predicts for the test images; what fails is a problem.
 
     Args:
         sources: whose runs.
-        backend: that predicts.
+        backend: that predicts; if not given, the one that trained all runs, or else PyTorch's.
         data: as ``--data`` takes it; what each run was trained on if not given.
         indices: which test images, as :func:`common.prediction.predict.select` takes them.
     """
     from common import api  # which imports whatever there is
 
+    trained = {run.settings.backend for run in sources.runs.values()}
+    backend = backend or (trained.pop() if len(trained) == 1 else "torch")
     for name, run in sources.runs.items():
         try:
             where = data or run_directory.data_source(run.config)
@@ -197,7 +204,7 @@ class Page:
         self.language = language
         self.words = WORDS[language]
         self.runs = sources.runs
-        self.problems = sources.problems
+        self.problems = [in_python(problem) for problem in sources.problems]
 
     @property
     def title(self) -> str:
@@ -270,7 +277,7 @@ class Page:
         for name in self._differing():
             usual = getattr(Settings(), name)
             values = [getattr(run.settings, name) for run in self.runs.values()]
-            book = " ".join(BOOK) if name == "backend" else self._value(usual)
+            book = ", ".join(BOOK) if name == "backend" else self._value(usual)
             marked = [False, *(value != usual and name != "backend" for value in values)]
             rows.append(
                 Row(self.words["settings"][name], [book, *map(self._value, values)], marked)
@@ -301,13 +308,10 @@ class Page:
             return []
         measured = {row["evaluated_on"] for run in self.runs.values() for row in run.rows}
         on = measured.pop() if len(measured) == 1 else "mixed"
-        within: Callable[[Record, int], list[tuple[float, float]]] = lambda run, i: [
-            (point[0], point[i]) for row in run.rows for point in row["within_epoch"]
-        ]
         return [
-            self._curve("loss_curve", lambda run: within(run, 1)),
-            self._curve("train_curve", lambda run: within(run, 2)),
-            self._curve(f"{on}_curve", lambda run: list(zip(*_evaluations(run), strict=True))),
+            self._curve("loss_curve", lambda run: _within_epochs(run, 1)),
+            self._curve("train_curve", lambda run: _within_epochs(run, 2)),
+            self._curve(f"{on}_curve", _evaluations),
         ]
 
     def _curve(
@@ -349,11 +353,12 @@ class Page:
         shown = sorted((BOOK[name].test_accuracy, name) for name in used if name in BOOK)
         for height, name in shown:
             axes.axhline(height, color="black", linewidth=1, linestyle=":")
-            label = self.words["book_line"].format(FRAMEWORKS[name])
-            top = height == shown[-1][0]
+            # beside the axes, where no curve crosses it
+            label = self.words["book_of"].format(FRAMEWORKS[name]).replace(", ", ",\n")
+            is_top = height == shown[-1][0]
             axes.annotate(
-                label, (1, height), (-2, 2 if top else -2), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="right", va="bottom" if top else "top", fontsize=10,
+                label, (1, height), (3, 0), xycoords=("axes fraction", "data"), fontsize=10,
+                textcoords="offset points", va="bottom" if is_top else "top",
             )  # fmt: skip
 
     def numbers(self) -> Table:
@@ -361,14 +366,12 @@ class Page:
         words = self.words["columns"]
         rows = []
         for name, run in self.runs.items():
-            for row, (epoch, accuracy) in zip(run.rows, zip(*_evaluations(run)), strict=True):
+            for row, (epoch, accuracy) in zip(run.rows, _evaluations(run), strict=True):
                 values = (row["train_loss"], row["train_accuracy"], accuracy)
                 cells = [self._number(value, ".4f") for value in values]
                 rows.append(Row(name, [self._number(epoch, "g"), *cells]))
         columns = ["epochs", "loss", "train", "test"]
-        return Table(
-            self.words["numbers_caption"], ["", *(words[name] for name in columns)], rows
-        )
+        return Table(self.words["numbers_caption"], ["", *(words[name] for name in columns)], rows)
 
     # --------------------------------------------------------- shapes and cost
 
@@ -448,6 +451,10 @@ class Page:
         ]
         caption = self.words["confusion_caption"].format(seen.run, *right, accuracy)
         return Table(caption, [self.words["true"], *names], rows)
+
+    def notes_on(self, seen: Seen) -> list[str]:
+        """What a reader should know of predictions."""
+        return [in_python(note) for note in seen.predictions.notes]
 
     def samples(self, seen: Seen) -> list[Picture]:
         """The first images, with the answers."""
@@ -544,10 +551,14 @@ def _title(network: Any) -> str:
     return "NiN" if network == CHAPTER else f"NiN {network}"
 
 
-def _evaluations(run: Record) -> tuple[list[float], list[float]]:
-    """The ends of the epochs, and the accuracies there."""
-    accuracies = [row[f"{row['evaluated_on']}_accuracy"] for row in run.rows]
-    return [row["epoch"] for row in run.rows], accuracies
+def _evaluations(run: Record) -> list[tuple[float, float]]:
+    """Of each epoch the end, and the accuracy there."""
+    return [(row["epoch"], row[f"{row['evaluated_on']}_accuracy"]) for row in run.rows]
+
+
+def _within_epochs(run: Record, column: int) -> list[tuple[float, float]]:
+    """The points of a training curve: of the loss, 1, or the accuracy, 2."""
+    return [(point[0], point[column]) for row in run.rows for point in row["within_epoch"]]
 
 
 def _for_paper(svg: str) -> str:

@@ -18,11 +18,12 @@ WORDS: dict[str, dict[str, Any]] = {
         "results": "Results",
         "results_caption": "At the end of each run, and what the book prints",
         "results_about": "The book's rows are one run each, on a GPU, with its own settings: "
-        "224×224 pixels, 10 epochs. How far a run's settings are from those is in the next table "
-        "but one.",
+        "224×224 pixels, 10 epochs. A run's accuracy compares with them only as far as its "
+        "settings are the book's: those that are not are listed below.",
         "columns": {
-            "backend": "framework", "preset": "preset", "resize": "pixels", "data": "training images",
-            "epochs": "epochs", "loss": "loss", "train": "train acc", "test": "test acc",
+            "backend": "framework", "preset": "preset", "resize": "pixels",
+            "data": "training images", "epochs": "epochs", "loss": "loss",
+            "train": "train acc", "test": "test acc",
             "rate": "examples/s", "device": "device", "state": "state",
         },
         "validation": "{0} (validation)",
@@ -62,7 +63,6 @@ WORDS: dict[str, dict[str, Any]] = {
         "no_curves": "No run has finished an epoch.",
         "numbers": "The numbers of the curves",
         "numbers_caption": "Loss and accuracies after each epoch",
-        "book_line": "book, {0}",
         # --------------------------------------------------------- shape walk
         "walk": "Shape walk",
         "walk_about": "On paper, for one image: channels × height × width.",
@@ -119,9 +119,9 @@ WORDS: dict[str, dict[str, Any]] = {
         "book_of": "kitap, {0}",
         "results": "Sonuçlar",
         "results_caption": "Her eğitimin sonundaki değerler ve kitabın bastırdıkları",
-        "results_about": "Kitabın satırları, kendi ayarlarıyla bir GPU'da yapılmış birer eğitimdir: "
-        "224×224 piksel, 10 dönem. Eğitimlerin ayarlarının bunlardan ne kadar farklı olduğu daha "
-        "aşağıdaki ayarlar tablosundadır.",
+        "results_about": "Kitabın satırları, kendi ayarlarıyla bir GPU'da yapılmış birer "
+        "eğitimdir: 224×224 piksel, 10 dönem. Bir eğitimin doğruluğu onlarla ancak ayarları "
+        "kitabınkilerle aynı olduğu ölçüde karşılaştırılabilir; farklı olan ayarlar aşağıdadır.",
         "columns": {
             "backend": "çerçeve", "preset": "ön ayar", "resize": "piksel", "data": "eğitim imgesi",
             "epochs": "dönem", "loss": "kayıp", "train": "eğitim doğruluğu",
@@ -162,7 +162,6 @@ WORDS: dict[str, dict[str, Any]] = {
         "no_curves": "Hiçbir eğitim bir dönemi bitirmedi.",
         "numbers": "Eğrilerin sayıları",
         "numbers_caption": "Her dönemden sonra kayıp ve doğruluklar",
-        "book_line": "kitap, {0}",
         "walk": "Çıktı şekilleri",
         "walk_about": "Kâğıt üzerinde, bir imge için: kanal × yükseklik × genişlik.",
         "walk_caption": "Her katmanın çıktısı: {0}",
@@ -170,8 +169,8 @@ WORDS: dict[str, dict[str, Any]] = {
         "by_hand": "Elle kurulmuş bir ağın kâğıt üzerinde karşılığı yoktur: {0}.",
         "cost": "Maliyet",
         "cost_about": "Kâğıt üzerinde, on sınıf için hesaplandı: bir imgenin ileri yöndeki "
-        "çarpma-toplamaları, eğitimin minigrup boyutu, sayı duyarlığı ve eniyileyicisiyle bir adımın "
-        "belleği. Karşılaştırma için kitabın öbür ağları.",
+        "çarpma-toplamaları; eğitimin minigrup boyutu, sayı duyarlığı ve eniyileyicisiyle bir "
+        "adımın belleği. Karşılaştırma için kitabın öbür ağları.",
         "cost_caption": "Ağların maliyeti",
         "cost_columns": {
             "network": "ağ", "pixels": "piksel", "runs": "eğitimler", "step": "bir adım",
