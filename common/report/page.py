@@ -541,10 +541,10 @@ def _names(paths: Iterable[Path]) -> list[str]:
     """The last parts of paths, as many as it takes to tell them apart."""
     parts = [path.parts for path in paths]
     for count in range(1, max(map(len, parts), default=0) + 1):
-        names = ["/".join(each[-count:]) for each in parts]
+        names = [str(Path(*each[-count:])) for each in parts]
         if len(set(names)) == len(names):
             return names
-    return ["/".join(each) for each in parts]
+    return []
 
 
 def _title(network: Any) -> str:
