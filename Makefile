@@ -3,8 +3,8 @@
 # make test-long                                                the tests that take longest; make test leaves them out
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
-# make check                                                    format, lint, types
-# make docs                                                      the pages of docs/ as a site, in docs/_build
+# make check                                                    format, lint, types, workflows
+# make docs                                                     the pages of docs/ as a site, in docs/_build
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 # make clean                                                    remove what make installed
 #
@@ -15,6 +15,7 @@
 #   convert.py   weights to other programs     doctor.py    what works on this machine
 #   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
 #   look.py      what the layers see           figure.py    the chapter's figure
+#   ablate.py    variants side by side (exercises 2 and 4)
 
 PYTHON ?= python3
 BACKEND ?= torch
@@ -26,7 +27,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BACKENDS := torch tf mxnet
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
+# plain "from mxnet import np" works in the environment too, beside a NumPy of today
+SITE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+MXNET_NUMPY = cp nin_mxnet/numpy_bool.pth $(SITE)/nin_mxnet_numpy_bool.pth
 INPUTS := pyproject.toml $(CONSTRAINTS)
+
+# its tests compile the same step again and again, 5 s each time
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-cache \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
 
 .DELETE_ON_ERROR:
 .PHONY: train test test-long test-book test-gpu check docs bench clean help
@@ -42,10 +50,13 @@ test: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
 
-# a backend that has no long test is no failure
+# a backend that has no long test is no failure; the example in JAX, which compiles for long, by what
+# every backend has to pass
 test-long: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --long --numprocesses 2 --backend $$backend $(ARGS) || [ $$? -eq 5 ] || exit 1; done
+	$(JAX_CACHE) $(PY) -m pytest --numprocesses 2 --dist loadfile --backend examples/nin_jax.py \
+		tests/backends $(ARGS) || [ $$? -eq 5 ]
 
 # d2l wants older packages than the project, so an environment of its own; make again, with its names
 BOOK := VENV=.venv-book CONSTRAINTS=constraints-book.txt
@@ -68,6 +79,7 @@ check: $(VENV)/installed-all
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
 	$(PY) -m mypy
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 docs: $(VENV)/installed-docs
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build
@@ -83,6 +95,7 @@ clean:
 $(VENV)/installed-all: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing all backends and the tests' tools into $(VENV) (a few minutes, once)"
 	$(INSTALL) --editable ".[all,dev]"
+	@$(MXNET_NUMPY)
 	@touch $@ $(BACKENDS:%=$(VENV)/installed-%)
 
 $(VENV)/installed-docs: $(INPUTS) | $(VENV)/bin/python
@@ -98,6 +111,7 @@ $(VENV)/installed-book: $(INPUTS) | $(VENV)/bin/python
 $(BACKENDS:%=$(VENV)/installed-%): $(VENV)/installed-%: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing the $* backend into $(VENV) (a minute or more, once)"
 	$(INSTALL) --editable ".[$*]"
+	@case $* in mxnet) $(MXNET_NUMPY);; esac
 	@touch $@
 
 $(VENV)/installed-%:
@@ -108,4 +122,6 @@ $(VENV)/bin/python:
 		echo "error: $$($(PYTHON) --version) found; Python 3.10 to 3.13 is needed: make PYTHON=..." >&2; exit 2; }
 	@test -e $(VENV) && existed=yes; $(PYTHON) -m venv $(VENV) || { \
 		[ -n "$$existed" ] || rm -rf $(VENV); \
-		echo "error: no virtual environment can be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+		echo "error: no virtual environment can be made; on Debian and Ubuntu: apt install python3-venv;" \
+			"or without one, as on Colab: $(PYTHON) -m pip install -c $(CONSTRAINTS) -e '.[$(BACKEND)]'," \
+			"then $(PYTHON) scripts/train.py" >&2; exit 2; }

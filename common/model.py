@@ -100,6 +100,23 @@ def to_metadata(model: Model) -> dict[str, str]:
     return {**texts, CHECKSUM: _checksum(model.weights, texts)}
 
 
+def network_of(metadata: Mapping[str, str], otherwise: Network = CHAPTER) -> Network:
+    """The network that metadata describe, which :func:`from_metadata` will check."""
+    try:
+        network = dict(json.loads(metadata["network"]))
+        return description.from_differences(network.get("variant", {}))
+    except (KeyError, ValueError, TypeError, NinError):
+        return otherwise
+
+
+def size_of(metadata: Mapping[str, str]) -> int | None:
+    """The size of images that metadata state, which :func:`from_metadata` will check."""
+    try:
+        return int(json.loads(metadata["pixels"])["resize"])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
 def is_ours(metadata: Mapping[str, str]) -> bool:
     """Whether metadata are of this project, and not another's in a file of other software."""
     return {"network", "classes", "pixels", "training"} <= metadata.keys()
@@ -140,6 +157,7 @@ def from_metadata(
     metadata: Mapping[str, str],
     where: str,
     described: Network = CHAPTER,
+    size: int | None = None,
 ) -> Model:
     """The reverse of :func:`to_metadata`; what is not stated, and no weight shows, is not known.
 
@@ -148,6 +166,7 @@ def from_metadata(
         metadata: text by name; entries that are not ours are passed over.
         where: what messages call the weights, such as a file's name.
         described: the network, if the metadata do not name it.
+        size: of its images, if the metadata do not say it.
 
     Raises:
         NinError: if the weights are not those of the network that the metadata describe.
@@ -190,7 +209,7 @@ def from_metadata(
     dropout = network.get("dropout")
     share = isinstance(dropout, int | float) and 0 <= dropout < 1
     require(dropout is None or share, "dropout", dropout)
-    resize = pixels.get("resize")
+    resize = pixels.get("resize", size)
     smallest = 1 if layers else architecture.smallest_input(described)
     require(resize is None or whole(resize, smallest), "resize", resize)
     names_are_good = all(isinstance(name, str) for name in classes)
@@ -198,7 +217,8 @@ def from_metadata(
 
     if described.head != "average" and resize is None and not layers:
         raise NinError(
-            f"{where}: does not say for what size of images its fully connected layer is made"
+            f"{where}: does not say for what size of images its fully connected layer is made; "
+            "add `resize`"
         )
     expected = architecture.parameter_shapes(num_classes, in_channels, described, resize)
     if layers:

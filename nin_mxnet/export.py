@@ -15,6 +15,7 @@ from mxnet.gluon import nn
 
 from common.contract import Content
 from common.errors import NinError
+from common.model import network_of, size_of
 from common.network import architecture
 from nin_mxnet._graph import as_graph
 from nin_mxnet.model import nin
@@ -33,7 +34,7 @@ def save_native(net: nn.Sequential, path: Path, metadata: Mapping[str, str]) -> 
     graph = as_graph(net)
     # differs: the graph comes into being when it sees the first images
     in_channels = next(iter(parameters(net).values())).shape[1]
-    size = architecture.smallest_input()
+    size = size_of(metadata) or architecture.smallest_input(network_of(metadata))
     graph(mnp.zeros((1, in_channels, size, size))).wait_to_read()
     graph.export(str(path.with_suffix("")), epoch=0)
     path.with_name(f"{path.stem}-0000.params").rename(path)

@@ -10,7 +10,8 @@ from torch import nn
 
 from common.contract import Content
 from common.errors import NinError
-from nin_torch.model import nin
+from common.model import network_of
+from nin_torch.variants import build
 
 # Where PyTorch keeps the versions of a state dict's modules, and passes over names it does not know
 METADATA = "nin"
@@ -46,8 +47,10 @@ def load_native(path: Path) -> Content:
 def run_native(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """The outputs for pixels; see :class:`common.contract.Exporter`."""
     state = _load(path)
-    # differs: a state dict holds no layers, so the book's have to be there
-    net = nin(len(list(state.values())[-1]), pixels.shape[1]).eval()
+    # differs: a state dict holds no layers, so the book's have to be there, or those that we wrote
+    network = network_of(getattr(state, "_metadata", {}).get(METADATA, {}))
+    classes, channels = len(list(state.values())[-1]), pixels.shape[1]
+    net = build(network, classes, channels, size=pixels.shape[-1]).eval()
     net.load_state_dict(state)
     with torch.inference_mode():
         return [net(torch.from_numpy(pixels)).numpy()]

@@ -62,7 +62,7 @@ class _Muon:
                 self.state[bias].update(step=torch.zeros((), device=bias.device), **made)
         names = ("exp_avg", "exp_avg_sq", "step")
         means, squares, steps = ([self.state[b][name] for b in self.biases] for name in names)
-        slopes = [bias.grad for bias in self.biases]
+        slopes: list[Any] = [bias.grad for bias in self.biases]
         beta1, beta2 = muon.BETAS
         adam(
             self.biases, slopes, means, squares, [], steps, fused=True, amsgrad=False, beta1=beta1,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.conversion import convert
 from common.conversion.kinds import FORMATS, TARGETS
+from common.network.description import parse
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
 
@@ -16,6 +17,7 @@ examples:
   convert.py model.safetensors nin.keras     keras.models.load_model reads it
   convert.py model.safetensors nin.params    and nin-symbol.json: gluon.SymbolBlock
   convert.py model.safetensors nin.onnx      needs the packages onnx and onnxruntime
+  convert.py one.pt one.safetensors --network one-1x1    a variant of somebody else
   convert.py nin.pt model.safetensors --resize 224       a state dict of anybody
   convert.py nin.keras nin.onnx              from one to the other
 
@@ -43,6 +45,7 @@ def parser() -> command_line.Parser:
         help="on what size of images the network was trained, if FILE does not say; predict.py "
         "goes by it",
     )
+    command_line.add_network(p)
     p.add_argument(
         "--backend",
         metavar="NAME",
@@ -60,6 +63,7 @@ def command(options: argparse.Namespace) -> int:
         options.to,
         options.resize,
         options.backend,
+        parse(options.network),
     )
     convert.warn(done.read.notes)
     for path in done.paths:

@@ -99,8 +99,8 @@ def command(options: argparse.Namespace) -> int:
     if images.notice:
         print(images.notice)
     predictions = classifier.predict(images)
-    predictions.write(outputs)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
+    predictions.write(outputs)
     for note in predictions.notes:
         print(f"note: {parser().in_options(note)}", file=sys.stderr)
     for line in images.refused:

@@ -34,7 +34,7 @@ class Job:
 
     levels: tuple[str, ...] = LEVELS
     resize: int = 224
-    batch_size: int = 8
+    batch_size: int = 4
     seed: int = 0
     dtype: str = "both"
     steps: int = 16
@@ -87,6 +87,15 @@ class Job:
     def learning_rate(self) -> float:
         """Of the training; the more pixels the global pooling averages, the flatter the loss."""
         return LEARNING_RATE * self.last_map
+
+    @property
+    def learning_rate_text(self) -> str:
+        """The rate, and why it is not the book's."""
+        return (
+            f"plain SGD at learning rate {self.learning_rate:.2g}, which is {LEARNING_RATE:g} "
+            f"times {self.last_map}, the height of the last map; the book's 0.1 suits its small "
+            "initial weights, and would kill these, which are larger so that every layer counts"
+        )
 
     @property
     def oblong_width(self) -> int:

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from common.errors import NinError
 from common.network import architecture
 from common.network.description import CHAPTER, Network
 
+if TYPE_CHECKING:
+    from common.comparison.layer import LayerView
+
+REFUSED = "refused: "  # begins the note that says why
+
 # Mistakes of porting that no comparison of numbers can show in this network, and why.
 INVISIBLE = {
     "an extra ReLU": "every layer's output, and every pixel, is 0 or more already",
@@ -30,6 +35,11 @@ INVISIBLE = {
     "pooling that rounds up, at 67 or 68 pixels": "every window fits exactly there; the oblong "
     "image of the shapes level shows it at any size",
 }
+
+
+# The version of what as_json() gives, which report.schema.json describes: raised when a field that
+# is described there goes or changes its meaning, not when one is added.
+SCHEMA = 1
 
 
 @dataclass
@@ -43,6 +53,10 @@ class Level:
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What was not compared, what failed, why agreement is refused; one line each."""
+    about: list[str] = field(default_factory=list)
+    """What was done, and what came of it; one line each."""
+    part: str = ""
+    """What of it was compared, such as ``logits only``; empty if all of it was."""
     first: str | None = None
     """The first row that deviates."""
     between: list[str] = field(default_factory=list)
@@ -67,6 +81,10 @@ class Comparison:
     """Backend -> loss of each training step; None where it is not finite."""
     without_float64: dict[str, str] = field(default_factory=dict)
     """Backend that has none -> what that cannot show."""
+    layer: "LayerView | None" = None
+    """The first layer that deviates, or the one that was asked for, alone."""
+    asked: dict[str, list[str]] = field(default_factory=dict)
+    """The ``backends`` and interpreters (``python``) as they were asked for."""
 
     @property
     def deviation(self) -> Level | None:
@@ -89,13 +107,27 @@ class Comparison:
         if self.deviation:
             between = "; ".join([*filter(None, [self.deviation.dtype]), *self.deviation.between])
             return f"first deviation: {self.deviation.name}, {self.deviation.first} ({between})"
-        agreeing = [level.name for level in self.levels if level.status == "agree"]
-        others = [f"{x.name}: {x.status}" for x in self.levels if x.status != "agree"]
-        if not agreeing:
-            return "; ".join(["nothing could be compared", *others])
-        agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
-        others += [f"{name} {reason}" for name, reason in self.without_float64.items()]
-        return "; ".join([agree, *others])
+        agreeing = [
+            level.name + (f" ({level.part})" if level.part else "")
+            for level in self.levels
+            if level.status == "agree"
+        ]
+        agree = "nothing could be compared"
+        if agreeing:
+            agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
+        refused = [level for level in self.levels if level.status == "refused"]
+        parts = []
+        if refused:
+            why = next(note for note in refused[0].notes if note.startswith(REFUSED))
+            names = ", ".join(level.name for level in refused)
+            parts.append(f"agreement in {names} refused: {why.removeprefix(REFUSED)}")
+        parts += [f"{level.name}: failed" for level in self.levels if level.status == "failed"]
+        parts.append(agree)
+        parts += [
+            f"{level.name}: not compared" for level in self.levels if level.status == "not compared"
+        ]
+        parts += [f"{name} {reason}" for name, reason in self.without_float64.items()]
+        return "; ".join(parts)
 
     def check_ran(self) -> None:
         """Raise :class:`NinError` if there are not two backends to compare."""
@@ -103,11 +135,11 @@ class Comparison:
             lost = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
             raise NinError(f"fewer than two backends ran ({lost})")
 
-    def show(self) -> None:
-        """Print the tables and the verdict."""
+    def show(self, everything: bool = False) -> None:
+        """Print the verdict and what it rests on; with ``everything`` all tables too."""
         from common.comparison import report  # draws, and knows this class
 
-        report.show(self)
+        report.show(self, everything)
 
     def __repr__(self) -> str:
         """The verdict: all else is long, and ``show()`` prints it."""
@@ -117,6 +149,7 @@ class Comparison:
         """Plain data."""
         deviation = self.deviation
         return {
+            "schema": SCHEMA,
             "exit_status": self.exit_status,
             "verdict": self.verdict,
             "first_deviation": deviation
@@ -322,6 +355,9 @@ def _activations(
         return
     relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
     level.tables.append(Table(f"output of each layer: absolute / {relative}", rows))
+    if len(rows) < len(known):
+        only_logits = {row.name for row in rows} <= {*ends}
+        level.part = "logits only" if only_logits else f"{len(rows)} of {len(known)} layers"
     _refuse_if(level, _nothing_to_see(arrays, known))
     logits = [given[ends[0]] for given in arrays.values() if ends[0] in given]
     dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]
@@ -389,8 +425,9 @@ def _training(
     if not level.by_dtype:  # the second precision's are the same losses, rounded
         for backend, values in losses.items():
             _refuse_if(level, _not_learned(backend, values, tolerances.LEARNED[dtype]))
+        level.about.append(job.learning_rate_text)
         first, last = _ends(next(iter(losses.values())))
-        level.notes.append(f"mean loss of the first pass {first:.4f}, of the last {last:.4f}")
+        level.about.append(f"mean loss of the first pass {first:.4f}, of the last {last:.4f}")
 
     level.notes += [
         f"{backend} does not give its weights after the training"
@@ -412,7 +449,9 @@ def _training(
         return rounding.get((pair.column, name), 0.0)
 
     rows = difference_rows(changes, weights, MEASURES[dtype], limit, complete=True)
-    if rows:
+    if not rows:
+        level.part = "losses only"
+    else:
         relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
         title = f"drift: what training changed in each parameter: absolute / {relative}"
         level.tables.append(Table(title, rows))
@@ -463,7 +502,7 @@ def _arrays(have: Have, level: str, dtype: str) -> dict[str, dict[str, np.ndarra
 def _refuse_if(level: Level, problem: str | None) -> None:
     if problem:
         level.status = "refused"
-        level.notes.append(f"refused: {problem}")
+        level.notes.append(f"{REFUSED}{problem}")
 
 
 def _nothing_to_see(

@@ -38,11 +38,13 @@ from common.model import (
     from_metadata,
     is_ours,
     load_model,
+    network_of,
     save_model,
+    size_of,
     to_metadata,
 )
 from common.network import architecture
-from common.network.description import CHAPTER
+from common.network.description import CHAPTER, Network, parse
 from common.prediction.classifier import build
 from common.prediction.predict import softmax
 from common.settings import Settings, check_resize
@@ -100,6 +102,7 @@ def convert(
     to: str | None = None,
     resize: int | None = None,
     backend: str | None = None,
+    network: Network = CHAPTER,
 ) -> Converted:
     """Read a file and write another.
 
@@ -110,6 +113,7 @@ def convert(
         to: a key of :data:`common.conversion.kinds.TARGETS`; None: by the target's name.
         resize: as for :func:`read`.
         backend: whose logits an ONNX file is compared with; None: the first that is installed.
+        network: as for :func:`read`.
 
     Raises:
         NinError: unknown format, bad file, missing package, or a check failed; nothing is then
@@ -122,9 +126,7 @@ def convert(
         raise NinError(f"{target}: its name must end with {' or '.join(TARGETS[to])}")
     if target.is_dir() or not target.parent.is_dir():
         raise NinError(f"{target}: not a file in an existing directory")
-    if resize is not None:
-        check_resize(resize)
-    found = read(source, origin, resize, backend, beside=FORMATS[to].backend)
+    found = read(source, origin, resize, backend, FORMATS[to].backend, network=network)
     check_chapter(found.model, source)
     model = _sized(found.model, resize)
     if resize not in (None, model.resize):
@@ -142,8 +144,9 @@ def read(
     backend: str | None = None,
     beside: str | None = None,
     check: bool = True,
+    network: Network = CHAPTER,
 ) -> Read:
-    """The chapter's network out of any file, checked as far as the file allows.
+    """The chapter's network, or a variant of it, out of any file, checked as far as that allows.
 
     Args:
         path: a file of ours or of any of :data:`common.conversion.kinds.FORMATS`.
@@ -154,6 +157,7 @@ def read(
         beside: the backend that this process is going to use, which may be one that the file's own
             software does not get along with: then a process of its own reads the file.
         check: False: take the weights, whatever the file's layers do with them.
+        network: what the file holds, if it does not say so itself.
 
     Raises:
         NinError: if it cannot be read, or computes something else than our network.
@@ -166,7 +170,7 @@ def read(
             f"{path}: {FORMATS[kind].words}, not {FORMATS[str(origin)].words}; leave out `origin`"
         )
     if _must_be_apart(FORMATS[kind].backend, beside):
-        return _read_apart(path, resize, check)
+        return _read_apart(path, resize, check, network)
     if kind == "safetensors":
         arrays, metadata = load_arrays(path)
         if is_ours(metadata):
@@ -179,19 +183,28 @@ def read(
         software = _software(kind, backend)
         with _readable(path, kind):
             content = software.load(path)
+    ours = content.metadata if is_ours(content.metadata) else {}
+    network = network_of(ours, network)
     if resize is not None:
-        check_resize(resize)
-    matched = match(content.groups, content.ordered, str(path))
-    model = _model(matched.weights, content, path)
+        check_resize(resize, network)
+    height = None if content.input_shape is None else content.input_shape[2]
+    size = size_of(ours) or resize or height
+    if size is None and network.head != "average":
+        raise NinError(
+            f"{path}: does not say for what size of images its fully connected layer is made; "
+            "add `resize`"
+        )
+    matched = match(content.groups, content.ordered, str(path), network, size)
+    model = _model(matched.weights, content, path, network, size)
     notes = [*content.notes, *matched.notes]
     if content.input_shape is None or not check:
         return Read(_sized(model, resize), kind, None, notes)
     batch, _, height, width = content.input_shape
     model = _sized(model, height if resize is None and height == width else resize)
     resize = resize or model.resize
-    sizes = _sizes(resize)
+    sizes = _sizes(resize, network)
     if height is not None and width is not None:
-        notes += _what_fixed_hides(path, height, width, resize)
+        notes += _what_fixed_hides(path, height, width, resize, network)
         sizes = [(height, width)]
     done, softmax_note = _check(software, model, path, path, path, sizes, batch)
     return Read(model, kind, done, notes + softmax_note)
@@ -219,15 +232,11 @@ def write(
     if to == "safetensors":
         save_model(target, model)
         return [target], None
-    if model.network != CHAPTER:
-        raise NinError(
-            f"{source}: of the variant {model.network}; only the chapter's network is written for "
-            "other software"
-        )
     software = _software(to, backend)
     with tempfile.TemporaryDirectory() as directory:
         drafts = software.save(model, Path(directory) / target.name)
-        check, _ = _check(software, model, source, drafts[-1], target, _sizes(model.resize), None)
+        sizes = _sizes(model.resize, model.network)
+        check, _ = _check(software, model, source, drafts[-1], target, sizes, None)
         paths = [target.parent / draft.name for draft in drafts]
         for draft, path in zip(drafts, paths, strict=True):
             write_bytes(path, draft.read_bytes())
@@ -298,10 +307,18 @@ def _software(kind: str, backend: str | None) -> _Software:
     )
 
 
-def _model(weights: dict[str, np.ndarray], content: Content, path: Path) -> Model:
+def _model(
+    weights: dict[str, np.ndarray],
+    content: Content,
+    path: Path,
+    network: Network,
+    size: int | None,
+) -> Model:
     """A model that states what the file states, and no more."""
     ours = is_ours(content.metadata)
-    model = from_metadata(weights, content.metadata if ours else {}, str(path))
+    # for a fully connected layer, which is made for it
+    size = None if network.head == "average" else size
+    model = from_metadata(weights, content.metadata if ours else {}, str(path), network, size)
     # what our metadata do not know is not known because the layer has a rate
     return model if ours else dataclasses.replace(model, dropout=content.dropout)
 
@@ -311,18 +328,23 @@ def _sized(model: Model, resize: int | None) -> Model:
     return dataclasses.replace(model, resize=resize) if model.resize is None else model
 
 
-def _sizes(resize: int | None) -> list[tuple[int, int]]:
+def _sizes(resize: int | None, network: Network) -> list[tuple[int, int]]:
     """Where a network is checked: as it will be run, and where all that its layers do shows."""
+    if network.head != "average" and resize is not None:
+        return [(resize, resize)]
     return [(size, size) for size in dict.fromkeys((resize or Settings.resize, TELLING_SIZE))]
 
 
-def _what_fixed_hides(path: Path, height: int, width: int, resize: int | None) -> list[str]:
+def _what_fixed_hides(
+    path: Path, height: int, width: int, resize: int | None, network: Network
+) -> list[str]:
     """What cannot be checked of a file that takes images of one size only."""
     note = f"{path} takes images of {height}x{width} only, and was checked with these alone"
     size = min(height, width)
-    if size < architecture.smallest_input():
+    if size < architecture.smallest_input(network):
         raise NinError(f"{path}: of another network (it takes images of {height}x{width})")
-    if architecture.layer_shapes(size)["block4"][2:] == (1, 1):
+    shapes = architecture.layer_shapes(size, network=network)
+    if [shape for name, shape in shapes.items() if name.startswith("pool")][-1][2:] == (1, 1):
         note += "; there the last map is one pixel, so that its averaging does not show"
     if resize not in (None, height):
         note += f"; what it computes for {resize}x{resize} is not known"
@@ -451,7 +473,7 @@ def _must_be_apart(own: str | None, beside: str | None) -> bool:
     return other is not None and (other in sys.modules or other == wanted)
 
 
-def _read_apart(path: Path, resize: int | None, check: bool) -> Read:
+def _read_apart(path: Path, resize: int | None, check: bool, network: Network) -> Read:
     """:func:`read` in a process of its own."""
     absolute = str(path.absolute())
     with tempfile.TemporaryDirectory() as directory:
@@ -464,6 +486,7 @@ def _read_apart(path: Path, resize: int | None, check: bool) -> Read:
                 path=absolute,
                 resize=resize,
                 check=check,
+                network=str(network),
                 target=str(draft),
             )
         except RefusedError as error:
@@ -475,9 +498,11 @@ def _read_apart(path: Path, resize: int | None, check: bool) -> Read:
         return Read(load_model(draft), found["kind"], done, notes)
 
 
-def read_into(path: str, resize: int | None, check: bool, target: str) -> dict[str, Any]:
+def read_into(
+    path: str, resize: int | None, check: bool, network: str, target: str
+) -> dict[str, Any]:
     """:func:`read` for another process: the model goes into a file, the rest is returned."""
-    found = read(Path(path), resize=resize, check=check)
+    found = read(Path(path), resize=resize, check=check, network=parse(network))
     save_model(Path(target), found.model)
     return {"kind": found.kind, "check": found.check, "notes": found.notes}
 

@@ -14,9 +14,8 @@ import numpy as np
 
 from common.errors import NinError, printable
 from common.network import architecture
+from common.network.description import CHAPTER, Network
 
-# Channels into and window of the last block's first convolution, whose outputs are the classes.
-LAST = (384, 3, 3)
 BATCH_NORM = re.compile(r"(running|moving)_(mean|var)|num_batches_tracked")
 
 
@@ -28,8 +27,14 @@ class Matched(NamedTuple):
     notes: list[str]
 
 
-def match(groups: Mapping[str, Mapping[str, np.ndarray]], ordered: bool, where: str) -> Matched:
-    """Find the chapter's network in a file.
+def match(
+    groups: Mapping[str, Mapping[str, np.ndarray]],
+    ordered: bool,
+    where: str,
+    network: Network = CHAPTER,
+    size: int | None = None,
+) -> Matched:
+    """Find the chapter's network, or another, in a file.
 
     Args:
         groups: the dictionaries of tensors in the file by name, such as ``state_dict`` and
@@ -37,6 +42,8 @@ def match(groups: Mapping[str, Mapping[str, np.ndarray]], ordered: bool, where: 
             are (out, in, height, width), or (out, in) where a layer works on each pixel by itself.
         ordered: whether the tensors stand in the order of the layers.
         where: what messages call the file.
+        network: which is looked for.
+        size: of its images, in pixels, which a fully connected layer goes by.
 
     Raises:
         NinError: if no group is the network, naming the reason, or if two are.
@@ -45,7 +52,7 @@ def match(groups: Mapping[str, Mapping[str, np.ndarray]], ordered: bool, where: 
     reasons: dict[str, NinError] = {}
     for group, tensors in groups.items():
         try:
-            found[group] = _match(tensors, ordered, where)
+            found[group] = _match(tensors, ordered, where, network, size)
         except NinError as error:
             reasons[group] = error
     if not reasons and not found:
@@ -64,7 +71,9 @@ def match(groups: Mapping[str, Mapping[str, np.ndarray]], ordered: bool, where: 
     return found[first]
 
 
-def _match(tensors: Mapping[str, np.ndarray], ordered: bool, where: str) -> Matched:
+def _match(
+    tensors: Mapping[str, np.ndarray], ordered: bool, where: str, network: Network, size: int | None
+) -> Matched:
     for name, array in tensors.items():
         if BATCH_NORM.search(name):
             raise NinError(
@@ -86,20 +95,30 @@ def _match(tensors: Mapping[str, np.ndarray], ordered: bool, where: str) -> Matc
         raise NinError(
             f"{where}: of another network: its layers have no biases, those of the chapter have"
         )
-    first = [shape for shape in shapes.values() if (shape[0], *shape[2:]) == (96, 11, 11)]
-    last = [shape for shape in shapes.values() if shape[1:] == LAST]
+    # what depends on neither channels of the images nor classes, and where the classes come in
+    one, other = (
+        {n: (*shape, 1, 1)[:4] for n, shape in architecture.parameter_shapes(*counts, network, size)
+         .items() if n.endswith(".weight")}
+        for counts in ((10, 1), (11, 2))
+    )  # fmt: skip
+    opening = next(iter(one.values()))
+    closing = next(one[name] for name in one if one[name][0] != other[name][0])
+    first = [e for e in shapes.values() if (e[0], *e[2:]) == (opening[0], *opening[2:])]
+    last = [shape for shape in shapes.values() if shape[1:] == closing[1:]]
     if not first or not last:
         raise NinError(
             f"{where}: of another network (it holds {_examples(tensors)}, and none of its first "
-            "convolutions is 96 x 11x11, or none of its last takes 384 channels)"
+            f"convolutions is {opening[0]} x {opening[2]}x{opening[3]}, or none of its last takes "
+            f"{closing[1]} channels)"
         )
-    expected = architecture.parameter_shapes(last[-1][0], first[0][1])
+    expected = architecture.parameter_shapes(last[-1][0], first[0][1], network, size)
     weights: dict[str, np.ndarray] = {}
     used: dict[str, str] = {}
     for name, shape in expected.items():
         if name.endswith(".bias"):
             continue
-        native = next((n for n in kernels if n not in used and shapes[n] == shape), None)
+        padded = (*shape, 1, 1)[:4]
+        native = next((n for n in kernels if n not in used and shapes[n] == padded), None)
         if native is None:
             raise NinError(
                 f"{where}: of another network (no tensor of shape {shape} is left for {name}; "

@@ -45,17 +45,27 @@ def save(model: Model, path: Path) -> list[Path]:
         nodes.append(helper.make_node(operator, [last, *inputs], [output], output, **attributes))
         last = output
 
-    for layer in architecture.layers(model.num_classes):
+    for layer in architecture.layers(model.num_classes, network=model.network):
         window = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
         if layer.is_pool:
             add("MaxPool", layer.name, **window)
             continue
         parameters = f"{layer.name}.weight", f"{layer.name}.bias"
-        add("Conv", f"{layer.name}.sum", *parameters, pads=[layer.padding] * 4, **window)
         # the ReLU that ends a convolution has the layer's name
-        add("Relu", layer.name)
-    add("GlobalAveragePool", "global_pool")
-    add("Flatten", "logits")
+        output = f"{layer.name}.sum" if layer.relu else layer.name
+        add("Conv", output, *parameters, pads=[layer.padding] * 4, **window)
+        if layer.relu:
+            add("Relu", layer.name)
+    if model.network.head == "average":
+        add("GlobalAveragePool", "global_pool")
+    size = model.resize or architecture.smallest_input(model.network)
+    dense = architecture.dense_layers(size, model.num_classes, model.network)
+    add("Flatten", "flatten" if dense else "logits")
+    for layer in dense:
+        parameters = f"{layer.name}.weight", f"{layer.name}.bias"
+        add("Gemm", f"{layer.name}.sum" if layer.relu else "logits", *parameters, transB=1)
+        if layer.relu:
+            add("Relu", layer.name)
 
     def tensor(name: str, *shape: str | int) -> Any:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
@@ -96,10 +106,12 @@ def load(path: Path) -> Content:
             )
     constants = _Constants(graph)
     tensors: dict[str, np.ndarray] = {}
-    for i, node in enumerate(n for n in graph.node if n.op_type == "Conv"):
+    for i, node in enumerate(n for n in graph.node if n.op_type in ("Conv", "Gemm")):
         weight, *bias = [constants.value(name) for name in node.input[1:] if name]
         if weight is None:
             raise NinError(f"{path}: of another network: it computes weights from the images")
+        if node.op_type == "Gemm" and not any(e.name == "transB" and e.i for e in node.attribute):
+            weight = weight.T
         if not bias:
             bias = [constants.added_to(node.output[0], len(weight))]
         # numbered, so that what stands behind the number does not matter

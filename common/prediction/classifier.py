@@ -15,7 +15,7 @@ from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
-from common.network.description import Network
+from common.network.description import Network, parse
 from common.prediction.predict import Images, Predictions, compute_logits
 from common.settings import Settings, from_preset
 
@@ -145,7 +145,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             network in a file of other software (:mod:`common.conversion.convert`).
         backend: the name of a backend, in which the chapter's network is built; or a network that
             was built by hand as the one that was saved, which gets the weights.
-        settings: device, precision, threads, resize; the last is what the file says if not given.
+        settings: device, precision, threads, resize and network; the last two are what the file
+            says, or the chapter's, if not given.
 
     Raises:
         NinError: if the file is damaged or of another network, or the backend is missing.
@@ -165,7 +166,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     net = None if isinstance(backend, str) else backend
     name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
     resize = settings.pop("resize", None)
-    found = convert.read(path, resize=resize, beside=name)
+    network = parse(settings.pop("network", None) or "chapter")
+    found = convert.read(path, resize=resize, beside=name, network=network)
     convert.warn(found.notes)
     model = found.model
     if net is None:

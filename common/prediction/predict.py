@@ -14,7 +14,7 @@ from common.contract import Predictor
 from common.data import photos
 from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
-from common.errors import NinError, in_python, is_out_of_memory
+from common.errors import NinError, in_python, is_out_of_memory, one_line
 from common.files import figures, write
 from common.model import Model
 from common.network import architecture
@@ -303,7 +303,15 @@ class Predictions:
         if outputs.json is not None:
             write.write_json(outputs.json, self.report())
         if outputs.picture is not None:
-            figures.save(self.plot(), outputs.picture)
+            try:
+                figures.save(self.plot(), outputs.picture)
+            except OSError:
+                raise
+            except Exception as error:  # matplotlib's, which may not even be importable
+                raise NinError(
+                    f"`picture={outputs.picture}`: could not be drawn "
+                    f"({type(error).__name__}: {one_line(error)})"
+                ) from error
 
     def _true(self, image: int) -> str:
         assert self.images.labels is not None

@@ -15,6 +15,9 @@ from common.errors import NinError, NinWarning
 # A home directory at the beginning of a path: also in --out=~/run, NAME=~/python and a list.
 HOME = re.compile(r"(?:^|(?<=[=,]))~[^/=,\s]*(?=/|$)")
 
+# Variables by which rich takes a pipe or a file for a terminal.
+NO_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on stderr, exit status 2."""
@@ -78,6 +81,9 @@ def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoRetur
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a file's name that the terminal's encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
+    if not sys.stdout.isatty():
+        for name in NO_TERMINAL:
+            os.environ.pop(name, None)
     sys.exit(execute(command, parser, sys.argv[1:]))
 
 

@@ -94,7 +94,9 @@ def resume(
         )
     with run_directory.lock(directory):
         state, progress = run_directory.load_checkpoint(directory)
-        if run_directory.is_complete(directory):
+        done = run_directory.is_complete(directory)
+        # of a run that could not draw them, the curves are left
+        if done and run_directory.has_curves(directory):
             raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
         ready = session.start(settings)
         with _out_of_memory_explained(f" in {directory}"):

@@ -75,7 +75,7 @@ class Records(Watcher):
         if not run.history:
             return
         try:
-            figures.save_svg_and_png(run.plot(), _directory(run), "curves")
+            figures.save_svg_and_png(run.plot(), _directory(run), run_directory.CURVES)
         except Exception as error:  # a figure is no reason to lose a result
             run.note(f"the curves could not be drawn ({type(error).__name__}: {error})")
 

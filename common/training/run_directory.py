@@ -37,6 +37,7 @@ CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 RESULT = "result.json"
 TENSORBOARD = "tensorboard"
+CURVES = "curves"
 
 
 def check_free(out: Path | None) -> None:
@@ -213,6 +214,11 @@ def is_complete(directory: Path) -> bool:
         return bool(json.loads(text)["complete"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def has_curves(directory: Path) -> bool:
+    """Whether the pictures of the curves are there."""
+    return all((directory / f"{CURVES}.{kind}").is_file() for kind in ("svg", "png"))
 
 
 def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:

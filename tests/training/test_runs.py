@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import common
 from common.backends.session import Started
 from common.errors import NinError, in_python
 from common.files.arrays import load_arrays
@@ -262,6 +263,26 @@ def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start
     assert resumed.train()
     assert resumed.test_accuracy == finished[1]["test_accuracy"]
     assert run_directory.is_complete(run.directory)
+
+
+def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
+    backend_name, monkeypatch, tmp_path
+):
+    def broken(*arguments):
+        raise RuntimeError("no fonts")
+
+    options = {"epochs": 1, "limit": EXAMPLES, "batch_size": BATCH, "device": "cpu", "watchers": ()}
+    with monkeypatch.context() as patch:
+        patch.setattr("common.training.curves.plot_curves", broken)
+        run = common.fit(backend_name, "sample", "fast", out=tmp_path / "run", **options)
+    assert run.complete
+    assert "could not be drawn (RuntimeError: no fonts)" in run.notes[-1]
+    assert run_directory.is_complete(tmp_path / "run")
+    assert not run_directory.has_curves(tmp_path / "run")
+    assert common.resume(tmp_path / "run", watchers=()).test_accuracy == run.test_accuracy
+    assert run_directory.has_curves(tmp_path / "run")
+    with pytest.raises(NinError, match="nothing is left to do"):
+        common.resume(tmp_path / "run")
 
 
 def kill_the_last_block(run, backend):
