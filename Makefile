@@ -15,6 +15,7 @@
 #   convert.py   weights to other programs     doctor.py    what works on this machine
 #   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
 #   look.py      what the layers see           figure.py    the chapter's figure
+#   report.py    runs side by side on one page
 #   ablate.py    variants side by side (exercises 2 and 4)
 
 PYTHON ?= python3
