@@ -12,9 +12,9 @@ import numpy as np
 from common.errors import NinError
 from common.network import architecture
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("constant", "one-cycle")
-INITIALIZATIONS = ("xavier", "he")
+OPTIMIZERS = ("sgd", "adamw", "muon")
+SCHEDULES = ("constant", "one-cycle", "linear")
+INITIALIZATIONS = ("xavier", "he", "data")
 KEEP = "keep"
 LAST_BLOCKS = ("random", "identity")
 PRECISIONS = ("float32", "bfloat16", "float64", "auto")
@@ -40,7 +40,7 @@ _count = Rule(lambda value: value >= 0, "a whole number of at least 0")
 RULES = {
     "backend": _name,
     "preset": _name,
-    "epochs": Rule(lambda value: 1 <= value <= 100_000, "a whole number from 1 to 100000"),
+    "epochs": Rule(lambda value: 0 < value <= 100_000, "a number above 0 and at most 100000"),
     "lr": Rule(lambda value: 0 < value <= 1000, "a number above 0 and at most 1000"),
     "batch_size": Rule(lambda value: 1 <= value <= 1_000_000, "a whole number from 1 to 1000000"),
     # and not too small for the network: see check_resize
@@ -50,7 +50,7 @@ RULES = {
     "weight_decay": _share,
     "schedule": _one_of(*SCHEDULES),
     "init": Rule(
-        (*INITIALIZATIONS, KEEP).__contains__, "xavier or he, or keep with a network of your own"
+        (*INITIALIZATIONS, KEEP).__contains__, "xavier, he or data, or keep with a network of your own"
     ),
     "last_block": _one_of(*LAST_BLOCKS),
     "dropout": _share,
@@ -75,7 +75,7 @@ class Settings:
 
     backend: str = "torch"
     preset: str = "book"
-    epochs: int = 10
+    epochs: float = 10
     lr: float = 0.1
     batch_size: int = 128
     resize: int = 224
@@ -143,14 +143,14 @@ def _is_of_type(value: Any, kind: Any) -> bool:
 PRESETS: dict[str, dict[str, Any]] = {
     "book": {},
     "fast": {
-        "epochs": 4,
-        "lr": 1.5e-3,
+        "epochs": 0.5,
+        "lr": 0.03,
         "resize": 68,
-        "optimizer": "adamw",
-        "weight_decay": 5e-4,
-        "schedule": "one-cycle",
-        "init": "he",
+        "optimizer": "muon",
+        "schedule": "linear",
+        "init": "data",
         "last_block": "identity",
+        "dropout": 0.0,
         "label_smoothing": 0.1,
         "precision": "auto",
     },

@@ -62,7 +62,10 @@ def parser() -> command_line.Parser:
     run.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
     over = p.add_argument_group("overrides of the preset")
     over.add_argument(
-        "--epochs", type=int, metavar="N", help=f"passes over the data {of('epochs')}"
+        "--epochs",
+        type=float,
+        metavar="X",
+        help=f"passes over the data, such as 4 or 0.5 {of('epochs')}",
     )
     over.add_argument("--lr", type=float, metavar="X", help=f"(peak) learning rate {of('lr')}")
     over.add_argument(
@@ -74,18 +77,20 @@ def parser() -> command_line.Parser:
     over.add_argument(
         "--optimizer",
         metavar="NAME",
-        help=f"sgd, or adamw: a step size of its own for every weight {of('optimizer')}",
+        help="sgd; adamw: a step size of its own for every weight; muon: every direction of a "
+        f"weight equally strong {of('optimizer')}",
     )
     over.add_argument(
         "--schedule",
         metavar="NAME",
-        help="constant learning rate, or one-cycle: a rise to the peak, then a fall to 0 "
-        f"{of('schedule')}",
+        help="constant learning rate; one-cycle: a rise to the peak, then a fall to 0 along a "
+        f"cosine; linear: the same, the rise shorter and the fall straight {of('schedule')}",
     )
     over.add_argument(
         "--init",
         metavar="NAME",
-        help=f"initial weights: xavier, as in the book, or he, made for ReLUs {of('init')}",
+        help="initial weights: xavier, as in the book; he, made for ReLUs; data: he, 1x1 "
+        f"convolutions as the identity, and channels centred on training images {of('init')}",
     )
     over.add_argument(
         "--last-block",

@@ -1,7 +1,6 @@
 """How a run shows where it is: plain lines; bars on a terminal; a curve in a notebook."""
 
 import contextlib
-import math
 import os
 import sys
 import time
@@ -87,17 +86,18 @@ class Display(Watcher):
     def step(self, run: Run) -> None:
         """Once the rate is known, how long it will take; then how far it is."""
         progress, rate = run.progress, run.rate
-        done = progress.step / run.steps_per_epoch
+        done = progress.step / run.epoch_steps
         epoch_left = run_left = None
         if rate is not None:
-            epoch_left = seconds_left(run, rate, 1 - done)
-            run_left = seconds_left(run, rate, run.settings.epochs - progress.epoch - done)
+            epoch_left = seconds_left(run, rate, run.epoch_steps - progress.step, 1)
+            evaluations = run.last_epoch - progress.epoch
+            run_left = seconds_left(run, rate, run.total_steps - run.steps_done, evaluations)
             if not self._estimated and run.timed_seconds >= ESTIMATE_SECONDS and run_left >= 1:
                 self._estimated = True
                 self.line(f"{rate:.1f} examples/s; about {duration(run_left)} to go")
-        label = f"epoch {progress.epoch + 1}/{run.settings.epochs}"
+        label = f"epoch {progress.epoch + 1}/{run.last_epoch}"
         speed = f"{rate:.1f} examples/s" if rate else ""
-        run_done = (progress.epoch + done) / run.settings.epochs
+        run_done = run.steps_done / run.total_steps
         with self.nobody_may_watch():
             self.show(run, Shown(label, speed, done, run_done, epoch_left, run_left))
 
@@ -105,8 +105,8 @@ class Display(Watcher):
         """How far an evaluation is."""
         done = examples / len(run.dataset.test_images)
         left = evaluation_seconds(run)
-        label = f"epoch {run.progress.epoch + 1}/{run.settings.epochs}, evaluation"
-        run_done = (run.progress.epoch + 1) / run.settings.epochs
+        label = f"epoch {run.progress.epoch + 1}/{run.last_epoch}, evaluation"
+        run_done = run.steps_done / run.total_steps
         with self.nobody_may_watch():
             epoch_left = None if left is None else left * (1 - done)
             self.show(run, Shown(label, "", done, run_done, epoch_left, None))
@@ -180,19 +180,20 @@ def evaluation_seconds(run: Run) -> float | None:
     return run.history[-1]["evaluation_seconds"] if run.history else None
 
 
-def seconds_left(run: Run, rate: float, epochs: float) -> float:
-    """Estimated time for so many epochs, evaluation included, in seconds.
+def seconds_left(run: Run, rate: float, steps: int, evaluations: int) -> float:
+    """Estimated time for so many steps and evaluations, in seconds.
 
     Args:
         run: of which so much is left.
         rate: measured training speed, in examples/s.
-        epochs: how many, may be a fraction; one that has begun still ends in an evaluation.
+        steps: how many.
+        evaluations: how many.
     """
     evaluation = evaluation_seconds(run)
     if evaluation is None:
         # a forward pass is about a third of a training step, until one has been measured
         evaluation = len(run.dataset.test_images) / (3 * rate)
-    return epochs * run.train_count / rate + math.ceil(epochs) * evaluation
+    return steps * run.train_count / run.steps_per_epoch / rate + evaluations * evaluation
 
 
 def track(batches: Sequence[Any], what: str) -> Iterable[Any]:

@@ -37,7 +37,8 @@ def plot_curves(
         axes.plot(epochs, accuracies, "C2-.o", markersize=3, label=f"{evaluated_on} acc")
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=0)
-    axes.locator_params("x", integer=True)
+    if fractions and fractions[-1] > 1:
+        axes.locator_params("x", integer=True)
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
     axes.set_title(title, fontsize=11, parse_math=False)

@@ -12,10 +12,11 @@ from typing import Any
 from common.backends import session
 from common.backends.parts import need
 from common.backends.session import Started
+from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
 from common.files.write import write_json
-from common.network import architecture, initialization
+from common.network import architecture, initialization, start
 from common.settings import KEEP, Settings, check_names
 from common.system import machine
 from common.system.signals import StopRequest
@@ -92,7 +93,7 @@ def resume(
         )
     with run_directory.lock(directory):
         state, progress = run_directory.load_checkpoint(directory)
-        if progress.epoch == settings.epochs and run_directory.is_complete(directory):
+        if run_directory.is_complete(directory):
             raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
         ready = session.start(settings)
         with _out_of_memory_explained(f" in {directory}"):
@@ -192,19 +193,39 @@ def make(
             _check_memory(settings, dataset.num_classes)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     need(backend, "get_weights")(net)
-    why_not = None
-    if settings.init != KEEP:
-        need(backend, "initialize")(net, settings.init, settings.seed)
-        if settings.last_block == "identity":
-            try:
-                weights = initialization.identity_last_block(backend.get_weights(net))
-                backend.set_weights(net, weights)
-            except initialization.NoLastBlockError as error:
-                settings, why_not = dataclasses.replace(settings, last_block="random"), error
+    settings, note = _start(net, backend, settings, dataset, own)
     run = Run(net, ready, settings, dataset, watchers, started=started)
-    if why_not is not None:
-        run.note(f"the last block starts at random: {why_not}")
+    if note:
+        run.note(note)
     return run
+
+
+def _start(
+    net: Any, backend: Backend, settings: Settings, dataset: Dataset, own: bool
+) -> tuple[Settings, str]:
+    """Give a network its first weights; the settings as they came to be, and why they did."""
+    notes = []
+    if settings.init == KEEP:
+        return settings, ""
+    if settings.init == "data" and not own:
+        layers = architecture.layers(dataset.num_classes)
+        identity = settings.last_block == "identity"
+        images = dataset.train_images
+        weights = start.from_images(layers, images, settings.resize, settings.seed, identity)
+        need(backend, "set_weights")(net, weights)
+        return settings, ""
+    if settings.init == "data":
+        settings = dataclasses.replace(settings, init="he")
+        notes.append("a network of your own starts with `init=he` instead of data")
+    need(backend, "initialize")(net, settings.init, settings.seed)
+    if settings.last_block == "identity":
+        try:
+            weights = initialization.identity_last_block(backend.get_weights(net))
+            backend.set_weights(net, weights)
+        except initialization.NoLastBlockError as error:
+            settings = dataclasses.replace(settings, last_block="random")
+            notes.append(f"the last block starts at random: {error}")
+    return settings, "; ".join(notes)
 
 
 def _check_batch(settings: Settings, dataset: Dataset) -> None:

@@ -79,18 +79,19 @@ class Records(Watcher):
             run.note(f"the curves could not be drawn ({type(error).__name__}: {error})")
 
     def _log_events(self, run: Run, row: dict[str, Any]) -> None:
+        epoch = len(run.history)  # a whole number, also where the last is a part of one
         if self._writer is None:
             # needed once per epoch, not for the first step
             from common.training.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(
-                str(_directory(run) / run_directory.TENSORBOARD), purge_step=row["epoch"]
+                str(_directory(run) / run_directory.TENSORBOARD), purge_step=epoch
             )
             if run.dataset.notice:
-                self._writer.add_text("notice", run.dataset.notice, row["epoch"])
+                self._writer.add_text("notice", run.dataset.notice, epoch)
         accuracy = f"{row['evaluated_on']}_accuracy"
         for name in ("train_loss", "train_accuracy", accuracy, "learning_rate"):
-            self._writer.add_scalar(name, row[name], row["epoch"])
+            self._writer.add_scalar(name, row[name], epoch)
         self._writer.flush()
 
 

@@ -129,7 +129,8 @@ class Run:
         self.resumed_seconds = 0.0
         self.train_count = len(dataset.train_images)
         self.steps_per_epoch = math.ceil(self.train_count / settings.batch_size)
-        self.total_steps = self.steps_per_epoch * settings.epochs
+        """Of a whole one."""
+        self.total_steps = max(1, round(self.steps_per_epoch * settings.epochs))
         images, labels = dataset.train_images, dataset.train_labels
         self.trainer: Trainer = ready.backend.Trainer(net, settings, images, labels)
         # to measure the rate: steps and seconds of this process, but for the first step of each
@@ -139,7 +140,7 @@ class Run:
 
     def __repr__(self) -> str:
         """What was trained, and how far."""
-        return f"<Run: {self.title}, {self.progress.epoch} of {self.settings.epochs} epochs>"
+        return f"<Run: {self.title}, {self.epochs_done:g} of {self.settings.epochs:g} epochs>"
 
     @property
     def net(self) -> Any:
@@ -169,7 +170,29 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether all epochs are done."""
-        return self.progress.epoch == self.settings.epochs
+        return self.progress.epoch == self.last_epoch
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of the last epoch, from 1; it may be a part of one."""
+        return math.ceil(self.total_steps / self.steps_per_epoch)
+
+    @property
+    def epochs_done(self) -> float:
+        """Finished epochs, of which the last may be a part of one."""
+        return self.history[-1]["epoch"] if self.history else 0
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of the epoch under way, all together."""
+        left = self.total_steps - self.progress.epoch * self.steps_per_epoch
+        return min(self.steps_per_epoch, max(1, left))
+
+    @property
+    def steps_done(self) -> int:
+        """Of the whole run."""
+        whole = self.progress.epoch * self.steps_per_epoch
+        return min(whole + self.progress.step, self.total_steps)
 
     @property
     def rate(self) -> float | None:
@@ -289,9 +312,8 @@ class Run:
         """The content of ``result.json``, from what is done so far."""
         progress, settings, dataset = self.progress, self.settings, self.dataset
         last = progress.rows[-1] if progress.rows else {}
-        examples = progress.epoch * self.train_count + min(
-            progress.step * settings.batch_size, self.train_count
-        )
+        epochs, steps = divmod(self.steps_done, self.steps_per_epoch)
+        examples = epochs * self.train_count + steps * settings.batch_size
         seconds = progress.train_seconds
         return {
             "backend": settings.backend,
@@ -301,7 +323,7 @@ class Run:
             "train_examples": self.train_count,
             "test_examples": len(dataset.test_images),
             "evaluated_on": dataset.evaluated_on,
-            "epochs": progress.epoch,
+            "epochs": self.epochs_done,
             "train_loss": last.get("train_loss"),
             "train_accuracy": last.get("train_accuracy"),
             "test_accuracy": last.get("test_accuracy"),
@@ -350,9 +372,8 @@ class Run:
             self._watch("step")
             last_look = time.monotonic()
 
-        while progress.step < self.steps_per_epoch and self.stop.signal is None:
-            start = progress.step * settings.batch_size
-            step = progress.epoch * self.steps_per_epoch + progress.step
+        while progress.step < self.epoch_steps and self.stop.signal is None:
+            start, step = progress.step * settings.batch_size, self.steps_done
             self.trainer.train_batch(
                 order[start : start + settings.batch_size],
                 schedule.learning_rate(settings, step, self.total_steps),
@@ -415,13 +436,14 @@ class Run:
         progress = self.progress
         points = self._points_within_epoch()
         return {
-            "epoch": progress.epoch + 1,
+            # of a part, that part
+            "epoch": min(progress.epoch + 1, self.settings.epochs),
             "train_loss": points[-1][1],
             "train_accuracy": points[-1][2],
             "evaluated_on": self.dataset.evaluated_on,
             f"{self.dataset.evaluated_on}_accuracy": accuracy,
             "learning_rate": schedule.learning_rate(
-                self.settings, (progress.epoch + 1) * self.steps_per_epoch - 1, self.total_steps
+                self.settings, self.steps_done - 1, self.total_steps
             ),
             "train_seconds": progress.epoch_train_seconds,
             "evaluation_seconds": evaluation_seconds,
@@ -431,17 +453,17 @@ class Run:
 
     def _points_within_epoch(self) -> list[list[float]]:
         """As :meth:`points`, of the epoch under way, as far as it has come."""
-        progress, steps = self.progress, self.steps_per_epoch
-        sizes = np.full(steps, self.settings.batch_size)
-        sizes[-1] = self.train_count - self.settings.batch_size * (steps - 1)
+        progress, whole = self.progress, self.steps_per_epoch
+        sizes = np.full(whole, self.settings.batch_size)
+        sizes[-1] = self.train_count - self.settings.batch_size * (whole - 1)
         done = len(progress.losses)
         seen = np.cumsum(sizes[:done])
         loss = np.cumsum(np.array(progress.losses) * sizes[:done]) / seen
         accuracy = np.cumsum(progress.correct) / seen
         # the book's figure has five points per epoch, each the mean since the epoch began
-        marks = sorted({math.ceil(steps * part / 5) - 1 for part in range(1, 6)})
+        marks = sorted({math.ceil(self.epoch_steps * part / 5) - 1 for part in range(1, 6)})
         return [
-            [progress.epoch + (mark + 1) / steps, float(loss[mark]), float(accuracy[mark])]
+            [progress.epoch + (mark + 1) / whole, float(loss[mark]), float(accuracy[mark])]
             for mark in marks
             if mark < done
         ]

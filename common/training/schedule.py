@@ -24,7 +24,8 @@ def learning_rate(settings: Settings, step: int, total_steps: int) -> float:
 
     ``constant`` is ``settings.lr`` throughout. ``one-cycle`` (after Smith and Topin 2017,
     arXiv:1708.07120) rises linearly to ``settings.lr`` over the first fifth of the run and
-    falls to 0 along half a cosine over the rest.
+    falls to 0 along half a cosine over the rest. ``linear`` rises over the first tenth and falls
+    to 0 linearly.
 
     Args:
         settings: the run's settings.
@@ -33,8 +34,9 @@ def learning_rate(settings: Settings, step: int, total_steps: int) -> float:
     """
     if settings.schedule == "constant":
         return settings.lr
-    warmup_steps = max(1, round(0.2 * total_steps))
+    cosine = settings.schedule == "one-cycle"
+    warmup_steps = max(1, round((0.2 if cosine else 0.1) * total_steps))
     if step < warmup_steps:
         return settings.lr * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    return settings.lr * (0.5 * (1 + math.cos(math.pi * progress)) if cosine else 1 - progress)
