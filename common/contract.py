@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from common.settings import Settings
+from common.training.workers import Workers
 
 # What scripts/bench.py times: does something so many times, then waits for the device.
 Work = Callable[[int], None]
@@ -92,7 +93,8 @@ class Trainer(Predictor, Protocol):
         """One optimizer step on the cross-entropy of a batch. Does not wait for the device.
 
         Args:
-            indices: int64, shape ``(batch,)``: which training examples.
+            indices: int64, shape ``(batch,)``: which training examples; of several workers each
+                takes its share of them, and all take the same step.
             learning_rate: for this step.
             step: number of the step in the run, from 0. With the seed it decides the dropout
                 mask and the views (:mod:`common.data.augmentation`), so that a resumed run drops
@@ -106,7 +108,8 @@ class Trainer(Predictor, Protocol):
         Returns:
             mean cross-entropy of each batch in nats, float64 of shape ``(steps,)``, and
             correctly classified examples of each batch, int64 of shape ``(steps,)``; both
-            measured on the batch before its update, with dropout on, as in the book.
+            measured on the batch before its update, with dropout on, as in the book; of several
+            workers, each on its share.
         """
         ...
 
@@ -179,6 +182,13 @@ class Backend(Protocol):
 
     def find_device(self, kind: str) -> Device:
         """The device for ``auto``, ``cpu`` or ``gpu``; ``NinError`` if there is none."""
+        ...
+
+    def join_workers(self, device: Device) -> Workers:
+        """This process among those that train together, as its environment says, or alone.
+
+        It is called before anything is computed; the same workers are given again.
+        """
         ...
 
     def set_threads(self, count: int) -> None:

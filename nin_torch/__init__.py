@@ -14,6 +14,7 @@ from nin_torch.model import nin, nin_block
 from nin_torch.predict import Predictor
 from nin_torch.train import Trainer
 from nin_torch.weights import allocate, get_weights, set_weights
+from nin_torch.workers import join_workers
 
 NAME = "torch"
 
@@ -29,6 +30,7 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
+    "join_workers",
     "nin",
     "nin_block",
     "set_threads",

@@ -4,6 +4,7 @@ import torch
 
 from common.contract import Device
 from common.errors import NinError
+from nin_torch.workers import local_rank
 
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float64")
 # a quarter of the speed at 224x224
@@ -14,13 +15,16 @@ def find_device(kind: str) -> Device:
     """The device to compute on.
 
     Args:
-        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one.
+        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one; each of several workers
+            on a machine has one of its own.
 
     Raises:
         NinError: for ``gpu`` where PyTorch sees none.
     """
     if kind != "cpu" and torch.cuda.is_available():
-        return Device("gpu", "cuda:0", torch.device("cuda:0"))
+        name = f"cuda:{local_rank()}"
+        torch.cuda.set_device(name)
+        return Device("gpu", name, torch.device(name))
     if kind == "gpu":
         raise NinError(
             "`device=gpu`: PyTorch sees no GPU here; use `device=cpu`, "
