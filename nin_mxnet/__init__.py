@@ -18,6 +18,7 @@ from nin_mxnet.model import nin, nin_block
 from nin_mxnet.predict import Predictor
 from nin_mxnet.train import Trainer
 from nin_mxnet.weights import allocate, get_weights, set_weights
+from nin_mxnet.workers import join_workers
 
 NAME = "mxnet"
 
@@ -33,6 +34,7 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
+    "join_workers",
     "nin",
     "nin_block",
     "set_threads",

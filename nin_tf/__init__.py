@@ -18,6 +18,7 @@ from nin_tf.model import nin, nin_block
 from nin_tf.predict import Predictor
 from nin_tf.train import Trainer
 from nin_tf.weights import allocate, get_weights, set_weights
+from nin_tf.workers import join_workers
 
 NAME = "tf"
 
@@ -33,6 +34,7 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
+    "join_workers",
     "nin",
     "nin_block",
     "set_threads",
