@@ -283,8 +283,8 @@ class Run:
             foreign = isinstance(error, Exception) and not isinstance(error, NinError)
             if self.workers.count > 1 and foreign and not is_out_of_memory(error):
                 raise NinError(
-                    f"worker {self.workers.rank} of {self.workers.count} stops, another one is "
-                    f"gone or cannot be reached ({one_line(error)}); go on with `resume`"
+                    f"worker {self.workers.rank} of {self.workers.count} cannot go on, perhaps "
+                    f"because another one is gone ({one_line(error)}); go on with `resume`"
                 ) from error
             raise
         finally:
