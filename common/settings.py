@@ -50,7 +50,8 @@ RULES = {
     "weight_decay": _share,
     "schedule": _one_of(*SCHEDULES),
     "init": Rule(
-        (*INITIALIZATIONS, KEEP).__contains__, "xavier, he or data, or keep with a network of your own"
+        (*INITIALIZATIONS, KEEP).__contains__,
+        "xavier, he or data, or keep with a network of your own",
     ),
     "last_block": _one_of(*LAST_BLOCKS),
     "dropout": _share,

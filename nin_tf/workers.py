@@ -47,7 +47,7 @@ def summing_gradients(gradients: list[tf.Tensor], workers: Workers) -> list[tf.T
 
 def together(function: Callable[..., Any], workers: Workers) -> Callable[..., Any]:
     """A function that the workers run at the same time, each with its own arguments."""
-    if workers.count == 1:
+    if not isinstance(workers, _Group):
         return function
     return lambda *arguments: workers.strategy.run(function, arguments)
 

@@ -461,7 +461,8 @@ class Run:
             correct += int((logits.argmax(1) == labels[start:end]).sum())
             self._watch("evaluating", min(end, len(images)) * workers.count)
 
-        accuracy = float(workers.sum(np.array([correct / len(self.dataset.test_images)]))[0])
+        (correct,) = workers.sum(np.array([correct], np.float64))
+        accuracy = float(correct) / len(self.dataset.test_images)
         row = self._row(accuracy, time.monotonic() - started)
         progress.rows.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0

@@ -122,6 +122,21 @@ def lock(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_begun(directory: Path) -> bool:
+    """Whether there is a run to go on with.
+
+    What one left that was killed before its first checkpoint is removed: nothing was trained.
+    """
+    if (directory / CHECKPOINT).is_file():
+        return True
+    if (directory / CONFIG).is_file():
+        # of a run that is just beginning nothing is removed
+        with contextlib.suppress(NinError), lock(directory):
+            for name in (CONFIG, METRICS):
+                (directory / name).unlink(missing_ok=True)
+    return False
+
+
 def is_complete(directory: Path) -> bool:
     """Whether the run's ``result.json`` says that all epochs ran."""
     try:
