@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import IO, NamedTuple
 
 from common.errors import NinError
@@ -24,7 +24,7 @@ STOP_SECONDS = 60
 
 
 class Member(NamedTuple):
-    """A process of the training."""
+    """A process that the training is to have."""
 
     name: str
     """``worker 0`` ..., or one that only serves the workers."""
@@ -34,6 +34,15 @@ class Member(NamedTuple):
     def works(self) -> bool:
         """Whether it is a worker."""
         return self.name.startswith("worker")
+
+
+class Running(NamedTuple):
+    """One that has been started."""
+
+    member: Member
+    process: "subprocess.Popen[bytes]"
+    errors: IO[bytes] | None
+    """What it writes to standard error; None: the user sees it."""
 
 
 def members(backend: str, count: int) -> list[Member]:
@@ -95,17 +104,17 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
     threads = str(max(1, machine.physical_cores() // count))
     common = {machine.THREADS_VARIABLE: threads, **machine.given_environment()}
     with contextlib.ExitStack() as stack:
-        running: dict[Member, tuple[subprocess.Popen[bytes], IO[bytes] | None]] = {}
+        running: list[Running] = []
         asked: list[float] = []
 
         def stop(number: int, _: object) -> None:
             asked.append(time.monotonic())
-            for member, (process, _) in running.items():
-                if member.works:
-                    process.send_signal(number)
+            for each in running:
+                if each.member.works:
+                    each.process.send_signal(number)
 
         stack.enter_context(handling(stop))
-        stack.callback(lambda: [_kill(process) for process, _ in running.values()])
+        stack.callback(lambda: [_kill(each.process) for each in running])
         for member in members(backend, count):
             errors = None
             if member.name != "worker 0":
@@ -119,29 +128,25 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
                 # a terminal's Ctrl-C comes once, from here
                 start_new_session=True,
             )
-            running[member] = process, errors
+            running.append(Running(member, process, errors))
         return _wait(running, count, asked)
 
 
-def _wait(
-    running: Mapping[Member, tuple["subprocess.Popen[bytes]", IO[bytes] | None]],
-    count: int,
-    asked: Sequence[float],
-) -> int:
-    workers = {member: process for member, (process, _) in running.items() if member.works}
+def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int:
+    workers = [each.process for each in running if each.member.works]
     while True:
-        ended = {m: process.poll() for m, (process, _) in running.items()}
         # one that was asked to stop says so with its exit status
-        stopped = {0, *((128 + number) for number in (1, 2, 15))} if asked else {0}
-        for member, status in ended.items():
-            if status is not None and status not in stopped:
-                errors = running[member][1]
-                lines = _lines(errors) if errors is not None else []
+        good = {None, 0, *((128 + number) for number in (1, 2, 15))} if asked else {None, 0}
+        for member, process, errors in running:
+            status = process.poll()
+            if status not in good:
+                assert status is not None
+                lines = [] if errors is None else _lines(errors)
                 # worker 0 has printed it
                 why = why_it_ended(status, lines) if lines or status < 0 else "see above"
                 raise NinError(f"{member.name} of {count} ended, and with it all: {why}")
-        if all(process.poll() is not None for process in workers.values()):
-            return next(iter(workers.values())).returncode
+        if all(process.returncode is not None for process in workers):
+            return int(workers[0].returncode)
         if asked and time.monotonic() - asked[0] > STOP_SECONDS:
             raise NinError(f"the workers did not stop in {STOP_SECONDS} s and were ended")
         time.sleep(LOOK_SECONDS)
