@@ -114,7 +114,7 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
                     each.process.send_signal(number)
 
         stack.enter_context(handling(stop))
-        stack.callback(lambda: [_kill(each.process) for each in running])
+        stack.callback(_kill, running)
         for member in members(backend, count):
             errors = None
             if member.name != "worker 0":
@@ -152,10 +152,11 @@ def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int
         time.sleep(LOOK_SECONDS)
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _kill(running: Sequence[Running]) -> None:
+    for each in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(each.process.pid, signal.SIGKILL)
+        each.process.wait()
 
 
 def _lines(file: IO[bytes]) -> list[str]:

@@ -135,7 +135,7 @@ def test_a_killed_worker_ends_the_training_which_goes_on_to_the_same_weights(
             workers = [pid for pid in children(process.pid) if is_worker(pid)]
             os.kill(int(workers[-1]), signal.SIGKILL)
             break
-    rest, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
     assert "worker 1 of 2 ended, and with it all: crashed (SIGKILL)" in errors
     assert len(workers) == 2
