@@ -13,7 +13,8 @@
 #   train.py     train, with all options       predict.py   classes of images, with trained weights
 #   compare.py   backends layer by layer       shapes.py    the book's shape walk
 #   convert.py   weights to other programs     doctor.py    what works on this machine
-#   bench.py     speed and memory
+#   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
+#   look.py      what the layers see           figure.py    the chapter's figure
 
 PYTHON ?= python3
 BACKEND ?= torch
@@ -25,6 +26,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BACKENDS := torch tf mxnet
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
+# plain "from mxnet import np" works in the environment too, beside a NumPy of today
+SITE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+MXNET_NUMPY = cp nin_mxnet/numpy_bool.pth $(SITE)/nin_mxnet_numpy_bool.pth
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
 .DELETE_ON_ERROR:
@@ -82,6 +86,7 @@ clean:
 $(VENV)/installed-all: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing all backends and the tests' tools into $(VENV) (a few minutes, once)"
 	$(INSTALL) --editable ".[all,dev]"
+	@$(MXNET_NUMPY)
 	@touch $@ $(BACKENDS:%=$(VENV)/installed-%)
 
 $(VENV)/installed-docs: $(INPUTS) | $(VENV)/bin/python
@@ -97,6 +102,7 @@ $(VENV)/installed-book: $(INPUTS) | $(VENV)/bin/python
 $(BACKENDS:%=$(VENV)/installed-%): $(VENV)/installed-%: $(INPUTS) | $(VENV)/bin/python
 	@echo "installing the $* backend into $(VENV) (a minute or more, once)"
 	$(INSTALL) --editable ".[$*]"
+	@case $* in mxnet) $(MXNET_NUMPY);; esac
 	@touch $@
 
 $(VENV)/installed-%:
@@ -107,4 +113,6 @@ $(VENV)/bin/python:
 		echo "error: $$($(PYTHON) --version) found; Python 3.10 to 3.13 is needed: make PYTHON=..." >&2; exit 2; }
 	@test -e $(VENV) && existed=yes; $(PYTHON) -m venv $(VENV) || { \
 		[ -n "$$existed" ] || rm -rf $(VENV); \
-		echo "error: no virtual environment can be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+		echo "error: no virtual environment can be made; on Debian and Ubuntu: apt install python3-venv;" \
+			"or without one, as on Colab: $(PYTHON) -m pip install -c $(CONSTRAINTS) -e '.[$(BACKEND)]'," \
+			"then $(PYTHON) scripts/train.py" >&2; exit 2; }

@@ -14,11 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.backends import registry
+import numpy as np
+
+from common.backends import parts, registry, session
 from common.comparison import shapes
 from common.data import fashion_mnist
 from common.data.dataset import Dataset
 from common.errors import NinError
+from common.network import architecture
 from common.prediction.classifier import Classifier, load
 from common.settings import Settings, from_preset
 from common.terminal import display
@@ -28,16 +31,23 @@ from common.training.run import Run, Watcher
 
 if TYPE_CHECKING:
     from common.comparison.levels import Comparison
+    from common.network.cost import Cost
+    from common.report.look import Look
+    from common.training.ablation import Ablation
 
 __all__ = [
     "Classifier",
     "Dataset",
     "NinError",
     "Run",
+    "ablate",
+    "build",
     "compare",
+    "cost",
     "fit",
     "load",
     "load_data",
+    "look",
     "resume",
     "shape_walk",
 ]
@@ -61,6 +71,27 @@ def load_data(source: str | Path = "auto") -> Dataset:
     ((10000, 28, 28), (2000,))
     """
     return fashion_mnist.load_and_tell(str(source))
+
+
+def build(backend: str, network: str = "chapter", *, resize: int = 224) -> Any:
+    """A network in a backend, with weights as its framework draws them.
+
+    Args:
+        backend: ``torch``, ``tf``, ``mxnet``, a file or a package.
+        network: a name or what differs from the chapter, such as ``"one-1x1"`` or ``"inner=1"``;
+            docs/variants.md has them.
+        resize: height and width of its images, in pixels, which a fully connected layer goes by.
+
+    Raises:
+        NinError: for another name, images that are too small, or a missing backend.
+
+    >>> shape_walk(build("torch", "vgg-12", resize=28), resize=28)
+    Sequential output shape:	 torch.Size([1, 64, 28, 28])
+    ...
+    """
+    chosen = from_preset("book", backend=backend, network=network, resize=resize)
+    ready = session.start(chosen)
+    return parts.make_network(ready.backend, chosen.description, size=resize)
 
 
 def shape_walk(net: Any, resize: int = 224, language: str = "en") -> None:
@@ -96,15 +127,15 @@ def fit(
 
     Args:
         net: a sequence of layers in any of the frameworks, trained in place; or the name of a
-            backend, for the chapter's network in it.
+            backend, for the chapter's network in it, or one of its variants (``network=``).
         data: of :func:`load_data`, or what that takes.
-        preset: ``book``, ``fast`` or ``best``.
+        preset: ``book``, ``fast``, ``chapter`` or ``best``.
         out: a new directory for the files of the run, or True for one in ``runs/``; without it
             nothing is written.
         watchers: see the run as it goes (:class:`common.training.run.Watcher`); what suits
             notebook, terminal or file if not given.
-        settings: any field of :class:`common.settings.Settings`, such as ``epochs=1``; weights
-            are drawn anew unless ``init="keep"``.
+        settings: any field of :class:`common.settings.Settings`, such as ``epochs=1`` or
+            ``network="one-1x1"`` (docs/variants.md); weights are drawn anew unless ``init="keep"``.
 
     Returns:
         The run: ``history``, ``test_accuracy``, ``net``, ``plot()``, ``predict(images)``,
@@ -129,6 +160,8 @@ def fit(
         backend = registry.backend_of(own)
     if own is not None and "dropout" in settings:
         raise NinError("`dropout`: the network has its own; build it with another")
+    if own is not None and "network" in settings:
+        raise NinError("`network`: that is a network of your own; leave it out")
     registry.check_spec(backend)
     chosen = from_preset(preset, own is not None, backend=backend, **settings)
     where = out if out is None or isinstance(out, bool) else Path(out).expanduser()
@@ -223,3 +256,150 @@ def compare(
     report = run.run(names, job.Job(**options), interpreters, timeout)
     report.check_ran()
     return report
+
+
+def ablate(
+    *networks: str,
+    backend: str = "torch",
+    data: Dataset | str | Path = "auto",
+    preset: str = "fast",
+    seeds: int | Sequence[int] = 6,
+    out: str | Path,
+    watchers: Sequence[Watcher] | None = None,
+    **settings: Any,
+) -> "Ablation":
+    """Train variants of the network side by side: what a part of it is worth.
+
+    Args:
+        networks: names, or what differs from the chapter (docs/variants.md), each with ``@`` and a
+            size of images if that is to be its own: ``"chapter", "vgg-12@28"``. The first is what
+            the others are compared with.
+        backend: trains them.
+        data: as for :func:`fit`.
+        preset: as for :func:`fit`.
+        seeds: the seeds of each network's runs, or how many: from 0.
+        out: a new directory for the runs; or that of an ablation that was interrupted, or to which
+            networks or seeds are added.
+        watchers: as for :func:`fit`.
+        settings: any other field of :class:`common.settings.Settings`.
+
+    Returns:
+        The ablation: ``show()`` prints the table, ``plot()`` is a figure, ``report()`` all numbers.
+
+    Raises:
+        NinError: for whatever you can put right.
+
+    >>> options = {"limit": 40, "batch_size": 20, "epochs": 1, "watchers": (), "data": "sample"}
+    >>> found = ablate("chapter", "one-1x1", seeds=2, out="runs/exercise-2", **options)
+    On the embedded sample ...
+    >>> found.show()
+    ...
+    """
+    from common.training import ablation
+
+    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    registry.check_spec(backend)
+    variants = ablation.make(networks, backend, preset, list(chosen), **settings)
+    first = variants[0].settings
+    dataset = data if isinstance(data, Dataset) else load_data(data)
+    dataset = dataset.hold_out(first.validation).limit(first.limit)
+    return ablation.train(
+        variants,
+        dataset,
+        list(chosen),
+        Path(out).expanduser(),
+        lambda: (display.choose(),) if watchers is None else watchers,
+        print,
+    )
+
+
+def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Cost":
+    """What a network costs: parameters, multiply-adds and memory, layer by layer (exercise 3).
+
+    Args:
+        network: ``nin``, ``lenet``, ``alexnet``, ``vgg11``, a variant of NiN as ``train.py
+            --network`` takes it, or a sequence of layers in any of the frameworks.
+        resize: height and width of the images, in pixels; what the book takes if not given.
+        options: ``batch_size=128``, ``precision="float32"``, ``optimizer="sgd"``,
+            ``momentum=0.0``.
+
+    Returns:
+        ``parameters``, ``multiply_adds``, ``training`` and ``prediction`` (memory in bytes),
+        ``layers``, ``show()``, which prints them, and ``plot()``.
+
+    Raises:
+        NinError: for an unknown network or option, or images that are too small.
+
+    >>> found = cost("nin", batch_size=1)
+    >>> found.parameters, found.multiply_adds
+    (1992166, 762297352)
+    >>> from nin_torch import nin
+    >>> cost(nin(), 99).multiply_adds
+    135727744
+    """
+    from common.network import cost as on_paper
+
+    if isinstance(network, str):
+        return on_paper.of(network, resize, **options)
+    backend = registry.load(registry.backend_of(network))
+    size = Settings.resize if resize is None else resize
+    parts.need(backend, "allocate")(network, architecture.random_image(size))
+    predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
+    outputs = parts.need(predictor, "activations")(np.zeros((1, 28, 28), np.uint8))
+    return on_paper.of_shapes(
+        type(network).__name__,
+        size,
+        {name: array.shape for name, array in parts.need(backend, "get_weights")(network).items()},
+        {name: array.shape[1:] for name, array in outputs.items()},
+        **options,
+    )
+
+
+def look(
+    trained: Run | Classifier | str | Path,
+    photos: Sequence[str | Path] | None = None,
+    *,
+    backend: str = "torch",
+    data: Dataset | str | None = None,
+    split: str = "test",
+    indices: str | None = None,
+    **settings: Any,
+) -> "Look":
+    """Look at what the layers of a trained network see.
+
+    Args:
+        trained: a run, a classifier, ``model.safetensors`` or the directory of a run.
+        photos: PNG or JPEG files to look with; without them, a data set.
+        backend: that reads the file.
+        data: of :func:`load_data`, or what that takes; that of the run, or ``auto``, if not given.
+        split: ``test`` or ``train``.
+        indices: ``0:64`` or ``3,5,8``; all images if not given.
+        settings: as :func:`load`.
+
+    Returns:
+        ``view(name)`` and ``plot(name)`` for ``mlp``, ``maps``, ``confusion``, ``wrong``,
+        ``filters`` and ``dead``.
+
+    Raises:
+        NinError: if the file or the images cannot be read.
+
+    >>> from common import fit
+    >>> run = fit("torch", "sample", "fast", resize=99, epochs=1, limit=40, batch_size=20)
+    On the embedded sample ...
+    >>> look(run, indices="0:2").view("mlp").report["blocks"][0]["widths"]
+    [96, 96, 96]
+    """
+    from common.prediction import predict
+    from common.report.look import Look
+
+    if isinstance(trained, Run):
+        data = trained.dataset if data is None else data
+        trained = trained.classifier()
+    if not isinstance(trained, Classifier):
+        path = Path(trained).expanduser()
+        trained = load(path / run_directory.MODEL if path.is_dir() else path, backend, **settings)
+    if photos is not None:
+        images = predict.from_files([Path(photo).expanduser() for photo in photos])
+    else:
+        images = predict.from_dataset(data or "auto", split, indices, trained.model)
+    return Look(trained, images)

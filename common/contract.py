@@ -3,8 +3,8 @@
 A backend is a package or a file with the names of :class:`Backend`. What needs a name that it
 lacks is refused in one line (:func:`common.backends.parts.need`); the comparison makes do with
 ``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
-:class:`Exporter` and :class:`Benchmark` are the backend's modules ``export`` and ``bench`` (or
-stand in its one file), imported when they are asked for.
+:class:`Variants`, :class:`Exporter` and :class:`Benchmark` are the backend's modules ``variants``,
+``export`` and ``bench`` (or stand in its one file), imported when they are asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from common.network.description import Network
 from common.settings import Settings
 from common.training.workers import Workers
 
@@ -217,19 +218,74 @@ class Backend(Protocol):
         ...
 
 
+class Content(NamedTuple):
+    """What a file of other software holds."""
+
+    groups: dict[str, dict[str, np.ndarray]]
+    """Its dictionaries of tensors, by its own names; ``""`` if there is but one. Convolutions are
+    (out, in, height, width), fully connected layers (out, in)."""
+    ordered: bool
+    """Whether the tensors stand in the order of the layers."""
+    metadata: dict[str, str]
+    """Text by name: ours if it is an export of ours."""
+    input_shape: tuple[int | None, ...] | None = None
+    """What its layers take: (batch, channels, height, width), None where it is open. Without it the
+    file holds weights only, and no layers that could be run."""
+    dropout: float | None = None
+    """The rate of its dropout layer, if it says."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it was read, a sentence each."""
+
+
+class Variants(Protocol):
+    """Networks other than the chapter's: those of its exercises."""
+
+    def build(
+        self,
+        network: Network,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        dropout: float = 0.5,
+        size: int = 224,
+    ) -> Any:
+        """The network of a description, a sequence of layers, its weights allocated.
+
+        Layers are named as in :func:`common.network.architecture.layer_shapes`.
+
+        Args:
+            network: what it is made of; for the chapter's it is :meth:`Backend.nin`.
+            num_classes: channels of the last block.
+            in_channels: channels of the images.
+            dropout: rate of every dropout layer.
+            size: height and width of the images, in pixels, which a fully connected layer goes by.
+        """
+        ...
+
+
 class Exporter(Protocol):
     """A file as the framework's users write and load it, without this project."""
 
-    def save_native(self, net: Any, path: Path) -> list[Path]:
-        """Write the network; all files that were written, ``path`` being the last of them."""
+    def save_native(self, net: Any, path: Path, metadata: Mapping[str, str]) -> list[Path]:
+        """Write the network; all files that were written, ``path`` being the last of them.
+
+        The metadata go where the framework's own readers pass over them.
+        """
         ...
 
-    def load_native(self, path: Path) -> dict[str, np.ndarray]:
-        """The weights in such a file, named as :meth:`Backend.get_weights` does; not checked."""
+    def load_native(self, path: Path) -> Content:
+        """What such a file holds; nothing in it is run.
+
+        Raises:
+            NinError: for a file that is not for this reader, in our own words.
+        """
         ...
 
-    def run_native(self, path: Path, pixels: np.ndarray) -> np.ndarray:
-        """What the file makes of float32 pixels (batch, channels, height, width): logits."""
+    def run_native(self, path: Path, pixels: np.ndarray) -> list[np.ndarray]:
+        """What the file makes of float32 pixels (batch, channels, height, width): its outputs.
+
+        Layers in half or double precision are run in float32. Weights without layers are put into
+        the book's own network, by the names that they have there.
+        """
         ...
 
 

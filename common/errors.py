@@ -76,6 +76,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(COLOUR.sub("", str(error)).split()) or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Text of a stranger with its control characters spelt out, so that a terminal is safe."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception, of Python, NumPy or any framework, means that memory ran out."""
     if MEMORY_CLASSES.intersection(kind.__name__ for kind in type(error).__mro__):

@@ -1,5 +1,6 @@
 """Weights by canonical name: checks, and the one file format that all backends share."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
-from common.network import architecture
+from common.network import architecture, description
+from common.network.description import CHAPTER, Network
 from common.network.parameters import check_parameters
 
 # names of networks in the metadata
-CHAPTER, BY_HAND = "nin", "built by hand"
+NIN, VARIANT, BY_HAND = "nin", "nin variant", "built by hand"
+CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,11 @@ class Model:
 
     weights: dict[str, np.ndarray]
     """Canonical name -> float32 array."""
+    network: Network = CHAPTER
     num_classes: int = architecture.NUM_CLASSES
     in_channels: int = architecture.IN_CHANNELS
-    dropout: float = architecture.DROPOUT
+    dropout: float | None = architecture.DROPOUT
+    """None if that is not known."""
     class_names: tuple[str, ...] = ()
     """One per class; none if they have no names."""
     resize: int | None = None
@@ -34,7 +38,7 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     """The result of the run that it is from."""
     layers: tuple[str, ...] = ()
-    """A line for each layer of a network that was built by hand; none for the chapter's."""
+    """A line for each layer of a network that was built by hand and has no description."""
 
     def class_name(self, label: int) -> str:
         """A class in words."""
@@ -46,11 +50,12 @@ def save_model(path: Path, model: Model) -> None:
     save_arrays(path, model.weights, to_metadata(model))
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path, network: Network = CHAPTER) -> Model:
     """Read a model that any backend wrote.
 
     Args:
-        path: a safetensors file; without our metadata it is taken for the chapter's network.
+        path: a safetensors file.
+        network: what it is, if it has not our metadata.
 
     Raises:
         NinError: if the file is damaged or of another network, naming what was expected and found.
@@ -60,11 +65,11 @@ def load_model(path: Path) -> Model:
     if not path.is_file():
         raise NinError(f"{path}: not a file")
     arrays, metadata = load_arrays(path)
-    return from_metadata(arrays, metadata, str(path))
+    return from_metadata(arrays, metadata, str(path), network)
 
 
 def check_chapter(model: Model, path: Path) -> None:
-    """Raise :class:`NinError` unless a file holds the chapter's network, which we can build."""
+    """Raise :class:`NinError` unless a file holds a network that we can build."""
     if model.layers:
         raise NinError(
             f"{path}: of a network built by hand; from Python, build it again and give it: "
@@ -74,32 +79,94 @@ def check_chapter(model: Model, path: Path) -> None:
 
 def to_metadata(model: Model) -> dict[str, str]:
     """What a file holds of a model besides its weights, as text by name."""
+    variant = model.network.differences()
     network = {
-        "name": BY_HAND if model.layers else CHAPTER,
+        "name": BY_HAND if model.layers else VARIANT if variant else NIN,
         "num_classes": model.num_classes,
         "in_channels": model.in_channels,
         "dropout": model.dropout,
     }
     if model.layers:
         network["layers"] = model.layers
+    elif variant:
+        network["variant"] = variant
     metadata = {
         "network": network,
         "classes": model.class_names,
         "pixels": {"resize": model.resize, "scale": "0 to 1"},
         "training": model.training,
     }
-    return {name: json.dumps(value) for name, value in metadata.items()}
+    texts = {name: json.dumps(value) for name, value in metadata.items()}
+    return {**texts, CHECKSUM: _checksum(model.weights, texts)}
+
+
+def network_of(metadata: Mapping[str, str], otherwise: Network = CHAPTER) -> Network:
+    """The network that metadata describe, which :func:`from_metadata` will check."""
+    try:
+        network = dict(json.loads(metadata["network"]))
+        return description.from_differences(network.get("variant", {}))
+    except (KeyError, ValueError, TypeError, NinError):
+        return otherwise
+
+
+def size_of(metadata: Mapping[str, str]) -> int | None:
+    """The size of images that metadata state, which :func:`from_metadata` will check."""
+    try:
+        return int(json.loads(metadata["pixels"])["resize"])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def is_ours(metadata: Mapping[str, str]) -> bool:
+    """Whether metadata are of this project, and not another's in a file of other software."""
+    return {"network", "classes", "pixels", "training"} <= metadata.keys()
+
+
+def _checksum(weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of weights and metadata, with the names of the metadata that it is of."""
+    digest = hashlib.sha256()
+    for name, array in sorted(weights.items()):
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    names = [name for name in metadata if name != CHECKSUM]
+    for name in names:
+        digest.update(f"{name} {metadata[name]}\n".encode())
+    return json.dumps({"sha256": digest.hexdigest(), "of": names})
+
+
+def _check_checksum(
+    weights: Mapping[str, np.ndarray], metadata: Mapping[str, str], where: str
+) -> None:
+    """Raise :class:`NinError` unless the content is what it was; older files claim nothing."""
+    if CHECKSUM not in metadata:
+        return
+    try:
+        names = json.loads(metadata[CHECKSUM])["of"]
+        same = _checksum(weights, {name: metadata[name] for name in names}) == metadata[CHECKSUM]
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise NinError(
+            f"{where}: damaged, or changed by other software since it was written (its weights or "
+            "metadata do not have the checksum that the file states)"
+        )
 
 
 def from_metadata(
-    weights: Mapping[str, np.ndarray], metadata: Mapping[str, str], where: str
+    weights: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    where: str,
+    described: Network = CHAPTER,
+    size: int | None = None,
 ) -> Model:
-    """The reverse of :func:`to_metadata`; entries that are not there have the chapter's values.
+    """The reverse of :func:`to_metadata`; what is not stated, and no weight shows, is not known.
 
     Args:
         weights: canonical name -> array.
         metadata: text by name; entries that are not ours are passed over.
         where: what messages call the weights, such as a file's name.
+        described: the network, if the metadata do not name it.
+        size: of its images, if the metadata do not say it.
 
     Raises:
         NinError: if the weights are not those of the network that the metadata describe.
@@ -122,25 +189,38 @@ def from_metadata(
 
     network, classes, pixels = entry("network", dict), entry("classes", list), entry("pixels", dict)
     layers = network.get("layers", [])
-    if network.get("name", CHAPTER) != (BY_HAND if layers else CHAPTER):
-        raise NinError(f"{where}: of another network ({network['name']}, expected {CHAPTER})")
+    variant = network.get("variant")
+    expected_name = BY_HAND if layers else NIN if variant is None else VARIANT
+    if network.get("name", expected_name) != expected_name:
+        raise NinError(f"{where}: of another network ({network['name']}, expected {NIN})")
     require(isinstance(layers, list) and all(isinstance(e, str) for e in layers), "layers", layers)
-    found_classes, found_channels = _counts(weights)
+    if variant is not None:
+        try:
+            described = description.from_differences(variant)
+        except NinError:
+            require(False, "variant", variant)
+    elif "name" in network:
+        described = CHAPTER
+    found_classes, found_channels = _counts(weights, described)
     num_classes = network.get("num_classes", found_classes)
     require(whole(num_classes, 2), "num_classes", num_classes)
     in_channels = network.get("in_channels", found_channels)
     require(whole(in_channels, 1), "in_channels", in_channels)
-    dropout = network.get("dropout", architecture.DROPOUT)
-    require(isinstance(dropout, int | float) and 0 <= dropout < 1, "dropout", dropout)
-    resize = pixels.get("resize")
-    smallest = 1 if layers else architecture.smallest_input()
+    dropout = network.get("dropout")
+    share = isinstance(dropout, int | float) and 0 <= dropout < 1
+    require(dropout is None or share, "dropout", dropout)
+    resize = pixels.get("resize", size)
+    smallest = 1 if layers else architecture.smallest_input(described)
     require(resize is None or whole(resize, smallest), "resize", resize)
     names_are_good = all(isinstance(name, str) for name in classes)
     require(names_are_good and len(classes) in (0, num_classes), "classes", classes)
-    if "classes" not in metadata and num_classes == len(CLASS_NAMES):
-        classes = list(CLASS_NAMES)
 
-    expected = architecture.parameter_shapes(num_classes, in_channels)
+    if described.head != "average" and resize is None and not layers:
+        raise NinError(
+            f"{where}: does not say for what size of images its fully connected layer is made; "
+            "add `resize`"
+        )
+    expected = architecture.parameter_shapes(num_classes, in_channels, described, resize)
     if layers:
         expected = {name: array.shape for name, array in weights.items()}
     if not expected.keys() & weights.keys():
@@ -156,8 +236,10 @@ def from_metadata(
         if not np.isfinite(array).all():
             bad = int((~np.isfinite(array)).sum())
             raise NinError(f"{where}: {name} has {bad} values that are not finite numbers")
+    _check_checksum(weights, metadata, where)
     return Model(
         weights=weights,
+        network=described,
         num_classes=num_classes,
         in_channels=in_channels,
         dropout=dropout,
@@ -168,9 +250,10 @@ def from_metadata(
     )
 
 
-def _counts(weights: Mapping[str, np.ndarray]) -> tuple[int, int]:
+def _counts(weights: Mapping[str, np.ndarray], network: Network) -> tuple[int, int]:
     """Classes and input channels as the weights themselves have them, else the chapter's."""
-    first, last = weights.get("block1.conv1.weight"), weights.get("block4.conv3.bias")
+    names = list(architecture.parameter_shapes(network=network))
+    first, last = weights.get(names[0]), weights.get(names[-1])
     return (
         architecture.NUM_CLASSES if last is None or last.ndim != 1 else last.shape[0],
         architecture.IN_CHANNELS if first is None or first.ndim != 4 else first.shape[1],

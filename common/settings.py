@@ -1,5 +1,6 @@
 """The settings of a training run, and the presets: plain data."""
 
+import contextlib
 import dataclasses
 import difflib
 import reprlib
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import NinError
-from common.network import architecture
+from common.network import architecture, description
+from common.network.description import Network
 
 OPTIMIZERS = ("sgd", "adamw", "muon")
 SCHEDULES = ("constant", "one-cycle", "linear")
@@ -54,6 +56,8 @@ RULES = {
         "xavier, he or data, or keep with a network of your own",
     ),
     "last_block": _one_of(*LAST_BLOCKS),
+    # and of a network: see Settings.check
+    "network": Rule(lambda value: True, "a name or key=value,..."),
     "dropout": _share,
     "label_smoothing": _share,
     "shift": Rule(lambda value: 0 <= value <= 14, "a whole number of pixels from 0 to 14"),
@@ -86,6 +90,7 @@ class Settings:
     schedule: str = "constant"
     init: str = "xavier"
     last_block: str = "random"
+    network: str = "chapter"
     dropout: float = architecture.DROPOUT
     label_smoothing: float = 0.0
     shift: int = 0
@@ -102,6 +107,14 @@ class Settings:
         for name, value in vars(self).items():
             if isinstance(value, np.generic):
                 object.__setattr__(self, name, value.item())
+        # one network, one name; what is none is refused by check()
+        with contextlib.suppress(NinError, AttributeError):
+            object.__setattr__(self, "network", str(self.description))
+
+    @property
+    def description(self) -> Network:
+        """The network that is built; of no account with one that was built by hand."""
+        return description.parse(self.network)
 
     def check(self, by_hand: bool = False) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its setting.
@@ -113,15 +126,16 @@ class Settings:
             _check(field, getattr(self, field.name))
         if self.momentum and self.optimizer != "sgd":
             raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
+        network = self.description
         if not by_hand:
-            architecture.check_input_size(self.resize)
+            architecture.check_input_size(self.resize, network)
 
 
-def check_resize(size: int) -> None:
-    """Raise :class:`NinError` for a size of images, in pixels, that the network cannot take."""
+def check_resize(size: int, network: Network = description.CHAPTER) -> None:
+    """Raise :class:`NinError` for a size of images, in pixels, that a network cannot take."""
     (field,) = (field for field in dataclasses.fields(Settings) if field.name == "resize")
     _check(field, size)
-    architecture.check_input_size(size)
+    architecture.check_input_size(size, network)
 
 
 def _check(field: "dataclasses.Field[Any]", value: Any) -> None:
@@ -156,12 +170,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "precision": "auto",
     },
 }
+# at the smallest size at which the last map has more pixels than one
+PRESETS["chapter"] = {**PRESETS["fast"], "epochs": 2, "resize": 99}
 PRESETS["best"] = {
     **PRESETS["fast"],
     "epochs": 25,
     "lr": 2e-3,
     "resize": 84,
+    "optimizer": "adamw",
     "weight_decay": 0.05,
+    "schedule": "one-cycle",
+    "init": "he",
+    "dropout": architecture.DROPOUT,
     "shift": 1,
     "flip": True,
 }

@@ -46,8 +46,10 @@ __all__ = [
 if TYPE_CHECKING:
     import nin_mxnet.bench
     import nin_mxnet.export
+    import nin_mxnet.variants
     from common import contract
 
     _backend: contract.Backend = nin_mxnet
     _exporter: contract.Exporter = nin_mxnet.export
     _benchmark: contract.Benchmark = nin_mxnet.bench
+    _variants: contract.Variants = nin_mxnet.variants

@@ -1,5 +1,6 @@
 """The optimizers in MXNet: PyTorch's update rules, and the names of what they remember."""
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -144,12 +145,13 @@ def _orthogonal(change: mnp.ndarray) -> mnp.ndarray:
     wide = X.T if len(X) > X.shape[1] else X
     a, b, c = muon.COEFFICIENTS
     gram = _times(wide, wide)
+    factors: list[mnp.ndarray] = []
     one = mnp.eye(len(gram), dtype=gram.dtype, ctx=gram.ctx)
     for step in range(muon.STEPS):
-        factor = a * one + b * gram + c * _times(gram, gram)
-        product = _times(factor, product) if step else factor
-        gram = _times(_times(factor, gram), factor)
-    wide = mnp.dot(product, wide)
+        if step:
+            gram = _times(_times(factors[-1], gram), factors[-1])
+        factors.append(a * one + b * gram + c * _times(gram, gram))
+    wide = mnp.dot(functools.reduce(_times, factors), wide)
     X = wide.T if len(X) > X.shape[1] else wide
     return X.reshape(change.shape)
 

@@ -26,6 +26,8 @@ KINDS: dict[type, str | None] = {
     tf.keras.layers.GlobalAveragePooling2D: None,
     tf.keras.layers.GlobalMaxPool2D: None,
     tf.keras.layers.Reshape: "global_pool",
+    # differs: only here an image has to be put in the others' order before it is flattened
+    tf.keras.layers.Permute: None,
     tf.keras.layers.Flatten: "flatten",
 }
 

@@ -1,5 +1,6 @@
 """The optimizers in TensorFlow: PyTorch's update rules, and the names of what they remember."""
 
+import functools
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -127,12 +128,13 @@ def _orthogonal(change: tf.Tensor, bfloat16: bool) -> tf.Tensor:
         tall = tf.transpose(tall)
     a, b, c = muon.COEFFICIENTS
     gram = tf.matmul(tall, tall, transpose_a=True)
+    factors: list[tf.Tensor] = []
     one = tf.eye(gram.shape[0], dtype=gram.dtype)
     for step in range(muon.STEPS):
-        factor = a * one + b * gram + c * (gram @ gram)
-        product = factor @ product if step else factor
-        gram = factor @ gram @ factor
-    tall = tall @ product
+        if step:
+            gram = factors[-1] @ gram @ factors[-1]
+        factors.append(a * one + b * gram + c * (gram @ gram))
+    tall = tall @ functools.reduce(tf.matmul, factors)
     X = tf.cast(tf.transpose(tall) if X.shape[0] < X.shape[1] else tall, X.dtype)
     return tf.reshape(X, change.shape)
 

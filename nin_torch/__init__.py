@@ -42,8 +42,10 @@ __all__ = [
 if TYPE_CHECKING:
     import nin_torch.bench
     import nin_torch.export
+    import nin_torch.variants
     from common import contract
 
     _backend: contract.Backend = nin_torch
     _exporter: contract.Exporter = nin_torch.export
     _benchmark: contract.Benchmark = nin_torch.bench
+    _variants: contract.Variants = nin_torch.variants

@@ -1,8 +1,12 @@
 """The optimizers in PyTorch, and the names of what they remember."""
 
+import functools
+from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from torch.optim.adam import adam
 
 from common.settings import Settings
 from common.training import muon
@@ -15,27 +19,31 @@ OPTIMIZER_STATE = {
 }
 
 
-class _Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) for the weights, Adam for the biases; see :mod:`muon`."""
+class _Muon:
+    """Muon (Jordan et al. 2024) for the weights, Adam for the biases; see :mod:`muon`.
+
+    Not one of PyTorch's own class: that imports the compiler at its first step, which takes longer
+    than thirty steps.
+    """
 
     def __init__(self, named: Mapping[str, torch.Tensor], settings: Settings) -> None:
-        super().__init__(list(named.values()), {"lr": settings.lr})
-        self.weights = [(named[name], scale) for name, scale in muon.weights(named).items()]
+        scales = muon.weights(named)
+        self.weights = [(named[name], scale) for name, scale in scales.items()]
+        self.biases = [value for name, value in named.items() if name not in scales]
         self.weight_decay = settings.weight_decay
         self.bfloat16 = settings.precision == "bfloat16"
-        biases = [value for name, value in named.items() if name not in muon.weights(named)]
-        self.adam = torch.optim.Adam(
-            biases or [torch.zeros(1)], betas=muon.BETAS, eps=muon.EPSILON, fused=True
-        )
-        # one memory, for whoever saves and restores it
-        self.adam.state = self.state
+        self.param_groups: list[dict[str, Any]] = [{"lr": settings.lr}]
+        self.state: defaultdict[torch.Tensor, dict[str, torch.Tensor]] = defaultdict(dict)
+
+    def zero_grad(self, set_to_none: bool) -> None:
+        for value in (*self.biases, *(weight for weight, _ in self.weights)):
+            value.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         (group,) = self.param_groups
-        rate, capturable = group["lr"], group.get("capturable", False)
-        self.adam.param_groups[0].update(lr=muon.BIAS_RATE * rate, capturable=capturable)
-        self.adam.step()
+        rate = group["lr"]
+        self._step_biases(muon.BIAS_RATE * rate)
         for weight, scale in self.weights:
             slots, slope = self.state[weight], weight.grad
             assert slope is not None
@@ -46,6 +54,20 @@ class _Muon(torch.optim.Optimizer):
             if self.weight_decay:
                 weight.mul_(1 - rate * self.weight_decay)
             weight.sub_(rate * scale * change)
+
+    def _step_biases(self, rate: Any) -> None:
+        for bias in self.biases:
+            if "exp_avg" not in self.state[bias]:
+                made = {name: torch.zeros_like(bias) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[bias].update(step=torch.zeros((), device=bias.device), **made)
+        names = ("exp_avg", "exp_avg_sq", "step")
+        means, squares, steps = ([self.state[b][name] for b in self.biases] for name in names)
+        slopes: list[Any] = [bias.grad for bias in self.biases]
+        beta1, beta2 = muon.BETAS
+        adam(
+            self.biases, slopes, means, squares, [], steps, fused=True, amsgrad=False, beta1=beta1,
+            beta2=beta2, lr=rate, weight_decay=0.0, eps=muon.EPSILON, maximize=False,
+        )  # fmt: skip
 
 
 def _orthogonal(change: torch.Tensor, bfloat16: bool) -> torch.Tensor:
@@ -59,17 +81,20 @@ def _orthogonal(change: torch.Tensor, bfloat16: bool) -> torch.Tensor:
         wide = wide.T
     a, b, c = muon.COEFFICIENTS
     gram = wide @ wide.T
+    factors: list[torch.Tensor] = []
     for step in range(muon.STEPS):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor @ product if step else factor
-        gram = factor @ gram @ factor
-    wide = product @ wide
+        if step:
+            gram = factors[-1] @ gram @ factors[-1]
+        factors.append(torch.addmm(gram, gram, gram, beta=b, alpha=c))
+        factors[-1].diagonal().add_(a)
+    wide = functools.reduce(torch.matmul, factors) @ wide
     X = (wide.T if len(X) > X.shape[1] else wide).to(X.dtype)
     return X.view(last.shape).movedim(-1, 1)
 
 
-def make_optimizer(named: Mapping[str, torch.Tensor], settings: Settings) -> torch.optim.Optimizer:
+def make_optimizer(
+    named: Mapping[str, torch.Tensor], settings: Settings
+) -> torch.optim.Optimizer | _Muon:
     """The optimizer of the settings.
 
     Args:

@@ -31,13 +31,15 @@ examples:
   bench.py                                      all but d2l: half an hour on 2 cores
   bench.py --against d2l --parts d2l            d2l's own loop beside train.py, wall clock
   bench.py --backends torch,tf --parts step --sizes 68
+  bench.py --parts accuracy --seeds 5           whole runs beside each other, an hour
   bench.py --quick --compare docs/bench.json    ratios to the stored bench
   bench.py --show docs/bench.json               print a stored bench again
 
 parts: limit (matrix products), step (the bare training step), train (the whole of train.py in
 steady state), predict, memory, startup (from the start of a process to its first step), accuracy
-(seconds to 0.845, 0.880 and 0.900 with the preset fast), d2l (its own loop beside train.py). Let
-nothing else run meanwhile; rounds go through all backends, so that what disturbs one disturbs all.
+(whole runs of train.py: the preset fast, one epoch of it, and four epochs of AdamW, which fast was
+before), d2l (its own loop beside train.py). Let nothing else run meanwhile; rounds go through all
+backends, so that what disturbs one disturbs all.
 
 exit status: 0 all was measured, 1 something was left out (a backend is missing, say), 2 nothing.
 """
@@ -77,7 +79,7 @@ def parser() -> command_line.Parser:
         ("batch-size", int, f"images in a batch ({default.batch_size})"),
         ("repeats", int, f"rounds ({default.repeats}; quick: 2)"),
         ("seconds", float, f"for one measurement, about ({default.seconds:g}; quick: 1)"),
-        ("seeds", int, f"runs to an accuracy, per backend ({default.seeds}; quick: 1)"),
+        ("seeds", int, f"whole runs of each recipe, per backend ({default.seeds}; quick: 1)"),
         ("threads", int, "CPU threads (one per core)"),
     ):
         p.add_argument(f"--{name}", type=kind, metavar="N", help=what)

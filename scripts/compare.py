@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from common.comparison import job as comparison_job
+from common.comparison import layer, run
 from common.comparison import report as comparison_report
-from common.comparison import run
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
 from common.errors import NinError
@@ -16,10 +16,13 @@ from common.files.write import write_json, write_text
 
 EXAMPLES = """\
 examples:
-  compare.py                                       the three backends, all levels, float32
-  compare.py --backends torch,tf --dtype float64   tells rounding from error
+  compare.py                                       the three backends, all levels
+  compare.py --backends torch,tf --dtype float64   one precision: is it one function?
   compare.py --backends torch,./my_nin.py          an implementation of your own
   compare.py --resize 99 --steps 8 --html out.html
+  compare.py --resize 99 --network no-1x1          a variant, of the exercises
+  compare.py --backends torch,./my_nin.py --layer block2.conv1
+                                                   that layer alone, and what went wrong in it
   compare.py --python mxnet=/opt/old/bin/python    a backend from another environment
                                                    (or NIN_PYTHON_MXNET=/opt/old/bin/python)
 
@@ -40,7 +43,6 @@ def parser() -> command_line.Parser:
     )
     p.add_argument(
         "--levels",
-        default=",".join(default.levels),
         metavar="NAMES",
         help=f"some of {','.join(default.levels)} (all)",
     )
@@ -48,17 +50,27 @@ def parser() -> command_line.Parser:
         ("resize", "image size in pixels"),
         ("batch-size", "images, also of a training batch"),
         ("seed", "decides weights and images"),
-        ("steps", "of training"),
+        ("steps", "steps of training"),
         ("threads", "CPU threads, 0 for one per core"),
     ):
         value = getattr(default, name.replace("-", "_"))
         p.add_argument(f"--{name}", type=int, default=value, metavar="N", help=f"{what} ({value})")
     p.add_argument(
-        "--dtype", default=default.dtype, metavar="NAME", help="float32 (default) or float64"
+        "--dtype",
+        default=default.dtype,
+        metavar="NAME",
+        help="float64 (is it one function?), float32 (is it that one, rounded?) or both (default)",
     )
+    command_line.add_network(p)
     p.add_argument("--device", default=default.device, metavar="NAME", help="cpu (default) or gpu")
     p.add_argument("--json", type=Path, metavar="FILE", help="write everything there for machines")
     p.add_argument("--html", type=Path, metavar="FILE", help="write a page there, with curves")
+    p.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="show one layer alone: block2.conv1, block2.conv1.weight, loss, LEVEL/NAME",
+    )
+    p.add_argument("--verbose", action="store_true", help="print all tables")
     command_line.add_python(p)
     p.add_argument(
         "--timeout", type=float, default=900, metavar="SECONDS", help="for each backend (900)"
@@ -71,9 +83,15 @@ def command(options: argparse.Namespace) -> int:
     for file in (options.json, options.html):
         if file is not None and not file.absolute().parent.is_dir():
             raise NinError(f"{file}: no such directory")
+    levels: tuple[str, ...] = comparison_job.LEVELS
+    if options.levels is not None:
+        levels = _names(options.levels)
+    elif options.layer is not None:
+        levels = layer.levels_for(options.layer)
     job = comparison_job.Job(
-        levels=_names(options.levels),
+        levels=levels,
         resize=options.resize,
+        network=options.network,
         batch_size=options.batch_size,
         seed=options.seed,
         dtype=options.dtype,
@@ -87,13 +105,17 @@ def command(options: argparse.Namespace) -> int:
         options.python,
         options.timeout,
         log=lambda line: print(line, file=sys.stderr, flush=True),
+        layer=options.layer,
     )
     if options.json is not None:
         write_json(options.json, report.as_json())
     if options.html is not None:
         write_text(options.html, comparison_report.html(report))
     report.check_ran()
-    report.show()
+    if options.layer is None:
+        report.show(options.verbose)
+    else:
+        comparison_report.show_layer(report)
     return report.exit_status
 
 

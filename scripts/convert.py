@@ -6,19 +6,23 @@ import argparse
 from pathlib import Path
 
 from common.conversion import convert
+from common.conversion.kinds import FORMATS, TARGETS
+from common.network.description import parse
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
-from common.errors import NinError
 
 EXAMPLES = """\
 examples:
-  convert.py model.safetensors --to torch nin.pt        a state dict for the book's nn.Sequential
-  convert.py model.safetensors --to keras nin.keras     keras.models.load_model reads it
-  convert.py model.safetensors --to mxnet nin.params    and nin-symbol.json: gluon.SymbolBlock
-  convert.py model.safetensors --to onnx nin.onnx       needs the packages onnx and onnxruntime
-  convert.py nin.pt --from torch model.safetensors --resize 224      import a state dict
+  convert.py model.safetensors nin.pt        a state dict for the book's nn.Sequential
+  convert.py model.safetensors nin.keras     keras.models.load_model reads it
+  convert.py model.safetensors nin.params    and nin-symbol.json: gluon.SymbolBlock
+  convert.py model.safetensors nin.onnx      needs the packages onnx and onnxruntime
+  convert.py one.pt one.safetensors --network one-1x1    a variant of somebody else
+  convert.py nin.pt model.safetensors --resize 224       a state dict of anybody
+  convert.py nin.keras nin.onnx              from one to the other
 
-Every file is run by its own framework on real images before it is written.
+A file that holds layers is run by its own framework on real images before anything is written.
+docs/your-weights.md lists what can be read.
 """
 
 
@@ -27,18 +31,21 @@ def parser() -> command_line.Parser:
     p = command_line.Parser("Convert trained weights.", EXAMPLES)
     p.add_argument("source", type=Path, metavar="FILE", help="the file to read")
     p.add_argument("target", type=Path, metavar="OUT", help="the file to write")
-    formats = ", ".join(convert.FORMATS)
-    way = p.add_mutually_exclusive_group(required=True)
-    way.add_argument("--to", metavar="FORMAT", help=f"from model.safetensors to {formats}")
-    way.add_argument(
-        "--from", dest="origin", metavar="FORMAT", help="to model.safetensors from one of these"
+    p.add_argument("--to", metavar="FORMAT", help=f"{', '.join(TARGETS)} (what OUT's name says)")
+    p.add_argument(
+        "--from",
+        dest="origin",
+        metavar="FORMAT",
+        help=f"{', '.join(FORMATS)} (what FILE's content says)",
     )
     p.add_argument(
         "--resize",
         type=int,
         metavar="PIXELS",
-        help="with --from: on what size of images the network was trained; predict.py goes by it",
+        help="on what size of images the network was trained, if FILE does not say; predict.py "
+        "goes by it",
     )
+    command_line.add_network(p)
     p.add_argument(
         "--backend",
         metavar="NAME",
@@ -49,20 +56,27 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Convert as the options say; returns the exit status."""
-    if options.to is not None:
-        if options.resize is not None:
-            raise NinError("`resize`: the file says it already; leave it out with `to`")
-        done = convert.export(options.source, options.to, options.target, options.backend)
-    else:
-        done = convert.take(
-            options.source, options.origin, options.target, options.resize, options.backend
-        )
+    done = convert.convert(
+        options.source,
+        options.target,
+        options.origin,
+        options.to,
+        options.resize,
+        options.backend,
+        parse(options.network),
+    )
+    convert.warn(done.read.notes)
     for path in done.paths:
         print(path)
-    print(
-        f"verified on {convert.IMAGES} images: the logits differ from {done.backend}'s by at "
-        f"most {done.difference:.1e} of the largest one"
-    )
+    checks = [check for check in (done.read.check, done.written) if check is not None]
+    for check in checks:
+        sizes = " and ".join(f"{size}x{size}" for size in check.sizes)
+        print(
+            f"verified on {convert.IMAGES} images of {sizes}: the logits differ from "
+            f"{check.backend}'s by at most {check.difference:.1e} of the largest one"
+        )
+    if not checks:
+        print("not verified: the file holds weights without layers, matched by order and shape")
     return 0
 
 

@@ -24,6 +24,9 @@ examples:
   predict.py --weights model.safetensors --backend mxnet             weights of any backend
   predict.py --weights model.safetensors --indices 0:64 --picture grid.png
   predict.py --weights model.safetensors --images shirt.jpg boot.png photos, made 28x28 and grey
+  predict.py --weights model.safetensors --images photos/ --picture seen.png
+
+Exit status: 0; 1 if some photos could not be read, which are named; 2 for anything else.
 """
 # The table stops here when nobody chose the images.
 MOST_ROWS = 20
@@ -40,7 +43,11 @@ def parser() -> command_line.Parser:
     )
     what = p.add_argument_group("the images")
     what.add_argument(
-        "--images", type=Path, nargs="+", metavar="FILE", help="PNG or JPEG photos, not a data set"
+        "--images",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="photos of any kind, or folders of them, not a data set",
     )
     what.add_argument(
         "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
@@ -87,14 +94,18 @@ def command(options: argparse.Namespace) -> int:
             options.data or "auto",
             options.split or "test",
             options.indices,
-            classifier.model.num_classes,
+            classifier.model,
         )
     if images.notice:
         print(images.notice)
-    predictions = classifier.predict(images.pixels, images.labels, images.names, images.notice)
-    predictions.write(outputs)
+    predictions = classifier.predict(images)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
-    return 0
+    predictions.write(outputs)
+    for note in predictions.notes:
+        print(f"note: {parser().in_options(note)}", file=sys.stderr)
+    for line in images.refused:
+        print(f"error: {parser().in_options(line)}", file=sys.stderr)
+    return 1 if images.refused else 0
 
 
 def show(predictions: Predictions, most: int | None) -> None:

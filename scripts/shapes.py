@@ -15,6 +15,7 @@ from common.backends import registry, session
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.files.write import write_json
+from common.network import architecture, description
 from common.settings import check_resize
 
 EXAMPLES = """\
@@ -22,6 +23,7 @@ examples:
   shapes.py --backend mxnet --lang tr    the book's lines, byte for byte
   shapes.py --backend all                the three backends in one table
   shapes.py --backend torch --resize 68
+  shapes.py --backend all --network no-1x1         a variant, of the exercises
 
 exit status: 0, or 1 when the backends differ (all), or 2 when it could not run.
 """
@@ -34,6 +36,7 @@ def parser() -> command_line.Parser:
         "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch) or all"
     )
     p.add_argument("--resize", type=int, default=224, metavar="PIXELS", help="image size (224)")
+    command_line.add_network(p)
     p.add_argument("--lang", choices=sorted(shapes.WORDS), default="en", help="of the lines (en)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the shapes there as well")
     command_line.add_python(p)
@@ -42,7 +45,8 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Print the shapes; returns the exit status."""
-    check_resize(options.resize)
+    network = description.parse(options.network)
+    check_resize(options.resize, network)
     if options.json and not options.json.parent.is_dir():
         raise NinError(f"--json {options.json}: there is no directory {options.json.parent}")
     everything = options.backend == "all"
@@ -52,7 +56,7 @@ def command(options: argparse.Namespace) -> int:
     labels = [registry.label(name) for name in names]
     python = session.interpreters(labels, options.python)
     walks = {
-        label: shapes.walk_apart(name, options.resize, python[label])
+        label: shapes.walk_apart(name, options.resize, python[label], options.network)
         for name, label in zip(names, labels, strict=True)
     }
     for name, layers in walks.items():
@@ -62,9 +66,12 @@ def command(options: argparse.Namespace) -> int:
         if everything:
             print(flush=True)
 
+    if about_size := architecture.note_on_size(options.resize, network):
+        print(f"note: {parser().in_options(about_size)}", file=sys.stderr)
+
     first_difference = None
     if everything:
-        rows, first_difference = shapes.side_by_side(walks, options.resize)
+        rows, first_difference = shapes.side_by_side(walks, options.resize, network)
         table = Table("layer", "on paper", *walks, title="batch x channels x height x width")
         for row in rows:
             table.add_row(*row)
@@ -76,7 +83,12 @@ def command(options: argparse.Namespace) -> int:
             else "the backends agree"
         )
     if options.json:
-        report = {"resize": options.resize, "backends": walks, "first_difference": first_difference}
+        report = {
+            "network": str(network),
+            "resize": options.resize,
+            "backends": walks,
+            "first_difference": first_difference,
+        }
         write_json(options.json, report)
     return 1 if first_difference else 0
 

@@ -16,11 +16,13 @@ from common.training.run import DivergedError
 
 EXAMPLES = """\
 examples:
-  train.py --backend torch --preset fast       a trained network in minutes, without a GPU
+  train.py --backend torch --preset fast       a trained network in half a minute, without a GPU
+  train.py --preset fast --epochs 1            ... a better one in a minute
   train.py --preset best                       the highest accuracy, within an hour
   train.py --backend mxnet                     the chapter to the letter (hours without a GPU)
   train.py --preset fast --data sample --epochs 2 --out runs/first
   train.py --preset fast --validation 10000 --lr 0.001     choose without the test set
+  train.py --preset fast --network one-1x1     exercise 2; docs/variants.md has the others
   train.py --resume runs/first                 go on after Ctrl-C
 
 It ends with the book's two lines, loss and accuracies, then the speed; if the data were not the
@@ -50,14 +52,15 @@ def parser() -> command_line.Parser:
     run.add_argument(
         "--preset",
         metavar="NAME",
-        help="book: the chapter to the letter (default). fast: the same network, trained in "
-        "minutes on a CPU. best: trained longer, on larger images, moved and mirrored too",
+        help="book: the chapter to the letter (default). fast: the same network, trained in less "
+        "than a minute on a CPU. chapter: on images so large that the last layers do what the "
+        "chapter says. best: trained longer, on images that are moved and mirrored too",
     )
     run.add_argument(
         "--data",
         metavar="auto|full|sample|DIR",
         help="Fashion-MNIST in full, its embedded sample, the full set or else the sample (auto, "
-        "the default), or a directory of four idx files",
+        "the default), or a directory (docs/your-data.md)",
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="new directory for all results")
     run.add_argument(
@@ -104,6 +107,7 @@ def parser() -> command_line.Parser:
         help="its two 1x1 convolutions start random, or as the identity, so that no class is "
         f"dead from the start {of('last_block')}",
     )
+    command_line.add_network(over, default=None)
     over.add_argument("--momentum", type=float, metavar="X", help=f"of sgd {of('momentum')}")
     over.add_argument(
         "--weight-decay", type=float, metavar="X", help=f"of the optimizer {of('weight_decay')}"
@@ -136,13 +140,14 @@ def parser() -> command_line.Parser:
         "--limit",
         type=int,
         metavar="N",
-        help="train on the first N images only, and measure on a sixth as many test images",
+        help="train on N images only, of all classes alike, and measure on a sixth as many test "
+        "images",
     )
     more.add_argument(
         "--validation",
         type=int,
         metavar="N",
-        help="hold the last N training examples out and measure accuracy on them",
+        help="hold N training examples out, of all classes alike, and measure accuracy on them",
     )
     more.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
     more.add_argument(

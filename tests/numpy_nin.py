@@ -1,4 +1,4 @@
-"""The chapter's network in plain NumPy: a fourth backend, complete, for the parity comparison.
+"""The chapter's network and its variants in plain NumPy: a fourth backend, for the comparison.
 
 It fulfils as much of :class:`common.contract.Backend` as the comparison asks for, in one file and
 in the plainest arithmetic, so that it can be checked by eye: ``scripts/compare.py --backends
@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from common.contract import LayerOutput
 from common.data.resize import resize_matrix
+from common.network import architecture
 
 
 class Convolution:
@@ -51,19 +52,23 @@ class ReLU:
 
 
 class MaxPool:
-    """3x3, stride 2; a window that does not fit is dropped."""
+    """Stride 2; a window that does not fit is dropped."""
+
+    def __init__(self, kernel=3):
+        self.kernel = kernel
 
     def forward(self, X, training=False):
         self.input_shape = X.shape
-        windows = sliding_window_view(X, (3, 3), (2, 3))[:, :, ::2, ::2]
-        windows = windows.reshape(*windows.shape[:4], 9)
+        windows = sliding_window_view(X, (self.kernel, self.kernel), (2, 3))[:, :, ::2, ::2]
+        windows = windows.reshape(*windows.shape[:4], -1)
         self.largest = windows.argmax(-1)
         return windows.max(-1)
 
     def backward(self, slope):
-        windows = slope[..., None] * (self.largest[..., None] == np.arange(9))
+        windows = slope[..., None] * (self.largest[..., None] == np.arange(self.kernel**2))
         windows = windows.transpose(0, 2, 3, 1, 4)
-        return add_windows(windows.reshape(*windows.shape[:4], 3, 3), self.input_shape, 2)
+        windows = windows.reshape(*windows.shape[:4], self.kernel, self.kernel)
+        return add_windows(windows, self.input_shape, 2)
 
 
 class Dropout:
@@ -93,10 +98,30 @@ class GlobalAveragePool:
 
 class Flatten:
     def forward(self, X, training=False):
+        self.input_shape = X.shape
         return X.reshape(len(X), -1)
 
     def backward(self, slope):
-        return slope[:, :, None, None]
+        return slope.reshape(self.input_shape)
+
+
+class Dense:
+    """A fully connected layer, with the ReLU that may follow."""
+
+    def __init__(self, in_channels, out_channels, relu):
+        self.weight, self.bias = np.zeros((out_channels, in_channels)), np.zeros(out_channels)
+        self.relu = relu
+
+    def forward(self, X, training=False):
+        self.X = X
+        Y = X @ self.weight.T + self.bias
+        self.passed = (Y > 0) | (not self.relu)
+        return Y * self.passed
+
+    def backward(self, slope):
+        slope = slope * self.passed
+        self.weight_slope, self.bias_slope = slope.T @ self.X, slope.sum(0)
+        return slope @ self.weight
 
 
 def add_windows(windows, shape, stride):
@@ -146,6 +171,32 @@ def nin(num_classes=10, in_channels=1, dropout=0.5):
     }
 
 
+def build(network, num_classes=10, in_channels=1, dropout=0.5, size=224):
+    """The network of a description, as :func:`nin` gives the chapter's."""
+    layers = architecture.layers(num_classes, in_channels, network)
+    layers += architecture.dense_layers(size, num_classes, network)
+    net = {}
+    for name in architecture.layer_shapes(size, 1, num_classes, network):
+        kind = name.rstrip("0123456789")
+        inside = [layer for layer in layers if layer.name.partition(".")[0] == name]
+        if kind == "block":
+            net[name] = {}
+            for layer in inside:
+                conv = layer.name.partition(".")[2]
+                net[name][conv] = Convolution(*layer[1:6])
+                if layer.relu:
+                    net[name][conv.replace("conv", "relu")] = ReLU()
+        elif kind == "pool":
+            net[name] = MaxPool(inside[0].kernel_size)
+        elif kind == "dense":
+            net[name] = Dense(inside[0].in_channels, inside[0].out_channels, inside[0].relu)
+        elif kind == "dropout":
+            net[name] = Dropout(dropout)
+        else:
+            net[name] = {"global_pool": GlobalAveragePool, "flatten": Flatten}[kind]()
+    return net
+
+
 def leaves(net):
     """All layers in order; those of a block as ``block1.conv1`` ..."""
     for name, layer in net.items():
@@ -156,7 +207,7 @@ def leaves(net):
 
 
 def convolutions(net):
-    return [(name, layer) for name, layer in leaves(net) if isinstance(layer, Convolution)]
+    return [(name, layer) for name, layer in leaves(net) if isinstance(layer, Convolution | Dense)]
 
 
 def get_weights(net):
@@ -214,10 +265,10 @@ class Predictor:
         return self.forward(images)
 
     def logits(self, images):
-        return self.forward(images)["flatten"]
+        return list(self.forward(images).values())[-1]
 
     def gradients(self, images, labels, training=False):
-        loss, slope = cross_entropy(self.forward(images, training)["flatten"], labels)
+        loss, slope = cross_entropy(list(self.forward(images, training).values())[-1], labels)
         for _, layer in reversed(list(leaves(self.net))):
             slope = layer.backward(slope)
         slopes = {}

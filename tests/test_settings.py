@@ -72,15 +72,15 @@ def test_a_setting_has_its_type_and_survives_json_or_is_refused_by_name(field, v
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("epochs", 2.5, "epochs=2.5: must be a whole number from 1 to 100000"),
-        ("epochs", 2.0, "epochs=2.0: must be a whole number from 1 to 100000"),
-        ("epochs", True, "epochs=True: must be a whole number from 1 to 100000"),
-        ("epochs", "10", "epochs='10': must be a whole number from 1 to 100000"),
+        ("epochs", 0, "epochs=0: must be a number above 0 and at most 100000"),
+        ("epochs", True, "epochs=True: must be a number above 0 and at most 100000"),
+        ("epochs", "10", "epochs='10': must be a number above 0 and at most 100000"),
+        ("batch_size", 2.0, "batch_size=2.0: must be a whole number from 1 to 1000000"),
         ("lr", "0.1", "lr='0.1': must be a number above 0 and at most 1000"),
         ("lr", False, "lr=False: must be a number above 0 and at most 1000"),
         ("flip", 1, "flip=1: must be True or False"),
-        ("optimizer", 3, "optimizer=3: must be sgd or adamw"),
-        ("optimizer", "adam", "optimizer=adam: must be sgd or adamw"),
+        ("optimizer", 3, "optimizer=3: must be sgd, adamw, muon"),
+        ("optimizer", "adam", "optimizer=adam: must be sgd, adamw, muon"),
         ("device", "tpu", "device=tpu: must be auto, cpu, gpu"),
         ("resize", 66, "resize=66: too small for this network; the smallest that works is 67"),
     ],
@@ -113,7 +113,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_one(name, hint):
 
 @pytest.mark.parametrize("preset", ["slow", "", None, 3, ["fast"]])
 def test_an_unknown_preset_is_refused(preset):
-    with pytest.raises(NinError, match="unknown; choose one of book, fast, best"):
+    with pytest.raises(NinError, match="unknown; choose one of book, fast, chapter, best"):
         from_preset(preset)
 
 

@@ -4,8 +4,11 @@ import importlib
 from pathlib import Path
 from typing import Any, cast
 
-from common.contract import Benchmark, Exporter
+from common.contract import Backend, Benchmark, Exporter, Variants
 from common.errors import NinError
+from common.network import architecture
+from common.network.description import CHAPTER, NETWORKS, Network
+from common.settings import Settings
 
 
 class LackingError(NinError):
@@ -21,6 +24,65 @@ def need(owner: Any, name: str) -> Any:
             where = file.name
         raise LackingError(f"{where} has no {name}")
     return getattr(owner, name)
+
+
+def make_network(
+    backend: Backend,
+    network: Network = CHAPTER,
+    num_classes: int = architecture.NUM_CLASSES,
+    in_channels: int = architecture.IN_CHANNELS,
+    dropout: float = architecture.DROPOUT,
+    size: int = Settings.resize,
+) -> Any:
+    """The network of a description in a backend; see :meth:`common.contract.Variants.build`.
+
+    Raises:
+        LackingError: if it is not the chapter's and the backend has no other.
+    """
+    if network == CHAPTER:
+        return backend.nin(num_classes, in_channels, dropout)
+    return variants(backend).build(network, num_classes, in_channels, dropout, size)
+
+
+def recognise(
+    backend: Backend,
+    net: Any,
+    expected: Network,
+    num_classes: int,
+    in_channels: int,
+    dropout: float,
+    size: int,
+) -> Network | None:
+    """The description of a network, if it is the expected one or has a name.
+
+    Args:
+        backend: whose network it is.
+        net: has weights.
+        expected: what it may be; a backend that cannot describe its layers is believed.
+        num_classes: as for :func:`make_network`, and so are the others.
+        in_channels: of the images.
+        dropout: of its dropout layers.
+        size: of the images, in pixels.
+    """
+    if not hasattr(backend, "describe"):
+        return expected
+    found = backend.describe(net)
+    shapes = {name: array.shape for name, array in need(backend, "get_weights")(net).items()}
+    for network in dict.fromkeys((expected, *NETWORKS.values())):
+        # on paper first: building takes longer
+        if size < architecture.smallest_input(network):
+            continue
+        if shapes != architecture.parameter_shapes(num_classes, in_channels, network, size):
+            continue
+        made = make_network(backend, network, num_classes, in_channels, dropout, size)
+        if backend.describe(made) == found:
+            return network
+    return None
+
+
+def variants(backend: Any) -> Variants:
+    """The part of a backend that builds other networks than the chapter's, or LackingError."""
+    return cast(Variants, _module(backend, "variants", ("build",)))
 
 
 def exporter(backend: Any) -> Exporter:

@@ -186,4 +186,4 @@ def _environment() -> dict[str, str]:
 
 def _absolute(path: str) -> str:
     # links lead out of an environment
-    return os.path.abspath(path)  # noqa: PTH100
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111

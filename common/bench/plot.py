@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, flop
-from common.bench.run import ACCURACY, TARGET_ACCURACIES
+from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, Row, flop
+from common.bench.run import ACCURACY, RECIPES
 from common.files import figures
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def draw(results: Results, directory: Path) -> list[Path]:
         for bars, size in (*((TRAINING, size) for size in results.sizes), (AGAINST_D2L, None))
         if any(results.get(what, name, size) for what in bars.values() for name in results.backends)
     ]
-    count = len(panels) + bool(results.rows(ACCURACY))
+    # older benches have other rows of this part
+    runs = [row for row in results.rows(ACCURACY) if "recipe" in row]
+    count = len(panels) + bool(runs)
     if not count:
         return []
     rows = (count + 1) // 2
@@ -35,7 +37,7 @@ def draw(results: Results, directory: Path) -> list[Path]:
     for each, (bars, size) in zip(axes, panels, strict=False):
         _bars(each, results, bars, size)
     if count > len(panels):
-        _accuracies(axes[-1], results)
+        _accuracies(axes[-1], runs)
     for each in axes:
         each.grid(visible=True, axis="y", alpha=0.5)
         each.set_axisbelow(True)
@@ -69,15 +71,16 @@ def _bars(axes: "Axes", results: Results, bars: dict[str, str], size: int | None
     axes.set_title(f"training at {size}x{size}" if size else "against d2l, wall clock")
 
 
-def _accuracies(axes: "Axes", results: Results) -> None:
-    for i, name in enumerate(results.backends):
-        runs = [row["epochs"] for row in results.rows(ACCURACY) if row["backend"] == name]
-        for j, epochs in enumerate(runs):
-            points = [[epoch[what] for epoch in epochs] for what in ("seconds", "accuracy")]
-            axes.plot(*points, f"C{i}.-", label=None if j else name)
-    for accuracy in TARGET_ACCURACIES:
-        axes.axhline(accuracy, color="k", linestyle=":")
+def _accuracies(axes: "Axes", runs: list[Row]) -> None:
+    markers = dict(zip(RECIPES, "osx^v", strict=False))
+    names = dict.fromkeys((row["recipe"], row["backend"]) for row in runs)
+    backends = list(dict.fromkeys(backend for _, backend in names))
+    for recipe, backend in names:
+        found = [row for row in runs if (row["recipe"], row["backend"]) == (recipe, backend)]
+        points = [[row[what] for row in found] for what in ("seconds", "test_accuracy")]
+        colour, marker = f"C{backends.index(backend)}", markers.get(recipe, ".")
+        axes.plot(*points, colour + marker, label=f"{recipe}, {backend}", fillstyle="none")
     axes.set_xlim(left=0)
-    axes.set_xlabel("seconds")
+    axes.set_xlabel("seconds from the command to its end")
     axes.set_ylabel("test accuracy")
-    axes.set_title("preset fast, each seed")
+    axes.set_title("whole runs, each seed")

@@ -134,25 +134,6 @@ class Worker:
         run.trainer.take_metrics()
         return {"seconds": round(time.monotonic() - self.started, 3)}
 
-    def accuracy(self, seed: int, until: float, limit: int | None) -> dict[str, Any]:
-        """Train as ``train.py --preset fast`` does, until a test accuracy is reached.
-
-        Returns:
-            ``precision``, and for each epoch its test accuracy and the seconds from the start of
-            the process to its end.
-        """
-        chosen = settings.from_preset("fast", seed=seed, **self.common)
-        self.ready = session.start(chosen)  # its precision is the machine's best
-        run = self._new_run(chosen, self._dataset.limit(limit))
-        _begin(run)
-        epochs: list[dict[str, float]] = []
-        while not run.complete and run.train_epoch():
-            seconds = round(time.monotonic() - self.started, 3)
-            epochs.append({"seconds": seconds, "accuracy": run.test_accuracy or 0.0})
-            if epochs[-1]["accuracy"] >= until:
-                break
-        return {"precision": run.settings.precision, "epochs": epochs}
-
     def whole(self, size: int) -> dict[str, Any]:
         """Train an epoch as the book does; seconds from reading the data to the run's last file.
 

@@ -8,10 +8,15 @@ import numpy as np
 
 from common import settings
 from common.errors import NinError
-from common.network import architecture
+from common.network import architecture, description
+from common.network.description import Network
 
-LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
-DTYPES = ("float32", "float64")
+LEVELS = ("shapes", "parameters", "activations", "gradients", "training", "dropout")
+# Recorded in one precision only: shapes, numbers that are kept as they are, and random masks.
+OF_NO_PRECISION = ("shapes", "parameters", "dropout")
+# The judge first: float64 shows whether it is one function, float32 whether it is that one rounded.
+PRECISIONS = ("float64", "float32")
+DTYPES = ("both", *PRECISIONS)
 DEVICES = ("cpu", "gpu")
 
 # Training goes over this many batches again and again: the last pass's loss can be set beside the
@@ -29,12 +34,13 @@ class Job:
 
     levels: tuple[str, ...] = LEVELS
     resize: int = 224
-    batch_size: int = 8
+    batch_size: int = 4
     seed: int = 0
-    dtype: str = "float32"
-    steps: int = 50
+    dtype: str = "both"
+    steps: int = 16
     device: str = "cpu"
     threads: int = 0
+    network: str = "chapter"
 
     def check(self) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its option."""
@@ -45,20 +51,51 @@ class Job:
             raise NinError(f"`levels`: choose from {','.join(LEVELS)}")
         fewest = 2 * PASS_STEPS
         for name, good, wanted in (
-            ("dtype", self.dtype in DTYPES, " or ".join(DTYPES)),
+            ("dtype", self.dtype in DTYPES, ", ".join(DTYPES)),
             ("device", self.device in DEVICES, " or ".join(DEVICES)),
-            ("batch_size", 2 <= self.batch_size <= 1024, "a whole number from 2 to 1024"),
+            ("batch_size", 1 <= self.batch_size <= 1024, "a whole number from 1 to 1024"),
             ("steps", fewest <= self.steps <= 10_000, f"a whole number from {fewest} to 10000"),
         ):
             if not good:
                 raise NinError(f"`{name}={getattr(self, name)}`: must be {wanted}")
         # seed, threads and image size have the bounds of a training run
-        settings.Settings(seed=self.seed, threads=self.threads, resize=self.resize).check()
+        settings.Settings(
+            seed=self.seed, threads=self.threads, resize=self.resize, network=self.network
+        ).check()
+
+    @property
+    def description(self) -> Network:
+        """The network that is compared."""
+        return description.parse(self.network)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The layers' shapes on paper for one image."""
+        return architecture.layer_shapes(self.resize, network=self.description)
+
+    @property
+    def last_map(self) -> int:
+        """Height of what the last pooling leaves, in pixels."""
+        return [shape[2] for name, shape in self.shapes.items() if name.startswith("pool")][-1]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What to compute in: float64, float32, or one after the other."""
+        return PRECISIONS if self.dtype == "both" else (self.dtype,)
 
     @property
     def learning_rate(self) -> float:
         """Of the training; the more pixels the global pooling averages, the flatter the loss."""
-        return LEARNING_RATE * architecture.layer_shapes(self.resize)["pool3"][2]
+        return LEARNING_RATE * self.last_map
+
+    @property
+    def learning_rate_text(self) -> str:
+        """The rate, and why it is not the book's."""
+        return (
+            f"plain SGD at learning rate {self.learning_rate:.2g}, which is {LEARNING_RATE:g} "
+            f"times {self.last_map}, the height of the last map; the book's 0.1 suits its small "
+            "initial weights, and would kill these, which are larger so that every layer counts"
+        )
 
     @property
     def oblong_width(self) -> int:
@@ -67,16 +104,17 @@ class Job:
         It shows a network that confuses height and width, or rounds up where it must round down.
         """
         width = self.resize + 1
-        while not _leaves_over(width):
+        while not _leaves_over(width, self.description):
             width += 1
         return width
 
 
 @dataclass
 class Recording:
-    """What one backend computed."""
+    """What one backend computed in one precision."""
 
     name: str
+    dtype: str = "float64"
     about: dict[str, Any] = field(default_factory=dict)
     """Versions, device, seconds, interpreter."""
     shapes: list[dict[str, Any]] | None = None
@@ -108,9 +146,9 @@ def below(start: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
     }
 
 
-def _leaves_over(width: int) -> bool:
+def _leaves_over(width: int, network: Network) -> bool:
     """Whether no pooling layer's windows fit this width exactly."""
-    for layer in architecture.layers():
+    for layer in architecture.layers(network=network):
         if layer.is_pool and (width - layer.kernel_size) % layer.stride == 0:
             return False
         width = layer.output_size(width)

@@ -8,16 +8,23 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.comparison import dropout, tolerances
+from common.comparison.branches import last_branch
 from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording
 from common.comparison.measures import largest_difference, norm_difference
-from common.comparison.tables import Row, Table, difference_rows, shape_rows, shape_text
-from common.comparison.tolerances import DEAD_LOSS, LEARNED, TOLERANCES
+from common.comparison.tables import Pair, Row, Table, difference_rows, shape_rows, shape_text
 from common.errors import NinError
 from common.network import architecture
+from common.network.description import CHAPTER, Network
+
+if TYPE_CHECKING:
+    from common.comparison.layer import LayerView
+
+REFUSED = "refused: "  # begins the note that says why
 
 # Mistakes of porting that no comparison of numbers can show in this network, and why.
 INVISIBLE = {
@@ -41,10 +48,18 @@ class Level:
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What was not compared, what failed, why agreement is refused; one line each."""
+    about: list[str] = field(default_factory=list)
+    """What was done, and what came of it; one line each."""
+    part: str = ""
+    """What of it was compared, such as ``logits only``; empty if all of it was."""
     first: str | None = None
     """The first row that deviates."""
     between: list[str] = field(default_factory=list)
     """The backends, or pairs of them, that deviate there."""
+    dtype: str = ""
+    """The precision in which that row deviates; none for a shape or a parameter."""
+    by_dtype: dict[str, str] = field(default_factory=dict)
+    """Precision that was compared -> ``agree`` or ``deviate``; empty for shapes and parameters."""
 
 
 @dataclass
@@ -59,6 +74,12 @@ class Comparison:
     """Backend that gave no recording -> why."""
     losses: dict[str, list[float | None]]
     """Backend -> loss of each training step; None where it is not finite."""
+    without_float64: dict[str, str] = field(default_factory=dict)
+    """Backend that has none -> what that cannot show."""
+    layer: "LayerView | None" = None
+    """The first layer that deviates, or the one that was asked for, alone."""
+    asked: dict[str, list[str]] = field(default_factory=dict)
+    """The ``backends`` and interpreters (``python``) as they were asked for."""
 
     @property
     def deviation(self) -> Level | None:
@@ -79,13 +100,29 @@ class Comparison:
     def verdict(self) -> str:
         """The outcome in one sentence."""
         if self.deviation:
-            between = "; ".join(self.deviation.between)
+            between = "; ".join([*filter(None, [self.deviation.dtype]), *self.deviation.between])
             return f"first deviation: {self.deviation.name}, {self.deviation.first} ({between})"
-        agreeing = [level.name for level in self.levels if level.status == "agree"]
-        others = [f"{x.name}: {x.status}" for x in self.levels if x.status != "agree"]
-        if not agreeing:
-            return "; ".join(["nothing could be compared", *others])
-        return "; ".join([f"{', '.join(self.backends)} agree in {', '.join(agreeing)}", *others])
+        agreeing = [
+            level.name + (f" ({level.part})" if level.part else "")
+            for level in self.levels
+            if level.status == "agree"
+        ]
+        agree = "nothing could be compared"
+        if agreeing:
+            agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
+        refused = [level for level in self.levels if level.status == "refused"]
+        parts = []
+        if refused:
+            why = next(note for note in refused[0].notes if note.startswith(REFUSED))
+            names = ", ".join(level.name for level in refused)
+            parts.append(f"agreement in {names} refused: {why.removeprefix(REFUSED)}")
+        parts += [f"{level.name}: failed" for level in self.levels if level.status == "failed"]
+        parts.append(agree)
+        parts += [
+            f"{level.name}: not compared" for level in self.levels if level.status == "not compared"
+        ]
+        parts += [f"{name} {reason}" for name, reason in self.without_float64.items()]
+        return "; ".join(parts)
 
     def check_ran(self) -> None:
         """Raise :class:`NinError` if there are not two backends to compare."""
@@ -93,11 +130,11 @@ class Comparison:
             lost = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
             raise NinError(f"fewer than two backends ran ({lost})")
 
-    def show(self) -> None:
-        """Print the tables and the verdict."""
+    def show(self, everything: bool = False) -> None:
+        """Print the verdict and what it rests on; with ``everything`` all tables too."""
         from common.comparison import report  # draws, and knows this class
 
-        report.show(self)
+        report.show(self, everything)
 
     def __repr__(self) -> str:
         """The verdict: all else is long, and ``show()`` prints it."""
@@ -111,7 +148,6 @@ class Comparison:
             "verdict": self.verdict,
             "first_deviation": deviation
             and {"level": deviation.name, "layer": deviation.first, "between": deviation.between},
-            "tolerances": TOLERANCES[self.job["dtype"]]._asdict(),
             "invisible_mistakes": INVISIBLE,
             **dataclasses.asdict(self),
         }
@@ -123,10 +159,13 @@ def compare(
     weights: Mapping[str, np.ndarray],
     lost: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """Compare recordings of the same job, each with each.
+    """Compare recordings of the same job.
+
+    float64 is compared between backends, each with each. float32 is compared with the same
+    backend's float64, or with another's if it has none; between backends if nobody has any.
 
     Args:
-        recordings: of at least one backend; levels need two.
+        recordings: of at least one backend, one or two precisions of each; levels need two.
         job: what they recorded.
         weights: that they were given.
         lost: backend -> why there is no recording of it.
@@ -135,34 +174,53 @@ def compare(
     for name in LEVELS:
         if name not in job.levels:
             continue
-        level = Level(name, "agree", TOLERANCES[job.dtype].of(name))
+        level = Level(name, "agree", "")
         for recording in recordings:
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")
             if name in recording.failed:
-                level.notes.append(f"{recording.name} failed: {recording.failed[name]}")
+                dtype = f" in {recording.dtype}" if len(job.precisions) > 1 else ""
+                level.notes.append(f"{recording.name} failed{dtype}: {recording.failed[name]}")
         have = [recording for recording in recordings if recording.has(name)]
-        if len(have) >= 2:
-            COMPARE[name](level, have, job, weights)
-        rows = [row for table in level.tables for row in table.rows]
-        first = next((row for row in rows if row.deviating), None)
+        if len({recording.name for recording in have}) >= 2:
+            if name in ONCE:
+                level.tolerance = tolerances.words(name, "", weights, job)
+                ONCE[name](level, have, job, weights)
+            else:
+                _numbers(level, have, job, weights)
+        # two precisions may give the same note
+        level.notes = list(dict.fromkeys(level.notes))
+        rows = [(table, row) for table in level.tables for row in table.rows]
+        first = next(((table, row) for table, row in rows if row.deviating), None)
         if first is not None:
-            level.status, level.first = "deviate", first.name
-            level.between = [f"{column}: {first.cells[column]}" for column in first.deviating]
+            table, row = first
+            level.status, level.first, level.dtype = "deviate", row.name, table.dtype
+            level.between = [f"{column}: {row.cells[column]}" for column in row.deviating]
         elif any(name in recording.failed for recording in recordings):
             level.status = "failed"
         elif not rows:
             level.status = "not compared"
         levels.append(level)
+    names = dict.fromkeys(recording.name for recording in recordings)
+    losses: dict[str, list[float | None]] = {}
+    for recording in recordings:
+        if recording.has("training"):  # of two precisions, the first
+            values = recording.arrays["training/losses"]
+            losses.setdefault(
+                recording.name, [float(x) if math.isfinite(x) else None for x in values]
+            )
+    unseen = max(tolerances.output_limits("float32", weights, job).values())
+    judged = {recording.name for recording in recordings if recording.dtype == "float64"}
     return Comparison(
         job=dataclasses.asdict(job),
-        backends={recording.name: recording.about for recording in recordings},
+        backends={name: next(r.about for r in recordings if r.name == name) for name in names},
         levels=levels,
         lost=dict(lost or {}),
-        losses={
-            recording.name: [float(x) if math.isfinite(x) else None for x in losses]
-            for recording in recordings
-            if (losses := recording.arrays.get("training/losses")) is not None
+        losses=losses,
+        without_float64={
+            name: f"in float32 only: a mistake below {unseen:.0e} of a layer would not show"
+            for name in names
+            if "float64" in job.precisions and name not in judged
         },
     )
 
@@ -173,27 +231,62 @@ Have = Sequence[Recording]
 Weights = Mapping[str, np.ndarray]
 
 
+def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> None:
+    """Compare a level in each precision."""
+    exact, rounded = (_arrays(have, level.name, dtype) for dtype in ("float64", "float32"))
+    texts = {}
+    for dtype, arrays in (("float64", exact), ("float32", rounded)):
+        if dtype == "float64" or not exact:
+            pairs = [
+                Pair(f"{one} - {other}", arrays[one], arrays[other], (one, other))
+                for one, other in itertools.combinations(arrays, 2)
+            ]
+        else:
+            beside = {name: name if name in exact else next(iter(exact)) for name in rounded}
+            pairs = [
+                Pair(
+                    name if name == other else f"{name} - {other}",
+                    rounded[name], exact[other], (name, other),
+                )
+                for name, other in beside.items()
+            ]  # fmt: skip
+        if not pairs:
+            continue
+        before = len(level.tables)
+        PER_PRECISION[level.name](level, dtype, pairs, have, job, weights)
+        tables = level.tables[before:]
+        for table in tables:
+            table.dtype = dtype
+            kind = f"{dtype} beside float64" if exact and dtype == "float32" else dtype
+            table.title = f"{kind}: {table.title}"
+        if tables:
+            bad = any(row.deviating for table in tables for row in table.rows)
+            level.by_dtype[dtype] = "deviate" if bad else "agree"
+            texts[dtype] = tolerances.words(level.name, dtype, weights, job)
+    level.tolerance = "; ".join(f"{dtype}: {text}" for dtype, text in texts.items())
+
+
 def _shapes(level: Level, have: Have, job: Job, weights: Weights) -> None:
     walks = {recording.name: recording.shapes or [] for recording in have}
-    square, wide = (architecture.layer_shapes(size) for size in (job.resize, job.oblong_width))
+    square = job.shapes
     rows = shape_rows(walks, square)
     for row in rows:
         for backend, layers in walks.items():
             if row.values[backend] is not None:
                 name = next(layer["book_name"] for layer in layers if layer["name"] == row.name)
                 row.cells[backend] = f"{name}  {row.cells[backend]}"
+    level.tables = [Table("the book's names, batch x channels x height x width", rows)]
+    if job.description.head != "average":
+        level.notes.append("a network with a fully connected layer takes no oblong image")
+        return
+    wide = architecture.layer_shapes(job.oblong_width, network=job.description)
     oblong = {name: square[name][:3] + wide[name][3:] for name in square}
-    level.tables = [
-        Table("the book's names, batch x channels x height x width", rows),
-        Table(
-            "an oblong image, every pooling window leaves a column over",
-            shape_rows(walks, oblong, "oblong"),
-        ),
-    ]
+    title = "an oblong image, every pooling window leaves a column over"
+    level.tables.append(Table(title, shape_rows(walks, oblong, "oblong")))
 
 
 def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
-    given = _arrays(have, "parameters")
+    given = {recording.name: recording.group("parameters") for recording in have}
     expected = {name: array.shape for name, array in weights.items()}
     shapes = {backend: {n: a.shape for n, a in found.items()} for backend, found in given.items()}
     rows = []
@@ -215,16 +308,33 @@ def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
     level.tables = [Table("out x in x height x width", [*rows, total])]
 
 
-def layer_names() -> list[str]:
+def _dropout(level: Level, have: Have, job: Job, weights: Weights) -> None:
+    found = {
+        recording.name: dropout.judge(recording.arrays["dropout/losses"]) for recording in have
+    }
+    rows = []
+    for name in dict.fromkeys(itertools.chain(dropout.EXPECTED, *found.values())):
+        row = Row(name, {"on paper": dropout.EXPECTED.get(name, "")})
+        for backend, properties in found.items():
+            text, good = properties.get(name, ("", True))
+            row.add(backend, text, text, good)
+        rows.append(row)
+    title = "read off from the losses of a network that counts the units that are kept"
+    level.tables = [Table(title, rows)]
+
+
+def layer_names(network: Network = CHAPTER) -> list[str]:
     """What the activations level compares, in the order of computation."""
-    names = [layer.name for layer in architecture.layers()]
-    names.insert(names.index("pool3") + 1, "dropout")
     # logits are what the backend's fast path predicts; the layers were computed one by one
-    return ["input", *names, "global_pool", "flatten", "logits"]
+    return [*architecture.layer_names(network), "logits"]
 
 
-def _activations(level: Level, have: Have, job: Job, weights: Weights) -> None:
-    known, arrays = layer_names(), _arrays(have, "activations")
+def _activations(
+    level: Level, dtype: str, pairs: Sequence[Pair], have: Have, job: Job, weights: Weights
+) -> None:
+    arrays = _arrays(have, level.name, dtype)
+    known = layer_names(job.description)
+    ends = known[-2:]
     for backend, given in arrays.items():
         lacking = [name for name in known if name not in given]
         if lacking:
@@ -232,99 +342,172 @@ def _activations(level: Level, have: Have, job: Job, weights: Weights) -> None:
         extra = [name for name in given if name not in known]
         if extra:
             level.notes.append(f"{backend} also gives {', '.join(extra)}: not compared")
-    rows = difference_rows(arrays, known, largest_difference, TOLERANCES[job.dtype].outputs)
-    if not any(row.name in ("flatten", "logits") for row in rows):
+    limits = tolerances.output_limits(dtype, weights, job)
+    rows = difference_rows(pairs, known, MEASURES[dtype], lambda name, pair: limits[name])
+    if not any(row.name in ends for row in rows):
         level.notes.append("no two backends give logits")
         return
-    level.tables = [Table("output of each layer: absolute / relative to its largest", rows)]
-    _refuse_if(level, _nothing_to_see(arrays))
-    logits = [given["flatten"] for given in arrays.values() if "flatten" in given]
+    relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
+    level.tables.append(Table(f"output of each layer: absolute / {relative}", rows))
+    if len(rows) < len(known):
+        only_logits = {row.name for row in rows} <= {*ends}
+        level.part = "logits only" if only_logits else f"{len(rows)} of {len(known)} layers"
+    _refuse_if(level, _nothing_to_see(arrays, known))
+    logits = [given[ends[0]] for given in arrays.values() if ends[0] in given]
     dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]
     if any(dead):
         level.notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
-    if architecture.layer_shapes(job.resize)["pool3"][2:] == (1, 1):
+    if job.last_map == 1 and job.description == CHAPTER:
         level.notes.append(
             f"at {job.resize} x {job.resize} pixels the last map is 1 x 1, so that global pooling "
             "and the rim of block4.conv1's window do nothing; from 99 x 99 up they are seen too"
         )
 
 
-def _gradients(level: Level, have: Have, job: Job, weights: Weights) -> None:
-    arrays, limit = _arrays(have, "gradients"), TOLERANCES[job.dtype].gradients
+def _gradients(
+    level: Level, dtype: str, pairs: Sequence[Pair], have: Have, job: Job, weights: Weights
+) -> None:
+    arrays = _arrays(have, level.name, dtype)
+    strict = tolerances.gradient_limit(dtype, weights, job)
+    unsure: dict[str, list[str]] = {}
+
+    def limit(name: str, pair: Pair) -> float:
+        return tolerances.BRANCHED if name in unsure.get(pair.column, ()) else strict
+
     # as they are computed: from the loss backwards
-    names = ["loss", *reversed(architecture.parameter_shapes())]
-    rows = difference_rows(arrays, names, norm_difference, limit, complete=True)
-    title = "loss and gradients, from the last layer back: absolute / relative in L2 norm"
-    level.tables = [Table(title, rows)]
+    names = ["loss", *reversed([*weights])]
+    rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
+    if dtype == "float32" and any(row.deviating for row in rows):
+        for pair in pairs:
+            one, other = _outputs(pair, have)
+            layer = last_branch(one, other, job.description)
+            if layer is not None:
+                unsure[pair.column] = names[names.index(f"{layer}.bias") :]
+                level.notes.append(
+                    f"{pair.column}: rounding to float32 decides a branch in {layer} (whether a "
+                    "ReLU is on, or which pixel of a window is the largest), so that its gradients "
+                    "from there back are shown and not judged"
+                )
+        rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
+    relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
+    title = f"loss and gradients, from the last layer back: absolute / {relative}"
+    level.tables.append(Table(title, rows))
     slopes = [a for given in arrays.values() for name, a in given.items() if name != "loss"]
     if slopes and not any(array.any() for array in slopes):
         _refuse_if(level, "every gradient is 0: a dead network agrees with any other")
 
 
-def _training(level: Level, have: Have, job: Job, weights: Weights) -> None:
-    limits, after = TOLERANCES[job.dtype], _arrays(have, "training")
-    losses = {backend: arrays.pop("losses") for backend, arrays in after.items()}
+def _training(
+    level: Level, dtype: str, pairs: Sequence[Pair], have: Have, job: Job, weights: Weights
+) -> None:
+    arrays = _arrays(have, level.name, dtype)
+    losses = {backend: given["losses"] for backend, given in arrays.items()}
     rows = []
+    allowed = [_loss_limits(dtype, pair.other["losses"], weights, job) for pair in pairs]
     for step in range(job.steps):
         # none of a backend that has lost a step
         at = {backend: values[step : step + 1] for backend, values in losses.items()}
         texts = {b: f"{loss[0]:.6f}" if loss.size else "missing" for b, loss in at.items()}
         row = Row(f"step {step + 1}", texts)
-        for one, other in itertools.combinations(at, 2):
-            row.compare((one, other), largest_difference(at[one], at[other]), limits.losses)
+        for pair, limits in zip(pairs, allowed, strict=True):
+            one, other = (side["losses"][step : step + 1] for side in (pair.one, pair.other))
+            # the column of the losses themselves has the backend's name alone
+            column = pair.column if " - " in pair.column else f"{pair.column} off by"
+            row.compare(column, largest_difference(one, other), limits[step])
         rows.append(row)
-    level.tables = [Table("loss of each step: absolute / relative", rows)]
-    for backend, values in losses.items():
-        _refuse_if(level, _not_learned(backend, values))
-    first, last = _ends(next(iter(losses.values())))
-    level.notes.append(f"mean loss of the first pass {first:.4f}, of the last {last:.4f}")
+    level.tables.append(Table("loss of each step: absolute / relative", rows))
+    if not level.by_dtype:  # the second precision's are the same losses, rounded
+        for backend, values in losses.items():
+            _refuse_if(level, _not_learned(backend, values, tolerances.LEARNED[dtype]))
+        level.about.append(job.learning_rate_text)
+        first, last = _ends(next(iter(losses.values())))
+        level.about.append(f"mean loss of the first pass {first:.4f}, of the last {last:.4f}")
 
-    changes = {
-        backend: {
-            name: array.astype(np.float64) - weights[name]
-            for name, array in arrays.items()
-            if name in weights and array.shape == weights[name].shape
-        }
-        for backend, arrays in after.items()
-        if arrays
-    }
     level.notes += [
         f"{backend} does not give its weights after the training"
-        for backend in after
-        if backend not in changes
+        for backend, given in arrays.items()
+        if set(given) == {"losses"}
     ]
-    if len(changes) >= 2:
-        rows = difference_rows(changes, weights, norm_difference, limits.updates, complete=True)
-        title = "drift: what training changed in each parameter: absolute / relative in L2 norm"
+    changes = [
+        pair._replace(one=_changes(pair.one, weights), other=_changes(pair.other, weights))
+        for pair in pairs
+    ]
+    changes = [pair for pair in changes if pair.one and pair.other]
+    rounding = {
+        (pair.column, name): tolerances.update_limit(dtype, weights[name], change, job.steps)
+        for pair in changes
+        for name, change in pair.other.items()
+    }
+
+    def limit(name: str, pair: Pair) -> float:
+        return rounding.get((pair.column, name), 0.0)
+
+    rows = difference_rows(changes, weights, MEASURES[dtype], limit, complete=True)
+    if not rows:
+        level.part = "losses only"
+    else:
+        relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
+        title = f"drift: what training changed in each parameter: absolute / {relative}"
         level.tables.append(Table(title, rows))
 
 
-COMPARE = {
-    "shapes": _shapes,
-    "parameters": _parameters,
-    "activations": _activations,
-    "gradients": _gradients,
-    "training": _training,
-}
+def _changes(after: Mapping[str, np.ndarray], weights: Weights) -> dict[str, np.ndarray]:
+    """What a training changed in each parameter."""
+    return {
+        name: after[name].astype(np.float64) - before
+        for name, before in weights.items()
+        if name in after and after[name].shape == before.shape
+    }
 
 
-def _arrays(have: Have, level: str) -> dict[str, dict[str, np.ndarray]]:
-    return {recording.name: recording.group(level) for recording in have}
+def _loss_limits(dtype: str, losses: np.ndarray, weights: Weights, job: Job) -> np.ndarray:
+    """How far the loss of each step may be off, relative to it."""
+    if dtype == "float64":
+        return np.full(job.steps, tolerances.SAME)
+    rounding = tolerances.output_limits(dtype, weights, job)["logits"]
+    # by how much a batch's loss has moved since the first pass; in that, as much as in the second
+    moved = np.zeros(job.steps)
+    with np.errstate(all="ignore"):
+        for step in range(PASS_STEPS, min(job.steps, len(losses))):
+            moved[step] = abs(losses[step] / losses[step % PASS_STEPS] - 1)
+    moved = np.maximum.accumulate(np.nan_to_num(moved, posinf=0.0))
+    moved[:PASS_STEPS] = moved[PASS_STEPS : 2 * PASS_STEPS].max(initial=0)
+    return np.asarray(rounding + tolerances.FALL * moved)
+
+
+# float64 has no tail to speak of: any single number counts
+MEASURES = {"float64": largest_difference, "float32": norm_difference}
+ONCE = {"shapes": _shapes, "parameters": _parameters, "dropout": _dropout}
+PER_PRECISION = {"activations": _activations, "gradients": _gradients, "training": _training}
+
+
+def _outputs(pair: Pair, have: Have) -> list[dict[str, np.ndarray]]:
+    """The activations of both sides of a pair of which the first is float32."""
+    known = {(r.name, r.dtype): r.group("activations") for r in have}
+    one, other = pair.names
+    rounded = known.get((one, "float32"), {})
+    return [rounded, known.get((other, "float64"), known.get((other, "float32"), {}))]
+
+
+def _arrays(have: Have, level: str, dtype: str) -> dict[str, dict[str, np.ndarray]]:
+    return {r.name: r.group(level) for r in have if r.dtype == dtype}
 
 
 def _refuse_if(level: Level, problem: str | None) -> None:
     if problem:
         level.status = "refused"
-        level.notes.append(f"refused: {problem}")
+        level.notes.append(f"{REFUSED}{problem}")
 
 
-def _nothing_to_see(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:
+def _nothing_to_see(
+    arrays: Mapping[str, Mapping[str, np.ndarray]], known: Sequence[str]
+) -> str | None:
     """Why these activations would agree whatever the code does."""
-    for name in layer_names():
+    for name in known:
         outputs = [given[name] for given in arrays.values() if name in given]
         if outputs and not any(array.any() for array in outputs):
             return f"{name} is 0 everywhere: a dead network agrees with any other"
-        same = name in ("flatten", "logits") and all(
+        same = name in known[-2:] and all(
             array.ndim == 2 and (array == array[:1]).all() for array in outputs
         )
         if outputs and same and len(outputs[0]) > 1:
@@ -332,16 +515,22 @@ def _nothing_to_see(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> str | Non
     return None
 
 
-def _not_learned(name: str, losses: np.ndarray) -> str | None:
-    """Why this training would agree whatever the code does."""
+def _not_learned(name: str, losses: np.ndarray, learned: float) -> str | None:
+    """Why this training would agree whatever the code does.
+
+    Args:
+        name: of the backend.
+        losses: of each step.
+        learned: below this part of the first pass's mean loss the last pass's must be.
+    """
     if len(losses) < 2 * PASS_STEPS or not np.isfinite(losses).all():
         return None
     at_rest = math.log(architecture.NUM_CLASSES)
-    if np.abs(losses[-PASS_STEPS:] - at_rest).max() < DEAD_LOSS:
+    if np.abs(losses[-PASS_STEPS:] - at_rest).max() < tolerances.DEAD_LOSS:
         return f"{name} ends at the loss of a dead network, ln 10"
     first, last = _ends(losses)
-    if last > LEARNED * first:
-        return f"{name} did not learn: loss {first:.4f} in the first pass, {last:.4f} in the last"
+    if last > learned * first:
+        return f"{name} did not learn: loss {first:.6f} in the first pass, {last:.6f} in the last"
     return None
 
 

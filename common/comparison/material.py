@@ -11,6 +11,7 @@ weights by a share that float32 resolves and none far enough to cross many kinks
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -21,6 +22,7 @@ from common.data.order import example_order
 from common.data.resize import resize_matrix
 from common.errors import NinError
 from common.network import architecture
+from common.network.description import CHAPTER, Network
 
 # Largest share of a channel's outputs that its ReLU may cut off: no channel is dead, and the
 # classes are alive for most images.
@@ -33,8 +35,15 @@ BIAS, LAST_BIAS = 0.1, 0.5
 CHUNK = 8
 
 
-def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
+def make_material(
+    job: Job, dataset: Dataset, weights: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """What every backend gets.
+
+    Args:
+        job: image size, batch size and seed count.
+        dataset: where the images are from.
+        weights: canonical name -> array; those of :func:`make_weights` if not given.
 
     Returns:
         ``images`` (uint8) and ``labels`` of the batches that training goes over, of which the
@@ -52,16 +61,17 @@ def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
         )
     order = example_order(job.seed, 0, available)[:count]
     images = dataset.train_images[order]
-    weights = make_weights(job.seed, images, job.resize, job.batch_size)
+    if weights is None:
+        weights = make_weights(job.seed, images, job.resize, job.batch_size, job.description)
     return {
         "images": images,
         "labels": dataset.train_labels[order],
-        **{f"weights/{name}": array for name, array in weights.items()},
+        **{f"weights/{name}": array.astype(np.float32) for name, array in weights.items()},
     }
 
 
 def make_weights(
-    seed: int, images: np.ndarray, resize: int, batch_size: int
+    seed: int, images: np.ndarray, resize: int, batch_size: int, network: Network = CHAPTER
 ) -> dict[str, np.ndarray]:
     """Weights under which a comparison sees everything; the same for all backends.
 
@@ -75,6 +85,7 @@ def make_weights(
         images: uint8, (count, height, width): all that the comparison computes with.
         resize: height and width of what the network sees, in pixels.
         batch_size: how many of the images, the first, gradients are compared on.
+        network: whose weights they are.
 
     Returns:
         canonical name -> array of float32 numbers, which are exact in float64 too.
@@ -83,32 +94,49 @@ def make_weights(
     matrix = resize_matrix(images.shape[1], resize)
     X = (matrix @ (images / 255) @ matrix.T)[:, None]
     weights: dict[str, np.ndarray] = {}
-    for name, inputs, outputs, kernel, stride, padding in architecture.layers():
-        if name.startswith("pool"):
+    layers = architecture.layers(network=network)
+    ends = layers[-1].name if network.head == "average" else ""
+    for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
+        if layer.is_pool:
             X = _windows(X, kernel, stride).max((4, 5))
             continue
-        last_block = name.startswith("block4")
-        weight = rng.normal(size=(outputs, inputs, kernel, kernel))
-        if inputs == 1:
+        last_block = layer.name.partition(".")[0] == ends.partition(".")[0]
+        weight = rng.normal(size=(layer.out_channels, layer.in_channels, kernel, kernel))
+        if layer.in_channels == 1:
             weight -= weight.mean(axis=(2, 3), keepdims=True)
-        elif inputs != architecture.NUM_CLASSES:
+        elif layer.in_channels != architecture.NUM_CLASSES:
             # at each place, so that the zeros of the padding do not tip the balance
             weight -= weight.mean(axis=1, keepdims=True)
         weight = _float32(weight / np.std(_convolve(X, weight, stride, padding)))
         Y = _convolve(X, weight, stride, padding)
-        if name.endswith("conv3") and not last_block:
-            for channel in _undecided(Y[:batch_size]):
-                while _undecided(Y[:batch_size, [channel]]).size:
+        if after is not None and after.is_pool:
+            for channel in _undecided(Y[:batch_size], after):
+                while _undecided(Y[:batch_size, [channel]], after).size:
                     # the same numbers in another order: as large, and of the same mean
-                    weight[channel] = rng.permuted(weight[channel], axis=0)
+                    axis = 0 if layer.in_channels > 1 else None
+                    weight[channel] = rng.permuted(weight[channel], axis=axis)
                     Y[:, [channel]] = _convolve(X, weight[[channel]], stride, padding)
-        wanted = rng.normal(0, LAST_BIAS if last_block else BIAS, outputs)
+        wanted = rng.normal(0, LAST_BIAS if last_block else BIAS, layer.out_channels)
         shares = np.mean(Y + wanted[:, None, None] < 0, axis=(0, 2, 3))
-        shares = np.minimum(shares, CUT_OFF_LOGITS if name == "block4.conv3" else CUT_OFF)
+        shares = np.minimum(shares, CUT_OFF_LOGITS if layer.name == ends else CUT_OFF)
         bias = _float32(np.array([_bias(Y[:, c], share) for c, share in enumerate(shares)]))
-        X = np.maximum(Y + bias[:, None, None], 0)
-        weights[f"{name}.weight"] = weight.astype(np.float32)
-        weights[f"{name}.bias"] = bias.astype(np.float32)
+        Y += bias[:, None, None]
+        X = np.maximum(Y, 0) if layer.relu else Y
+        weights[f"{layer.name}.weight"] = weight.astype(np.float32)
+        weights[f"{layer.name}.bias"] = bias.astype(np.float32)
+    X = X.reshape(len(X), -1)
+    for layer in architecture.dense_layers(resize, network=network):
+        weight = rng.normal(size=(layer.out_channels, layer.in_channels))
+        weight -= weight.mean(axis=1, keepdims=True)
+        weight = _float32(weight / np.std(X @ weight.T))
+        Y = X @ weight.T
+        wanted = rng.normal(0, BIAS, layer.out_channels)
+        shares = np.minimum(np.mean(Y + wanted < 0, axis=0), CUT_OFF)
+        bias = _float32(np.array([_bias(Y[:, c], share) for c, share in enumerate(shares)]))
+        X = np.maximum(Y + bias, 0)
+        weights[f"{layer.name}.weight"] = weight.astype(np.float32)
+        weights[f"{layer.name}.bias"] = bias.astype(np.float32)
     return weights
 
 
@@ -123,12 +151,12 @@ def _bias(values: np.ndarray, share: float) -> float:
     return -float(near[gap] + near[gap + 1]) / 2
 
 
-def _undecided(Y: np.ndarray) -> np.ndarray:
+def _undecided(Y: np.ndarray, pool: architecture.Layer) -> np.ndarray:
     """The channels in which rounding may decide which pixel of a pooling window is the largest."""
-    windows = _windows(Y, kernel=3, stride=2)
+    windows = _windows(Y, pool.kernel_size, pool.stride)
     if not windows.size:
         return np.zeros(0, np.int64)
-    two = np.partition(windows.reshape(*windows.shape[:4], 9), -2)[..., -2:]
+    two = np.partition(windows.reshape(*windows.shape[:4], -1), -2)[..., -2:]
     apart = two[..., 1] - two[..., 0]
     # equal ones lie in flat parts of an image: the same windows below, the same gradient
     return np.flatnonzero(((apart > EQUAL) & (apart < APART)).any(axis=(0, 2, 3)))

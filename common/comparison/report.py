@@ -1,46 +1,246 @@
-"""A comparison for people: tables in the terminal, and one HTML page that needs no network."""
+"""A comparison for people: the verdict in the terminal, and one HTML page that needs no network."""
 
+import dataclasses
 import math
+import shlex
 import sys
 from collections.abc import Mapping
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.comparison import tables
+from common.comparison.job import Job
+from common.comparison.layer import LayerView
 from common.comparison.levels import INVISIBLE, Comparison, Level
-from common.comparison.tables import Row
-from common.comparison.tolerances import TOLERANCES
 from common.files import figures
+from common.network.description import CHAPTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TEMPLATE = "page.html.j2"
 STYLES = {"agree": "bold green", "deviate": "bold red", 0: "bold green", 1: "bold red"}
+OTHER_STYLE = "bold yellow"
 # of a long training the terminal shows these steps, the page all
 STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 50, 100, 200, 500, 1000)
+# rows shown before the first deviating one, and behind it
+BEFORE, BEHIND = 2, 3
 
 
-def show(report: Comparison) -> None:
-    """Print the tables and the verdict."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    about = Table("backend", "versions", "device", "python", "seconds", title_justify="left")
+class Line(NamedTuple):
+    """A level in the table of levels."""
+
+    level: Level
+    compared: str
+    """Of what, such as ``20 layers``."""
+    differences: dict[str, str]
+    """Precision -> the difference that comes nearest to its limit."""
+
+
+def overview(report: Comparison) -> list[Line]:
+    """The table of levels."""
+    return [
+        Line(level, _compared(level), {d: _nearest(level, d) for d in precisions(report)})
+        for level in report.levels
+    ]
+
+
+def precisions(report: Comparison) -> list[str]:
+    """Those in which anything was compared."""
+    return list(dict.fromkeys(name for level in report.levels for name in level.by_dtype))
+
+
+def gaps(report: Comparison) -> list[str]:
+    """What the verdict does not cover, a line each; what a level says alone names the level."""
+    levels: dict[str, list[str]] = {}
+    for level in report.levels:
+        for note in level.notes:
+            levels.setdefault(note, []).append(level.name)
+    return [f"{', '.join(names)}: {note}" for note, names in levels.items()]
+
+
+def about(report: Comparison) -> str:
+    """What was compared, in a line."""
+    job = _job(report)
+    network = "" if job.description == CHAPTER else f"network {job.network}, "
+    images = "1 image" if job.batch_size == 1 else f"{job.batch_size} images"
+    training = f", {job.steps} training steps" if "training" in job.levels else ""
+    tf32 = ", TF32 off" if job.device == "gpu" else ""
+    return (
+        f"{network}{job.resize} x {job.resize} pixels (last map {job.last_map} x {job.last_map}), "
+        f"{images}{training}, seed {job.seed}, {job.device}{tf32}"
+    )
+
+
+def command(report: Comparison) -> str | None:
+    """The command that shows the layer alone; None if there is none to show."""
+    view = report.layer
+    if view is None or view.level == "shapes" or not report.asked:
+        return None
+    words = ["scripts/compare.py", "--backends", ",".join(report.asked["backends"])]
+    for interpreter in report.asked["python"]:
+        words += ["--python", interpreter]
+    for field in dataclasses.fields(Job):
+        value = report.job[field.name]
+        if field.name != "levels" and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    words += ["--layer", view.name if view.level == "activations" else f"{view.level}/{view.name}"]
+    return shlex.join(words)
+
+
+# ------------------------------------------------------------------- the terminal
+
+
+def show(report: Comparison, everything: bool = False) -> None:
+    """Print the verdict and what it rests on.
+
+    Args:
+        report: of a comparison.
+        everything: all tables too, not only the rows around the first deviation.
+    """
+    console = _console()
+    _show_verdict(console, report)
+    console.print(_levels_table(report))
+    for level in report.levels:
+        for line in level.about:
+            console.print(Text(f"{level.name}: {line}"))
+    deviation = report.deviation
+    if everything:
+        console.print(_backends_table(report))
+        for level in report.levels:
+            _show_level(console, level)
+    elif deviation is not None:
+        _show_deviation(console, deviation)
+    if report.layer is not None and deviation is not None:
+        _show_places(console, report.layer)
+        if command(report):
+            console.print(f"\nThat layer alone: {command(report)}", soft_wrap=True)
+    if not everything:
+        console.print("\nAll tables: --verbose, or --html FILE; the numbers: --json FILE")
+
+
+def show_layer(report: Comparison) -> None:
+    """Print one layer alone."""
+    console, view = _console(), report.layer
+    if view is None:
+        console.print("fewer than two backends give that layer")
+        return
+    in_precision = f", {view.dtype}" if view.dtype else ""
+    console.print(Text(f"{view.level}: {view.name}{in_precision}", "bold"))
+    console.print(about(report))
+    _show_findings(console, view)
+    for pair, text in view.differences.items():
+        console.print(Text(f"{pair}: {text}"))
+    columns = list(dict.fromkeys(name for row in view.statistics.values() for name in row))
+    table = _table("", *columns, title="each backend's numbers")
+    for backend, row in view.statistics.items():
+        table.add_row(Text(backend), *(row.get(column, "") for column in columns))
+    console.print(table)
+    _show_places(console, view)
+
+
+def _table(first: str, *columns: str, title: str | None = None) -> Table:
+    return Table(first, *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def _show_verdict(console: Console, report: Comparison) -> None:
+    style = STYLES.get(report.exit_status, OTHER_STYLE)
+    console.print(Text(report.verdict, style))
+    for name, reason in report.lost.items():
+        console.print(Text(f"{name} is not in it: {reason}", OTHER_STYLE))
+    if report.layer is not None and report.deviation is not None:
+        _show_findings(console, report.layer)
+    for gap in gaps(report):
+        console.print(Text(f"not covered: {gap}"))
+    console.print(about(report))
+
+
+def _show_findings(console: Console, view: LayerView) -> None:
+    for backend, text in view.findings.items():
+        style = "bold red" if backend in view.mistakes else ""
+        console.print(Text(f"  {backend}: {text}", style))
+
+
+def _levels_table(report: Comparison) -> Table:
+    found = precisions(report)
+    table = _table("level", "verdict", "compared", *(f"{d}: nearest to its limit" for d in found))
+    for line in overview(report):
+        status = Text(line.level.status, STYLES.get(line.level.status, OTHER_STYLE))
+        table.add_row(line.level.name, status, line.compared, *line.differences.values())
+    return table
+
+
+def _backends_table(report: Comparison) -> Table:
+    table = _table("backend", "versions", "device", "python", "seconds")
     for name, facts in report.backends.items():
         versions = ", ".join(f"{key} {value}" for key, value in facts["versions"].items())
-        about.add_row(name, versions, *(str(facts[key]) for key in ("device", "python", "seconds")))
-    for name, reason in report.lost.items():
-        about.add_row(name, Text(reason, "red"))
-    console.print(about)
-    if report.job["device"] == "gpu":
-        console.print("TF32 is off")
-    for level in report.levels:
-        _show_level(console, level)
-    console.print(Text(report.verdict, STYLES.get(report.exit_status, "bold yellow")))
-    for name, reason in report.lost.items():
-        console.print(Text(f"{name} is not in it: {reason}", "bold yellow"))
+        cells = (str(facts[key]) for key in ("device", "python", "seconds"))
+        table.add_row(Text(name), versions, *cells)
+    return table
+
+
+def _show_level(console: Console, level: Level) -> None:
+    style = STYLES.get(level.status, OTHER_STYLE)
+    status = (level.name, "bold"), ": ", (level.status, style)
+    console.print()
+    console.print(Text.assemble(*status, f"   (tolerance: {level.tolerance})"))
+    for table in level.tables:
+        first = next((row for row in table.rows if row.deviating), None)
+        steps = [
+            row
+            for number, row in enumerate(table.rows, start=1)
+            if number in STEPS_SHOWN or row is first or row is table.rows[-1]
+        ]
+        is_long = bool(table.rows) and table.rows[-1].name.startswith("step ")
+        _show_rows(console, table, steps if is_long else table.rows)
+
+
+def _show_deviation(console: Console, level: Level) -> None:
+    """The rows around the first that deviates."""
+    for table in level.tables:
+        numbers = [number for number, row in enumerate(table.rows) if row.deviating]
+        if numbers:
+            console.print()
+            rows = table.rows[max(0, numbers[0] - BEFORE) : numbers[0] + BEHIND + 1]
+            _show_rows(console, table, rows)
+            left_out = sum(number > numbers[0] + BEHIND for number in numbers)
+            if left_out:
+                console.print(f"and {left_out} more below, which the first may have caused")
+            return
+
+
+def _show_rows(console: Console, table: tables.Table, rows: list[tables.Row]) -> None:
+    shown = _table("", *table.columns, title=table.title)
+    for row in rows:
+        # a colour alone is nothing in a file or on a poor projector
+        cells = [
+            Text(f"{cell} <-", "bold red") if column in row.deviating else Text(cell)
+            for column, cell in row.cells.items()
+        ]
+        shown.add_row(row.name, *cells)
+    console.print(shown)
+
+
+def _show_places(console: Console, view: LayerView) -> None:
+    if not view.worst:
+        return
+    columns = list(view.worst[0].values)
+    table = _table("", *columns, title=f"{view.name}, where it differs most")
+    for place in view.worst:
+        table.add_row(place.where, *(f"{place.values[column]:.9g}" for column in columns))
+    console.print(table)
+
+
+# ----------------------------------------------------------------------- the page
 
 
 def html(report: Comparison) -> str:
@@ -53,49 +253,42 @@ def html(report: Comparison) -> str:
     source = resources.files("common.comparison").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source).render(
         report=report,
+        about=about(report),
+        command=command(report),
+        gaps=gaps(report),
+        overview=overview(report),
+        precisions=precisions(report),
         drawings=drawings(report),
-        tolerances=TOLERANCES[report.job["dtype"]],
         invisible=INVISIBLE,
     )
 
 
-def drawings(report: Comparison) -> dict[str, str]:
-    """Level -> its picture as SVG text, for the levels that have one."""
-    tolerances = TOLERANCES[report.job["dtype"]]
-    limits = {"activations": tolerances.outputs, "gradients": tolerances.gradients}
-    pictures = {}
+class Drawing(NamedTuple):
+    """A picture of a level."""
+
+    caption: str
+    svg: str
+
+
+def drawings(report: Comparison) -> dict[str, list[Drawing]]:
+    """Level -> its pictures."""
+    pictures: dict[str, list[Drawing]] = {}
     for level in report.levels:
-        figure = figures.new(9, 3.6)
-        if level.name in limits and level.tables:
-            _plot_differences(figure.add_subplot(), level.tables[0].rows, limits[level.name])
+        found = []
+        if level.name in ("activations", "gradients"):
+            for table in level.tables:
+                figure = figures.new(9, 3.6)
+                _plot_differences(figure.add_subplot(), table.rows)
+                found.append((f"Relative differences, {table.title}", figure))
         elif level.name == "training" and report.losses:
+            figure = figures.new(9, 3.6)
             _plot_losses(figure.add_subplot(), report.losses)
-        if figure.axes:
-            pictures[level.name] = figures.svg_element(figure, salt=level.name)
+            found.append(("Loss of each step", figure))
+        pictures[level.name] = [
+            Drawing(caption, _in_ink(figures.svg_element(figure, f"{level.name}{i}")))
+            for i, (caption, figure) in enumerate(found)
+        ]
     return pictures
-
-
-def _show_level(console: Console, level: Level) -> None:
-    style = STYLES.get(level.status, "bold yellow")
-    status = (level.name, "bold"), ": ", (level.status, style)
-    console.print()
-    console.print(Text.assemble(*status, f"   (tolerance: {level.tolerance})"))
-    for table in level.tables:
-        shown = Table("", *table.columns, title=table.title, title_justify="left")
-        first = next((row for row in table.rows if row.deviating), None)
-        for number, row in enumerate(table.rows, start=1):
-            kept = number in STEPS_SHOWN or row is first or row is table.rows[-1]
-            if not kept and row.name.startswith("step "):
-                continue
-            # a colour alone is nothing in a file or on a poor projector
-            cells = [
-                Text(f"{cell} <-", "bold red") if column in row.deviating else Text(cell)
-                for column, cell in row.cells.items()
-            ]
-            shown.add_row(row.name, *cells)
-        console.print(shown)
-    for note in level.notes:
-        console.print(Text(f"note: {note}"))
 
 
 def _plot_losses(axes: "Axes", losses: Mapping[str, list[float | None]]) -> None:
@@ -106,20 +299,69 @@ def _plot_losses(axes: "Axes", losses: Mapping[str, list[float | None]]) -> None
         axes.plot(range(1, len(values) + 1), heights, label=name, linewidth=width)
     axes.set_xlabel("step")
     axes.set_ylabel("loss, nats")
-    axes.grid(visible=True, alpha=0.5)
-    figures.add_legend(axes)
+    _finish(axes)
 
 
-def _plot_differences(axes: "Axes", rows: list[Row], limit: float) -> None:
+def _plot_differences(axes: "Axes", rows: list[tables.Row]) -> None:
     columns = list(dict.fromkeys(column for row in rows for column in row.values))
+    limits = [next(iter(row.values.values()))["limit"] for row in rows]
     for column in columns:
         relative = [row.values.get(column, {}).get("relative") for row in rows]
         # on a logarithmic axis, no difference lies at the bottom
-        values = [math.nan if x is None else max(x, limit / 1e9) for x in relative]
+        values = [math.nan if x is None else max(x, min(limits) / 1e9) for x in relative]
         axes.plot(range(len(rows)), values, "o-", markersize=3, label=column)
-    axes.axhline(limit, color="C3", linestyle="--", label="tolerance")
+    axes.plot(range(len(rows)), limits, color="C3", linestyle="--", label="limit")
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=7)
     axes.set_ylabel("relative difference (none: bottom)")
+    _finish(axes)
+
+
+def _in_ink(svg: str) -> str:
+    """Black becomes what the page writes in, which is light on a dark page."""
+    return svg.replace("#000000", "currentColor")
+
+
+def _finish(axes: "Axes") -> None:
     axes.grid(visible=True, alpha=0.5)
     figures.add_legend(axes)
+    legend = axes.get_legend()
+    if legend is not None:  # a white frame would hide the words on a dark page
+        legend.set_frame_on(False)
+
+
+def _job(report: Comparison) -> Job:
+    return Job(**{**report.job, "levels": tuple(report.job["levels"])})
+
+
+def _compared(level: Level) -> str:
+    if not level.tables:
+        return "nothing"
+    counts = [len(table.rows) for table in level.tables]
+    return (
+        level.part
+        or {
+            "shapes": f"{counts[0]} layers" + (", square and oblong" if len(counts) > 1 else ""),
+            "parameters": f"{counts[0] - 1} parameters",
+            "activations": f"{counts[0]} layers",
+            "gradients": f"loss, {counts[0] - 1} gradients",
+            "dropout": f"{counts[0]} properties",
+            "training": f"{counts[0]} steps, {counts[-1]} parameters",
+        }[level.name]
+    )
+
+
+def _nearest(level: Level, dtype: str) -> str:
+    """The row of a precision that is nearest to its limit, or furthest beyond it."""
+    found = []
+    for table in level.tables:
+        for row in table.rows if table.dtype == dtype else []:
+            for value in row.values.values():
+                relative, limit = value["relative"], value["limit"]
+                if relative is None:
+                    return f"{row.name}: {value['problem']}"
+                found.append((relative / limit if limit else relative, relative, limit, row.name))
+    if not found:
+        return "equal" if level.status == "agree" and not level.by_dtype else ""
+    _, relative, limit, name = max(found)
+    return f"{relative:.1e} of {limit:.1e} ({name})"

@@ -4,9 +4,11 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.backends import registry, session
 from common.comparison.job import Job, Recording, below
+from common.comparison.layer import check_name, look
 from common.comparison.levels import Comparison, compare
 from common.comparison.material import make_material
 from common.comparison.worker import MATERIAL, RECORDING
@@ -24,6 +26,7 @@ def run(
     python: Sequence[str] = (),
     timeout: float = 900,
     log: Callable[[str], None] = lambda line: None,
+    layer: str | None = None,
 ) -> Comparison:
     """Compare backends.
 
@@ -33,6 +36,7 @@ def run(
         python: ``NAME=PATH`` each, the interpreter of a backend.
         timeout: seconds for each backend.
         log: prints a line of progress.
+        layer: to look at alone, such as ``block2.conv1``; the first that deviates if not given.
 
     Raises:
         NinError: for whatever the user can put right before anything runs.
@@ -40,6 +44,8 @@ def run(
     job.check()
     if not timeout > 0:
         raise NinError(f"`timeout={timeout}`: must be a number above 0")
+    if layer is not None:
+        check_name(layer, job.description)
     names = registry.labels(specs)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -57,7 +63,7 @@ def run(
         save_arrays(Path(directory) / MATERIAL, material, {})
         for name, spec in zip(names, specs, strict=True):
             try:
-                fields = session.call_apart(
+                found = session.call_apart(
                     python_of[name],
                     "common.comparison.worker:work",
                     timeout,
@@ -66,11 +72,28 @@ def run(
                     backend=registry.absolute(spec),
                     job=dataclasses.asdict(job),
                 )
-                arrays, _ = load_arrays(Path(directory) / RECORDING)
+                recordings += read(found, name, directory)
             except NinError as error:
                 lost[name] = str(error)
                 log(f"{name}: {error}")
                 continue
-            recordings.append(Recording(**{**fields, "name": name}, arrays=arrays))
-            log(f"{name}: recorded in {fields['about']['seconds']} s")
-    return compare(recordings, job, below("weights", material), lost)
+            log(f"{name}: recorded in {found[0]['about']['seconds']} s")
+    comparison = compare(recordings, job, below("weights", material), lost)
+    comparison.asked = {"backends": list(specs), "python": list(python)}
+    comparison.layer = look(comparison, recordings, job, material, layer)
+    return comparison
+
+
+def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Recording]:
+    """The recordings that :func:`common.comparison.worker.work` left in a directory.
+
+    Args:
+        found: what it returned.
+        name: what the backend is called here.
+        directory: as it got it.
+    """
+    files = [Path(directory) / RECORDING.format(dtype=fields["dtype"]) for fields in found]
+    return [
+        Recording(**{**fields, "name": name, "arrays": load_arrays(file)[0]})
+        for fields, file in zip(found, files, strict=True)
+    ]

@@ -5,31 +5,34 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from common.backends import registry, session
-from common.backends.parts import need
+from common.backends.parts import make_network, need
 from common.comparison.tables import shape_rows
 from common.contract import Backend
 from common.errors import NinError, one_line
-from common.network import architecture
+from common.network import architecture, description
+from common.network.description import CHAPTER, Network
 
 # what stands between the layer's name and the tab
 WORDS = {"tr": "cikti sekli", "en": "output shape"}
 WORKER_SECONDS = 300
 
 
-def walk(backend_name: str, size: int) -> list[dict[str, Any]]:
+def walk(backend_name: str, size: int, network: str = "chapter") -> list[dict[str, Any]]:
     """Feed one random image through a new network of a backend, imported into this process.
 
     Args:
         backend_name: as :func:`common.backends.registry.load` takes it.
         size: height and width of the image, in pixels.
+        network: as :func:`common.network.description.parse` takes it.
 
     Returns:
         for each layer ``book_name``, ``book_shape`` (as the book's loop prints them), ``name``
         (canonical, or None) and ``shape`` (channels first).
     """
-    architecture.check_input_size(size)
+    described = description.parse(network)
+    architecture.check_input_size(size, described)
     backend = registry.load(backend_name)
-    return list(walk_through(backend, backend.nin(), size))
+    return list(walk_through(backend, make_network(backend, described, size=size), size))
 
 
 def walk_through(
@@ -49,13 +52,20 @@ def walk_through(
         raise NinError(f"`net` with `resize={size}`: {one_line(error)}") from error
 
 
-def walk_apart(spec: str, size: int, interpreter: str = sys.executable) -> list[dict[str, Any]]:
+def walk_apart(
+    spec: str, size: int, interpreter: str = sys.executable, network: str = "chapter"
+) -> list[dict[str, Any]]:
     """:func:`walk` in a process of its own: TensorFlow and MXNet do not share one."""
     function = "common.comparison.shapes:walk"
     absolute = registry.absolute(spec)
     try:
         found = session.call_apart(
-            interpreter, function, WORKER_SECONDS, backend_name=absolute, size=size
+            interpreter,
+            function,
+            WORKER_SECONDS,
+            backend_name=absolute,
+            size=size,
+            network=network,
         )
         return list(found)
     except NinError as error:
@@ -71,7 +81,7 @@ def book_lines(layers: Iterable[Mapping[str, Any]], language: str) -> list[str]:
 
 
 def side_by_side(
-    walks: Mapping[str, Sequence[Mapping[str, Any]]], size: int
+    walks: Mapping[str, Sequence[Mapping[str, Any]]], size: int, network: Network = CHAPTER
 ) -> tuple[list[list[str]], str | None]:
     """Several backends' walks (backend -> its :func:`walk`) beside the shapes on paper.
 
@@ -79,7 +89,7 @@ def side_by_side(
         rows of the layer's name, its shape on paper and in each backend, channels first; and the
         name of the first layer in which a backend differs, or None.
     """
-    rows = shape_rows(walks, architecture.layer_shapes(size), times=" x ")
+    rows = shape_rows(walks, architecture.layer_shapes(size, network=network), times=" x ")
     for row in rows:
         for backend in row.deviating:
             row.cells[backend] += "  differs" if row.values[backend] else ""

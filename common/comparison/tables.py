@@ -1,10 +1,9 @@
 """The tables of a comparison: a row for each layer, parameter or step."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,10 +29,10 @@ class Row:
         if not good:
             self.deviating.append(column)
 
-    def compare(self, pair: Sequence[str], difference: Difference, tolerance: float) -> None:
-        """Fill the column of two backends."""
-        good = difference.within(tolerance)
-        self.add(" - ".join(pair), str(difference), dataclasses.asdict(difference), good)
+    def compare(self, column: str, difference: Difference, limit: float) -> None:
+        """Fill a column with how far two arrays are apart; ``limit`` stands in its values."""
+        values = {**dataclasses.asdict(difference), "limit": limit}
+        self.add(column, str(difference), values, difference.within(limit))
 
 
 @dataclass
@@ -42,6 +41,8 @@ class Table:
 
     title: str
     rows: list[Row]
+    dtype: str = ""
+    """The precision that it is about: ``float64``, ``float32``, or none."""
 
     @property
     def columns(self) -> list[str]:
@@ -86,37 +87,52 @@ def shape_rows(
     return rows
 
 
+class Pair(NamedTuple):
+    """Two sets of named arrays that should be the same, and the column that compares them."""
+
+    column: str
+    one: Mapping[str, np.ndarray]
+    other: Mapping[str, np.ndarray]
+    names: tuple[str, str]
+    """Of the two backends; the same twice for a backend's float32 beside its own float64."""
+
+
 def difference_rows(
-    arrays: Mapping[str, Mapping[str, np.ndarray]],
+    pairs: Sequence[Pair],
     names: Iterable[str],
     measure: Callable[[np.ndarray, np.ndarray], Difference],
-    tolerance: float,
+    limit: Callable[[str, Pair], float],
     complete: bool = False,
 ) -> list[Row]:
-    """A row for each name that two backends have, with the differences of all pairs.
+    """A row for each name that both sides of some pair have, with the differences of all pairs.
 
     Args:
-        arrays: backend -> name -> array.
+        pairs: what to compare.
         names: of the rows.
         measure: of a difference.
-        tolerance: up to which it is agreement.
-        complete: what only one backend has deviates.
+        limit: of a name in a pair: the difference up to which it is agreement.
+        complete: what only one side has deviates.
     """
     rows = []
     for name in names:
-        given = {backend: found[name] for backend, found in arrays.items() if name in found}
-        if len(given) < (1 if complete else 2):
+        sides = [(name in pair.one, name in pair.other) for pair in pairs]
+        if not any(any(have) if complete else all(have) for have in sides):
             continue
-        first = next(iter(given.values()))
+        first = next(
+            side[name] for pair in pairs for side in (pair.one, pair.other) if name in side
+        )
         largest = f"{np.abs(first).max(initial=0):.2e}"
         row = Row(name, {"shape": shape_text(first.shape), "largest": largest})
-        for pair in itertools.combinations(arrays, 2):
-            lacking = [backend for backend in pair if backend not in given]
+        for pair in pairs:
+            sides_of = zip(pair.names, (pair.one, pair.other), strict=True)
+            lacking = [backend for backend, arrays in sides_of if name not in arrays]
+            allowed = limit(name, pair)
             if not lacking:
-                row.compare(pair, measure(given[pair[0]], given[pair[1]]), tolerance)
+                row.compare(pair.column, measure(pair.one[name], pair.other[name]), allowed)
             elif complete and len(lacking) == 1:
-                row.compare(pair, Difference(None, None, f"missing in {lacking[0]}"), tolerance)
+                missing = Difference(None, None, f"missing in {lacking[0]}")
+                row.compare(pair.column, missing, allowed)
             else:
-                row.cells[" - ".join(pair)] = "-"
+                row.cells[pair.column] = "-"
         rows.append(row)
     return rows

@@ -4,31 +4,34 @@ A backend that lacks a function is recorded as far as it goes; there must be ``n
 ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
 """
 
+import dataclasses
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.backends import session
-from common.backends.parts import LackingError, need
-from common.comparison import shapes
-from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording, below
+from common.backends.parts import LackingError, make_network, need
+from common.comparison import dropout, shapes
+from common.comparison.job import LEVELS, OF_NO_PRECISION, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
 from common.errors import NinError, one_line
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
+from common.network.description import CHAPTER
 from common.settings import Settings
 
 # files in the comparison's directory
-MATERIAL, RECORDING = "material.safetensors", "recording.safetensors"
+MATERIAL, RECORDING = "material.safetensors", "recording-{dtype}.safetensors"
 
 
-def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
-    """Do a job with the material in a directory, and leave the arrays of the recording there.
+def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Do a job with the material in a directory, and leave the arrays of the recordings there.
 
     Args:
         directory: of the material.
@@ -36,21 +39,16 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
         job: fields of :class:`Job`.
 
     Returns:
-        The other fields of the :class:`Recording`.
+        The other fields of each :class:`Recording`, one for each precision.
     """
     started = time.monotonic()
     todo = Job(**{**job, "levels": tuple(job["levels"])})
     ready = session.start(
         Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
     )
-    precisions = getattr(ready.backend, "PRECISIONS", (todo.dtype,))
-    if todo.dtype not in precisions:
-        raise NinError(f"`dtype={todo.dtype}`: it has only {', '.join(precisions)}")
     material, _ = load_arrays(Path(directory) / MATERIAL)
-    fields = vars(record(backend, ready.backend, todo, material))
-    # a file without any array cannot be read back (safetensors 0.8.0)
-    save_arrays(Path(directory) / RECORDING, fields.pop("arrays") or {"none": np.zeros(1)}, {})
-    fields["about"] = {
+    recordings = record(backend, ready.backend, todo, material)
+    about = {
         "device": ready.device.name if hasattr(ready.backend, "find_device") else "not stated",
         "versions": ready.backend.versions() if hasattr(ready.backend, "versions") else {},
         "python": platform.python_version(),
@@ -58,33 +56,69 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> dict[str, Any]:
         "threads": ready.prepared["threads"],
         "seconds": round(time.monotonic() - started, 1),
     }
-    return fields
+    found = []
+    for recording in recordings:
+        file = Path(directory) / RECORDING.format(dtype=recording.dtype)
+        # a file without any array cannot be read back (safetensors 0.8.0)
+        save_arrays(file, recording.arrays or {"none": np.zeros(1)}, {})
+        found.append({**vars(recording), "arrays": {}, "about": about})
+    return found
 
 
-def record(name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]) -> Recording:
+def record(
+    name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]
+) -> list[Recording]:
     """Do a job with a backend of this process; an error in a level does not stop the others.
 
     Args:
-        name: what the recording is called.
+        name: what the recordings are called.
         backend: computes.
         job: what to record.
         material: of :func:`common.comparison.material.make_material`.
+
+    Returns:
+        One for each precision of the job that the backend has.
+
+    Raises:
+        NinError: if it has none of them.
     """
-    recorder = _Recorder(name, backend, job, material)
-    for level in LEVELS:
-        if level not in job.levels:
-            continue
-        try:
-            getattr(recorder, level)()
-        except LackingError as error:
-            recorder.recording.absent[level] = str(error)
-        except Exception as error:
-            recorder.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
-    return recorder.recording
+    has = getattr(backend, "PRECISIONS", job.precisions)
+    precisions = [dtype for dtype in job.precisions if dtype in has]
+    if not precisions:
+        raise NinError(f"`dtype={job.dtype}`: it has only {', '.join(has)}")
+    recordings: list[Recording] = []
+    for dtype in precisions:
+        levels = [name for name in LEVELS if name in job.levels]
+        if recordings:
+            levels = [name for name in levels if name not in OF_NO_PRECISION]
+        recorder = _Recorder(name, backend, dataclasses.replace(job, dtype=dtype), material)
+        for level in levels:
+            try:
+                getattr(recorder, level)()
+            except LackingError as error:
+                recorder.recording.absent[level] = str(error)
+            except Exception as error:
+                recorder.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
+        recordings.append(recorder.recording)
+    if len(recordings) > 1 and not hasattr(backend, "PRECISIONS") and _is_rounded(recordings[0]):
+        # it takes no notice of the precision
+        return [dataclasses.replace(recordings[0], dtype="float32")]
+    return recordings
+
+
+def _is_rounded(recording: Recording) -> bool:
+    """Whether what should be float64 came as float32."""
+    computed = [
+        array.dtype
+        for level in ("activations", "gradients", "training")
+        for name, array in recording.group(level).items()
+        if name not in ("loss", "losses")  # Python's numbers are float64
+    ]
+    return bool(computed) and all(dtype == np.float32 for dtype in computed)
 
 
 class _Recorder:
-    """A method for each level."""
+    """A method for each level; the job has one precision."""
 
     def __init__(
         self, name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]
@@ -93,27 +127,30 @@ class _Recorder:
         self.job = job
         self.images, self.labels = material["images"], material["labels"]
         self.weights = {n: a.astype(job.dtype) for n, a in below("weights", material).items()}
-        self.recording = Recording(name)
+        self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:
-        net = self.backend.nin()
+        net = self._network()
         self.recording.shapes = []
         for layer in shapes.walk_through(self.backend, net, self.job.resize):
             self.recording.shapes.append(layer)
+        if self.job.description.head != "average":
+            return  # a fully connected layer is made for square images
         oblong = shapes.walk_through(self.backend, net, self.job.resize, self.job.oblong_width)
         for seen, layer in zip(self.recording.shapes, oblong, strict=False):
             seen["oblong"] = layer["shape"]
 
     def parameters(self) -> None:
         get = need(self.backend, "get_weights")
-        net = self._ready(need(self.backend, "Predictor"), weights=False).net
+        net = self._predictor.net
         # before and after: their shapes are worth a look even if they cannot be set
         self._keep("parameters", get(net))
         self.backend.set_weights(net, self.weights)
         self._keep("parameters", get(net))
 
     def activations(self) -> None:
-        predictor = self._ready(need(self.backend, "Predictor"))
+        predictor = self._predictor
+        self.backend.set_weights(predictor.net, self.weights)
         batch = self.images[: self.job.batch_size]
         if hasattr(predictor, "activations"):
             self._keep("activations", predictor.activations(batch))
@@ -123,50 +160,68 @@ class _Recorder:
             raise LackingError("its Predictor has no logits and no activations")
 
     def gradients(self) -> None:
-        predictor = self._ready(need(self.backend, "Predictor"))
+        predictor = self._predictor
+        self.backend.set_weights(predictor.net, self.weights)
         size = self.job.batch_size
         loss, slopes = need(predictor, "gradients")(self.images[:size], self.labels[:size])
         self._keep("gradients", {"loss": loss, **slopes})
 
+    def dropout(self) -> None:
+        if self.job.description != CHAPTER:
+            raise LackingError("the units kept are counted in the chapter's network only")
+        size, labels = dropout.SIZE, np.zeros(len(self.images), self.labels.dtype)
+        trainer = self._make("Trainer", self.images, labels, resize=size, batch_size=1)
+        weights = dropout.counting_weights({n: w.shape for n, w in self.weights.items()})
+        weights = {name: array.astype(self.job.dtype) for name, array in weights.items()}
+        self.backend.set_weights(trainer.net, weights)
+        batches = [np.zeros(1, np.int64)] * dropout.STEPS
+        self._keep("dropout", {"losses": self._train(trainer, batches, 0.0)})
+
     def training(self) -> None:
         # dropout draws other masks in every framework
-        trainer = self._ready(need(self.backend, "Trainer"), self.images, self.labels, dropout=0.0)
-        train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
+        trainer = self._make("Trainer", self.images, self.labels, dropout=0.0)
+        self.backend.set_weights(trainer.net, self.weights)
         size = self.job.batch_size
-        for step in range(self.job.steps):
-            first = step % PASS_STEPS * size
-            indices = np.arange(first, first + size, dtype=np.int64)
-            train_batch(indices, self.job.learning_rate, step)
-        self._keep("training", {"losses": np.array(take_metrics()[0], np.float64)})
+        passes = np.arange(PASS_STEPS * size, dtype=np.int64).reshape(PASS_STEPS, size)
+        batches = [passes[step % PASS_STEPS] for step in range(self.job.steps)]
+        self._keep("training", {"losses": self._train(trainer, batches, self.job.learning_rate)})
         if hasattr(self.backend, "get_weights"):
             self._keep("training", self.backend.get_weights(trainer.net))
 
-    def _ready(
-        self,
-        make: Any,
-        *data: np.ndarray,
-        dropout: float = architecture.DROPOUT,
-        weights: bool = True,
-    ) -> Any:
-        """A predictor or trainer, with the weights of the job."""
-        job = self.job
-        settings = Settings(
-            backend=self.recording.name,
-            lr=job.learning_rate,
-            batch_size=job.batch_size,
-            resize=job.resize,
-            dropout=dropout,
-            seed=job.seed,
-            device=job.device,
-            precision=job.dtype,
-        )
-        net = self.backend.nin(architecture.NUM_CLASSES, architecture.IN_CHANNELS, dropout)
-        ready = make(net, settings, *data)
+    def _train(self, trainer: Any, batches: Sequence[np.ndarray], rate: float) -> np.ndarray:
+        """The losses of these steps."""
+        train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
+        for step, indices in enumerate(batches):
+            train_batch(indices, rate, step)
+        return np.array(take_metrics()[0], np.float64)
+
+    @cached_property
+    def _predictor(self) -> Any:
+        return self._make("Predictor")
+
+    def _make(self, part: str, *data: np.ndarray, **settings: Any) -> Any:
+        """A predictor or trainer, with a network of its own."""
+        job, make = self.job, need(self.backend, part)
+        given = {
+            "backend": self.recording.name,
+            "lr": job.learning_rate,
+            "batch_size": job.batch_size,
+            "resize": job.resize,
+            "seed": job.seed,
+            "device": job.device,
+            "precision": job.dtype,
+            "network": job.network,
+        }
+        chosen = Settings(**{**given, **settings})
+        net = self._network(chosen.dropout)
+        ready = make(net, chosen, *data)
         if not hasattr(ready, "net"):
             ready.net = net
-        if weights:
-            self.backend.set_weights(ready.net, self.weights)
         return ready
+
+    def _network(self, dropout: float = architecture.DROPOUT) -> Any:
+        described, size = self.job.description, self.job.resize
+        return make_network(self.backend, described, dropout=dropout, size=size)
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():

@@ -1,222 +1,513 @@
-"""Export our weights file to the formats of other software, and import from them.
+"""Read other people's weights, and write ours for other software.
 
-Nothing is written before it is verified: the other software alone runs its file on real images,
-and its logits are compared with those of our network.
+:func:`read` takes any file, :func:`write` makes one, :func:`convert` does both; :func:`run` is what
+a file computes by itself. Nothing in a file that is read is run but layers of known kinds.
+
+A file that holds layers is run by its own software on real images, at the size at which it will be
+used and at one at which all that the layers do shows, and its logits are compared with those of our
+network. Nothing is written before that is done.
 """
 
 import contextlib
 import dataclasses
 import importlib.util
-import re
+import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.backends.parts import exporter
-from common.backends.registry import BACKENDS
-from common.backends.session import start
-from common.contract import Backend
-from common.conversion import onnx_format
+from common.backends.registry import APART, BACKENDS
+from common.backends.session import RefusedError, call_apart, start
+from common.contract import Backend, Content, Exporter
+from common.conversion import kinds, onnx_format
+from common.conversion.kinds import FORMATS, TARGETS
+from common.conversion.match import match
 from common.data.fashion_mnist import load as load_data
 from common.data.resize import resize_matrix
-from common.errors import NinError, one_line
+from common.errors import NinError, NinWarning
+from common.files.arrays import load_arrays
 from common.files.write import write_bytes
-from common.model import Model, check_chapter, from_metadata, load_model, save_model
+from common.model import (
+    Model,
+    check_chapter,
+    from_metadata,
+    is_ours,
+    load_model,
+    network_of,
+    save_model,
+    size_of,
+    to_metadata,
+)
 from common.network import architecture
+from common.network.description import CHAPTER, Network, parse
 from common.prediction.classifier import build
-from common.prediction.predict import compute_logits
+from common.prediction.predict import softmax
 from common.settings import Settings, check_resize
+from common.system.processes import LostError
+from common.system.quiet import quiet
 
-
-class Format(NamedTuple):
-    """A file format that we convert to and from."""
-
-    words: str
-    backend: str | None
-    """Whose file it is; None: no framework's own, and any of them can check it."""
-    suffixes: tuple[str, ...]
-    """How the name of such a file ends; Keras, for one, depends on it."""
-
-
-FORMATS = {
-    "torch": Format("a PyTorch state dict", "torch", (".pt", ".pth")),
-    "keras": Format("a Keras model", "tf", (".keras",)),
-    "mxnet": Format("Gluon parameters", "mxnet", (".params",)),
-    "onnx": Format("an ONNX model", None, (".onnx",)),
-}
-OURS = ".safetensors"
 # Real images for the check: some of each class.
 IMAGES = 16
 # Of the largest logit. A layer that is converted wrongly shows in the first digits. Rounding comes
 # to 5e-7 in a trained network and to 3e-5 where the last ReLUs are nearly all shut, so that the
 # logits are small remainders of large sums.
 TOLERANCE = 1e-4
+# The smallest size at which each layer's rounding shows: no window of a convolution or a pooling
+# layer ends at the edge of its map, and the last map, which is averaged, is larger than a pixel.
+TELLING_SIZE = 128
+TIMEOUT_SECONDS = 900
 
 
-class Converted(NamedTuple):
-    """What a conversion wrote, and how closely the result agrees with its source."""
+class Check(NamedTuple):
+    """How closely what a file computes agrees with our network."""
 
-    paths: list[Path]
     difference: float
     """The largest difference of a logit, as a fraction of the largest logit."""
     backend: str
     """Whose logits those are."""
+    sizes: list[int]
+    """Of the images, in pixels."""
+
+
+class Read(NamedTuple):
+    """What was read."""
+
+    model: Model
+    kind: str
+    """The key of :data:`common.conversion.kinds.FORMATS`."""
+    check: Check | None
+    """None for weights without layers: there was nothing to run."""
+    notes: list[str]
+    """What the user should know, a sentence each."""
+
+
+class Converted(NamedTuple):
+    """What a conversion read and wrote."""
+
+    paths: list[Path]
+    read: Read
+    written: Check | None
+    """None for our own safetensors file, which is read back by nobody else."""
+
+
+def convert(
+    source: Path,
+    target: Path,
+    origin: str | None = None,
+    to: str | None = None,
+    resize: int | None = None,
+    backend: str | None = None,
+    network: Network = CHAPTER,
+) -> Converted:
+    """Read a file and write another.
+
+    Args:
+        source: a file, or the directory of a SavedModel.
+        target: the file to write; MXNet's layers go into a second one beside it.
+        origin: as for :func:`read`.
+        to: a key of :data:`common.conversion.kinds.TARGETS`; None: by the target's name.
+        resize: as for :func:`read`.
+        backend: whose logits an ONNX file is compared with; None: the first that is installed.
+        network: as for :func:`read`.
+
+    Raises:
+        NinError: unknown format, bad file, missing package, or a check failed; nothing is then
+            written.
+    """
+    to = kinds.target_format(target) if to is None else to
+    if to not in TARGETS:
+        raise NinError(f"`to={to}`: unknown; choose one of {', '.join(TARGETS)}")
+    if target.suffix not in TARGETS[to]:
+        raise NinError(f"{target}: its name must end with {' or '.join(TARGETS[to])}")
+    if target.is_dir() or not target.parent.is_dir():
+        raise NinError(f"{target}: not a file in an existing directory")
+    found = read(source, origin, resize, backend, FORMATS[to].backend, network=network)
+    check_chapter(found.model, source)
+    model = _sized(found.model, resize)
+    if resize not in (None, model.resize):
+        raise NinError(
+            f"`resize={resize}`: {source} says that it was trained on {model.resize}; leave it out"
+        )
+    paths, written = write(model, target, to, backend, source)
+    return Converted(paths, found, written)
+
+
+def read(
+    path: Path,
+    origin: str | None = None,
+    resize: int | None = None,
+    backend: str | None = None,
+    beside: str | None = None,
+    check: bool = True,
+    network: Network = CHAPTER,
+) -> Read:
+    """The chapter's network, or a variant of it, out of any file, checked as far as that allows.
+
+    Args:
+        path: a file of ours or of any of :data:`common.conversion.kinds.FORMATS`.
+        origin: which of these it is; None: by its content.
+        resize: side of the images that it will be run on; None: what the file says, or the book's
+            224. If the file does not say it, it is noted in the model.
+        backend: whose logits a file is compared with that belongs to no framework.
+        beside: the backend that this process is going to use, which may be one that the file's own
+            software does not get along with: then a process of its own reads the file.
+        check: False: take the weights, whatever the file's layers do with them.
+        network: what the file holds, if it does not say so itself.
+
+    Raises:
+        NinError: if it cannot be read, or computes something else than our network.
+    """
+    if origin is not None and origin not in FORMATS:
+        raise NinError(f"`origin={origin}`: unknown; choose one of {', '.join(FORMATS)}")
+    kind = kinds.identify(path)
+    if origin not in (None, kind):
+        raise NinError(
+            f"{path}: {FORMATS[kind].words}, not {FORMATS[str(origin)].words}; leave out `origin`"
+        )
+    if _must_be_apart(FORMATS[kind].backend, beside):
+        return _read_apart(path, resize, check, network)
+    if kind == "safetensors":
+        arrays, metadata = load_arrays(path)
+        if is_ours(metadata):
+            return Read(from_metadata(arrays, metadata, str(path)), kind, None, [])
+        content = Content({"": arrays}, False, metadata)
+    elif kind == "npz":
+        with _readable(path, kind), np.load(path, allow_pickle=False) as archive:
+            content = Content({"": dict(archive)}, True, {})
+    else:
+        software = _software(kind, backend)
+        with _readable(path, kind):
+            content = software.load(path)
+    ours = content.metadata if is_ours(content.metadata) else {}
+    network = network_of(ours, network)
+    if resize is not None:
+        check_resize(resize, network)
+    height = None if content.input_shape is None else content.input_shape[2]
+    size = size_of(ours) or resize or height
+    if size is None and network.head != "average":
+        raise NinError(
+            f"{path}: does not say for what size of images its fully connected layer is made; "
+            "add `resize`"
+        )
+    matched = match(content.groups, content.ordered, str(path), network, size)
+    model = _model(matched.weights, content, path, network, size)
+    notes = [*content.notes, *matched.notes]
+    if content.input_shape is None or not check:
+        return Read(_sized(model, resize), kind, None, notes)
+    batch, _, height, width = content.input_shape
+    model = _sized(model, height if resize is None and height == width else resize)
+    resize = resize or model.resize
+    sizes = _sizes(resize, network)
+    if height is not None and width is not None:
+        notes += _what_fixed_hides(path, height, width, resize, network)
+        sizes = [(height, width)]
+    done, softmax_note = _check(software, model, path, path, path, sizes, batch)
+    return Read(model, kind, done, notes + softmax_note)
+
+
+def write(
+    model: Model,
+    target: Path,
+    to: str,
+    backend: str | None = None,
+    source: str | Path = "the network",
+) -> tuple[list[Path], Check | None]:
+    """Write the chapter's network for other software, checked by it; what was written.
+
+    Args:
+        model: of the chapter's network.
+        target: the file, named as :data:`common.conversion.kinds.TARGETS` has it.
+        to: a key of that.
+        backend: as for :func:`convert`.
+        source: what messages call the model.
+
+    Raises:
+        NinError: missing package, or the check failed; nothing is then written.
+    """
+    if to == "safetensors":
+        save_model(target, model)
+        return [target], None
+    software = _software(to, backend)
+    with tempfile.TemporaryDirectory() as directory:
+        drafts = software.save(model, Path(directory) / target.name)
+        sizes = _sizes(model.resize, model.network)
+        check, _ = _check(software, model, source, drafts[-1], target, sizes, None)
+        paths = [target.parent / draft.name for draft in drafts]
+        for draft, path in zip(drafts, paths, strict=True):
+            write_bytes(path, draft.read_bytes())
+    return paths, check
+
+
+def run(path: Path, pixels: np.ndarray, backend: str | None = None) -> np.ndarray:
+    """What a file's own software computes with it.
+
+    Args:
+        path: as for :func:`read`; it holds layers.
+        pixels: float32, (batch, channels, height, width), from 0 to 1.
+        backend: as for :func:`read`.
+
+    Returns:
+        its first output, (batch, ...).
+
+    Raises:
+        NinError: if it cannot be read or holds weights only.
+    """
+    kind = kinds.identify(path)
+    software = _software(kind, backend)
+    with _readable(path, kind):
+        shape = software.load(path).input_shape
+    if shape is None:
+        raise NinError(f"{path}: holds weights only, and no layers that could be run")
+    return _run(software, path, path, pixels, shape[0])[0]
 
 
 class _Software(NamedTuple):
     """How a format's own software writes, reads and runs a file, and the backend to check it."""
 
-    words: str
-    settings: Settings
+    kind: str
+    backend_name: str
     backend: Backend
     save: Callable[[Model, Path], list[Path]]
-    load: Callable[[Path], tuple[dict[str, np.ndarray], dict[str, str]]]
-    run: Callable[[Path, np.ndarray], np.ndarray]
+    load: Callable[[Path], Content]
+    run: Callable[[Path, np.ndarray], list[np.ndarray]]
 
 
-def export(source: Path, to: str, target: Path, backend: str | None = None) -> Converted:
-    """Write a file that other software loads.
-
-    Args:
-        source: our safetensors file.
-        to: a key of :data:`FORMATS`.
-        target: the file to write; MXNet's layers go into a second one beside it.
-        backend: whose logits an ONNX file is checked against; None: the first that is installed.
-
-    Raises:
-        NinError: unknown format, bad file, missing package, or the check failed; nothing is
-            then written.
-    """
-    form = _find("to", to)
-    _check_target(target, form.suffixes)
-    model = load_model(source)
-    check_chapter(model, source)
-    software = _start(form, to, backend)
-    with tempfile.TemporaryDirectory() as directory:
-        drafts = software.save(model, Path(directory) / target.name)
-        difference = _verify(software, model, drafts[-1], target)
-        paths = [target.parent / draft.name for draft in drafts]
-        for draft, path in zip(drafts, paths, strict=True):
-            write_bytes(path, draft.read_bytes())
-    return Converted(paths, difference, software.settings.backend)
-
-
-def take(
-    source: Path, origin: str, target: Path, resize: int | None = None, backend: str | None = None
-) -> Converted:
-    """Write our safetensors file from other software's: the reverse of :func:`export`.
-
-    Args:
-        source: the file to read.
-        origin: a key of :data:`FORMATS`.
-        target: the file to write.
-        resize: side of the images that the network was trained on, to be noted in the file.
-        backend: as for :func:`export`.
-
-    Raises:
-        NinError: as :func:`export`.
-    """
-    form = _find("origin", origin)
-    _check_target(target, (OURS,))
-    if not source.is_file():
-        raise NinError(f"{source}: no such file")
-    if resize is not None:
-        check_resize(resize)
-    software = _start(form, origin, backend)
-    with _readable(source, software.words):
-        weights, metadata = software.load(source)
-    model = from_metadata(weights, metadata, str(source))
-    if resize is not None:
-        model = dataclasses.replace(model, resize=resize)
-    difference = _verify(software, model, source, source)
-    save_model(target, model)
-    return Converted([target], difference, software.settings.backend)
-
-
-def _find(argument: str, name: str) -> Format:
-    if name not in FORMATS:
-        raise NinError(f"`{argument}={name}`: unknown; choose one of {', '.join(FORMATS)}")
-    return FORMATS[name]
-
-
-def _check_target(target: Path, suffixes: tuple[str, ...]) -> None:
-    if target.suffix not in suffixes:
-        raise NinError(f"{target}: its name must end with {' or '.join(suffixes)}")
-    if target.is_dir() or not target.parent.is_dir():
-        raise NinError(f"{target}: not a file in an existing directory")
-
-
-def _start(form: Format, name: str, backend: str | None) -> _Software:
-    if form.backend is None:
+def _software(kind: str, backend: str | None) -> _Software:
+    own = FORMATS[kind].backend
+    if kind == "onnx":
         onnx_format.require()
         # the first that is installed
         packages = {candidate: framework for candidate, (_, framework) in BACKENDS.items()}
         installed = [c for c in packages if importlib.util.find_spec(packages[c]) is not None]
-        settings = Settings(backend=backend or [*installed, *packages][0], device="cpu")
-        started = start(settings).backend
+        name = backend or [*installed, *packages][0]
+        started = start(Settings(backend=name, device="cpu")).backend
         functions = onnx_format.save, onnx_format.load, onnx_format.run
-        return _Software(form.words, settings, started, *functions)
-    if backend not in (None, form.backend):
-        raise NinError(f"`backend={backend}`: {name} is checked with {form.backend}")
-    settings = Settings(backend=form.backend, device="cpu")
-    started = start(settings).backend
-    native = exporter(started)
+        return _Software(kind, name, started, *functions)
+    if own is None:
+        raise NinError(f"{FORMATS[kind].words} holds no layers")
+    if backend not in (None, own):
+        raise NinError(f"`backend={backend}`: {kind} is checked with {own}")
+    try:
+        started = start(Settings(backend=own, device="cpu")).backend
+    except NinError as error:
+        raise NinError(f"{FORMATS[kind].words} needs its framework: {error.marked}") from error
+    native: Exporter = exporter(started)
     return _Software(
-        form.words,
-        settings,
+        kind,
+        own,
         started,
-        lambda model, path: native.save_native(build(started, model), path),
-        lambda path: (native.load_native(path), {}),
-        native.run_native,
+        lambda model, path: native.save_native(build(started, model), path, to_metadata(model)),
+        lambda path: native.load_native(path),
+        lambda path, pixels: native.run_native(path, pixels),
     )
 
 
-def _verify(software: _Software, model: Model, path: Path, called: Path) -> float:
-    """The largest difference between a file's logits and our network's, relative to the largest.
+def _model(
+    weights: dict[str, np.ndarray],
+    content: Content,
+    path: Path,
+    network: Network,
+    size: int | None,
+) -> Model:
+    """A model that states what the file states, and no more."""
+    ours = is_ours(content.metadata)
+    # for a fully connected layer, which is made for it
+    size = None if network.head == "average" else size
+    model = from_metadata(weights, content.metadata if ours else {}, str(path), network, size)
+    # what our metadata do not know is not known because the layer has a rate
+    return model if ours else dataclasses.replace(model, dropout=content.dropout)
+
+
+def _sized(model: Model, resize: int | None) -> Model:
+    """A model with a size noted, if it does not have one."""
+    return dataclasses.replace(model, resize=resize) if model.resize is None else model
+
+
+def _sizes(resize: int | None, network: Network) -> list[tuple[int, int]]:
+    """Where a network is checked: as it will be run, and where all that its layers do shows."""
+    if network.head != "average" and resize is not None:
+        return [(resize, resize)]
+    return [(size, size) for size in dict.fromkeys((resize or Settings.resize, TELLING_SIZE))]
+
+
+def _what_fixed_hides(
+    path: Path, height: int, width: int, resize: int | None, network: Network
+) -> list[str]:
+    """What cannot be checked of a file that takes images of one size only."""
+    note = f"{path} takes images of {height}x{width} only, and was checked with these alone"
+    size = min(height, width)
+    if size < architecture.smallest_input(network):
+        raise NinError(f"{path}: of another network (it takes images of {height}x{width})")
+    shapes = architecture.layer_shapes(size, network=network)
+    if [shape for name, shape in shapes.items() if name.startswith("pool")][-1][2:] == (1, 1):
+        note += "; there the last map is one pixel, so that its averaging does not show"
+    if resize not in (None, height):
+        note += f"; what it computes for {resize}x{resize} is not known"
+    return [note]
+
+
+def _check(
+    software: _Software,
+    model: Model,
+    source: str | Path,
+    path: Path,
+    called: Path,
+    sizes: list[tuple[int, int]],
+    batch: int | None,
+) -> tuple[Check, list[str]]:
+    """Compare a file's logits with our network's.
+
+    Args:
+        software: that runs the file.
+        model: our network.
+        source: what messages call that.
+        path: the file.
+        called: what messages call that.
+        sizes: height and width of the images.
+        batch: how many it takes at a time; None: any.
+
+    Returns:
+        The check, and a note if the file goes on to probabilities.
 
     Raises:
-        NinError: if it is too large; ``called`` is what messages call the file.
+        NinError: if they differ by too much.
     """
-    images = load_data("sample").test_images[:IMAGES]
-    resize = model.resize or architecture.smallest_input()
-    settings = dataclasses.replace(software.settings, resize=resize)
-    predictor = software.backend.Predictor(build(software.backend, model), settings)
-    ours = compute_logits(predictor, model, settings, images)
-    if np.ptp(ours) == 0:
-        raise NinError(
-            f"{called}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "
-            "whatever it sees (its ReLUs are dead)"
-        )
-    matrix = resize_matrix(images.shape[1], resize)
-    pixels = (matrix @ (images / 255) @ matrix.T).astype(np.float32)[:, np.newaxis]
-    with _readable(called, software.words):
-        theirs = software.run(path, pixels)
-    if theirs.shape != ours.shape:
-        raise NinError(
-            f"{called}: of another network (its output has shape {theirs.shape}, "
-            f"expected {ours.shape})"
-        )
-    difference = float(np.abs(theirs - ours).max() / np.abs(ours).max())
-    if not difference <= TOLERANCE:
-        raise NinError(
-            f"{called}: of another network (its logits differ from {settings.backend}'s by up to "
-            f"{difference:.1e} of the largest one; allowed is {TOLERANCE:.0e})"
-        )
-    return difference
+    net = build(software.backend, model)
+    worst, notes = 0.0, []
+    for height, width in sizes:
+        pixels = _pixels(height, width, model.in_channels)
+        with _readable(called, software.kind):
+            *_, last = software.backend.shape_walk(net, pixels)
+        ours = last.output.reshape(IMAGES, -1)
+        if np.ptp(ours) == 0:
+            raise NinError(
+                f"{source}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "
+                "whatever it sees (its ReLUs are dead)"
+            )
+        outputs = _run(software, path, called, pixels, batch)
+        shaped = [o.reshape(IMAGES, -1) for o in outputs if o.size == ours.size]
+        if not shaped:
+            raise NinError(
+                f"{called}: of another network (for images of {height}x{width} its output has "
+                f"shape {outputs[0].shape}, expected {ours.shape})"
+            )
+        differences = [_difference(output, ours) for output in shaped]
+        probabilities = [_difference(*map(_logarithm, (o, softmax(ours)))) for o in shaped]
+        if not min(differences) <= TOLERANCE and min(probabilities) <= TOLERANCE:
+            notes = [
+                f"{called} ends in a softmax; the network before it was taken, which gives logits"
+            ]
+            differences = probabilities
+        if not min(differences) <= TOLERANCE:
+            raise NinError(
+                f"{called}: of another network (for images of {height}x{width} its logits differ "
+                f"from {software.backend_name}'s by up to {min(differences):.1e} of the largest "
+                f"one; allowed is {TOLERANCE:.0e})"
+            )
+        worst = max(worst, min(differences))
+    return Check(worst, software.backend_name, [height for height, _ in sizes]), notes
+
+
+def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:
+    return float(np.abs(theirs - ours).max() / np.abs(ours).max())
+
+
+def _logarithm(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, 1e-30))
+
+
+def _pixels(height: int, width: int, channels: int) -> np.ndarray:
+    """Real images, float32 (images, channels, height, width); each channel has other ones."""
+    images = load_data("sample").test_images[:IMAGES] / 255
+    rows, columns = (resize_matrix(images.shape[1], size) for size in (height, width))
+    grey = rows @ images @ columns.T
+    return np.stack([np.roll(grey, i, 0) for i in range(channels)], 1).astype(np.float32)
+
+
+def _run(
+    software: _Software, path: Path, called: Path, pixels: np.ndarray, batch: int | None
+) -> list[np.ndarray]:
+    """What a file makes of images, so many at a time as it takes."""
+    count = len(pixels)
+    step = batch or count
+    # the last batch is filled up with the first images
+    order = np.arange(-(-count // step) * step) % count
+    with _readable(called, software.kind):
+        parts = [software.run(path, pixels[chosen]) for chosen in order.reshape(-1, step)]
+        return [np.concatenate(each)[:count] for each in zip(*parts, strict=True)]
 
 
 @contextlib.contextmanager
-def _readable(path: Path, words: str) -> Iterator[None]:
-    """Turn what the other software's reader raises into one clear line."""
-    try:
-        yield
-    except NinError:
-        raise
-    except Exception as error:
-        # MXNet's messages begin with a traceback of its C++ code
-        lines = re.sub(r"Traceback .*?line \d+", "", one_line(error)).strip()
-        why = lines if len(lines) < 200 else f"{lines[:200]} ..."
-        raise NinError(f"{path}: damaged, or not {words} of this network ({why})") from error
+def _readable(path: Path, kind: str) -> Iterator[None]:
+    """Turn what another software raises into one line of our own, and drop what it prints.
+
+    Its messages are written for who writes code with it: they advise to switch safety off.
+    """
+    caught: Exception | None = None
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except Exception as error:
+            caught = error
+    if isinstance(caught, NinError):
+        raise caught
+    if caught is not None:
+        raise NinError(
+            f"{path}: damaged, or not {FORMATS[kind].words} of this network (reading or running "
+            f"it ends in {type(caught).__name__})"
+        ) from caught
+
+
+def _must_be_apart(own: str | None, beside: str | None) -> bool:
+    """Whether the software of a file cannot be in this process."""
+    if own is None:
+        return False
+    other = APART.get(BACKENDS[own][1])
+    wanted = BACKENDS[beside][1] if beside in BACKENDS else None
+    return other is not None and (other in sys.modules or other == wanted)
+
+
+def _read_apart(path: Path, resize: int | None, check: bool, network: Network) -> Read:
+    """:func:`read` in a process of its own."""
+    absolute = str(path.absolute())
+    with tempfile.TemporaryDirectory() as directory:
+        draft = Path(directory) / "model.safetensors"
+        try:
+            found = call_apart(
+                sys.executable,
+                "common.conversion.convert:read_into",
+                TIMEOUT_SECONDS,
+                path=absolute,
+                resize=resize,
+                check=check,
+                network=str(network),
+                target=str(draft),
+            )
+        except RefusedError as error:
+            raise NinError(error.marked.replace(absolute, str(path))) from error
+        except LostError as error:
+            raise NinError(f"{path}: damaged: reading it ends the process") from error
+        done = None if found["check"] is None else Check(*found["check"])
+        notes = [note.replace(absolute, str(path)) for note in found["notes"]]
+        return Read(load_model(draft), found["kind"], done, notes)
+
+
+def read_into(
+    path: str, resize: int | None, check: bool, network: str, target: str
+) -> dict[str, Any]:
+    """:func:`read` for another process: the model goes into a file, the rest is returned."""
+    found = read(Path(path), resize=resize, check=check, network=parse(network))
+    save_model(Path(target), found.model)
+    return {"kind": found.kind, "check": found.check, "notes": found.notes}
+
+
+def warn(notes: list[str]) -> None:
+    """Pass notes on to the user."""
+    for note in notes:
+        warnings.warn(note, NinWarning, stacklevel=3)

@@ -5,18 +5,32 @@ any size from 67x67 up, and gives logits (batch, classes).
 """
 
 import importlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.errors import NinError
+from common.contract import Content
+from common.errors import NinError, printable
 from common.model import Model, to_metadata
 from common.network import architecture
 
 # What every operator here needs, and not more: an older reader understands it too.
 OPSET = 13
 IR_VERSION = 7
+
+# Operators, and what a network that has them is called.
+REFUSED = {
+    "BatchNormalization": "batch normalization",
+    r"\w*(Quantize|Dequantize)Linear|QLinear\w*|\w*Integer": "quantized layers",
+}
+# What weights may be computed with; nothing here makes more of a small file than it holds.
+ARITHMETIC = {
+    "Constant", "Identity", "Transpose", "Reshape", "Cast", "Unsqueeze", "Squeeze", "Flatten",
+    "Mul", "Div", "Add", "Sub", "Neg", "Concat",
+}  # fmt: skip
 
 
 def save(model: Model, path: Path) -> list[Path]:
@@ -31,17 +45,27 @@ def save(model: Model, path: Path) -> list[Path]:
         nodes.append(helper.make_node(operator, [last, *inputs], [output], output, **attributes))
         last = output
 
-    for layer in architecture.layers(model.num_classes):
+    for layer in architecture.layers(model.num_classes, network=model.network):
         window = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
         if layer.is_pool:
             add("MaxPool", layer.name, **window)
             continue
         parameters = f"{layer.name}.weight", f"{layer.name}.bias"
-        add("Conv", f"{layer.name}.sum", *parameters, pads=[layer.padding] * 4, **window)
         # the ReLU that ends a convolution has the layer's name
-        add("Relu", layer.name)
-    add("GlobalAveragePool", "global_pool")
-    add("Flatten", "logits")
+        output = f"{layer.name}.sum" if layer.relu else layer.name
+        add("Conv", output, *parameters, pads=[layer.padding] * 4, **window)
+        if layer.relu:
+            add("Relu", layer.name)
+    if model.network.head == "average":
+        add("GlobalAveragePool", "global_pool")
+    size = model.resize or architecture.smallest_input(model.network)
+    dense = architecture.dense_layers(size, model.num_classes, model.network)
+    add("Flatten", "flatten" if dense else "logits")
+    for layer in dense:
+        parameters = f"{layer.name}.weight", f"{layer.name}.bias"
+        add("Gemm", f"{layer.name}.sum" if layer.relu else "logits", *parameters, transB=1)
+        if layer.relu:
+            add("Relu", layer.name)
 
     def tensor(name: str, *shape: str | int) -> Any:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
@@ -63,31 +87,176 @@ def save(model: Model, path: Path) -> list[Path]:
     return [path]
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The weights in a file by canonical name, and its metadata; neither is checked.
+def load(path: Path) -> Content:
+    """What a file of any exporter holds; see :class:`common.contract.Exporter`.
 
-    The convolutions are taken in the order of the graph, so that the file may be another
-    exporter's. Tensors beyond this network's parameters are returned under the file's own names.
+    The convolutions are taken in the order of the graph. Their weights and biases may be computed
+    from other constants.
+    """
+    proto = _read(path)
+    graph = proto.graph
+    for node in graph.node:
+        what = "" if node.domain in ("", "ai.onnx") else "layers of an optimizer's own"
+        for operators, words in REFUSED.items():
+            what = words if re.fullmatch(operators, node.op_type) else what
+        if what:
+            raise NinError(
+                f"{path}: it has {what} ({printable(node.op_type)}), which the chapter's network "
+                "does not; export the network as it was trained"
+            )
+    constants = _Constants(graph)
+    tensors: dict[str, np.ndarray] = {}
+    for i, node in enumerate(n for n in graph.node if n.op_type in ("Conv", "Gemm")):
+        weight, *bias = [constants.value(name) for name in node.input[1:] if name]
+        if weight is None:
+            raise NinError(f"{path}: of another network: it computes weights from the images")
+        if node.op_type == "Gemm" and not any(e.name == "transB" and e.i for e in node.attribute):
+            weight = weight.T
+        if not bias:
+            bias = [constants.added_to(node.output[0], len(weight))]
+        # numbered, so that what stands behind the number does not matter
+        tensors[f"{i}.{node.name}.weight"] = weight
+        if bias[0] is not None:
+            tensors[f"{i}.{node.name}.bias"] = bias[0].reshape(-1)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    channels = next((a.shape[1] for a in tensors.values() if a.ndim == 4), 1)
+    shape, channels_last = _input(graph, path, channels)
+    if channels_last:
+        shape = (shape[0], shape[3], shape[1], shape[2])
+    return Content({"": tensors}, True, metadata, shape)
+
+
+def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
+    """What onnxruntime computes; see :class:`common.contract.Exporter`."""
+    runtime = _import("onnxruntime")
+    proto = _read(path)
+    _, channels_last = _input(proto.graph, path, pixels.shape[1])
+    given = next(_inputs(proto.graph)).name
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    if channels_last:
+        pixels = pixels.transpose(0, 2, 3, 1)
+    return [np.asarray(each) for each in session.run(None, {given: np.ascontiguousarray(pixels)})]
+
+
+class _Constants:
+    """The values in a graph that do not depend on its input."""
+
+    def __init__(self, graph: Any) -> None:
+        self.onnx = _import("onnx")
+        self.evaluator = importlib.import_module("onnx.reference").ReferenceEvaluator
+        to_array = self.onnx.numpy_helper.to_array
+        self.known = {tensor.name: np.array(to_array(tensor)) for tensor in graph.initializer}
+        self.nodes = graph.node
+        self.producers = {name: node for node in graph.node for name in node.output}
+
+    def value(self, name: str) -> np.ndarray | None:
+        """Of a name; None if it depends on the input."""
+        node = self.producers.get(name)
+        if name in self.known or node is None:
+            return self.known.get(name)
+        values = {each: self.value(each) for each in node.input if each}
+        if node.op_type in ARITHMETIC and all(v is not None for v in values.values()):
+            results = self.evaluator(node).run(None, values)
+            self.known.update(zip(node.output, results, strict=False))
+        return self.known.get(name)
+
+    def added_to(self, name: str, channels: int) -> np.ndarray | None:
+        """What is added to the output of a convolution, one number for each channel."""
+        for node in self.nodes:
+            if name in node.input and node.op_type in ("Add", "Sum"):
+                for other in node.input:
+                    value = None if other == name else self.value(other)
+                    if value is not None and value.size == channels:
+                        return value
+        return None
+
+
+def _read(path: Path) -> Any:
+    """A model in float32, its functions written out, its weights from wherever they are."""
+    onnx = _import("onnx")
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except Exception as error:
+        raise NinError(f"{path}: damaged, or not an ONNX model") from error
+    if not proto.graph.node:
+        raise NinError(f"{path}: damaged, or not an ONNX model (it holds no layers)")
+    try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except Exception as error:
+        names = {e.value for t in proto.graph.initializer for e in t.external_data
+                 if e.key == "location"}  # fmt: skip
+        file = printable(", ".join(sorted(names)))
+        raise NinError(
+            f"{path}: its weights are in another file, {file}, which is not beside it or damaged; "
+            "copy both"
+        ) from error
+    if proto.functions:
+        proto = importlib.import_module("onnx.inliner").inline_local_functions(proto)
+    _to_float32(proto.graph)
+    return proto
+
+
+def _to_float32(graph: Any) -> None:
+    """Make half and double precision float32, so that layers can be judged beside ours."""
+    onnx = _import("onnx")
+    types = onnx.TensorProto
+    others = {types.FLOAT16, types.BFLOAT16, types.DOUBLE}
+
+    def tensor(old: Any) -> None:
+        if old.data_type in others:
+            array = onnx.numpy_helper.to_array(old).astype(np.float32)
+            old.CopyFrom(onnx.numpy_helper.from_array(array, old.name))
+
+    for each in graph.initializer:
+        tensor(each)
+    for each in (*graph.input, *graph.output, *graph.value_info):
+        if each.type.tensor_type.elem_type in others:
+            each.type.tensor_type.elem_type = types.FLOAT
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                tensor(attribute.t)
+            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i in others:
+                attribute.i = types.FLOAT
+
+
+def _inputs(graph: Any) -> Iterator[Any]:
+    """What a graph is given; older files list the weights there too."""
+    initializers = {tensor.name for tensor in graph.initializer}
+    return (each for each in graph.input if each.name not in initializers)
+
+
+def _input(graph: Any, path: Path, channels: int) -> tuple[tuple[int | None, ...], bool]:
+    """The shape of a graph's images as the file has it, and whether the channels are last.
+
+    Exporters of Keras's networks begin with a transposition, or with what comes to the same for
+    the number of channels.
     """
     onnx = _import("onnx")
-    proto = onnx.load(str(path), load_external_data=False)
-    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
-    convolutions = (node for node in proto.graph.node if node.op_type == "Conv")
-    native = [name for node in convolutions for name in node.input[1:] if name in tensors]
-    canonical = dict(zip(native, architecture.parameter_shapes(), strict=False))
-    weights = {
-        canonical.get(name, name): np.array(onnx.numpy_helper.to_array(tensors[name]))
-        for name in native
-    }
-    return weights, {entry.key: entry.value for entry in proto.metadata_props}
-
-
-def run(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Logits that onnxruntime computes for float32 pixels, (batch, channels, height, width)."""
-    runtime = _import("onnxruntime")
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {session.get_inputs()[0].name: pixels})
-    return np.asarray(logits)
+    given = list(_inputs(graph))
+    if len(given) != 1:
+        raise NinError(f"{path}: of another network: it takes {len(given)} inputs, expected one")
+    kind = given[0].type.tensor_type
+    if kind.elem_type != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        raise NinError(
+            f"{path}: of another network: it takes pixels of type {name}, expected float32 from 0 "
+            "to 1; export the network without what prepares the images"
+        )
+    dimensions = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
+    if not dimensions:
+        dimensions = (None,) * 4
+    if len(dimensions) != 4:
+        raise NinError(f"{path}: of another network: its input has {len(dimensions)} dimensions")
+    if dimensions[3] == channels != dimensions[1]:
+        return dimensions, True
+    firsts = [node for node in graph.node if given[0].name in node.input]
+    permutations = [list(a.ints) for n in firsts for a in n.attribute if a.name == "perm"]
+    return dimensions, permutations == [[0, 3, 1, 2]]
 
 
 def require() -> None:

@@ -1,6 +1,7 @@
 """A data set: training images, and the images that accuracy is measured on."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,9 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     num_classes: int = 0
-    """0: one more than the largest training label."""
+    """0: as many as the training labels have; labels that skip numbers are then counted anew."""
+    class_names: tuple[str, ...] = ()
+    """One per class; none if they have no names but their numbers."""
     kind: str = "custom"
     """``full`` or ``sample`` (of Fashion-MNIST), or ``custom``."""
     directory: str = ""
@@ -52,15 +55,30 @@ class Dataset:
         for name, value in check_arrays(arrays, self.num_classes, ARGUMENTS).items():
             object.__setattr__(self, name, value)
         if not self.num_classes:
-            object.__setattr__(self, "num_classes", int(self.train_labels.max()) + 1)
+            self._count_classes()
 
     @property
     def counts(self) -> str:
         """How many images there are, in words."""
         return f"{len(self.train_images)} training and {len(self.test_images)} test images"
 
+    def _count_classes(self) -> None:
+        known = np.unique(self.train_labels)
+        changes: dict[str, Any] = {"num_classes": len(known)}
+        if known[-1] != len(known) - 1:
+            for name in ("train_labels", "test_labels"):
+                counted = np.searchsorted(known, getattr(self, name))
+                changes[name] = counted.astype(np.uint8)
+            changes["class_names"] = self.class_names or tuple(map(str, known))
+            note = f"The {len(known)} classes are those that its labels name, {_span(known)}."
+            changes["notice"] = f"{self.notice} {note}".strip()
+        for name, value in changes.items():
+            object.__setattr__(self, name, value)
+
     def limit(self, count: int | None) -> "Dataset":
-        """The first ``count`` training images, and a sixth as many test images (at least one).
+        """So many training images, and a sixth as many test images (at least one).
+
+        Which ones, a fixed shuffle decides, of each class as large a share as of the others.
 
         Raises:
             NinError: if there are fewer than ``count``.
@@ -71,22 +89,25 @@ class Dataset:
         if count > available:
             raise NinError(f"`limit={count}`: there are only {available} training examples")
         tests = min(max(1, count // 6), len(self.test_images))
+        chosen, measured = _choose(self.train_labels, count), _choose(self.test_labels, tests)
         note = (
             f"A subset: {count} of {available} training and "
             f"{tests} of {len(self.test_images)} {self.evaluated_on} images."
         )
         return dataclasses.replace(
             self,
-            train_images=self.train_images[:count],
-            train_labels=self.train_labels[:count],
-            test_images=self.test_images[:tests],
-            test_labels=self.test_labels[:tests],
+            train_images=self.train_images[chosen],
+            train_labels=self.train_labels[chosen],
+            test_images=self.test_images[measured],
+            test_labels=self.test_labels[measured],
+            checksums=self._with_choice("limit", chosen),
             notice=f"{self.notice} {note}".strip(),
         )
 
     def hold_out(self, count: int) -> "Dataset":
-        """Take the last ``count`` training images out of training and measure accuracy on them.
+        """Take ``count`` training images out of training and measure accuracy on them.
 
+        Which ones, a fixed shuffle decides, of each class as large a share as of the others.
         Choices (hyperparameters, exercise 1) are made on such a validation split, so that the
         test set is left for the final result.
 
@@ -99,18 +120,50 @@ class Dataset:
         if count >= available:
             raise NinError(f"`validation={count}`: leaves none of {available} training examples")
         note = (
-            f"Trained without the last {count} of {available} training images, on which accuracy "
-            "is measured."
+            f"Trained without {count} of {available} training images, on which accuracy is "
+            "measured."
         )
+        out = np.zeros(available, bool)
+        out[_choose(self.train_labels, count)] = True
         return dataclasses.replace(
             self,
-            train_images=self.train_images[:-count],
-            train_labels=self.train_labels[:-count],
-            test_images=self.train_images[-count:],
-            test_labels=self.train_labels[-count:],
+            train_images=self.train_images[~out],
+            train_labels=self.train_labels[~out],
+            test_images=self.train_images[out],
+            test_labels=self.train_labels[out],
+            checksums=self._with_choice("validation", np.flatnonzero(out)),
             evaluated_on="validation",
             notice=f"{self.notice} {note}".strip(),
         )
+
+    def _with_choice(self, name: str, chosen: np.ndarray) -> dict[str, str]:
+        """The checksums, and one of the choice if they are of files, which hold all images."""
+        if not self.checksums:
+            return {}
+        return {**self.checksums, name: hashlib.sha256(chosen.tobytes()).hexdigest()}
+
+
+def _choose(labels: np.ndarray, count: int) -> np.ndarray:
+    """The numbers of so many examples, in order: the same share of each class, by a fixed shuffle.
+
+    Where the shares are no whole numbers, the classes that come next are a matter of the shuffle.
+    """
+    shuffled = np.random.default_rng(0).permutation(len(labels))
+    # how far each example is through its class: the first so many of all
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    order = shuffled[np.argsort(place[shuffled], kind="stable")]
+    return np.sort(order[:count])
+
+
+def _span(labels: np.ndarray) -> str:
+    """Labels in words: ``0 to 9``, or ``0, 5, 255``."""
+    if labels[-1] - labels[0] == len(labels) - 1 and len(labels) > 1:
+        return f"{labels[0]} to {labels[-1]}"
+    few = ", ".join(map(str, labels[:6]))
+    return f"{few} ... {labels[-1]}" if len(labels) > 6 else few
 
 
 def check_arrays(
@@ -146,15 +199,16 @@ def check_arrays(
             f"{called['test_images']}: images are {other}x{other}, expected {size}x{size} as in "
             f"{called['train_images']}"
         )
-    classes = num_classes or int(checked["train_labels"].max()) + 1
-    if classes < 2:
+    seen = np.unique(checked["train_labels"])
+    classes = np.arange(num_classes) if num_classes else seen
+    if len(classes) < 2:
         raise NinError(f"{called['train_labels']}: one class only; at least two are needed")
     for name in ("train_labels", "test_labels"):
-        largest = int(checked[name].max())
-        if largest >= classes:
+        others = np.setdiff1d(checked[name], classes)
+        if len(others):
             known = "classes" if num_classes else "training labels"
             raise NinError(
-                f"{called[name]}: label {largest} is not among the {known} 0 to {classes - 1}"
+                f"{called[name]}: label {others[-1]} is not among the {known} {_span(classes)}"
             )
     return checked
 

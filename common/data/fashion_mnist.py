@@ -1,18 +1,20 @@
 """Fashion-MNIST: where it is found or downloaded from, and whether it is intact.
 
-The files have the MNIST layout: idx files, gzipped or not. See :func:`load`.
+See :func:`load`; :mod:`common.data.layouts` has what other data may look like.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from common.data.dataset import ARGUMENTS, Dataset, check_arrays
-from common.data.idx import parse_idx, read_uncompressed
-from common.errors import NinError
+from common.data import layouts
+from common.data.dataset import Dataset, check_arrays
+from common.data.fetch import fetch
+from common.errors import NinError, one_line
 
 CLASS_NAMES = (
     "t-shirt", "trouser", "pullover", "dress", "coat",
@@ -63,7 +65,6 @@ MIRRORS = (
 )
 SYSTEM_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")
 SAMPLE_DIRECTORY = Path(__file__).parent / "sample"
-DOWNLOAD_TIMEOUT_SECONDS = 30
 
 
 def load(spec: str = "auto") -> Dataset:
@@ -71,9 +72,10 @@ def load(spec: str = "auto") -> Dataset:
 
     Args:
         spec: ``full`` is all of Fashion-MNIST, from the directory in ``NIN_DATA``, the cache, the
-            system's copy or a download, in this order. ``sample`` is the embedded sample. ``auto``
+            system's copy, what torchvision, Keras, d2l or MXNet left, or a download, in this
+            order. ``sample`` is the embedded sample. ``auto``
             is ``full`` if that is available, else the sample with a notice. Anything else is a
-            directory of four idx files in the MNIST layout, gzipped or not.
+            directory or file in one of the layouts of :mod:`common.data.layouts`.
 
     Raises:
         NinError: files missing, corrupt or not matching each other; ``full`` not available.
@@ -81,25 +83,26 @@ def load(spec: str = "auto") -> Dataset:
     if spec == "sample":
         return read_directory(SAMPLE_DIRECTORY)
     if spec not in ("auto", "full"):
-        return read_directory(Path(spec))
+        return read_directory(expand(spec))
     explicit = os.environ.get(DIRECTORY_VARIABLE)
     if explicit:
-        dataset = read_directory(Path(explicit))
+        dataset = read_directory(expand(explicit))
         if spec == "full" and dataset.kind != "full":
             raise NinError(
                 f"`data=full`: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
             )
         return dataset
     refused: list[str] = []
-    for directory in (cache_directory(), SYSTEM_DIRECTORY):
+    for directory in places().values():
         try:
             if directory.is_dir():
                 return dataclasses.replace(_read_full(directory), refused=tuple(refused))
         except (NinError, OSError) as error:
-            refused.append(str(error))
+            # a directory of other people's may well hold something else
+            if directory in (*cache_directories(), SYSTEM_DIRECTORY):
+                refused.append(str(error))
     try:
-        download(cache_directory())
-        return _read_full(cache_directory())
+        return _read_full(download())
     except NinError as error:
         why = "; ".join([*refused, str(error)])
     if spec == "full":
@@ -120,91 +123,123 @@ def load_and_tell(spec: str) -> Dataset:
     return dataset
 
 
-def cache_directory() -> Path:
-    """Where downloads are kept: in the system's usual place for caches."""
+def cache_directories() -> list[Path]:
+    """Where downloads are kept: the system's usual place for caches, else one for temporary files.
+
+    The second serves where there is no home directory or it cannot be written.
+    """
     import pooch  # imports requests and more: only when the full set is looked for
 
-    return Path(pooch.os_cache("nin")) / "fashion-mnist"
+    caches = [Path(tempfile.gettempdir()) / f"nin-{os.getuid()}"]
+    with contextlib.suppress(RuntimeError):  # there is no home directory
+        usual = expand(str(pooch.os_cache("nin")))
+        # older releases then say "~" itself
+        caches = [usual, *caches] if usual.is_absolute() else caches
+    return [cache / "fashion-mnist" for cache in caches]
 
 
-def download(directory: Path) -> None:
-    """Download the four files, each checked before it appears in the directory.
+def places() -> dict[str, Path]:
+    """Where the full set may be, in the order of the search: name of the place -> directory."""
+    names = ("cache", "second cache")
+    keras = Path(os.environ.get("KERAS_HOME") or "~/.keras")
+    mxnet = Path(os.environ.get("MXNET_HOME") or "~/.mxnet")
+    found = {
+        **dict(zip(names, cache_directories(), strict=False)),
+        "system": SYSTEM_DIRECTORY,
+        "Keras": keras / "datasets" / "fashion-mnist",
+        "MXNet": mxnet / "datasets" / "fashion-mnist",
+        "torchvision": Path("data/FashionMNIST/raw"),
+        "d2l": Path("../data/FashionMNIST/raw"),
+    }
+    return {name: expand(str(path)) for name, path in found.items()}
+
+
+def expand(path: str) -> Path:
+    """A path with its ``~`` replaced, if there is a home directory to replace it by."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises without a home)
+
+
+def download() -> Path:
+    """Download the four files, each checked before it appears; the cache that they are in now.
 
     Raises:
         NinError: if no mirror gives an intact file, naming the file and each mirror's failure.
     """
     import pooch
 
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NinError(f"cache {directory}: cannot be written ({error.strerror})") from error
+    for directory in cache_directories():
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                break
+        except OSError as error:
+            why = NinError(f"cache {directory}: cannot be written ({error.strerror})")
+    else:
+        raise why
     pooch.get_logger().setLevel("ERROR")
     print(f"downloading Fashion-MNIST (30 MB) to {directory}", file=sys.stderr)
     mirrors = os.environ.get(MIRRORS_VARIABLE, "").split() or MIRRORS
     for name, checksum in CHECKSUMS.items():
         failures = []
         for mirror in mirrors:
+            # "~" and a path without a scheme are files of this machine
+            is_address = "://" in mirror or mirror.startswith("file:")
+            base = mirror if is_address else expand(mirror).absolute().as_uri()
             try:
                 pooch.retrieve(
-                    mirror.rstrip("/") + f"/{name}.gz",
+                    base.rstrip("/") + f"/{name}.gz",
                     known_hash=f"md5:{checksum.md5_gz}",
                     fname=f"{name}.gz",
                     path=directory,
-                    downloader=pooch.HTTPDownloader(timeout=DOWNLOAD_TIMEOUT_SECONDS),
+                    downloader=fetch,
                 )
                 break
             except ValueError:  # pooch's word for another checksum
                 failures.append(f"{mirror}: not the file with MD5 {checksum.md5_gz}")
             except Exception as error:  # the downloader's own, of several libraries
-                failures.append(f"{mirror}: {type(error).__name__}")
+                failures.append(f"{mirror}: {one_line(error)}")
         else:
             raise NinError(f"download of {name}.gz failed ({'; '.join(failures)})")
+    return directory
 
 
 def read_directory(directory: Path) -> Dataset:
-    """Read and check four idx files.
+    """Read and check a data set in any of the layouts of :mod:`common.data.layouts`.
 
     Raises:
         NinError: naming the file, what was expected and what was found.
     """
-    if not directory.is_dir():
-        raise NinError(f"data {directory}: no such directory")
-    arrays, checksums, paths = {}, {}, {}
-    for name, field in zip(CHECKSUMS, ARGUMENTS, strict=True):
-        path = _find(directory, name)
-        content = read_uncompressed(path)
-        checksums[name] = hashlib.sha256(content).hexdigest()
-        arrays[field] = parse_idx(content, 3 if "idx3" in name else 1, str(path))
-        paths[field] = str(path)
+    found = layouts.read(directory)
     # here, so that messages name the files
+    arrays = check_arrays(found.arrays, 0, found.called)
+    where = str(directory.resolve())
     dataset = Dataset(
-        **check_arrays(arrays, 0, paths), directory=str(directory.resolve()), checksums=checksums
+        **arrays, class_names=found.class_names, directory=where, checksums=found.checksums
     )
-    if all(checksums[name] == checksum.sha256 for name, checksum in CHECKSUMS.items()):
-        return dataclasses.replace(dataset, kind="full")
+    if _damaged(dataset) is None:
+        return dataclasses.replace(dataset, kind="full", class_names=CLASS_NAMES)
     if directory.resolve() == SAMPLE_DIRECTORY.resolve():
-        kind = "sample"
         notice = f"On the embedded sample of Fashion-MNIST: {dataset.counts} of 60000 and 10000."
-    else:
-        kind = "custom"
-        notice = f"On {dataset.directory}, not the published Fashion-MNIST files: {dataset.counts}."
-    return dataclasses.replace(dataset, kind=kind, notice=notice)
+        return dataclasses.replace(dataset, kind="sample", class_names=CLASS_NAMES, notice=notice)
+    notices = (
+        f"On {where}, not the published Fashion-MNIST files: {dataset.counts}.",
+        found.notice,
+        dataset.notice,
+    )
+    return dataclasses.replace(dataset, notice=" ".join(filter(None, notices)))
 
 
 def _read_full(directory: Path) -> Dataset:
     dataset = read_directory(directory)
-    for name, checksum in CHECKSUMS.items():
-        if dataset.checksums[name] != checksum.sha256:
-            raise NinError(
-                f"{_find(directory, name)}: SHA-256 {dataset.checksums[name]}, "
-                f"expected {checksum.sha256}"
-            )
+    name = _damaged(dataset)
+    if name is not None:
+        raise NinError(
+            f"{directory / name}: SHA-256 {dataset.checksums.get(name)}, "
+            f"expected {CHECKSUMS[name].sha256}"
+        )
     return dataset
 
 
-def _find(directory: Path, name: str) -> Path:
-    for path in (directory / f"{name}.gz", directory / name):
-        if path.exists():
-            return path
-    raise NinError(f"data {directory}: {name} (or {name}.gz) is missing")
+def _damaged(dataset: Dataset) -> str | None:
+    """The first file that is not Fashion-MNIST's, if there is one."""
+    return next((n for n, c in CHECKSUMS.items() if dataset.checksums.get(n) != c.sha256), None)

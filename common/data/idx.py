@@ -8,16 +8,20 @@ import numpy as np
 
 from common.errors import NinError
 
+# Third byte of a file -> what its numbers are (LeCun's MNIST page).
+TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+GZIP = b"\x1f\x8b"
+
 
 def read_uncompressed(path: Path) -> bytes:
-    """The content of a file, unzipped if its name ends in ``.gz``.
+    """The content of a file, unzipped if it is zipped, whatever its name.
 
     Raises:
         NinError: if it cannot be read or is no intact gzip file.
     """
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        return gzip.decompress(content) if content.startswith(GZIP) else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NinError(f"{path}: not an intact gzip file ({error})") from error
     except OSError as error:
@@ -25,10 +29,10 @@ def read_uncompressed(path: Path) -> bytes:
 
 
 def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
-    """An idx file of unsigned bytes as an array.
+    """An idx file as an array.
 
-    The format (LeCun's MNIST page): two zero bytes, type 8 (unsigned byte), the number of
-    dimensions, each dimension as a big-endian 32-bit number, then the bytes.
+    The format (LeCun's MNIST page): two zero bytes, the type of the numbers, the number of
+    dimensions, each dimension as a big-endian 32-bit number, then the numbers, big-endian.
 
     Args:
         content: the uncompressed file.
@@ -36,26 +40,35 @@ def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
         where: the file's name, for messages.
 
     Returns:
-        uint8 array, writable.
+        array, writable, of the machine's byte order; uint8 for unsigned bytes.
 
     Raises:
         NinError: with what was expected and what was found.
     """
-    magic = bytes((0, 0, 8, dimensions))
     header = 4 + 4 * dimensions
-    if content[:4] != magic:
+    if (
+        content[:2] != b"\0\0"
+        or content[2:3] not in map(_byte, TYPES)
+        or content[3:4] != _byte(dimensions)
+    ):
         raise NinError(
-            f"{where}: not an idx file of {dimensions} dimensions "
-            f"(starts with {content[:4].hex() or 'nothing'}, expected {magic.hex()})"
+            f"{where}: not an idx file of {dimensions} dimensions (starts with "
+            f"{content[:4].hex() or 'nothing'}, expected {bytes((0, 0, 8, dimensions)).hex()})"
         )
     if len(content) < header:
         raise NinError(f"{where}: truncated ({len(content)} bytes, the header has {header})")
+    kind = np.dtype(TYPES[content[2]])
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
-    expected = header + int(np.prod(shape, dtype=object))
+    expected = header + kind.itemsize * int(np.prod(shape, dtype=object))
     if len(content) != expected:
         what = "truncated" if len(content) < expected else "too long"
         raise NinError(
             f"{where}: {what} ({len(content)} bytes, its header says {expected} for "
             f"{'x'.join(map(str, shape))})"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+    array = np.frombuffer(content, kind, offset=header).reshape(shape)
+    return array.astype(kind.newbyteorder("="))
+
+
+def _byte(number: int) -> bytes:
+    return bytes((number,))

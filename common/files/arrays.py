@@ -1,14 +1,23 @@
 """Arrays with names as a safetensors file: a format that cannot run code."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from common.errors import NinError
+from common.errors import NinError, printable
 from common.files.write import write_bytes
+
+# safetensors' names for types -> NumPy's
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -24,16 +33,32 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read a safetensors file.
 
     Returns:
-        name -> array, and the metadata.
+        name -> array, bfloat16 widened to float32, and the metadata.
 
     Raises:
         NinError: if the file cannot be read, is truncated or is not safetensors.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return arrays, file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+        content = path.read_bytes()
+        entries = deserialize(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    except (OSError, SafetensorError, ValueError) as error:
         raise NinError(f"{path}: damaged, or not a safetensors file ({error})") from error
-    except (TypeError, AttributeError) as error:  # bfloat16 and the like
-        raise NinError(f"{path}: holds numbers that NumPy does not know ({error})") from error
+    # the library gives them in another order every time
+    entries.sort(key=lambda each: each[0])
+    return {name: _array(entry, name, path) for name, entry in entries}, metadata
+
+
+def _array(entry: Mapping[str, Any], name: str, path: Path) -> np.ndarray:
+    kind, data = entry["dtype"], entry["data"]
+    if kind == "BF16":  # the upper half of a float32
+        array = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    elif kind in DTYPES:
+        array = np.frombuffer(data, DTYPES[kind])
+    else:
+        raise NinError(
+            f"{path}: {printable(name)} is of type {printable(kind)}, as in a quantized network; "
+            "floating-point weights are needed"
+        )
+    return array.reshape(entry["shape"])

@@ -7,6 +7,7 @@ Text from users (a backend's name, a file's) is no formula: it is drawn with ``p
 import contextlib
 import functools
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -103,9 +104,14 @@ def _backend_of_the_environment() -> Iterator[None]:
     may not be installed: the import would then fail.
     """
     wanted = None if "matplotlib" in sys.modules else os.environ.pop(BACKEND_VARIABLE, None)
+    # without a home directory it warns of its cache, which is no matter of ours
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        logger.setLevel(level)
         if wanted is not None:
             os.environ[BACKEND_VARIABLE] = wanted
     if wanted:

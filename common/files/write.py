@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -36,7 +37,8 @@ def _replace(path: Path, content: bytes) -> None:
         # mkstemp makes files private; give what an ordinary open() would
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        with contextlib.suppress(OSError):  # a file system without permissions
+            os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -1,14 +1,16 @@
-"""The chapter's network on paper: sizes, shapes and names, computed without a framework.
+"""The network on paper: sizes, shapes and names, computed without a framework.
 
-The backends build the network, and are checked against this. Source: d2l, chapter "Network in
-Network"; Lin, Chen and Yan 2013.
+The backends build the network, and are checked against this. Where no network is given, it is the
+chapter's. Source: d2l, chapter "Network in Network"; Lin, Chen and Yan 2013.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from common.errors import NinError
+from common.network.description import CHAPTER, Network
 
 NUM_CLASSES = 10
 IN_CHANNELS = 1
@@ -16,15 +18,17 @@ DROPOUT = 0.5
 
 
 class Layer(NamedTuple):
-    """A convolution, a ReLU after it; or max pooling, which drops a window that does not fit."""
+    """A convolution, max pooling (which drops a window that does not fit), or fully connected."""
 
     name: str
-    """``block1.conv1`` ... ``block4.conv3``, ``pool1`` ... ``pool3``."""
+    """``block1.conv1`` ... ``block4.conv3``, ``pool1`` ... ``pool3``, ``dense1`` ..."""
     in_channels: int
     out_channels: int
     kernel_size: int
     stride: int
     padding: int
+    relu: bool = True
+    """Whether a ReLU follows."""
 
     @property
     def is_pool(self) -> bool:
@@ -36,24 +40,49 @@ class Layer(NamedTuple):
         return (size + 2 * self.padding - self.kernel_size) // self.stride + 1
 
 
-def layers(num_classes: int = NUM_CLASSES, in_channels: int = IN_CHANNELS) -> list[Layer]:
-    """The twelve convolutions and the three pooling layers in order; sizes are in pixels."""
-    blocks = ((96, 11, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1), (num_classes, 3, 1, 1))
-    found = []
-    for block, (out_channels, *window) in enumerate(blocks, start=1):
-        for i, (kernel, stride, padding) in enumerate((window, (1, 1, 0), (1, 1, 0)), start=1):
-            name = f"block{block}.conv{i}"
-            found.append(Layer(name, in_channels, out_channels, kernel, stride, padding))
-            in_channels = out_channels
-        if block < len(blocks):
-            found.append(Layer(f"pool{block}", in_channels, in_channels, 3, 2, 0))
+def layers(
+    num_classes: int = NUM_CLASSES, in_channels: int = IN_CHANNELS, network: Network = CHAPTER
+) -> list[Layer]:
+    """The convolutions and the pooling layers in order; sizes are in pixels.
+
+    Global average pooling or :func:`dense_layers` come after them.
+    """
+    found: list[Layer] = []
+    pools = 0
+    for number, block in enumerate(network.blocks(num_classes), start=1):
+        for i, convolution in enumerate(block.convolutions, start=1):
+            found.append(Layer(f"block{number}.conv{i}", in_channels, *convolution))
+            in_channels = convolution.channels
+        if block.pool:
+            pools += 1
+            pool = Layer(f"pool{pools}", in_channels, in_channels, block.pool, 2, 0, False)
+            found.append(pool)
     return found
 
 
-def smallest_input() -> int:
+def dense_layers(
+    size: int, num_classes: int = NUM_CLASSES, network: Network = CHAPTER
+) -> list[Layer]:
+    """The fully connected layers at the end, of which the chapter has none.
+
+    Args:
+        size: height and width of the input, in pixels: the first of them depends on it.
+        num_classes: width of the last.
+        network: whose.
+    """
+    *_, (_, channels, height, width) = _sizes(size, num_classes, network)
+    inputs, found = channels * height * width, []
+    widths = network.dense(num_classes)
+    for i, outputs in enumerate(widths, start=1):
+        found.append(Layer(f"dense{i}", inputs, outputs, 1, 1, 0, i < len(widths)))
+        inputs = outputs
+    return found
+
+
+def smallest_input(network: Network = CHAPTER) -> int:
     """The smallest input height for which every layer still has an output, in pixels."""
     size = 1
-    for layer in reversed(layers()):
+    for layer in reversed(layers(network=network)):
         size = max(1, (size - 1) * layer.stride + layer.kernel_size - 2 * layer.padding)
     return size
 
@@ -64,62 +93,128 @@ def random_image(height: int, width: int | None = None) -> np.ndarray:
     return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
-def check_input_size(size: int) -> None:
+def check_input_size(size: int, network: Network = CHAPTER) -> None:
     """Raise :class:`NinError` when an input of this height leaves some layer without output."""
-    smallest = smallest_input()
+    smallest = smallest_input(network)
     if size < smallest:
         raise NinError(
             f"`resize={size}`: too small for this network; the smallest that works is {smallest}"
         )
 
 
+def note_on_size(size: int, network: Network = CHAPTER) -> str:
+    """What a reader should know of the last layers at an input of this height; mostly nothing."""
+    # a head of three fully connected layers is in place of the last block
+    if network.head == "alexnet":
+        return ""
+
+    def last_map(height: int) -> tuple[str, int]:
+        shapes = layer_shapes(height, network=network)
+        name = [name for name in shapes if name.startswith("block")][-1]
+        return name, shapes[name][2]
+
+    name, width = last_map(size)
+    if width > 1:
+        return ""
+    enough = next(more for more in range(size, 4096) if last_map(more)[1] > 1)
+    return (
+        f"at {size}x{size} the last map is one pixel: global average pooling averages nothing, and "
+        f"only the centre of {name}.conv1's window is trained; the last layers need "
+        f"`resize={enough}` or more to do what they are for"
+    )
+
+
 def layer_shapes(
-    size: int, batch: int = 1, num_classes: int = NUM_CLASSES
+    size: int, batch: int = 1, num_classes: int = NUM_CLASSES, network: Network = CHAPTER
 ) -> dict[str, tuple[int, ...]]:
-    """Output shape of each of the chapter's ten layers, channels first.
+    """Output shape of each layer that the book's shape walk shows, channels first.
 
     Args:
         size: height and width of the input, in pixels.
         batch: number of images.
         num_classes: channels of the last block.
+        network: whose layers; ten of the chapter's.
 
     Returns:
-        layer name -> shape ``(batch, channels, height, width)``; flatten: ``(batch, classes)``.
+        layer name -> shape ``(batch, channels, height, width)``; from flatten on
+        ``(batch, features)``.
 
     Raises:
         NinError: if the input is too small.
     """
-    check_input_size(size)
+    check_input_size(size, network)
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in layers(num_classes):
-        size = layer.output_size(size)
+    drops = [block.dropout for block in network.blocks(num_classes) if block.pool]
+    dropouts = 0
+
+    def drop(shape: tuple[int, ...]) -> None:
+        nonlocal dropouts
+        dropouts += 1
+        shapes["dropout" if dropouts == 1 else f"dropout{dropouts}"] = shape
+
+    last: tuple[int, ...] = ()
+    for name, *map_shape in _sizes(size, num_classes, network):
+        last = (batch, *map_shape)
         # what a block gives is what the last of its convolutions gives
-        shapes[layer.name.partition(".")[0]] = (batch, layer.out_channels, size, size)
-        if layer.name == "pool3":
-            shapes["dropout"] = shapes["pool3"]
-    return {**shapes, "global_pool": (batch, num_classes, 1, 1), "flatten": (batch, num_classes)}
-
-
-def parameter_shapes(
-    num_classes: int = NUM_CLASSES, in_channels: int = IN_CHANNELS
-) -> dict[str, tuple[int, ...]]:
-    """Canonical name -> shape of the 24 parameters; convolutions are (out, in, height, width)."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, inputs, outputs, kernel, *_ in layers(num_classes, in_channels):
-        if not name.startswith("pool"):
-            shapes[f"{name}.weight"] = (outputs, inputs, kernel, kernel)
-            shapes[f"{name}.bias"] = (outputs,)
+        shapes[name.partition(".")[0]] = last
+        if name.startswith("pool") and drops.pop(0):
+            drop(last)
+    dense = dense_layers(size, num_classes, network)
+    if not dense:
+        shapes["global_pool"] = (batch, num_classes, 1, 1)
+        last = shapes["global_pool"]
+    shapes["flatten"] = (batch, math.prod(last[1:]))
+    for layer in dense:
+        shapes[layer.name] = (batch, layer.out_channels)
+        if layer.relu:
+            drop(shapes[layer.name])
     return shapes
 
 
-def training_multiply_adds(size: int) -> int:
-    """Of the convolutions, for one image of this height, forward and backward.
+def layer_names(network: Network = CHAPTER) -> list[str]:
+    """Every layer, and of the blocks every convolution, in order; before them ``input``."""
+    names = ["input"]
+    inside = [layer.name for layer in layers(network=network)]
+    for name in layer_shapes(smallest_input(network), network=network):
+        names += [each for each in inside if each.startswith(f"{name}.")] or [name]
+    return names
 
-    Backward is as much again for each of the two gradients; the image needs none.
+
+def parameter_shapes(
+    num_classes: int = NUM_CLASSES,
+    in_channels: int = IN_CHANNELS,
+    network: Network = CHAPTER,
+    size: int | None = None,
+) -> dict[str, tuple[int, ...]]:
+    """Canonical name -> shape of all parameters, of which the chapter has 24.
+
+    Args:
+        num_classes: channels of the last block.
+        in_channels: channels of the images.
+        network: whose parameters.
+        size: height and width of the input, in pixels; of no account without a fully connected
+            layer.
+
+    Returns:
+        shapes of weights: of convolutions (out, in, height, width), of fully connected layers
+        (out, in); of biases (out,).
     """
-    total = 0
-    for i, layer in enumerate(layers()):
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in layers(num_classes, in_channels, network):
+        if not layer.is_pool:
+            window = (layer.kernel_size,) * 2
+            shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels, *window)
+            shapes[f"{layer.name}.bias"] = (layer.out_channels,)
+    for layer in dense_layers(size or smallest_input(network), num_classes, network):
+        shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels)
+        shapes[f"{layer.name}.bias"] = (layer.out_channels,)
+    return shapes
+
+
+def _sizes(size: int, num_classes: int, network: Network) -> list[tuple[str, int, int, int]]:
+    """Name, channels, height and width of what each convolution and pooling layer gives."""
+    found = []
+    for layer in layers(num_classes, network=network):
         size = layer.output_size(size)
-        window = 0 if layer.is_pool else layer.in_channels * layer.kernel_size**2
-        total += size**2 * layer.out_channels * window * (3 if i else 2)
-    return total
+        found.append((layer.name, layer.out_channels, size, size))
+    return found

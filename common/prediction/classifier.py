@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from common.backends import registry, session
-from common.backends.parts import need
+from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning
-from common.model import Model, check_chapter, load_model, save_model
+from common.model import Model, check_chapter, save_model
 from common.network import architecture
+from common.network.description import Network, parse
 from common.prediction.predict import Images, Predictions, compute_logits
 from common.settings import Settings, from_preset
 
@@ -41,6 +42,13 @@ class Classifier:
         size = self.settings.resize
         return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
 
+    @property
+    def predictor(self) -> Predictor:
+        """What computes, made when it is first needed."""
+        if self._predictor is None:
+            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
+        return self._predictor
+
     @classmethod
     def of(
         cls,
@@ -64,19 +72,23 @@ class Classifier:
         weights = need(ready.backend, "get_weights")(net)
         model = Model(
             weights={name: array.astype(np.float32) for name, array in weights.items()},
+            network=settings.description,
             num_classes=num_classes,
             dropout=settings.dropout,
             class_names=tuple(class_names),
             resize=settings.resize,
             training=training,
         )
-        return cls(
-            net, ready, settings, dataclasses.replace(model, layers=_layers(ready, net, model))
-        )
+        known = _recognise(ready, net, model, settings.resize)
+        if known is not None:
+            model = dataclasses.replace(model, network=known)
+        else:
+            model = dataclasses.replace(model, layers=tuple(ready.backend.describe(net)))
+        return cls(net, ready, settings, model)
 
     def predict(
         self,
-        images: np.ndarray,
+        images: np.ndarray | Images,
         labels: np.ndarray | None = None,
         names: Sequence[str] | None = None,
         notice: str = "",
@@ -84,7 +96,8 @@ class Classifier:
         """Predict the classes of images.
 
         Args:
-            images: uint8, (count, height, width) or (height, width), 0 is black.
+            images: uint8, (count, height, width) or (height, width), 0 is black; or images of
+                :mod:`common.prediction.predict`, which have labels and names.
             labels: the true classes, if they are known.
             names: what to call each image; numbers if they have no names.
             notice: one sentence for everything that is written.
@@ -92,6 +105,8 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
+        if isinstance(images, Images):
+            return self._predict(images)
         images = np.asarray(images)
         images = images[np.newaxis] if images.ndim == 2 else images
         if images.dtype != np.uint8 or images.ndim != 3 or not images.size:
@@ -101,11 +116,13 @@ class Classifier:
             )
         if labels is not None and len(labels) != len(images):
             raise NinError(f"`labels`: {len(labels)} for {len(images)} images")
-        shown = Images(images, list(names or map(str, range(len(images)))), labels, notice)
-        if self._predictor is None:
-            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
-        logits = compute_logits(self._predictor, self.model, self.settings, images)
-        return Predictions(self.model, self.settings, shown, self.ready.device.name, logits)
+        return self._predict(
+            Images(images, list(names or map(str, range(len(images)))), labels, notice)
+        )
+
+    def _predict(self, images: Images) -> Predictions:
+        logits = compute_logits(self.predictor, self.model, self.settings, images.pixels)
+        return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
 
     def save(self, path: str | Path) -> None:
         """Write the weights and what is known of them as one safetensors file.
@@ -124,10 +141,12 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     """Read a network.
 
     Args:
-        path: ``model.safetensors`` of a run, or what :meth:`Classifier.save` wrote.
+        path: ``model.safetensors`` of a run, what :meth:`Classifier.save` wrote, or the chapter's
+            network in a file of other software (:mod:`common.conversion.convert`).
         backend: the name of a backend, in which the chapter's network is built; or a network that
             was built by hand as the one that was saved, which gets the weights.
-        settings: device, precision, threads, resize; the last is what the file says if not given.
+        settings: device, precision, threads, resize and network; the last two are what the file
+            says, or the chapter's, if not given.
 
     Raises:
         NinError: if the file is damaged or of another network, or the backend is missing.
@@ -140,12 +159,19 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     >>> load("nin.safetensors", "torch").predict(data.test_images[:2]).probabilities.shape
     (2, 10)
     """
+    # which builds networks with what is here
+    from common.conversion import convert
+
     path = Path(path).expanduser()
-    model = load_model(path)
     net = None if isinstance(backend, str) else backend
+    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
+    resize = settings.pop("resize", None)
+    network = parse(settings.pop("network", None) or "chapter")
+    found = convert.read(path, resize=resize, beside=name, network=network)
+    convert.warn(found.notes)
+    model = found.model
     if net is None:
         check_chapter(model, path)
-    resize = settings.pop("resize", None)
     resize = model.resize if resize is None else resize
     if resize is None:
         resize = Settings.resize
@@ -155,8 +181,11 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             NinWarning,
             stacklevel=2,
         )
-    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
-    chosen = from_preset("book", net is not None, backend=name, resize=resize, **settings)
+    chosen = from_preset(
+        "book", True, backend=name, resize=resize, network=str(model.network), **settings
+    )
+    if net is None:
+        _check_size(model, chosen.resize)
     ready = session.start(chosen)
     chosen = dataclasses.replace(chosen, precision=ready.precision)
     if net is None:
@@ -167,7 +196,11 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             ready.backend.set_weights(net, model.weights)
         except NinError as error:
             raise NinError(f"{path}: not of this network ({error.marked})") from error
-        if _layers(ready, net, model) != model.layers:
+        known = _recognise(ready, net, model, chosen.resize)
+        same = known == model.network
+        if model.layers:
+            same = known is None and tuple(ready.backend.describe(net)) == model.layers
+        if not same and hasattr(ready.backend, "describe"):
             warnings.warn(
                 f"{path}: its weights fit, but it was saved from other layers than those of this "
                 "network (or by another release of the framework)",
@@ -178,21 +211,35 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
 
 
 def build(backend: Backend, model: Model) -> Any:
-    """The chapter's network in a backend, with the weights of a model."""
-    net = backend.nin(model.num_classes, model.in_channels, model.dropout)
+    """The network of a model in a backend, with its weights."""
+    # a rate that nobody knows makes no difference to what is predicted
+    dropout = architecture.DROPOUT if model.dropout is None else model.dropout
+    net = make_network(
+        backend,
+        model.network,
+        model.num_classes,
+        model.in_channels,
+        dropout,
+        model.resize or Settings.resize,
+    )
     backend.set_weights(net, model.weights)
     return net
 
 
-def _layers(ready: Started, net: Any, model: Model) -> tuple[str, ...]:
-    """The layers of a network that is not the chapter's; none of the chapter's."""
-    backend = ready.backend
-    if not hasattr(backend, "describe"):
-        return ()
-    found = backend.describe(net)
-    if model.weights.keys() == architecture.parameter_shapes().keys():
-        dropout = backend.dropout_rate(net)
-        chapter = backend.nin(model.num_classes, model.in_channels, dropout)
-        if backend.describe(chapter) == found:
-            return ()
-    return tuple(found)
+def _check_size(model: Model, resize: int) -> None:
+    """Refuse a size of images that the network is not made for."""
+    architecture.check_input_size(resize, model.network)
+    first = architecture.dense_layers(resize, model.num_classes, model.network)[:1]
+    if first and model.weights["dense1.weight"].shape[1] != first[0].in_channels:
+        raise NinError(
+            f"`resize={resize}`: the fully connected layer of this network is made for images of "
+            f"{model.resize}x{model.resize}"
+        )
+
+
+def _recognise(ready: Started, net: Any, model: Model, size: int) -> Network | None:
+    known = architecture.DROPOUT if model.dropout is None else model.dropout
+    dropout = getattr(ready.backend, "dropout_rate", lambda net: known)(net)
+    return recognise(
+        ready.backend, net, model.network, model.num_classes, model.in_channels, dropout, size
+    )

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,12 +12,13 @@ import numpy as np
 
 from common.contract import Predictor
 from common.data import photos
-from common.data.fashion_mnist import load_and_tell
-from common.errors import NinError, is_out_of_memory
+from common.data.dataset import Dataset
+from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
+from common.errors import NinError, in_python, is_out_of_memory, one_line
 from common.files import figures, write
 from common.model import Model
 from common.network import architecture
-from common.prediction import pictures
+from common.prediction import outputs, pictures
 from common.settings import Settings
 from common.terminal import display
 
@@ -43,6 +44,12 @@ class Images:
     """The true classes, if they are known."""
     notice: str = ""
     """One sentence for everything that is written, when it is not the whole real data set."""
+    class_names: tuple[str, ...] = ()
+    """Of the labels; the network's own if there are none."""
+    made_of: tuple[photos.Photo, ...] = ()
+    """The photos, if they were made of any."""
+    refused: tuple[str, ...] = ()
+    """A line for each photo that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +70,60 @@ class Outputs:
             pictures.check_name(self.picture)
 
 
-def from_dataset(data: str, split: str, indices: str | None, num_classes: int) -> Images:
+def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Model) -> Images:
     """Images of a data set.
 
     Args:
-        data: as :func:`common.data.fashion_mnist.load` takes it.
+        data: a data set, or what :func:`common.data.fashion_mnist.load` takes.
         split: ``test`` or ``train``.
         indices: as :func:`select` takes it.
-        num_classes: of the network.
+        model: the network, which is of the same classes.
 
     Raises:
         NinError: no such data, or of other classes than the network's; or bad indices.
     """
     if split not in SPLITS:
         raise NinError(f"`split={split}`: must be {' or '.join(SPLITS)}")
-    dataset = load_and_tell(data)
-    if dataset.num_classes != num_classes:
+    dataset = data if isinstance(data, Dataset) else load_and_tell(data)
+    name = data if isinstance(data, str) else dataset.kind
+    if dataset.num_classes != model.num_classes:
         raise NinError(
-            f"`data={data}`: has {dataset.num_classes} classes, the network {num_classes}"
+            f"`data={name}`: has {dataset.num_classes} classes, the network {model.num_classes}"
+        )
+    known = dataset.class_names
+    if known and model.class_names and known != model.class_names:
+        raise NinError(
+            f"`data={name}`: its classes are {', '.join(known[:3])} ..., the network's "
+            f"{', '.join(model.class_names[:3])} ..."
         )
     pixels, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
     chosen = select(indices, len(pixels), split)
     names = [f"{split} {i}" for i in chosen]
-    return Images(pixels[chosen], names, labels[chosen], dataset.notice)
+    true = known or tuple(f"class {label}" for label in range(dataset.num_classes))
+    return Images(pixels[chosen], names, labels[chosen], dataset.notice, true)
 
 
-def from_files(paths: list[Path]) -> Images:
-    """Photos of clothes, made like the data set's images."""
-    return Images(np.stack([photos.load(path) for path in paths]), list(map(str, paths)), None)
+def from_files(paths: Sequence[Path]) -> Images:
+    """Photos of clothes, made like the data set's images.
+
+    Args:
+        paths: as :func:`common.data.photos.expand` takes them; one that is bad is passed over.
+
+    Raises:
+        NinError: if there is no good one, naming the first.
+    """
+    files, good, refused = photos.expand(paths), {}, []
+    for path in files:
+        try:
+            good[str(path)] = photos.load(path)
+        except NinError as error:
+            refused.append(error.marked)
+    if not good:
+        more = f" (and {len(refused) - 1} more)" if refused[1:] else ""
+        raise NinError(refused[0] + more)
+    made = tuple(good.values())
+    pixels = np.stack([photo.image for photo in made])
+    return Images(pixels, list(good), None, made_of=made, refused=tuple(refused))
 
 
 def select(text: str | None, count: int, what: str) -> np.ndarray:
@@ -189,6 +222,8 @@ class Predictions:
         self.labels = logits.argmax(1)
         true = images.labels
         self.wrong = np.zeros(len(logits), bool) if true is None else self.labels != true
+        self.notes = self._notes()
+        """What a person should know of them, a sentence each."""
 
     def __repr__(self) -> str:
         """How many are right, if that is known."""
@@ -200,8 +235,7 @@ class Predictions:
             first, second = np.argsort(-self.logits[i], kind="stable")[:2]
             cells = [name, self._likely(i, first), self._likely(i, second)]
             if self.images.labels is not None:
-                true = self.model.class_name(int(self.images.labels[i]))
-                cells += [true, "wrong" if self.wrong[i] else ""]
+                cells += [self._true(i), "wrong" if self.wrong[i] else ""]
             yield tuple(cells)
 
     def summary(self) -> str:
@@ -213,6 +247,30 @@ class Predictions:
         right = count - int(self.wrong.sum())
         return f"{right} of {images} right: accuracy {right / count:.3f}"
 
+    def _notes(self) -> list[str]:
+        same = (self.images.pixels == self.images.pixels[:1]).all()
+        problem = outputs.problem(self.logits[:1] if same else self.logits)
+        notes = [] if problem is None else [problem]
+        dead = outputs.dead_classes(self.logits, self.images.labels)
+        if dead:
+            names = [self.model.class_name(label) for label in dead]
+            notes.append(outputs.explain_dead(names, len(self.logits)))
+        if notes:
+            notes.append(
+                "what helps is to train it anew: with another seed, `init=he`, "
+                "`last_block=identity`, or `preset=fast`, which has them"
+            )
+        if self.images.made_of and self.model.class_names == CLASS_NAMES:
+            unlike = photos.is_unlike(self.images.pixels)
+            names = [Path(self.images.names[i]).name for i in np.flatnonzero(unlike)]
+            if names:
+                few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+                notes.append(
+                    f"unlike everything that the network was trained on: {few}; do not rely on "
+                    "that prediction (`picture` shows what the network saw)"
+                )
+        return notes
+
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
         labels = self.images.labels
@@ -221,7 +279,7 @@ class Predictions:
         for i, name in enumerate(self.images.names):
             entry: dict[str, Any] = {"image": name, "predicted": named(int(self.labels[i]))}
             if labels is not None:
-                entry["true"] = named(int(labels[i]))
+                entry["true"] = self._true(i)
             entry["probabilities"] = self.probabilities[i].tolist()
             predictions.append(entry)
         return {
@@ -229,6 +287,8 @@ class Predictions:
             "device": self.device,
             "resize": self.settings.resize,
             "notice": self.images.notice,
+            "notes": [in_python(note) for note in self.notes],
+            "refused": [in_python(line) for line in self.images.refused],
             "accuracy": None if labels is None else float(1 - self.wrong.mean()),
             "classes": [named(label) for label in range(self.model.num_classes)],
             "predictions": predictions,
@@ -243,7 +303,21 @@ class Predictions:
         if outputs.json is not None:
             write.write_json(outputs.json, self.report())
         if outputs.picture is not None:
-            figures.save(self.plot(), outputs.picture)
+            try:
+                figures.save(self.plot(), outputs.picture)
+            except OSError:
+                raise
+            except Exception as error:  # matplotlib's, which may not even be importable
+                raise NinError(
+                    f"`picture={outputs.picture}`: could not be drawn "
+                    f"({type(error).__name__}: {one_line(error)})"
+                ) from error
+
+    def _true(self, image: int) -> str:
+        assert self.images.labels is not None
+        label = int(self.images.labels[image])
+        names = self.images.class_names
+        return names[label] if names else self.model.class_name(label)
 
     def _likely(self, image: int, label: int) -> str:
         return f"{self.model.class_name(int(label))} {self.probabilities[image, label]:.1%}"
@@ -263,6 +337,5 @@ class Predictions:
             title += f"; the first {first}"
         if self.images.notice:
             title += f"\n{self.images.notice}"
-        return pictures.plot_images(
-            self.images.pixels[:first], captions, self.wrong[:first].tolist(), title
-        )
+        wrong, pixels = self.wrong[:first].tolist(), self.images.pixels[:first]
+        return pictures.plot_images(pixels, captions, wrong, title, self.images.made_of[:first])

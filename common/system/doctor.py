@@ -86,9 +86,8 @@ def data_places() -> list[dict[str, str]]:
     """
     explicit = os.environ.get(fashion_mnist.DIRECTORY_VARIABLE)
     places = {
-        **({fashion_mnist.DIRECTORY_VARIABLE: Path(explicit)} if explicit else {}),
-        "cache": fashion_mnist.cache_directory(),
-        "system": fashion_mnist.SYSTEM_DIRECTORY,
+        **({fashion_mnist.DIRECTORY_VARIABLE: fashion_mnist.expand(explicit)} if explicit else {}),
+        **fashion_mnist.places(),
         "embedded sample": fashion_mnist.SAMPLE_DIRECTORY,
     }
     return [
@@ -104,7 +103,7 @@ def _state(place: str, directory: Path) -> str:
         dataset = fashion_mnist.read_directory(directory)
     except NinError as error:
         return f"damaged: {error}"
-    if dataset.kind == "custom" and place in ("cache", "system"):
+    if dataset.kind == "custom" and place in ("cache", "second cache", "system"):
         return "damaged: not the files of Fashion-MNIST (other checksums)"
     other = ", not Fashion-MNIST" if dataset.kind == "custom" else ""
     return f"intact, {dataset.counts}{other}"

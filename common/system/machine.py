@@ -15,6 +15,8 @@ from pathlib import Path
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parents[2]
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+PROCESS = Path("/proc/self")
 # Between two looks at the memory of a process and its children.
 WATCH_SECONDS = 0.2
 
@@ -47,10 +49,11 @@ def physical_cores() -> int:
 def memory_gib() -> float:
     """Memory that this process may use, in GiB."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _read(Path("/sys/fs/cgroup") / file)
-        if text.isdecimal():
-            limits.append(int(text))
+    for group in _control_groups("memory"):
+        for file in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(group / file)
+            if text.isdecimal():
+                limits.append(int(text))
     return round(min(limits) / 2**30, 1)
 
 
@@ -214,15 +217,33 @@ def _git(*arguments: str) -> str:
 
 
 def _container_cores() -> int | None:
-    """Whole cores that a control group (a container) allows, or None."""
-    groups = Path("/sys/fs/cgroup")
-    quota, _, period = _read(groups / "cpu.max").partition(" ")
-    if not quota:  # the older layout
-        quota = _read(groups / "cpu/cpu.cfs_quota_us")
-        period = _read(groups / "cpu/cpu.cfs_period_us")
-    if not (quota.isdecimal() and period.isdecimal() and int(period)):
-        return None
-    return max(1, math.ceil(int(quota) / int(period)))
+    """Whole cores that this process's control groups (a container, a job) allow, or None."""
+    limits = []
+    for group in _control_groups("cpu"):
+        quota, _, period = _read(group / "cpu.max").partition(" ")
+        if not quota:  # the older layout
+            quota, period = (_read(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        if quota.isdecimal() and period.isdecimal() and int(period):
+            limits.append(max(1, math.ceil(int(quota) / int(period))))
+    return min(limits, default=None)
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """The directories of this process's control groups, from its own up to the root.
+
+    The limits of all of them hold. A container may see its own as the root.
+    """
+    for line in _read(PROCESS / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        # without controllers it is version 2, which has one tree for all
+        root = CONTROL_GROUPS / controller if controllers else CONTROL_GROUPS
+        group = root / path.strip("/")
+        yield group
+        while group != root:
+            group = group.parent
+            yield group
 
 
 def _read(path: Path) -> str:

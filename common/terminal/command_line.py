@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +11,12 @@ from typing import Any, NoReturn
 
 from common import errors
 from common.errors import NinError, NinWarning
+
+# A home directory at the beginning of a path: also in --out=~/run, NAME=~/python and a list.
+HOME = re.compile(r"(?:^|(?<=[=,]))~[^/=,\s]*(?=/|$)")
+
+# Variables by which rich takes a pipe or a file for a terminal.
+NO_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +57,20 @@ def add_python(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_network(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str | None = "chapter"
+) -> None:
+    """Add ``--network``, which :func:`common.network.description.parse` takes."""
+    parser.add_argument(
+        "--network",
+        default=default,
+        metavar="NAME",
+        help="chapter (default); for the exercises no-1x1, one-1x1, three-1x1, 3x3 (in place of "
+        "1x1), dense-head (in place of global average pooling), gentle (384 to 10 channels in "
+        "steps), vgg-12 ...; or what differs, such as inner=1,head=dense: docs/variants.md",
+    )
+
+
 def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoReturn:
     """Parse the command line, run the command, and exit with its status.
 
@@ -59,6 +81,9 @@ def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoRetur
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a file's name that the terminal's encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
+    if not sys.stdout.isatty():
+        for name in NO_TERMINAL:
+            os.environ.pop(name, None)
     sys.exit(execute(command, parser, sys.argv[1:]))
 
 
@@ -66,7 +91,7 @@ def execute(
     command: Callable[[argparse.Namespace], int], parser: Parser, arguments: Sequence[str]
 ) -> int:
     """Parse arguments and run a command; errors become one line and an exit status."""
-    options = parser.parse_args(arguments)
+    options = parser.parse_args([HOME.sub(_home, argument) for argument in arguments])
     warnings.showwarning = _note(parser, warnings.showwarning)
     try:
         return command(options)
@@ -80,8 +105,15 @@ def execute(
         if options.debug:
             raise
         message = parser.in_options(error.marked) if isinstance(error, NinError) else str(error)
-        print(f"error: {' '.join(message.split()) or type(error).__name__}", file=sys.stderr)
+        line = " ".join(message.split()) or type(error).__name__
+        # a file's name, or what is in it, must not command the terminal
+        print(f"error: {errors.printable(line)}", file=sys.stderr)
         return 2
+
+
+def _home(found: re.Match[str]) -> str:
+    # pathlib raises where there is no home directory
+    return os.path.expanduser(found[0])  # noqa: PTH111
 
 
 def _note(parser: Parser, otherwise: Callable[..., None]) -> Callable[..., None]:
@@ -89,7 +121,8 @@ def _note(parser: Parser, otherwise: Callable[..., None]) -> Callable[..., None]
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, NinWarning):
-            print(f"note: {parser.in_options(str(message))}", file=sys.stderr)
+            line = errors.printable(parser.in_options(str(message)))
+            print(f"note: {line}", file=sys.stderr)
         else:
             otherwise(message, category, *rest)
 

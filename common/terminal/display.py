@@ -4,10 +4,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from common.errors import in_python
+from common.network import architecture
 from common.training.run import Run, Watcher, summary
 
 PLAIN_LINE_SECONDS = 30
@@ -82,6 +83,11 @@ class Display(Watcher):
             f"{run.ready.prepared['threads']} threads, {settings.precision}, preset "
             f"{settings.preset}, {run.train_count} training examples{place}"
         )
+        about_size = ""
+        if not run.own:
+            about_size = architecture.note_on_size(settings.resize, settings.description)
+        if about_size:
+            self.note(run, about_size)
 
     def step(self, run: Run) -> None:
         """Once the rate is known, how long it will take; then how far it is."""
@@ -204,6 +210,26 @@ def track(batches: Sequence[Any], what: str) -> Iterable[Any]:
     from rich.progress import track as rich_track
 
     return rich_track(batches, what, console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, for so many bytes; what is yielded moves it on by some."""
+    if not _on_terminal():
+        yield lambda _: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=30),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(what, total=size or None)
+        yield lambda count: bars.advance(task, count)
 
 
 def _on_terminal() -> bool:

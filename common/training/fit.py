@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from common.backends import session
-from common.backends.parts import need
+from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
 from common.files.write import write_json
 from common.network import architecture, initialization, start
+from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
 from common.system import machine
 from common.system.signals import StopRequest
@@ -87,7 +88,7 @@ def resume(
     started = time.monotonic()
     _check_batch(settings, dataset)
     records.check_same_data(config, dataset, f"`resume={directory}`")
-    if config.get("network", "nin") != "nin" and net is None:
+    if run_directory.is_by_hand(config) and net is None:
         raise NinError(
             f"`resume={directory}`: that run is of a network built by hand; from Python, build it "
             "again and give it: common.resume(directory, net)"
@@ -96,7 +97,9 @@ def resume(
         if expected(settings.backend) == 1:
             stack.enter_context(run_directory.lock(directory))
         state, progress = run_directory.load_checkpoint(directory)
-        if run_directory.is_complete(directory):
+        done = run_directory.is_complete(directory)
+        # of a run that could not draw them, the curves are left
+        if done and run_directory.has_curves(directory):
             raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
@@ -184,40 +187,66 @@ def make(
     """
     backend, own = ready.backend, net is not None
     _check_shares(settings, dataset, ready.workers)
+    known: Network | None = settings.description
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
         _check_classes(
             need(backend, "allocate")(net, architecture.random_image(settings.resize)), dataset
         )
-        settings = dataclasses.replace(settings, dropout=need(backend, "dropout_rate")(net))
+        dropout = need(backend, "dropout_rate")(net)
+        settings = dataclasses.replace(settings, dropout=dropout)
+        known = recognise(
+            backend,
+            net,
+            settings.description,
+            dataset.num_classes,
+            architecture.IN_CHANNELS,
+            dropout,
+            settings.resize,
+        )
+        if known is not None:
+            settings = dataclasses.replace(settings, network=str(known))
     elif settings.init == KEEP:
         raise NinError("`init=keep`: a new network has no weights that are worth keeping")
     else:
-        net = backend.nin(dataset.num_classes, architecture.IN_CHANNELS, settings.dropout)
+        net = make_network(
+            backend,
+            settings.description,
+            dataset.num_classes,
+            architecture.IN_CHANNELS,
+            settings.dropout,
+            settings.resize,
+        )
         if ready.device.kind == "cpu":
             _check_memory(settings, dataset.num_classes)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     need(backend, "get_weights")(net)
-    settings, note = _start(net, backend, settings, dataset, own)
+    settings, note = _start(net, backend, settings, dataset, described=known is not None)
     run = Run(net, ready, settings, dataset, watchers, started=started)
+    run.own = own
     if note:
         run.note(note)
     return run
 
 
 def _start(
-    net: Any, backend: Backend, settings: Settings, dataset: Dataset, own: bool
+    net: Any, backend: Backend, settings: Settings, dataset: Dataset, described: bool
 ) -> tuple[Settings, str]:
     """Give a network its first weights; the settings as they came to be, and why they did."""
     notes = []
     if settings.init == KEEP:
         return settings, ""
-    if settings.init == "data" and not own:
-        layers = architecture.layers(dataset.num_classes)
-        identity = settings.last_block == "identity"
-        images = dataset.train_images
-        weights = start.from_images(layers, images, settings.resize, settings.seed, identity)
+    if settings.init == "data" and described:
+        network, size, classes = settings.description, settings.resize, dataset.num_classes
+        weights = start.from_images(
+            architecture.layers(classes, network=network),
+            dataset.train_images,
+            size,
+            settings.seed,
+            settings.last_block == "identity",
+            architecture.dense_layers(size, classes, network),
+        )
         need(backend, "set_weights")(net, weights)
         return settings, ""
     if settings.init == "data":
@@ -264,8 +293,12 @@ def _check_classes(shape: tuple[int, ...], dataset: Dataset) -> None:
 
 def _check_memory(settings: Settings, num_classes: int) -> None:
     """Refuse a batch whose activations alone cannot fit into this machine's memory."""
-    shapes = architecture.layer_shapes(settings.resize, settings.batch_size, num_classes)
-    values = sum(3 * math.prod(shape) for name, shape in shapes.items() if "block" in name)
+    shapes = architecture.layer_shapes(
+        settings.resize, settings.batch_size, num_classes, settings.description
+    )
+    # each convolution's output, and of inner ones all have about the block's size
+    inner = settings.description.inner
+    values = sum((inner + 1) * math.prod(s) for name, s in shapes.items() if "block" in name)
     bytes_each = {"float64": 8, "float32": 4, "bfloat16": 2}[settings.precision]
     needed, available = values * bytes_each / 2**30, machine.memory_gib()
     if needed > available:
@@ -297,7 +330,7 @@ def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> 
     """Raise :class:`NinError` if a resumed run is given another setting than its own."""
     check_names(given)
     for name, value in given.items():
-        if value != getattr(settings, name):
+        if dataclasses.replace(settings, **{name: value}) != settings:
             raise NinError(
                 f"{where}: that run has `{name}={getattr(settings, name)}`, not {value}; leave "
                 "it out"

@@ -9,8 +9,8 @@ convolution as a matrix (out, inputs x height x width) with gradient ``g`` and r
 
 ``orthogonal`` divides a matrix ``X`` by its norm and then brings its singular values near 1 by
 :data:`STEPS` Newton-Schulz steps ``X = (a I + b A + c A A) X`` with ``A = X X^T``. Each of these
-factors is a polynomial in ``A``, and so is the next ``A``; so the steps are taken on ``A``, which is
-small where ``X`` is wide, and ``X`` is multiplied once, by the product of the factors.
+factors is a polynomial in ``A``, and so is the next ``A``; so the steps are taken on ``A``, which
+is small where ``X`` is wide, and ``X`` is multiplied once, by the product of the factors.
 
 Biases are trained with Adam (Kingma and Ba 2015, algorithm 1).
 """

@@ -32,6 +32,19 @@ def is_stuck(losses: Sequence[float], num_classes: int) -> bool:
     return abs(sum(window) / len(window) - math.log(num_classes)) < TOLERANCE
 
 
+def what_keeps_alive(settings: Settings) -> str:
+    """A sentence: what helps a network that is dead, or a part of it, and the run has not."""
+    ways = []
+    if settings.init not in ("he", "data"):
+        ways.append("`init=he`")
+    if settings.last_block != "identity":
+        ways.append("`last_block=identity`")
+    ways += ["a lower `lr`", "another `seed`"]
+    if settings.preset == "book":
+        ways.append("or `preset=fast`, which has all that keeps the network alive")
+    return f"What helps: {', '.join(ways)}."
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What the activations of a stuck network show."""
@@ -54,15 +67,7 @@ class Diagnosis:
 
         Settings stand in it between backticks, as in the messages of :class:`NinError`.
         """
-        ways = []
-        if settings.init != "he":
-            ways.append("`init=he`")
-        if settings.last_block != "identity":
-            ways.append("`last_block=identity`")
-        ways += ["a lower `lr`", "another `seed`"]
-        if settings.preset == "book":
-            ways.append("or `preset=fast`, which has all that keeps the network alive")
-        what_helps = f"What helps: {', '.join(ways)}."
+        what_helps = what_keeps_alive(settings)
         where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"
         if self.dead_logits == 1:
             first = self.first_dead_layer
@@ -82,6 +87,19 @@ class Diagnosis:
         )
 
 
+def silent_channels(activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convolution -> which of its channels are 0 at every pixel of every image: are dead.
+
+    Args:
+        activations: as :meth:`common.contract.Trainer.activations` gives them.
+    """
+    return {
+        name: (output == 0).all(axis=(0, 2, 3))
+        for name, output in activations.items()
+        if ".conv" in name
+    }
+
+
 def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnosis:
     """Find dead logits and channels.
 
@@ -89,10 +107,6 @@ def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnos
         activations: as :meth:`common.contract.Trainer.activations` gives them.
         num_classes: number of classes.
     """
-    dead = {
-        name: float((output == 0).all(axis=(0, 2, 3)).mean())
-        for name, output in activations.items()
-        if ".conv" in name
-    }
+    dead = {name: float(dead.mean()) for name, dead in silent_channels(activations).items()}
     logits = list(activations.values())[-1]
     return Diagnosis(num_classes, len(logits), float((logits == 0).mean()), dead)

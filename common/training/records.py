@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import shlex
 import sys
 import time
@@ -74,7 +75,7 @@ class Records(Watcher):
         if not run.history:
             return
         try:
-            figures.save_svg_and_png(run.plot(), _directory(run), "curves")
+            figures.save_svg_and_png(run.plot(), _directory(run), run_directory.CURVES)
         except Exception as error:  # a figure is no reason to lose a result
             run.note(f"the curves could not be drawn ({type(error).__name__}: {error})")
 
@@ -98,7 +99,7 @@ class Records(Watcher):
 def describe(run: Run) -> dict[str, Any]:
     """The content of ``config.json``."""
     dataset, ready = run.dataset, run.ready
-    layers = run.classifier().model.layers
+    model = run.classifier().model
     versions = machine.versions("safetensors", "matplotlib", "pooch", "rich", "tensorboardX")
     if hasattr(ready.backend, "versions"):
         versions |= ready.backend.versions()
@@ -106,7 +107,7 @@ def describe(run: Run) -> dict[str, Any]:
         "command": shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "settings": dataclasses.asdict(run.settings),
-        "network": list(layers) or "nin",
+        "network": list(model.layers) or model.network.differences() or "nin",
         "data": {
             "asked_for": run.asked_for,
             "kind": dataset.kind,
@@ -148,7 +149,8 @@ def check_same_data(config: dict[str, Any], dataset: Dataset, where: str) -> Non
 
 def add_resumption(run: Run, config: dict[str, Any], now: dict[str, Any]) -> None:
     """Add to ``config.json`` on what the run goes on; note what is not as it was."""
-    if now["network"] != config.get("network", "nin"):
+    # JSON has lists for tuples
+    if json.loads(json.dumps(now["network"])) != config.get("network", "nin"):
         run.note("resumed with a network of other layers (or of another release of the framework)")
     names = ("device", "threads", "versions", "machine", "git_commit", "started")
     config.setdefault("resumed", []).append({name: now[name] for name in names})

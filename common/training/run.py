@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.backends.parts import need
 from common.backends.session import Started
 from common.contract import Trainer
 from common.data.dataset import Dataset
-from common.data.fashion_mnist import CLASS_NAMES
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line
+from common.network.description import CHAPTER
+from common.prediction import outputs
 from common.settings import Settings
 from common.system.signals import StopRequest
 from common.training import plateau, schedule
@@ -122,6 +124,8 @@ class Run:
         # worker 0 alone shows the run and writes its files
         self.watchers = [] if self.workers.rank else list(watchers)
         self.stop = StopRequest() if stop is None else stop
+        self.own = False
+        """Whether the network is one of the user's own."""
         self.out: Path | bool | None = None
         """Where the files of the run are to be; True: in a new directory in ``runs/``."""
         self.asked_for = ""
@@ -228,9 +232,9 @@ class Run:
         """The network with what is known of it, to predict with and to save."""
         from common.prediction.classifier import Classifier
 
-        names = CLASS_NAMES if self.dataset.kind in ("full", "sample") else ()
-        classes = self.dataset.num_classes
-        return Classifier.of(self.net, self.ready, self.settings, classes, names, self.result())
+        dataset = self.dataset
+        about = dataset.num_classes, dataset.class_names, self.result()
+        return Classifier.of(self.net, self.ready, self.settings, *about)
 
     def resume(self) -> "Run":
         """Go on with a run that was stopped; it ends as it would have without the stop."""
@@ -306,7 +310,7 @@ class Run:
         Raises:
             DivergedError: if anything in it is not finite.
         """
-        state, progress = self.trainer.state(), self.progress
+        state, progress = need(self.trainer, "state")(), self.progress
         for name, array in state.items():
             if not np.isfinite(array).all():
                 where = f"at epoch {progress.epoch + 1}, step {progress.step}"
@@ -328,6 +332,7 @@ class Run:
         return {
             "backend": settings.backend,
             "preset": settings.preset,
+            "network": settings.network,
             "data": dataset.kind,
             "notice": dataset.notice,
             "train_examples": self.train_count,
@@ -338,6 +343,7 @@ class Run:
             "train_accuracy": last.get("train_accuracy"),
             "test_accuracy": last.get("test_accuracy"),
             "validation_accuracy": last.get("validation_accuracy"),
+            "dead_classes": last.get("dead_classes", []),
             "examples_per_second": examples / seconds if seconds else None,
             "train_seconds": seconds,
             "total_seconds": self.total_seconds,
@@ -353,7 +359,8 @@ class Run:
         """What was trained, in a few words."""
         settings = self.settings
         size = f"{settings.resize}x{settings.resize}"
-        return f"NiN, {settings.backend}, {settings.preset}, {size}, seed {settings.seed}"
+        name = "NiN" if settings.description == CHAPTER else f"NiN {settings.network}"
+        return f"{name}, {settings.backend}, {settings.preset}, {size}, seed {settings.seed}"
 
     # ------------------------------------------------------------------ the loop
 
@@ -448,8 +455,8 @@ class Run:
     def _evaluate_epoch(self) -> bool:
         progress, workers = self.progress, self.workers
         mine = workers.share(np.arange(len(self.dataset.test_images)))
-        images, labels = self.dataset.test_images[mine], self.dataset.test_labels[mine]
-        started, correct = time.monotonic(), 0
+        images = self.dataset.test_images[mine]
+        started, batches = time.monotonic(), []
         for start in range(0, len(images), self.settings.batch_size):
             if self.stop.signal is not None and workers.count == 1:
                 return False
@@ -458,20 +465,37 @@ class Run:
             if not np.isfinite(logits).all():
                 where = f"in the evaluation of epoch {progress.epoch + 1}"
                 raise DivergedError.of("a logit is not finite", where)
-            correct += int((logits.argmax(1) == labels[start:end]).sum())
+            batches.append(logits)
             self._watch("evaluating", min(end, len(images)) * workers.count)
 
-        (correct,) = workers.sum(np.array([correct], np.float64))
-        accuracy = float(correct) / len(self.dataset.test_images)
-        row = self._row(accuracy, time.monotonic() - started)
+        logits = np.concatenate(batches)
+        if workers.count > 1:
+            every = np.zeros((len(self.dataset.test_images), logits.shape[1]))
+            every[mine] = logits
+            logits = workers.sum(every)
+        row = self._row(logits, time.monotonic() - started)
         progress.rows.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.losses, progress.correct, progress.epoch_train_seconds = [], [], 0.0
         self._watch("epoch", row)
+        # of a plateau it was said why
+        if self.complete and not progress.stuck:
+            self._look_at_the_end(np.concatenate(batches), row["dead_classes"])
         return True
 
-    def _row(self, accuracy: float, evaluation_seconds: float) -> dict[str, Any]:
-        progress = self.progress
+    def _look_at_the_end(self, logits: np.ndarray, dead: list[int]) -> None:
+        """Report a network that tells nothing apart, or that is dead in part."""
+        found = outputs.problem(logits)
+        if dead:
+            known = self.dataset.class_names
+            names = [known[label] if known else str(label) for label in dead]
+            found = outputs.explain_dead(names, len(logits))
+        if found:
+            self.note(f"{found}. {plateau.what_keeps_alive(self.settings)}")
+
+    def _row(self, logits: np.ndarray, evaluation_seconds: float) -> dict[str, Any]:
+        progress, labels = self.progress, self.dataset.test_labels
+        accuracy = float((logits.argmax(1) == labels).mean())
         points = self._points_within_epoch()
         return {
             # of a part, that part
@@ -480,6 +504,7 @@ class Run:
             "train_accuracy": points[-1][2],
             "evaluated_on": self.dataset.evaluated_on,
             f"{self.dataset.evaluated_on}_accuracy": accuracy,
+            "dead_classes": outputs.dead_classes(logits, labels),
             "learning_rate": schedule.learning_rate(
                 self.settings, self.steps_done - 1, self.total_steps
             ),

@@ -36,6 +36,7 @@ CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 RESULT = "result.json"
 TENSORBOARD = "tensorboard"
+CURVES = "curves"
 
 
 def check_free(out: Path | None) -> None:
@@ -89,7 +90,7 @@ def open_run(directory: Path) -> dict[str, Any]:
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
         config = dict(json.loads(text))
-        Settings(**config["settings"]).check(by_hand=config.get("network", "nin") != "nin")
+        Settings(**config["settings"]).check(is_by_hand(config))
         if not config["data"].keys() >= {"kind", "directory", "sha256"}:
             raise KeyError("data")
         config["data"]["sha256"].keys()
@@ -98,6 +99,11 @@ def open_run(directory: Path) -> dict[str, Any]:
             f"`resume={directory}`: {CONFIG} is damaged ({type(error).__name__}: {error})"
         ) from error
     return config
+
+
+def is_by_hand(config: Mapping[str, Any]) -> bool:
+    """Whether a run is of a network that was built by hand and has no description."""
+    return isinstance(config.get("network"), list)
 
 
 @contextlib.contextmanager
@@ -144,6 +150,11 @@ def is_complete(directory: Path) -> bool:
         return bool(json.loads(text)["complete"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def has_curves(directory: Path) -> bool:
+    """Whether the pictures of the curves are there."""
+    return all((directory / f"{CURVES}.{kind}").is_file() for kind in ("svg", "png"))
 
 
 def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:

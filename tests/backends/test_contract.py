@@ -39,6 +39,10 @@ def test_a_function_of_the_exporter_is_there_with_its_parameters(backend, name):
     assert found == parameters(getattr(contract.Exporter, name))
 
 
+def test_variants_are_built_as_the_contract_has_it(backend):
+    assert parameters(parts.variants(backend).build) == parameters(contract.Variants.build)
+
+
 @pytest.mark.parametrize("name", members(contract.Benchmark))
 def test_a_function_of_the_benchmark_is_there_with_its_parameters(backend, name):
     found = parameters(getattr(parts.benchmark(backend), name))

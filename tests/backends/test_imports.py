@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import reference
+from commands import ROOT
 
 import common
 from common.backends import registry
@@ -94,6 +95,20 @@ def test_the_second_of_two_that_crash_together_is_refused(backend, backend_name,
     assert done.returncode == 1
     second = registry.BACKENDS[name][1]
     assert f"NinError: {second} and {framework} crash in one" in done.stderr.splitlines()[-1]
+
+
+def test_mxnet_comes_first_where_make_installed_it(backend, backend_name, tmp_path):
+    if backend_name != "mxnet":
+        pytest.skip("of MXNet")
+    # what make copies into the environment is read when Python starts
+    (tmp_path / "a.pth").write_bytes((ROOT / "nin_mxnet" / "numpy_bool.pth").read_bytes())
+    code = (
+        f"import site; site.addsitedir({str(tmp_path)!r})\n"
+        "from mxnet import np, npx\nnpx.set_np()\nfrom nin_mxnet import nin\n"
+        "net = nin()\nprint(net(np.ones((1, 1, 67, 67))).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["(1, 10)"], done.stderr
 
 
 def test_mxnet_works_after_it_could_not_be_imported_alone(backend, backend_name):

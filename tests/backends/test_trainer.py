@@ -199,6 +199,53 @@ def test_the_update_is_the_published_rule(
         np.testing.assert_allclose(array, weights[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
+def orthogonal(change):
+    """Newton-Schulz steps as they are written in the literature, on the matrix itself."""
+    X = change.reshape(len(change), -1)
+    X = X / np.linalg.norm(X)
+    X = X if len(X) <= X.shape[1] else X.T
+    for _ in range(3):
+        A = X @ X.T
+        X = 3.4445 * X + (-4.7750 * A + 2.0315 * A @ A) @ X
+    return (X if X.shape[0] == len(change) else X.T).reshape(change.shape)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_muon_is_the_published_rule(backend, make, small, precision, tolerance):
+    trainer, decay = make(optimizer="muon", precision=precision, weight_decay=0.1), 0.1
+    momenta, means, variances = ({} for _ in range(3))
+    for step, lr in enumerate((0.01, 0.03), start=1):
+        indices = batch(step)
+        before = {name: array.astype(float) for name, array in weights_of(backend, trainer).items()}
+        _, slopes = trainer.gradients(small.train_images[indices], small.train_labels[indices])
+        trainer.train_batch(indices, lr, step)
+        for name, array in weights_of(backend, trainer).items():
+            slope = slopes[name].astype(float)
+            if name.endswith("weight"):
+                momenta[name] = 0.9 * momenta.get(name, 0) + slope
+                change = orthogonal(slope + 0.9 * momenta[name])
+                change *= 0.3 if name.startswith("block4.") else 1
+                change += decay * before[name]
+            else:
+                means[name] = 0.9 * means.get(name, 0) + 0.1 * slope
+                variances[name] = 0.99 * variances.get(name, 0) + 0.01 * slope**2
+                root = np.sqrt(variances[name] / (1 - 0.99**step))
+                change = 0.1 * means[name] / (1 - 0.9**step) / (root + 1e-8)
+            np.testing.assert_allclose(
+                array, before[name] - lr * change, rtol=0, atol=tolerance, err_msg=name
+            )
+
+
+def test_a_weight_without_a_gradient_stays_as_it_is(backend, make):
+    trainer = make(optimizer="muon", precision="float32")
+    weights = weights_of(backend, trainer)
+    weights["block4.conv3.bias"] -= 1000  # dead: no gradient flows
+    backend.set_weights(trainer.net, weights)
+    trainer.train_batch(batch(0), 1.0, 0)
+    for name, array in weights_of(backend, trainer).items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+
+
 def test_a_smaller_last_batch_is_averaged_over_its_own_size(backend, make, gradients):
     trainer = make()
     trainer.train_batch(batch(0), 0.01, 0)
@@ -345,6 +392,7 @@ def test_activations_of_convolutions_are_after_their_relu(make, small):
         {"optimizer": "sgd"},
         {"optimizer": "sgd", "momentum": 0.9},
         {"optimizer": "adamw", "weight_decay": 0.01},
+        {"optimizer": "muon", "weight_decay": 0.01},
     ],
 )
 def test_training_goes_on_from_a_saved_state_bit_for_bit(backend, make, changes):
@@ -426,7 +474,7 @@ def test_float64_is_computed_in_float64(make, small):
 # ----------------------------------------------------------------- a GPU
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_a_gpu_trains_as_the_cpu_does_whatever_the_length_of_a_batch(
     backend, make, small, optimizer
 ):
@@ -434,7 +482,7 @@ def test_a_gpu_trains_as_the_cpu_does_whatever_the_length_of_a_batch(
         backend.find_device("gpu")
     except NinError as error:
         pytest.skip(str(error))
-    momentum = {"sgd": 0.9, "adamw": 0.0}[optimizer]
+    momentum = 0.9 if optimizer == "sgd" else 0.0
     changes = {"optimizer": optimizer, "momentum": momentum, "precision": "float32", "shift": 1}
     on_cpu, on_gpu = make(**changes), make(**changes, device="gpu")
     # before the state is loaded, both lengths are done by what the backend has made of its step

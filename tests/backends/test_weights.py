@@ -46,9 +46,9 @@ def test_the_class_count_is_a_part_of_the_model(path):
 def test_tensors_without_our_metadata_are_the_chapters_network(model, path):
     save_arrays(path, model.weights, {"format": "pt"})
     found = load_model(path)
-    assert (found.num_classes, found.in_channels, found.dropout) == (10, 1, 0.5)
-    assert found.class_names == CLASS_NAMES
-    assert found.resize is None
+    assert (found.num_classes, found.in_channels) == (10, 1)
+    # what the file does not state is not known
+    assert (found.dropout, found.class_names, found.resize) == (None, (), None)
 
 
 def test_the_order_of_the_tensors_in_the_file_does_not_matter(model, path):

@@ -23,7 +23,6 @@ from common.bench.run import QUICK, Plan, tasks
 from common.bench.worker import Worker, first_images, settings_for
 from common.data import fashion_mnist
 from common.errors import NinError
-from common.system import machine
 from common.system.machine import peak_memory
 from common.system.processes import LostError
 
@@ -110,35 +109,34 @@ def test_the_limit_is_the_best_product_of_any_library_and_size():
     assert figures["matrix product, GFLOP/s, numpy"].median == pytest.approx(1.0)
 
 
-def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_that_reached_it():
-    epochs = [
-        {"seconds": 10.0, "accuracy": 0.84},
-        {"seconds": 20.0, "accuracy": 0.89},
-        {"seconds": 30.0, "accuracy": 0.86},
-    ]
-    later = [{"seconds": 15.0, "accuracy": 0.9}]
+def whole_run(name, seed, recipe="fast", **changes):
+    found = {"epochs": 0.5, "train_examples": 60000, "train_seconds": 20.0, "precision": "float32",
+             "test_accuracy": 0.9, "seconds": 30.0}  # fmt: skip
+    return row("accuracy", name, seed, seed=seed, recipe=recipe, **{**found, **changes})
+
+
+def test_whole_runs_are_averaged_over_seeds_by_recipe_and_backend():
     rows = [
-        row("accuracy", "tf", 0, precision="bfloat16", epochs=epochs),
-        row("accuracy", "tf", 1, precision="bfloat16", epochs=later),
-        # as rows were until they held their precision
-        row("accuracy", "mxnet", 0, epochs=epochs[:1]),
+        whole_run("tf", 0, test_accuracy=0.906, seconds=31.0),
+        whole_run("tf", 0, "AdamW, 4 epochs", epochs=4, test_accuracy=0.916, seconds=140.0),
+        whole_run("tf", 1, test_accuracy=0.902, seconds=29.0),
+        # rows as they were once
+        row("accuracy", "mxnet", 0, epochs=[{"seconds": 10.0, "accuracy": 0.84}]),
     ]
     results = make_results(rows)
-    assert results.get("seconds to 0.845", "tf") == (17.5, 15.0, 20.0, 2)
-    assert results.get("seconds to 0.900", "tf") == (15.0, 15.0, 15.0, 1)
-    assert results.get("seconds to 0.900", "mxnet") is None
-    text = " ".join(printed(results).split())
-    assert "precision: tf bfloat16, mxnet auto" in text
-    assert "tf did not reach 0.900 with 1 of 2 seeds" in text
-    assert "tf did not reach 0.880" not in text
-    # one that reached nothing has no row in the table
-    assert "mxnet did not reach 0.845 with 1 of 1 seeds" in text
+    first, second = bench_results.whole_runs(results.record)
+    assert (first["recipe"], first["backend"], first["seeds"]) == ("fast", "tf", 2)
+    assert first["mean accuracy"] == pytest.approx(0.904)
+    assert (first["worst"], first["mean seconds"], first["longest"]) == (0.902, 30.0, 31.0)
+    assert (first["examples"], second["examples"]) == (30000, 240000)
+    text = printed(results)
+    assert all(word in text for word in ("0.9040", "0.9160", "140.0"))
 
 
 def test_a_bench_of_before_is_shown_without_the_parts_that_are_no_more(tmp_path):
     results = bench_results.load(ROOT / "docs" / "bench.json")
     stored = results.record["figures"]
-    assert len(results.figures) > 80
+    assert len(results.figures) > 70
     for name, figure in results.figures.items():
         if name in stored:
             assert figure == pytest.approx(tuple(stored[name].values())), name
@@ -153,13 +151,12 @@ def full_rows(names, sizes):
     """A row of every kind for every backend, with large numbers."""
     rows = [row("limit", "numpy", n=4096, seconds=[1e-4])]
     for i, name in enumerate(names, start=1):
-        epochs = [{"seconds": 1000.0 * i, "accuracy": 0.95}]
         rows += [
             row("limit", name, n=4096, seconds=[1e-4 * i]),
             row("d2l", name, size=224, epochs=1, train_examples=10000, test_examples=2000,
                 seconds=1.0, d2l_seconds=1000.0, bytes=1e9, d2l_bytes=2e9),
-            row("accuracy", name, 0, epochs=epochs),
-            row("accuracy", name, 1, epochs=epochs),
+            whole_run(name, 0),
+            whole_run(name, 1),
         ]  # fmt: skip
         for size in sizes:
             rows += [
@@ -254,7 +251,8 @@ def test_a_results_and_its_json_are_the_same_bench(tmp_path):
     again = bench_results.load(tmp_path / "bench.json")
     assert again.figures == results.figures
     figures = {name: value._asdict() for name, value in results.figures.items()}
-    assert again.record == {**results.record, "figures": figures}
+    runs = bench_results.whole_runs(results.record)
+    assert again.record == {**results.record, "figures": figures, "whole_runs": runs}
 
 
 def test_a_figure_that_fails_loses_no_measurement(tmp_path):
@@ -586,26 +584,16 @@ def test_the_bars_of_a_terminal_are_drawn_while_a_run_trains_and_at_no_other_tim
     assert terminal.getvalue() == drawn[1]
 
 
-def test_a_run_to_an_accuracy_ends_with_it_and_tells_its_precision(
-    backend, backend_name, monkeypatch
-):
-    monkeypatch.setattr(bench, "TARGET_ACCURACIES", (0.0,))
-    plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample", accuracy_limit=256)
+def test_a_whole_run_is_a_run_of_the_command(backend, backend_name, monkeypatch):
+    monkeypatch.setattr(bench, "RECIPES", {"short": {"epochs": 0.5, "batch_size": 20}})
+    plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample", accuracy_limit=80)
     running = bench.Bench(plan)
     running.measure(lambda done, what: None)
     (found,) = running.rows
-    assert len(found["epochs"]) == 1
+    assert (found["recipe"], found["epochs"], found["train_examples"]) == ("short", 0.5, 80)
     assert found["precision"] in backend.PRECISIONS
-
-
-def test_a_run_to_an_accuracy_computes_in_the_precision_that_the_preset_comes_to(
-    backend, backend_name, monkeypatch
-):
-    monkeypatch.setattr(machine, "has_bfloat16", lambda: True)
-    worker = Worker(backend_name, "sample", 2, time.monotonic(), device="cpu", threads=0)
-    found = worker.accuracy(seed=0, until=0.0, limit=128)
-    best = "bfloat16" if "bfloat16" in backend.PRECISIONS else "float32"
-    assert found["precision"] == best
+    assert 0 <= found["test_accuracy"] <= 1
+    assert found["train_seconds"] < found["seconds"]
 
 
 # as much of the book's package as the bench calls, and a look at what it is given

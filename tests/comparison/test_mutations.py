@@ -2,13 +2,16 @@
 
 Each mistake is put, alone, into the plain NumPy network, which is then compared with an intact
 one. A mistake that no numbers can show in this network is here too, with what shows it instead.
+Those that are far below float32's rounding are put into the frameworks' own networks as well.
 """
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import operator
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +22,29 @@ from numpy.lib.stride_tricks import sliding_window_view
 from common.comparison import job as comparison_job
 from common.comparison import levels as comparison
 from common.comparison import worker as comparison_worker
-from common.comparison.job import Job, below
+from common.comparison.job import PASS_STEPS, Job, below
 from common.comparison.material import make_material
 
+JOB = Job(resize=67, batch_size=2, steps=8, dtype="float64")
 # the smallest size with more than one pixel left for the global pooling
-JOB = Job(resize=99, batch_size=4, steps=8)
+WIDE = dataclasses.replace(JOB, resize=99)
 LAYERS_OF = {"block1": 96, "block2": 256, "block3": 384, "block4": 10}
 CONVOLUTIONS = [f"{block}.conv{i}" for block in LAYERS_OF for i in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
-def material(sample):
-    return make_material(JOB, sample)
+def materials(sample):
+    return {job: make_material(job, sample) for job in (JOB, WIDE)}
+
+
+def record(name, backend, job, material):
+    (recording,) = comparison_worker.record(name, backend, job, material)
+    return recording
 
 
 @pytest.fixture(scope="module")
-def intact(material):
-    return comparison_worker.record("right", numpy_nin, JOB, material)
+def intact(materials):
+    return {job: record("right", numpy_nin, job, material) for job, material in materials.items()}
 
 
 @pytest.fixture
@@ -51,12 +60,12 @@ def mutant():
 MISTAKES = {}
 
 
-def mistake(level, layer):
+def mistake(level, layer, job=JOB):
     """Register a mistake: what it is in words, and the level and layer that must name it."""
 
     def register(function):
         name = function.__name__.replace("_", " ")
-        MISTAKES[name] = (function, level, layer)
+        MISTAKES[name] = (function, level, layer, WIDE if level == "shapes" else job)
         return function
 
     return register
@@ -322,13 +331,13 @@ def dropout_that_scales_in_evaluation(module):
     module.Dropout.forward = lambda self, X, training=False: X * (1 - self.rate)
 
 
-@mistake("activations", "global_pool")
+@mistake("activations", "global_pool", WIDE)
 def largest_for_average_in_the_global_pooling(module):
     pool = Instead(lambda X: X.max((2, 3), keepdims=True))
     changing_nin(module, lambda net: net.update(global_pool=pool))
 
 
-@mistake("activations", "global_pool")
+@mistake("activations", "global_pool", WIDE)
 def nhwc_numbers_pooled_where_nchw_is_expected(module):
     def pool(X):
         last = X.transpose(0, 2, 3, 1)
@@ -461,24 +470,23 @@ def a_learning_rate_of_its_own(module):
     })  # fmt: skip
 
 
-@mistake("training", A_STEP)
-def momentum_in_plain_sgd(module):
+def momentum(module, share):
     def step(self, weights, slopes, rate):
         before = getattr(self, "memory", {})
-        self.memory = {name: slopes[name] + 0.9 * before.get(name, 0) for name in weights}
+        self.memory = {name: slopes[name] + share * before.get(name, 0) for name in weights}
         return {name: w - rate * self.memory[name] for name, w in weights.items()}
 
     wrong_step(module, step)
+
+
+@mistake("training", A_STEP)
+def momentum_in_plain_sgd(module):
+    momentum(module, 0.9)
 
 
 @mistake("training", A_STEP)
 def gradients_that_add_up_from_step_to_step(module):
-    def step(self, weights, slopes, rate):
-        before = getattr(self, "memory", {})
-        self.memory = {name: slopes[name] + before.get(name, 0) for name in weights}
-        return {name: w - rate * self.memory[name] for name, w in weights.items()}
-
-    wrong_step(module, step)
+    momentum(module, 1)
 
 
 @mistake("training", A_STEP)
@@ -513,17 +521,280 @@ def dropout_that_ignores_its_rate(module):
 @mistake("training", A_STEP)
 def the_sum_for_the_mean_in_training_only(module):
     wrong_step(module, lambda self, weights, slopes, rate: {
-        name: w - 4 * rate * slopes[name] for name, w in weights.items()
+        name: w - 2 * rate * slopes[name] for name, w in weights.items()
     })  # fmt: skip
+
+
+# ----------------------------------------------------------------- dropout
+
+
+@mistake("dropout", "units dropped")
+def dropout_that_is_never_on(module):
+    forward = module.Dropout.forward
+    module.Dropout.forward = lambda self, X, training=False: forward(self, X)
+
+
+@mistake("dropout", "scale of a kept unit")
+def dropout_that_does_not_scale(module):
+    forward = module.Dropout.forward
+    module.Dropout.forward = lambda self, X, training=False: (
+        forward(self, X, training) * (1 - self.rate if training else 1)
+    )
+
+
+@mistake("dropout", "scale of a kept unit")
+def dropout_that_drops_less(module):
+    changing_nin(module, lambda net: setattr(net["dropout"], "rate", 0.8 * net["dropout"].rate))
+
+
+@mistake("dropout", "units dropped")
+def dropout_of_whole_channels(module):
+    def forward(self, X, training=False):
+        self.mask = np.ones_like(X)
+        if training and self.rate:
+            keep = self.rng.random((*X.shape[:2], 1, 1)) >= self.rate
+            self.mask = self.mask * keep / (1 - self.rate)
+        return X * self.mask
+
+    module.Dropout.forward = forward
+
+
+@mistake("dropout", "units dropped")
+def dropout_with_the_same_mask_in_every_step(module):
+    forward = module.Dropout.forward
+
+    def seeded(self, X, training=False):
+        self.rng = np.random.default_rng(0)
+        return forward(self, X, training)
+
+    module.Dropout.forward = seeded
+
+
+# ------------------------------------------- small, and in any backend's network
+#
+# These work on whatever has the contract's names, so that they are put into the NumPy network and
+# into each framework's alike.
+
+SMALL_MISTAKES = {}
+
+
+def small_mistake(level, layer):
+    """Register a mistake that is below float32's rounding, or hardly above it."""
+
+    def register(function):
+        SMALL_MISTAKES[function.__name__.replace("_", " ")] = (function, level, layer)
+        return function
+
+    return register
+
+
+def wrapping(module, method, change, parts=("Predictor", "Trainer")):
+    """``change`` gets the right method, bound, and its arguments."""
+    for part in parts:
+        base = getattr(module, part)
+        right = getattr(base, method)
+
+        def changed(self, *arguments, right=right, **options):
+            return change(functools.partial(right, self), *arguments, **options)
+
+        setattr(module, part, type(part, (base,), {method: changed}))
+
+
+def wrong_weights(module, name, change):
+    """In a backend that does not give its weights out again, or they would show it."""
+    take = module.set_weights
+    module.set_weights = lambda net, weights: take(net, {**weights, name: change(weights[name])})
+    del module.get_weights
+
+
+def part_of(module, name):
+    """A module of a backend, or the backend itself if it is one file."""
+    file = module.__name__ == "mutant_nin"
+    return module if file else importlib.import_module(f"{module.__name__}.{name}")
+
+
+def scaled_pixels(module, factor):
+    wrapping(module, "pixels", lambda pixels, *arguments: pixels(*arguments) * factor)
+
+
+@small_mistake("activations", "input")
+def pixels_divided_by_256(module):
+    scaled_pixels(module, 255 / 256)
+
+
+@small_mistake("activations", "input")
+def pixels_divided_by_255_01(module):
+    scaled_pixels(module, 255 / 255.01)
+
+
+@small_mistake("activations", "input")
+def a_constant_kept_in_float32_in_a_float64_network(module):
+    scaled_pixels(module, float(np.float32(1 / 255)) * 255)
+
+
+@small_mistake("activations", "input")
+def a_resizing_matrix_rounded_to_float16(module):
+    where = part_of(module, "predict")
+    exact = where.resize_matrix
+    module.patch(
+        where, "resize_matrix", lambda *sizes: exact(*sizes).astype(np.float16).astype(np.float64)
+    )
+
+
+@small_mistake("activations", "block3.conv2")
+def a_bias_dropped_in_one_channel_of_384(module):
+    wrong_weights(module, "block3.conv2.bias", lambda bias: bias * (np.arange(len(bias)) != 200))
+
+
+@small_mistake("activations", "block2.conv1")
+def one_weight_off_by_a_millionth(module):
+    def change(weight):
+        weight = weight.copy()
+        largest = np.unravel_index(np.abs(weight).argmax(), weight.shape)
+        weight[largest] *= 1 + 1e-6
+        return weight
+
+    wrong_weights(module, "block2.conv1.weight", change)
+
+
+@small_mistake("parameters", "block2.conv1.weight")
+def one_weight_off_by_a_millionth_and_given_out_so(module):
+    get = module.get_weights
+
+    def get_weights(net):
+        weights = get(net)
+        weights["block2.conv1.weight"].flat[7] *= 1 + 1e-6
+        return weights
+
+    module.get_weights = get_weights
+
+
+@small_mistake("activations", "input")
+def one_image_of_a_batch_repeated(module):
+    def repeated(right, images, *labels):
+        return right(images[[0, 0, *range(2, len(images))]], *labels)
+
+    for method in ("activations", "logits", "gradients"):
+        wrapping(module, method, repeated, ["Predictor"])
+
+
+@small_mistake("training", "step 1")
+def one_image_of_a_batch_repeated_in_training(module):
+    def repeated(right, indices, *others):
+        return right(indices[[0, 0, *range(2, len(indices))]], *others)
+
+    wrapping(module, "train_batch", repeated, ["Trainer"])
+
+
+@small_mistake("training", "step 1")
+def batches_shuffled(module):
+    order = np.random.default_rng(0).permutation(PASS_STEPS * JOB.batch_size)
+    wrapping(module, "train_batch", lambda right, i, *others: right(order[i], *others), ["Trainer"])
+
+
+@small_mistake("gradients", "loss")
+def an_epsilon_in_the_logarithm_of_the_loss(module):
+    """-log(softmax + 1e-8)."""
+    predict = part_of(module, "predict")
+    if module.__name__ == "mutant_nin":
+        right = module.cross_entropy
+        module.cross_entropy = lambda logits, labels: (
+            -np.log(np.exp(-right(logits, labels)[0]) + 1e-8), right(logits, labels)[1]
+        )  # fmt: skip
+    elif module.__name__ == "nin_torch":
+        import torch
+
+        def cross_entropy(logits, labels):
+            return -(torch.softmax(logits, 1) + 1e-8).log()[range(len(labels)), labels].mean()
+
+        module.patch(predict, "F", types.SimpleNamespace(cross_entropy=cross_entropy))
+    elif module.__name__ == "nin_tf":
+        import tensorflow as tf
+
+        def cross_entropy(labels, logits):
+            return -tf.math.log(tf.gather(tf.nn.softmax(logits), labels, batch_dims=1) + 1e-8)
+
+        module.patch(tf.nn, "sparse_softmax_cross_entropy_with_logits", cross_entropy)
+    else:
+        from mxnet import np as mnp
+        from mxnet import npx
+
+        class Loss:
+            def hybridize(self, **options):
+                pass
+
+            def __call__(self, logits, labels):
+                return -mnp.log(npx.pick(npx.softmax(logits), labels) + 1e-8)
+
+        module.patch(predict, "SoftmaxCrossEntropyLoss", Loss)
+
+
+@small_mistake("training", "step 3")
+def a_momentum_of_one_in_ten_thousand(module):
+    if module.__name__ == "mutant_nin":
+        return momentum(module, 1e-4)
+
+    def with_momentum(right, net, settings, *data):
+        return right(net, dataclasses.replace(settings, momentum=1e-4), *data)
+
+    return wrapping(module, "__init__", with_momentum, ["Trainer"])
+
+
+@small_mistake("dropout", "scale of a kept unit")
+def a_dropout_of_half_the_units_that_scales_as_if_it_were_0_499(module):
+    factor = 0.5 / 0.501
+    if module.__name__ == "mutant_nin":
+        forward = module.Dropout.forward
+        module.Dropout.forward = lambda self, X, training=False: (
+            forward(self, X, training) * (factor if training and self.rate else 1)
+        )
+    elif module.__name__ == "nin_torch":
+
+        def change(net):
+            layer = next(layer for layer in net if type(layer).__name__ == "Dropout")
+            right = layer.forward
+            layer.forward = lambda X: right(X) * (factor if layer.training and layer.p else 1)
+
+        changing_nin(module, change)
+    elif module.__name__ == "nin_tf":
+
+        def change(net):
+            layer = next(layer for layer in net.layers if type(layer).__name__ == "Dropout")
+            right = layer.call
+            layer.call = lambda X, training=False: (
+                right(X, training=training) * (factor if training and layer.rate else 1)
+            )
+
+        changing_nin(module, change)
+    else:
+        # its graph does not know whether it trains, so that here the rate itself is off
+        def change(net):
+            layer = next(layer for layer in net if type(layer).__name__ == "Dropout")
+            layer._rate = min(layer._rate, 0.499)
+
+        changing_nin(module, change)
+
+
+@small_mistake("training", "step 2")
+def a_learning_rate_off_by_a_thousandth(module):
+    def wrong_rate(right, indices, rate, step):
+        return right(indices, rate * 1.001, step)
+
+    wrapping(module, "train_batch", wrong_rate, ["Trainer"])
 
 
 # ---------------------------------------------------------------- the tests
 
 
-def compare(material, intact, module, levels=comparison_job.LEVELS):
-    job = dataclasses.replace(JOB, levels=levels)
-    wrong = comparison_worker.record("wrong", module, job, material)
-    return comparison.compare([intact, wrong], job, below("weights", material))
+def compare(materials, intact, module, levels=comparison_job.LEVELS, job=JOB):
+    job_of_levels = dataclasses.replace(job, levels=levels)
+    wrong = record("wrong", module, job_of_levels, materials[job])
+    return comparison.compare([intact[job], wrong], job_of_levels, below("weights", materials[job]))
+
+
+def levels_up_to(level):
+    """What comes after the level is not needed, what comes before must agree."""
+    return comparison_job.LEVELS[: comparison_job.LEVELS.index(level) + 1]
 
 
 def assert_caught(report, level, layer):
@@ -535,40 +806,94 @@ def assert_caught(report, level, layer):
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_caught_at_its_level_and_layer(material, intact, mutant, name):
-    change, level, layer = MISTAKES[name]
+def test_a_mistake_is_caught_at_its_level_and_layer(materials, intact, mutant, name):
+    change, level, layer, job = MISTAKES[name]
     change(mutant)
-    # what comes after the level is not needed, what comes before must agree
-    levels = comparison_job.LEVELS[: comparison_job.LEVELS.index(level) + 1]
-    assert_caught(compare(material, intact, mutant, levels), level, layer)
+    assert_caught(compare(materials, intact, mutant, levels_up_to(level), job), level, layer)
 
 
-UP_TO_ACTIVATIONS = comparison_job.LEVELS[:3]
+@pytest.mark.parametrize("name", SMALL_MISTAKES)
+def test_a_small_mistake_is_caught_at_its_level_and_layer(
+    materials, intact, mutant, monkeypatch, name
+):
+    change, level, layer = SMALL_MISTAKES[name]
+    mutant.patch = monkeypatch.setattr
+    change(mutant)
+    assert_caught(compare(materials, intact, mutant, levels_up_to(level)), level, layer)
+
+
+# ------------------------------------------------ in a backend without float64
+
+ROUNDED = dataclasses.replace(JOB, dtype="float32", steps=16)
+
+
+@pytest.fixture(scope="module")
+def intact_in_both(materials):
+    job = dataclasses.replace(ROUNDED, dtype="both")
+    return comparison_worker.record("right", numpy_nin, job, materials[JOB])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pixels scaled by 256",
+        "the relu before the bias",
+        "a leaky relu",
+        "predictions that are not the networks output",
+        "labels shifted by one",
+        "a bias that does not learn",
+        "the mask of a relu forgotten on the way back",
+        "a learning rate of its own",
+        "momentum in plain sgd",
+        "weights that are never updated",
+        "the next batch for this one",
+        "dropout of whole channels",
+    ],
+)
+def test_without_float64_the_classic_mistakes_are_still_caught(
+    materials, intact_in_both, mutant, name
+):
+    change, level, layer, _ = MISTAKES[name]
+    change(mutant)
+    job = dataclasses.replace(ROUNDED, levels=levels_up_to(level))
+    wrong = record("wrong", mutant, job, materials[JOB])
+    report = comparison.compare(
+        [*intact_in_both, wrong],
+        dataclasses.replace(job, dtype="both"),
+        below("weights", materials[JOB]),
+    )
+    assert report.exit_status == 1, report.verdict
+    assert report.deviation.name == level
+    # a rate that is a tenth off shows after some steps only
+    assert report.deviation.first.startswith("step " if layer == A_STEP else layer)
+
+
+UP_TO_ACTIVATIONS = levels_up_to("activations")
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_missing_relu_is_caught_wherever_it_is(material, intact, mutant, name):
+def test_a_missing_relu_is_caught_wherever_it_is(materials, intact, mutant, name):
     block, convolution = name.split(".")
     relu = convolution.replace("conv", "relu")
     changing_nin(mutant, lambda net: net[block].update({relu: Instead(lambda X: X)}))
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", name)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_bias_that_is_dropped_is_caught_wherever_it_is(material, intact, mutant, name):
+def test_a_bias_that_is_dropped_is_caught_wherever_it_is(materials, intact, mutant, name):
     block, convolution = name.split(".")
 
     def change(net):
         net[block][convolution].bias = np.zeros_like(net[block][convolution].bias)
 
     loading(mutant, change)
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", name)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_one_bias_of_one_channel_is_enough(material, intact, mutant, name):
+def test_one_bias_of_one_channel_is_enough(materials, intact, mutant, name):
     block, convolution = name.split(".")
 
     def change(net):
@@ -577,7 +902,7 @@ def test_one_bias_of_one_channel_is_enough(material, intact, mutant, name):
         net[block][convolution].bias = bias
 
     loading(mutant, change)
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", name)
 
 
@@ -603,24 +928,21 @@ def flattened_as_nhwc_where_nchw_is_meant(module):
 
 @pytest.mark.parametrize("change", [an_extra_relu, flattened_as_nhwc_where_nchw_is_meant])
 def test_an_invisible_mistake_is_listed_with_its_reason_and_is_invisible(
-    material, intact, mutant, change
+    materials, intact, mutant, change
 ):
     change(mutant)
-    report = compare(material, intact, mutant, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact, mutant, UP_TO_ACTIVATIONS)
     assert report.exit_status == 0
     words = change.__name__.replace("_", " ").lower()
     assert words in [known.lower() for known in comparison.INVISIBLE]
 
 
-def test_pooling_that_rounds_up_changes_no_number_at_67_pixels_but_a_shape(sample, mutant):
-    job = Job(resize=67, batch_size=2, levels=("shapes", "activations"))
-    small = make_material(job, sample)
+def test_pooling_that_rounds_up_changes_no_number_at_67_pixels_but_a_shape(
+    materials, intact, mutant
+):
     ceil = {f"pool{i}": pool_with(np.max, ceil=True) for i in (1, 2, 3)}
     changing_nin(mutant, lambda net: net.update(ceil))
-    both = [
-        comparison_worker.record(n, m, job, small) for n, m in (("a", numpy_nin), ("b", mutant))
-    ]
-    report = comparison.compare(both, job, below("weights", small))
+    report = compare(materials, intact, mutant, ("shapes", "activations"))
     assert [level.status for level in report.levels] == ["deviate", "agree"]
     assert report.deviation.first == "pool1"
 
@@ -635,18 +957,27 @@ POOLING = {
 
 
 @pytest.fixture(scope="module")
-def intact_network(backend, material):
-    job = dataclasses.replace(JOB, levels=UP_TO_ACTIVATIONS)
-    return comparison_worker.record("right", backend, job, material)
+def intact_network(backend, materials):
+    return {JOB: record("right", backend, JOB, materials[JOB])}
+
+
+@pytest.mark.parametrize("name", SMALL_MISTAKES)
+def test_a_small_mistake_in_a_frameworks_network_is_caught_at_its_level_and_layer(
+    backend, intact_network, materials, monkeypatch, name
+):
+    change, level, layer = SMALL_MISTAKES[name]
+    mutant = types.SimpleNamespace(**vars(backend), patch=monkeypatch.setattr)
+    change(mutant)
+    assert_caught(compare(materials, intact_network, mutant, levels_up_to(level)), level, layer)
 
 
 def test_average_pooling_in_a_framework_is_caught(
-    backend, backend_name, intact_network, material, monkeypatch
+    backend, backend_name, intact_network, materials, monkeypatch
 ):
     where, largest, average = POOLING[backend_name]
     layers = operator.attrgetter(where)(importlib.import_module(f"{backend.__name__}.model"))
     monkeypatch.setattr(layers, largest, getattr(layers, average))
-    report = compare(material, intact_network, backend, UP_TO_ACTIVATIONS)
+    report = compare(materials, intact_network, backend, UP_TO_ACTIVATIONS)
     assert_caught(report, "activations", "pool1")
 
 
@@ -660,7 +991,7 @@ def test_average_pooling_in_a_framework_is_caught(
     ids=["valid for same", "a wrong stride", "a smaller window"],
 )
 def test_a_wrong_block_in_a_framework_is_caught(
-    backend, intact_network, material, monkeypatch, window, changes, level, layer
+    backend, intact_network, materials, monkeypatch, window, changes, level, layer
 ):
     model = importlib.import_module(f"{backend.__name__}.model")
     right = model.nin_block
@@ -672,4 +1003,4 @@ def test_a_wrong_block_in_a_framework_is_caught(
         return right(*arguments, **options)
 
     monkeypatch.setattr(model, "nin_block", wrong)
-    assert_caught(compare(material, intact_network, backend, UP_TO_ACTIVATIONS), level, layer)
+    assert_caught(compare(materials, intact_network, backend, UP_TO_ACTIVATIONS), level, layer)

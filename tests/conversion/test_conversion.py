@@ -16,6 +16,7 @@ from common.data.fashion_mnist import CLASS_NAMES
 from common.data.resize import resize_matrix
 from common.errors import NinError
 from common.model import load_model, save_model
+from common.prediction import classifier
 
 FORMATS = {"torch": "torch", "tf": "keras", "mxnet": "mxnet"}
 TARGETS = {"torch": "nin.pt", "keras": "nin.keras", "mxnet": "nin.params", "onnx": "nin.onnx"}
@@ -52,24 +53,29 @@ def assert_same_weights(found, expected):
 
 BAD_INPUT = {
     "unknown format": ("{weights} out.h5 --to h5", "--to h5: unknown; choose one of torch, keras"),
-    "unknown origin": ("nin.h5 out.safetensors --from h5", "--from h5: unknown; choose one of"),
-    "no direction": ("{weights} nin.pt", "one of the arguments --to --from is required"),
-    "both directions": ("a b --to torch --from torch", "not allowed with argument"),
+    "unknown origin": ("{weights} o.safetensors --from h5", "--from h5: unknown; choose one of"),
+    "unknown name": ("{weights} nin.h5", "nin.h5: its name must end with one of .pt, .pth, .keras"),
     "name of another kind": ("{weights} nin.h5 --to keras", "its name must end with .keras"),
-    "no place": ("{weights} a/nin.pt --to torch", "a/nin.pt: not a file in an existing directory"),
-    "nothing to export": ("nowhere nin.pt --to torch", "nowhere: no such file"),
+    "no place": ("{weights} a/nin.pt", "a/nin.pt: not a file in an existing directory"),
+    "nothing to export": ("nowhere nin.pt", "nowhere: no such file"),
     "nothing to take": ("nowhere o.safetensors --from torch", "nowhere: no such file"),
-    "name of no weights file": ("nin.pt out --from torch", "out: its name must end with .safe"),
-    "size that is known": ("{weights} nin.pt --to torch --resize 224", "the file says it already"),
-    "size too small": ("{weights} o.safetensors --from torch --resize 5", "smallest that works is"),
-    "another backend": ("{weights} nin.pt --to torch --backend tf", "torch is checked with torch"),
+    "another origin": (
+        "{weights} nin.pt --from torch",
+        "model.safetensors: a safetensors file, not a PyTorch state dict; leave out --from",
+    ),
+    "size that is known": (
+        "{weights} nin.pt --resize 224",
+        "--resize 224: {weights} says that it was trained on 67; leave it out",
+    ),
+    "size too small": ("{weights} o.safetensors --resize 5", "smallest that works is"),
+    "another backend": ("{weights} nin.pt --backend tf", "torch is checked with torch"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
 def test_bad_input_to_convert_gets_one_clear_line(weights, tmp_path, arguments, words):
     done = run("convert.py", *arguments.format(weights=weights).split(), cwd=tmp_path)
-    assert_one_clear_line(done, words)
+    assert_one_clear_line(done, words.format(weights=weights))
     assert names_in(tmp_path) == set()
 
 
@@ -103,7 +109,7 @@ def name(backend_name):
 def converted(backend, name, weights, tmp_path_factory):
     """The command's run, and the file that it made."""
     path = tmp_path_factory.mktemp("exported") / TARGETS[name]
-    done = run("convert.py", weights, "--to", name, path)
+    done = run("convert.py", weights, path)
     assert done.returncode == 0, done.stderr
     return done, path
 
@@ -120,7 +126,9 @@ def test_convert_says_what_it_wrote_and_how_well_it_agrees(converted, name):
     expected = FILES.get(name, {TARGETS[name]})
     assert set(paths) == {str(path.parent / file) for file in expected}
     assert names_in(path.parent) == expected
-    assert verdict.startswith(f"verified on {convert.IMAGES} images: the logits differ from ")
+    assert verdict.startswith(
+        f"verified on {convert.IMAGES} images of 67x67 and 128x128: the logits differ from "
+    )
 
 
 # What a user of the framework writes who has never heard of this project.
@@ -190,22 +198,36 @@ def test_the_framework_alone_loads_the_file_and_computes_what_numpy_does(
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=0, atol=atol)
 
 
-def test_the_weights_come_back_bit_for_bit(name, exported, model, tmp_path):
+def test_weights_and_what_is_known_of_them_come_back(exported, model, tmp_path):
     target = tmp_path / "model.safetensors"
-    done = convert.take(exported, name, target, resize=90)
+    done = convert.convert(exported, target)
     assert done.paths == [target]
-    assert done.difference < convert.TOLERANCE
     found = load_model(target)
     assert_same_weights(found, model)
-    assert found.resize == 90
+    assert dataclasses.replace(found, weights={}) == dataclasses.replace(model, weights={})
 
 
 def test_the_class_count_travels(backend, name, tmp_path):
     three = reference.model(seed=5, num_classes=3)
-    save_model(tmp_path / "a.safetensors", three)
-    convert.export(tmp_path / "a.safetensors", name, tmp_path / TARGETS[name])
-    convert.take(tmp_path / TARGETS[name], name, tmp_path / "b.safetensors")
-    assert_same_weights(load_model(tmp_path / "b.safetensors"), three)
+    convert.write(three, tmp_path / TARGETS[name], name)
+    assert_same_weights(convert.read(tmp_path / TARGETS[name]).model, three)
+
+
+def test_a_network_of_colour_images_is_checked_with_colours(backend, name, model, tmp_path):
+    first = np.repeat(model.weights["block1.conv1.weight"], 3, 1) / 2
+    weights = {**model.weights, "block1.conv1.weight": first}
+    colour = dataclasses.replace(model, weights=weights, in_channels=3)
+    _, check = convert.write(colour, tmp_path / TARGETS[name], name)
+    assert check.difference < convert.TOLERANCE
+    assert_same_weights(convert.read(tmp_path / TARGETS[name]).model, colour)
+
+
+def test_predict_takes_the_file_itself(exported, backend_name, model, sample, tmp_path):
+    images = sample.test_images[:4]
+    found = classifier.load(exported, backend_name, device="cpu").predict(images)
+    expected = reference.logits(model, images)
+    atol = TOLERANCE * np.abs(expected).max()
+    np.testing.assert_allclose(found.logits, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("factor", [1.001, np.nan])
@@ -214,17 +236,21 @@ def test_a_file_that_gives_other_logits_is_not_written(
 ):
     native = parts.exporter(backend)
     right = native.run_native
-    monkeypatch.setattr(native, "run_native", lambda path, pixels: factor * right(path, pixels))
-    with pytest.raises(NinError, match=r"of another network \(its logits differ"):
-        convert.export(weights, name, tmp_path / TARGETS[name])
+    monkeypatch.setattr(
+        native, "run_native", lambda path, pixels: [factor * each for each in right(path, pixels)]
+    )
+    with pytest.raises(NinError, match=r"of another network .* its logits differ"):
+        convert.convert(weights, tmp_path / TARGETS[name])
     assert names_in(tmp_path) == set()
 
 
 def test_a_dead_network_is_not_called_verified(backend, name, model, tmp_path):
     dead = {**model.weights, "block4.conv3.bias": np.full(10, -100, np.float32)}
     save_model(tmp_path / "dead.safetensors", dataclasses.replace(model, weights=dead))
-    with pytest.raises(NinError, match="the network's logits are all 0"):
-        convert.export(tmp_path / "dead.safetensors", name, tmp_path / TARGETS[name])
+    with pytest.raises(
+        NinError, match=r"dead\.safetensors: cannot be verified: the network's logits are all 0"
+    ):
+        convert.convert(tmp_path / "dead.safetensors", tmp_path / TARGETS[name])
     assert names_in(tmp_path) == {"dead.safetensors"}
 
 
@@ -232,8 +258,8 @@ def test_a_dead_network_is_not_called_verified(backend, name, model, tmp_path):
 def test_a_damaged_file_is_refused(backend, name, exported, tmp_path, content):
     path = tmp_path / exported.name
     path.write_bytes(exported.read_bytes()[:100_000] if content == "truncated" else content)
-    with pytest.raises(NinError, match=f"{path}: damaged, or not ") as caught:
-        convert.take(path, name, tmp_path / "model.safetensors")
+    with pytest.raises(NinError, match=f"{path}: (damaged|an empty file)") as caught:
+        convert.convert(path, tmp_path / "model.safetensors")
     assert "\n" not in str(caught.value)
     assert names_in(tmp_path) == {exported.name}
 
@@ -247,8 +273,8 @@ def onnx_file(backend, backend_name, weights, tmp_path_factory):
         if not os.environ.get("CI"):
             pytest.importorskip(package)
     path = tmp_path_factory.mktemp("onnx") / "nin.onnx"
-    done = convert.export(weights, "onnx", path, backend_name)
-    assert done.backend == backend_name
+    done = convert.convert(weights, path, backend=backend_name)
+    assert done.written.backend == backend_name
     return path
 
 
@@ -256,10 +282,23 @@ def test_onnx_comes_back_with_the_weights_and_what_is_known_of_them(
     onnx_file, backend_name, model, tmp_path
 ):
     target = tmp_path / "model.safetensors"
-    convert.take(onnx_file, "onnx", target, backend=backend_name)
+    done = convert.convert(onnx_file, target, backend=backend_name)
+    assert done.read.check.backend == backend_name
     found = load_model(target)
     assert_same_weights(found, model)
     assert dataclasses.replace(found, weights={}) == dataclasses.replace(model, weights={})
+
+
+@pytest.mark.parametrize("change", ["weights", "metadata"])
+def test_a_changed_onnx_file_of_ours_is_noticed(onnx_file, backend_name, tmp_path, change):
+    content = bytearray(onnx_file.read_bytes())
+    if change == "weights":
+        content[4_000_000] ^= 1
+    else:
+        content = content.replace(b"t-shirt", b"t-short")
+    (tmp_path / "nin.onnx").write_bytes(content)
+    with pytest.raises(NinError, match="damaged, or changed by other software"):
+        convert.read(tmp_path / "nin.onnx", backend=backend_name)
 
 
 def test_onnx_takes_batches_and_images_of_any_size(onnx_file, model):
@@ -280,9 +319,10 @@ def test_an_onnx_file_of_another_network_is_refused(onnx_file, backend_name, tmp
     for node in proto.graph.node:  # a classic: the average for the maximum
         if node.op_type == "MaxPool":
             node.op_type = "AveragePool"
+    onnx.helper.set_model_props(proto, {})
     onnx.save(proto, str(tmp_path / "nin.onnx"))
-    with pytest.raises(NinError, match=r"of another network \(its logits differ"):
-        convert.take(
-            tmp_path / "nin.onnx", "onnx", tmp_path / "m.safetensors", backend=backend_name
+    with pytest.raises(NinError, match=r"of another network .* its logits differ"):
+        convert.convert(
+            tmp_path / "nin.onnx", tmp_path / "m.safetensors", backend=backend_name, resize=SIZE
         )
     assert names_in(tmp_path) == {"nin.onnx"}

@@ -1,13 +1,15 @@
+import contextlib
 import gzip
 import hashlib
 import http.server
+import socket
 import threading
 
 import numpy as np
 import pytest
 from idx_files import idx
 
-from common.data import fashion_mnist
+from common.data import fashion_mnist, fetch
 from common.errors import NinError
 
 
@@ -29,8 +31,30 @@ def nothing_around(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty))
     monkeypatch.setattr(fashion_mnist, "SYSTEM_DIRECTORY", empty / "system")
     monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, "http://127.0.0.1:9/")
+    monkeypatch.setenv("KERAS_HOME", str(empty / "keras"))
+    monkeypatch.setenv("MXNET_HOME", str(empty / "mxnet"))
+    monkeypatch.setattr("tempfile.tempdir", str(empty / "temporary"))
+    (empty / "temporary").mkdir()
+    monkeypatch.chdir(empty)
     monkeypatch.delenv(fashion_mnist.DIRECTORY_VARIABLE, raising=False)
     return empty
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["keras/datasets/fashion-mnist", "mxnet/datasets/fashion-mnist", "data/FashionMNIST/raw"],
+)
+def test_what_other_programs_downloaded_is_found(nothing_around, mirror, place):
+    (nothing_around / place).parent.mkdir(parents=True)
+    mirror.rename(nothing_around / place)
+    assert fashion_mnist.load("full").directory == str(nothing_around / place)
+
+
+def test_a_home_directory_is_expanded(directory, monkeypatch):
+    monkeypatch.setenv("HOME", str(directory.parent))
+    assert fashion_mnist.load(f"~/{directory.name}").directory == str(directory)
+    monkeypatch.setenv(fashion_mnist.DIRECTORY_VARIABLE, f"~/{directory.name}")
+    assert fashion_mnist.load("auto").directory == str(directory)
 
 
 def test_the_sample_is_balanced_and_large_enough(sample):
@@ -99,12 +123,14 @@ def damage_empty(path):
 
 def damage_gzip(path):
     whole = gzip.compress(path.read_bytes())
+    path.unlink()
     path.with_name(path.name + ".gz").write_bytes(whole[: len(whole) // 2])
 
 
 def damage_gzip_bits(path):
     whole = bytearray(gzip.compress(path.read_bytes()))
     whole[len(whole) // 2] ^= 0xFF
+    path.unlink()
     path.with_name(path.name + ".gz").write_bytes(whole)
 
 
@@ -210,8 +236,56 @@ def mirror(tmp_path, monkeypatch):
 
 def test_a_download_ends_in_the_cache(nothing_around, mirror):
     dataset = fashion_mnist.load("full")
-    assert dataset.directory == str(fashion_mnist.cache_directory())
-    assert len(list(fashion_mnist.cache_directory().iterdir())) == 4
+    cache = fashion_mnist.cache_directories()[0]
+    assert dataset.directory == str(cache)
+    assert len(list(cache.iterdir())) == 4
+
+
+def test_a_read_only_home_leaves_another_cache(nothing_around, mirror, monkeypatch, tmp_path):
+    (nothing_around / "nin").write_text("no directory can be made here, not even by root")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dataset = fashion_mnist.load("full")
+    assert dataset.directory == str(fashion_mnist.cache_directories()[1])
+    assert dataset.directory.startswith(str(tmp_path))
+    monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, "http://127.0.0.1:9/")
+    assert fashion_mnist.load("full").directory == dataset.directory
+
+
+def test_without_a_home_only_the_other_cache_is_used(monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (directory,) = fashion_mnist.cache_directories()
+    assert directory.is_absolute()
+
+
+@pytest.mark.parametrize("form", ["file://{}", "file:{}", "{}", "{}/"])
+def test_a_mirror_may_be_a_directory(nothing_around, mirror, monkeypatch, form):
+    monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, form.format(mirror))
+    assert fashion_mnist.load("full").kind == "full"
+
+
+def test_a_mirror_that_trickles_is_given_up(nothing_around, mirror, monkeypatch):
+    monkeypatch.setattr(fetch, "PATIENCE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    stopped.wait(0.05)
+
+        stopped = threading.Event()
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        trickling = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(OSError, match=r"too slow, 0\.\d kB/s"):
+            fetch.fetch(f"{trickling}file", mirror / "never")
+        stopped.set()
+        thread.join()
 
 
 def test_a_second_run_reads_the_cache_without_a_download(nothing_around, mirror, monkeypatch):
@@ -233,5 +307,5 @@ def test_a_broken_download_never_ends_up_in_the_cache(nothing_around, mirror):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(NinError, match=r"train-images-idx3-ubyte\.gz failed"):
         fashion_mnist.load("full")
-    cached = fashion_mnist.cache_directory()
+    cached = fashion_mnist.cache_directories()[0]
     assert not (cached / path.name).exists()

@@ -36,6 +36,15 @@ def test_a_written_file_has_the_permissions_of_an_ordinary_one(tmp_path):
     assert len(modes) == 1
 
 
+def test_a_file_system_without_permissions_takes_files_all_the_same(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.chmod", refused)
+    write.write_text(tmp_path / "a", "content")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["content"]
+
+
 def test_arrays_of_any_layout_come_back_from_a_file(tmp_path, rng):
     arrays = {
         "scalar": np.array(7),

@@ -277,6 +277,7 @@ def step(part):
         "sgd": {"optimizer": "sgd", "weight_decay": 0.0},
         "sgd, momentum": {"optimizer": "sgd", "momentum": 0.9},
         "adamw": {"optimizer": "adamw"},
+        "muon": {"optimizer": "muon", "weight_decay": 0.01},
     }
     for (optimizer, changes), precision in itertools.product(
         kinds.items(), ("float32", "bfloat16")
@@ -362,7 +363,8 @@ def step(part):
 
 def masks(part, precision):
     """With a learning rate of 0 the loss of a batch depends on its dropout mask alone."""
-    trainer = part.run(optimizer="sgd", weight_decay=0.0, precision=precision).trainer
+    plain = {"optimizer": "sgd", "precision": precision}
+    trainer = part.run(**plain, dropout=0.5).trainer
     batch, steps = np.arange(part.size(128, 4)), part.size(12, 4)
     losses = []
     for number in [*range(steps), *range(steps)]:
@@ -375,13 +377,13 @@ def masks(part, precision):
     )
     # the first three of them ran without a graph, and all of these in one
     part.check(f"a step's number decides its mask, {precision}", np.array_equal(first, again))
-    other = part.run(optimizer="sgd", weight_decay=0.0, precision=precision, seed=1).trainer
+    other = part.run(**plain, dropout=0.5, seed=1).trainer
     nin_torch.set_weights(other.net, nin_torch.get_weights(trainer.net))
     for number in range(steps):
         other.train_batch(batch, 0.0, number)
     others, _ = other.take_metrics()
     part.check(f"another seed: other masks, {precision}", not set(first) & set(others))
-    none = part.run(optimizer="sgd", weight_decay=0.0, precision=precision, dropout=0.0).trainer
+    none = part.run(**plain, dropout=0.0).trainer
     for number in range(steps):
         none.train_batch(batch, 0.0, number)
     losses, _ = none.take_metrics()
@@ -591,16 +593,7 @@ def record(job, material, device, precision):
     object.__setattr__(job, "dtype", dtype)
     recorder = worker._Recorder(f"{device}-{precision}", nin_torch, job, material)
     if precision == "bfloat16":
-        ready = recorder._ready
-
-        def in_bfloat16(make, *arguments, **options):
-            def made(net, settings, *data):
-                object.__setattr__(settings, "precision", "bfloat16")
-                return make(net, settings, *data)
-
-            return ready(made, *arguments, **options)
-
-        recorder._ready = in_bfloat16
+        recorder._make = functools.partial(recorder._make, precision="bfloat16")
     for level in job.levels:
         getattr(recorder, level)()
     return recorder.recording.arrays

@@ -54,3 +54,10 @@ def test_from_the_smallest_input_up_every_layer_has_an_output(size):
 def test_a_smaller_input_is_refused_with_the_smallest_that_works(size):
     with pytest.raises(NinError, match="smallest that works is 67"):
         architecture.layer_shapes(size)
+
+
+def test_from_99_pixels_on_the_last_map_has_more_than_one():
+    assert architecture.note_on_size(99) == ""
+    assert "at 98x98 the last map is one pixel" in architecture.note_on_size(98)
+    assert "`resize=99`" in architecture.note_on_size(67)
+    assert architecture.layer_shapes(99)["block4"][2:] == (2, 2)

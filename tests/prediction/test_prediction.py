@@ -12,7 +12,6 @@ import reference
 from commands import assert_one_clear_line, command, run
 from PIL import Image
 
-from common.data import photos
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.files.arrays import save_arrays
@@ -144,68 +143,6 @@ def photo(path, height=300, width=200, background=235, clothes=40, **options):
     pixels[60:260, 110:160] = clothes
     Image.fromarray(pixels).save(path, **options)
     return path
-
-
-@pytest.mark.parametrize(("name", "options"), [("a.png", {}), ("a.jpg", {"quality": 95})])
-def test_a_photo_becomes_white_on_black_centred_and_keeps_its_proportions(tmp_path, name, options):
-    image = photos.load(photo(tmp_path / name, **options))
-    assert image.shape == (28, 28)
-    assert image.dtype == np.uint8
-    clothes = image > 128
-    rows, columns = np.flatnonzero(clothes.any(1)), np.flatnonzero(clothes.any(0))
-    assert (rows[0], rows[-1]) == (0, 27)
-    assert columns.tolist() == [11, 12, 13, 14, 15, 16] or columns.tolist() == list(range(10, 17))
-    assert (image[:, :9] == 0).all()
-    assert (image[:, 19:] == 0).all()
-
-
-def test_light_clothes_on_black_stay_light(tmp_path):
-    image = photos.load(photo(tmp_path / "a.png", background=0, clothes=200))
-    assert image.max() == 200
-    assert image[0, 0] == 0
-
-
-def test_an_image_of_the_data_set_stays_as_it_is(tmp_path, sample):
-    Image.fromarray(sample.test_images[3]).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(photos.load(tmp_path / "a.png"), sample.test_images[3])
-
-
-def test_transparent_pixels_are_background(tmp_path):
-    pixels = np.zeros((60, 60, 4), np.uint8)
-    pixels[10:50, 10:50] = (30, 30, 30, 255)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    image = photos.load(tmp_path / "a.png")
-    assert (image == 225).all()
-
-
-def test_sixteen_bits_are_scaled_not_cut(tmp_path, sample):
-    wide = sample.test_images[3].astype(np.uint16) * 257
-    Image.fromarray(wide).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(photos.load(tmp_path / "a.png"), sample.test_images[3])
-
-
-def test_a_photo_that_lies_on_its_side_is_turned_as_it_says(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn it by 90 degrees
-    upright = photos.load(photo(tmp_path / "a.jpg", quality=95))
-    turned = photos.load(photo(tmp_path / "b.jpg", quality=95, exif=exif))
-    assert (upright > 128).sum(0).max() == 28
-    assert (turned > 128).sum(1).max() == 28
-
-
-def test_a_photo_of_nothing_is_refused(tmp_path):
-    path = photo(tmp_path / "a.png", clothes=235)
-    with pytest.raises(NinError, match=r"a\.png: nothing stands out"):
-        photos.load(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no image", b"truncated"])
-def test_a_file_that_is_no_image_is_refused(tmp_path, content):
-    path = tmp_path / "a.png"
-    whole = photo(path).read_bytes()
-    path.write_bytes(whole[: len(whole) // 2] if content == b"truncated" else content)
-    with pytest.raises(NinError, match=r"a\.png: not an intact PNG or JPEG image"):
-        photos.load(path)
 
 
 # ------------------------------------------------------------- with a backend

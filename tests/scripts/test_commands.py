@@ -30,8 +30,8 @@ BAD_INPUT = {
     ),
     "unknown preset": ("--preset slow", "--preset slow: unknown; choose one of book, fast"),
     "unknown option": ("--epoch 3", "unrecognized arguments: --epoch 3"),
-    "not a number": ("--epochs three", "invalid int value: 'three'"),
-    "no epochs": ("--epochs 0", "--epochs 0: must be a whole number from 1"),
+    "not a number": ("--epochs three", "invalid float value: 'three'"),
+    "no epochs": ("--epochs 0", "--epochs 0.0: must be a number above 0"),
     "negative learning rate": ("--lr -0.1", "--lr -0.1: must be a number above 0"),
     "learning rate not a number": ("--lr nan", "--lr nan: must be"),
     "infinite learning rate": ("--lr inf", "--lr inf: must be"),
@@ -41,9 +41,12 @@ BAD_INPUT = {
     "resize too small": ("--resize 66", "the smallest that works is 67"),
     "absurd resize": ("--resize 100000", "--resize 100000: must be"),
     "dropout of everything": ("--dropout 1", "--dropout 1.0: must be"),
-    "unknown optimizer": ("--optimizer adam", "--optimizer adam: must be sgd or adamw"),
-    "unknown schedule": ("--schedule cosine", "--schedule cosine: must be constant or one-cycle"),
-    "unknown init": ("--init zeros", "--init zeros: must be xavier or he"),
+    "unknown optimizer": ("--optimizer adam", "--optimizer adam: must be sgd, adamw, muon"),
+    "unknown schedule": (
+        "--schedule cosine",
+        "--schedule cosine: must be constant, one-cycle, linear",
+    ),
+    "unknown init": ("--init zeros", "--init zeros: must be xavier, he or data"),
     "unknown device": ("--device tpu", "--device tpu: must be auto, cpu, gpu"),
     "unknown precision": ("--precision half", "--precision half: must be"),
     "a target spread over all classes alone": (
@@ -416,7 +419,7 @@ def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(backe
     for arguments, words in (
         (["--backend", other], f"that run has --backend {backend_name}, not {other}"),
         (["--preset", "book"], "that run has --preset fast, not book"),
-        (["--lr", "0.5"], "that run has --lr 0.0015, not 0.5"),
+        (["--lr", "0.5"], "that run has --lr 0.03, not 0.5"),
     ):
         assert_one_clear_line(run("train.py", "--resume", copy, *arguments), words)
 

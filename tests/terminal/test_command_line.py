@@ -39,6 +39,25 @@ def test_an_error_is_one_line_with_the_commands_own_options(parser, capsys, mess
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("~/a", "/home/me/a"),
+        ("~", "/home/me"),
+        ("torch=~/bin/python", "torch=/home/me/bin/python"),
+        ("torch,~/nin.py", "torch,/home/me/nin.py"),
+        ("a~/b", "a~/b"),
+        ("~no-such-user/a", "~no-such-user/a"),
+    ],
+)
+def test_a_home_directory_is_expanded_in_every_option(parser, monkeypatch, argument, value):
+    monkeypatch.setenv("HOME", "/home/me")
+    seen = []
+    arguments = [argument, "--batch-size", argument, f"--backends={argument}"]
+    execute(lambda options: seen.append(vars(options)) or 0, parser, arguments)
+    assert (seen[0]["source"], seen[0]["batch_size"], seen[0]["backends"]) == (value,) * 3
+
+
 @pytest.mark.parametrize("error", [OSError("`source`"), MemoryError(), MemoryError("`source`")])
 def test_the_text_of_other_errors_is_left_as_it_is(parser, capsys, error):
     def command(options):

@@ -27,6 +27,11 @@ def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), **more):
         settings=SimpleNamespace(epochs=epochs, backend="torch", precision="float32", preset="x"),
         ready=SimpleNamespace(device=SimpleNamespace(name="cpu"), prepared={"threads": 1}),
         steps_per_epoch=steps,
+        epoch_steps=steps,
+        steps_done=steps // 2,
+        total_steps=steps * epochs,
+        last_epoch=epochs,
+        own=True,
         train_count=train,
         dataset=SimpleNamespace(test_images=range(test), notice=""),
         history=list(history),
@@ -36,19 +41,15 @@ def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), **more):
     )
 
 
-def test_the_estimate_counts_training_and_evaluation_of_every_epoch():
-    run = run_of(history=[{"evaluation_seconds": 20}])
-    assert seconds_left(run, rate=1000, epochs=10) == pytest.approx(10 * (60 + 20))
-
-
-def test_the_estimate_of_an_epoch_that_has_begun_has_its_whole_evaluation():
-    run = run_of(history=[{"evaluation_seconds": 20}])
-    assert seconds_left(run, rate=1000, epochs=0.1) == pytest.approx(6 + 20)
-    assert seconds_left(run, rate=1000, epochs=1.1) == pytest.approx(66 + 40)
+def test_the_estimate_counts_training_and_every_evaluation():
+    run = run_of(steps=500, history=[{"evaluation_seconds": 20}])
+    assert seconds_left(run, rate=1000, steps=5000, evaluations=10) == pytest.approx(10 * 80)
+    assert seconds_left(run, rate=1000, steps=50, evaluations=1) == pytest.approx(6 + 20)
 
 
 def test_before_an_evaluation_was_measured_it_counts_as_a_third_of_training():
-    assert seconds_left(run_of(), rate=1000, epochs=1) == pytest.approx(60 + 10_000 / 3000)
+    seconds = seconds_left(run_of(steps=500), rate=1000, steps=500, evaluations=1)
+    assert seconds == pytest.approx(60 + 10_000 / 3000)
 
 
 SMALL = {"epochs": 2, "steps": 10, "train": 1280, "test": 100}

@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
+import common
 from common.backends.session import Started
 from common.errors import NinError, in_python
 from common.files.arrays import load_arrays
 from common.network import architecture
+from common.prediction import outputs
 from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, plateau, records, run_directory
@@ -64,11 +66,13 @@ def start(backend, backend_name, sample, tmp_path_factory):
         settings = dataclasses.replace(
             settings,
             **{
-                "epochs": 2,
+                # the second is of 3 steps
+                "epochs": 1.6,
                 "batch_size": BATCH,
                 "limit": EXAMPLES,
                 "precision": "float32",
                 # all that draws random numbers
+                "dropout": 0.5,
                 "shift": 1,
                 "flip": True,
                 **changes,
@@ -127,7 +131,7 @@ def test_the_result_has_the_promised_fields_and_is_complete(finished, backend_na
     assert result["complete"] is True
     assert result["backend"] == backend_name
     assert result["train_examples"] == EXAMPLES
-    assert result["epochs"] == 2
+    assert result["epochs"] == 1.6
 
 
 def test_the_result_is_the_last_line_of_the_metrics(finished):
@@ -139,12 +143,12 @@ def test_the_result_is_the_last_line_of_the_metrics(finished):
 
 def test_the_metrics_have_a_line_per_epoch(finished):
     run, _ = finished
-    assert [row["epoch"] for row in rows_of(run)] == [1, 2]
+    assert [row["epoch"] for row in rows_of(run)] == [1, 1.6]
 
 
 def test_the_speed_is_examples_over_training_time(finished):
     _, result = finished
-    expected = 2 * EXAMPLES / result["train_seconds"]
+    expected = (EXAMPLES + 3 * BATCH) / result["train_seconds"]
     assert result["examples_per_second"] == pytest.approx(expected)
     assert 0 < result["train_seconds"] < result["total_seconds"]
 
@@ -261,6 +265,26 @@ def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start
     assert run_directory.is_complete(run.directory)
 
 
+def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
+    backend_name, monkeypatch, tmp_path
+):
+    def broken(*arguments):
+        raise RuntimeError("no fonts")
+
+    options = {"epochs": 1, "limit": EXAMPLES, "batch_size": BATCH, "device": "cpu", "watchers": ()}
+    with monkeypatch.context() as patch:
+        patch.setattr("common.training.curves.plot_curves", broken)
+        run = common.fit(backend_name, "sample", "fast", out=tmp_path / "run", **options)
+    assert run.complete
+    assert "could not be drawn (RuntimeError: no fonts)" in run.notes[-1]
+    assert run_directory.is_complete(tmp_path / "run")
+    assert not run_directory.has_curves(tmp_path / "run")
+    assert common.resume(tmp_path / "run", watchers=()).test_accuracy == run.test_accuracy
+    assert run_directory.has_curves(tmp_path / "run")
+    with pytest.raises(NinError, match="nothing is left to do"):
+        common.resume(tmp_path / "run")
+
+
 def kill_the_last_block(run, backend):
     weights = backend.get_weights(run.trainer.net)
     weights["block4.conv2.bias"] -= 1000
@@ -280,6 +304,23 @@ def test_a_dead_network_is_recognised_and_explained_without_stopping(start, back
     assert "100 % of the logits are exactly 0" in notes[0]
     assert "block4.conv2" in notes[0]
     assert run.notes == [in_python(notes[0])]
+
+
+def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
+    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    run = start(epochs=1)
+    weights = backend.get_weights(run.trainer.net)
+    weights["block4.conv3.bias"][[2, 6]] -= 1000
+    backend.set_weights(run.trainer.net, weights)
+    assert run.train()
+    assert {2, 6} <= {*run.result()["dead_classes"]}
+    (note,) = run.notes
+    assert "pullover, " in note
+    assert "shirt" in note
+    assert "another seed" in note
+    seen = run.predict(run.dataset.test_images, run.dataset.test_labels)
+    assert "pullover" in seen.notes[0]
+    assert "train it anew" in seen.notes[1]
 
 
 def test_a_plateau_longer_than_an_epoch_is_reported_once(start, backend, monkeypatch):

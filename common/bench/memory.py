@@ -1,0 +1,98 @@
+"""How much memory a training step or a prediction really takes, in a process of its own."""
+
+import ctypes
+import gc
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.backends import registry, session
+from common.backends.parts import make_network, need
+from common.network import cost as on_paper
+from common.settings import Settings
+from common.system import machine
+
+WHAT = ("training", "prediction")
+# The C library gives large buffers back as soon as they are freed, so that the peak is what was
+# in use, not what was kept for the next time.
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+IMAGE_SIZE = 28
+TIMEOUT = 900
+# In the first step a framework may allocate more, or less, than in those after it.
+STEPS = 3
+
+
+def measure(cost: on_paper.Cost, network: str, backend: str) -> dict[str, int]:
+    """The most memory that a batch takes on a CPU, beyond what the framework itself does.
+
+    Args:
+        cost: of the network; its size, batch, precision and optimizer are used.
+        network: as :func:`common.network.cost.of` takes it.
+        backend: as :func:`common.backends.registry.load` takes it.
+
+    Returns:
+        bytes in ``training`` and in ``prediction``.
+
+    Raises:
+        NinError: if it cannot be measured.
+    """
+    options = {
+        "network": network,
+        "backend": registry.absolute(backend),
+        "resize": cost.resize,
+        "batch_size": cost.batch_size,
+        "precision": cost.precision,
+        "optimizer": cost.optimizer,
+        "momentum": cost.momentum,
+    }
+    python = session.interpreters([registry.label(backend)])[registry.label(backend)]
+    function = f"{__name__}:peak"
+    return {
+        what: session.call_apart(python, function, TIMEOUT, GIVE_BACK, what=what, **options)
+        for what in WHAT
+    }
+
+
+def peak(what: str, network: str, **options: Any) -> int:
+    """What :func:`measure` does in the process: the peak of the resident memory, less the start.
+
+    Args:
+        what: of :data:`WHAT`.
+        network: to build.
+        options: fields of :class:`common.settings.Settings`.
+    """
+    settings = Settings(device="cpu", **options)
+    ready = session.start(settings)
+    # so that what the framework loads when it first computes counts as its own
+    _work(ready, what, network, settings, batch_size=1)
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):  # sets the peak back to what is resident now
+        Path("/proc/self/clear_refs").write_text("5")
+    before = machine.peak_memory()
+    _work(ready, what, network, settings, settings.batch_size)
+    return machine.peak_memory() - before
+
+
+def _work(
+    ready: session.Started, what: str, network: str, settings: Settings, batch_size: int
+) -> None:
+    """Build the network, and do some steps or predictions with a batch."""
+    backend = ready.backend
+    net = make_network(backend, on_paper.description_of(network), size=settings.resize)
+    need(backend, "initialize")(net, "he", 0)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch_size, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    if what == "prediction":
+        predictor = backend.Predictor(net, settings)
+        for _ in range(STEPS):
+            predictor.logits(images)
+        return
+    labels = rng.integers(0, 10, batch_size)
+    trainer = need(backend, "Trainer")(net, settings, images, labels)
+    for step in range(STEPS):
+        trainer.train_batch(np.arange(batch_size), 1e-6, step)
+        trainer.take_metrics()

@@ -1,0 +1,395 @@
+"""What kind of mistake turns the right numbers of a layer into the wrong ones.
+
+Each mistake is an arithmetic that is tried on the right numbers, or on the layer's input. It is
+named only if it gives the wrong numbers to rounding, and a hundred times better than no mistake
+at all: a difference that merely looks like a factor is not called one.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from common.comparison.measures import largest_difference
+
+# A layer that was computed twice from the same numbers differs by less, relative to its largest
+# value: the longest sum has 3,456 products.
+ROUNDING = {"float32": 1e-5, "float64": 1e-12}
+# how many times closer the mistake has to be than the right numbers are
+CLOSER = 100
+AXES = ("image", "channel", "row", "column")
+PARAMETER_AXES = ("output channel", "input channel", "row", "column")
+# names in a list that stand for more than so many are counted instead
+LISTED = 4
+
+Array = np.ndarray
+Function = Callable[[Array], Array]
+# what a mistake is called, and its arithmetic
+Mistake = tuple[str, Function]
+
+
+def explain(
+    right: Array,
+    wrong: Array,
+    dtype: str,
+    source: Array | None = None,
+    mistakes: Iterable[Mistake] = (),
+    fits: Iterable["Fit"] = (),
+    factors: Mapping[str, float] | None = None,
+    axes: Sequence[str] = AXES,
+) -> str | None:
+    """Name the mistake, or None if none of those that are known gives these numbers.
+
+    Args:
+        right: what the layer should give.
+        wrong: what it gives, maybe of another shape.
+        dtype: that both were computed in, ``float32`` or ``float64``.
+        source: the layer's input, its first axis the images; what ``mistakes`` start from.
+        mistakes: of this kind of layer.
+        fits: those with a number in them that has to be found, such as a bias: each gets
+            ``wrong`` and a :class:`Judge`, and gives its name.
+        factors: what constant factors mean here.
+        axes: what the axes are called.
+    """
+    right, wrong = np.asarray(right, np.float64), np.asarray(wrong, np.float64)
+    if not (wrong.size and np.isfinite(wrong).all() and np.isfinite(right).all()):
+        return None
+    judge = Judge(right, wrong, dtype)
+    if judge.apart <= judge.rounding:
+        return None
+    name = _zeros(right, wrong, judge, axes)
+    if name:
+        return name
+    for name, function in _functions(right, dtype, axes):
+        if judge.accepts(function(right)):
+            return name
+    if source is not None:
+        first = Judge(right[:1], wrong[:1], dtype)
+        for name, function in mistakes:
+            # on one image first: most are refused there
+            if first.may_accept(function(source[:1])) and judge.accepts(function(source)):
+                return name
+    for fit in fits:
+        found = fit(wrong, judge)
+        if found:
+            return found
+    return _fitted(right, wrong, judge, factors or {}, axes) if right.shape == wrong.shape else None
+
+
+class Judge:
+    """Decides whether a mistake gives the wrong numbers."""
+
+    def __init__(self, right: Array, wrong: Array, dtype: str) -> None:
+        self.wrong = wrong
+        self.rounding = ROUNDING[dtype]
+        relative = largest_difference(right, wrong).relative
+        self.apart = np.inf if relative is None else relative
+
+    @property
+    def limit(self) -> float:
+        """The largest relative difference that is called a fit."""
+        return min(self.rounding, self.apart / CLOSER)
+
+    def accepts(self, candidate: Array) -> bool:
+        """Whether these are the wrong numbers, and the right ones are not."""
+        return largest_difference(candidate, self.wrong).within(self.limit)
+
+    def number(self, x: float) -> str:
+        """A number with the digits that rounding leaves, to recognise a constant by."""
+        if self.rounding < abs(x - 1) < 1e-6:
+            return f"1 {x - 1:+.2e}"
+        return f"{x:.{4 if self.rounding > 1e-6 else 7}g}"
+
+    def may_accept(self, candidate: Array) -> bool:
+        """The same for a part of the numbers, in which nothing may be wrong."""
+        return largest_difference(candidate, self.wrong).within(self.rounding)
+
+
+# looks for the number in a mistake; gets the wrong numbers, and gives the mistake's name or None
+Fit = Callable[[Array, Judge], str | None]
+
+# --------------------------------------------------- mistakes without a number in them
+
+
+def _zeros(right: Array, wrong: Array, judge: Judge, axes: Sequence[str]) -> str | None:
+    if not wrong.any():
+        return "it is 0 everywhere"
+    for axis in range(min(right.ndim, 2)) if right.shape == wrong.shape else ():
+        rest = tuple(i for i in range(right.ndim) if i != axis)
+        dead = ~wrong.any(rest) & right.any(rest)
+        kept = np.where(np.expand_dims(dead, rest), 0, right)
+        if dead.any() and judge.accepts(kept):
+            numbers = np.flatnonzero(dead)
+            return f"{listed(numbers, axes[axis])} {'is' if len(numbers) == 1 else 'are'} 0"
+    return None
+
+
+def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistake]:
+    """What may be done to the numbers of any layer."""
+    yield from _rounded(dtype)
+    yield "negative values are cut off (a ReLU too many)", lambda x: np.maximum(x, 0)
+    yield "values above 6 are cut off (ReLU6)", lambda x: np.minimum(x, 6)
+    yield "values above 1 are cut off", lambda x: np.minimum(x, 1)
+    yield "the sign is lost (absolute values)", np.abs
+    yield "a sigmoid is applied", sigmoid
+    yield "a tanh is applied", np.tanh
+    if right.ndim >= 2:
+        yield "softmax is applied", softmax
+        yield "log-softmax is applied", lambda x: np.log(softmax(x))
+    for axis in range(min(right.ndim, 2)):
+        yield f"{plural(axes[axis])} are in reverse order", partial(np.flip, axis=axis)
+    if right.ndim == 4 and axes is AXES:
+        yield from _turned()
+        yield from _reordered(right.shape)
+        for down, across in itertools.product(range(-2, 3), repeat=2):
+            if (down or across) and min(right.shape[2:]) > 4:
+                yield from _shifted(down, across)
+
+
+def _rounded(dtype: str) -> Iterator[Mistake]:
+    if dtype == "float64":
+        yield "values are rounded to float32", lambda x: x.astype(np.float32).astype(np.float64)
+    yield "values are rounded to float16", lambda x: x.astype(np.float16).astype(np.float64)
+    yield "values are rounded to bfloat16", lambda x: round_to(x, 8)
+    yield "values are rounded to whole 255ths (bytes)", lambda x: np.round(x * 255) / 255
+    yield "values are cut to whole 255ths (bytes)", lambda x: np.floor(x * 255) / 255
+
+
+def _turned() -> Iterator[Mistake]:
+    yield "height and width are swapped", lambda x: x.transpose(0, 1, 3, 2)
+    yield "upside down", lambda x: x[:, :, ::-1]
+    yield "mirrored, left and right", lambda x: x[..., ::-1]
+    yield "turned by 180 degrees", lambda x: x[:, :, ::-1, ::-1]
+    yield "turned by 90 degrees, clockwise", lambda x: np.rot90(x, -1, (2, 3))
+    yield "turned by 90 degrees, anticlockwise", lambda x: np.rot90(x, 1, (2, 3))
+
+
+def _reordered(shape: tuple[int, ...]) -> Iterator[Mistake]:
+    batch, channels, height, width = shape
+    last = (batch, height, width, channels)
+    yield (
+        "the numbers are in the order NHWC, and read as NCHW",
+        lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape),
+    )
+    yield (
+        "the numbers are in the order NCHW, and read as NHWC",
+        lambda x: x.reshape(len(x), *last[1:]).transpose(0, 3, 1, 2),
+    )
+
+
+def _shifted(down: int, across: int) -> Iterator[Mistake]:
+    places = []
+    if down:
+        places.append(f"{abs(down)} {'down' if down > 0 else 'up'}")
+    if across:
+        places.append(f"{abs(across)} to the {'right' if across > 0 else 'left'}")
+    text = f"shifted by pixels: {', '.join(places)}"
+    yield f"{text}, and round the edge", lambda x: np.roll(x, (down, across), (2, 3))
+    for mode, edge in (("constant", "zeros move in"), ("edge", "the edge is repeated")):
+
+        def moved(x: Array, mode: str = mode) -> Array:
+            pads = [(0, 0), (0, 0), *((max(d, 0), max(-d, 0)) for d in (down, across))]
+            padded = np.pad(x, pads, mode)  # type: ignore[call-overload]
+            rows, columns = max(-down, 0), max(-across, 0)
+            return np.asarray(
+                padded[:, :, rows : rows + x.shape[2], columns : columns + x.shape[3]]
+            )
+
+        yield f"{text}; {edge}", moved
+
+
+def sigmoid(x: Array) -> Array:
+    """Its values between 0 and 1."""
+    return 1 / (1 + np.exp(-np.clip(x, -700, 700)))
+
+
+def softmax(x: Array) -> Array:
+    """Over axis 1, the channels or classes."""
+    powers = np.exp(x - x.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def round_to(x: Array, bits: int) -> Array:
+    """Rounded to so many significant bits: bfloat16 has 8, TF32 and float16 have 11."""
+    mantissa, exponent = np.frexp(x)
+    return np.asarray(np.ldexp(np.round(mantissa * 2.0**bits), exponent - bits))
+
+
+# ------------------------------------------------------- mistakes with a number in them
+
+
+def _fitted(
+    right: Array, wrong: Array, judge: Judge, factors: Mapping[str, float], axes: Sequence[str]
+) -> str | None:
+    for ordered in range(min(right.ndim, 2)):
+        name = _other_order(right, wrong, judge, ordered, axes[ordered])
+        if name:
+            return name
+    # all values; then each channel, and each image, by a number of its own
+    groups: list[int | None] = [None, *([1, 0] if right.ndim > 1 else [])]
+    for axis in groups:
+        name = _factor(right, wrong, judge, axis, factors, axes)
+        name = name or _offset(right, wrong, judge, axis, axes)
+        if name:
+            return name
+    for axis in groups:
+        name = _factor_and_offset(right, wrong, judge, axis, axes)
+        if name:
+            return name
+    return _dropped(right, wrong, judge)
+
+
+def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str) -> str | None:
+    """Slices along an axis in another order, or one in the place of another."""
+    count = right.shape[axis]
+    if count < 2:
+        return None
+    one, other = (np.moveaxis(x, axis, 0).reshape(count, -1) for x in (right, wrong))
+    if one.shape[1] < 2:  # a single number always looks like some other
+        return None
+    squares = (one**2).sum(1)
+    nearest = (squares[None] - 2 * other @ one.T).argmin(1)
+    # what is its own neighbour to rounding stays in its place: channels may be alike
+    close = np.abs(other - one).max(1) <= judge.limit * np.abs(wrong).max()
+    order = np.where(close, np.arange(count), nearest)
+    moved = np.flatnonzero(order != np.arange(count))
+    if not moved.size or not judge.accepts(np.take(right, order, axis)):
+        return None
+    places = listed(moved, what)
+    if len(set(order)) < count:
+        sources = ", ".join(str(number) for number in order[moved][:LISTED])
+        return f"{places} hold{'s' if len(moved) == 1 else ''} what belongs to {what} {sources}"
+    if len(moved) == 2:
+        return f"{places} are swapped"
+    shifts = {int(shift) for shift in (np.arange(count) - order) % count}
+    if len(shifts) == 1:
+        shift = shifts.pop()
+        return f"{plural(what)} are shifted by {shift if shift <= count / 2 else shift - count}"
+    first = ", ".join(map(str, order[:6]))
+    return f"{plural(what)} are in another order, {first}{', ...' if count > 6 else ''}"
+
+
+def _factor(
+    right: Array,
+    wrong: Array,
+    judge: Judge,
+    axis: int | None,
+    factors: Mapping[str, float],
+    axes: Sequence[str],
+) -> str | None:
+    rest = _rest(right, axis, parameters=1)
+    if rest is None:
+        return None
+    products, squares = (
+        (right * wrong).sum(rest, keepdims=True),
+        (right**2).sum(rest, keepdims=True),
+    )
+    factor = np.divide(products, squares, np.ones_like(products), where=squares > 0)
+    if not judge.accepts(right * factor):
+        return None
+    if axis is None:
+        return f"every value is {_factor_text(float(factor.ravel()[0]), judge, factors)}"
+    return _each(factor.ravel(), 1.0, judge, axes[axis], "{} times what it should be")
+
+
+def _offset(
+    right: Array, wrong: Array, judge: Judge, axis: int | None, axes: Sequence[str]
+) -> str | None:
+    rest = _rest(right, axis, parameters=1)
+    if rest is None:
+        return None
+    offset = (wrong - right).mean(rest, keepdims=True)
+    if not judge.accepts(right + offset):
+        return None
+    if axis is None:
+        return f"every value is off by {judge.number(float(offset.ravel()[0]))}"
+    return _each(offset.ravel(), 0.0, judge, axes[axis], "off by {}")
+
+
+def _factor_and_offset(
+    right: Array, wrong: Array, judge: Judge, axis: int | None, axes: Sequence[str]
+) -> str | None:
+    rest = _rest(right, axis, parameters=2)
+    if rest is None:
+        return None
+    middle, wrong_middle = right.mean(rest, keepdims=True), wrong.mean(rest, keepdims=True)
+    products = ((right - middle) * (wrong - wrong_middle)).sum(rest, keepdims=True)
+    squares = ((right - middle) ** 2).sum(rest, keepdims=True)
+    factor = np.divide(products, squares, np.ones_like(products), where=squares > 0)
+    offset = wrong_middle - factor * middle
+    if not judge.accepts(factor * right + offset):
+        return None
+    if axis is not None:
+        return f"each {axes[axis]} has a factor and an offset of its own, as a normalization has"
+    a, b = float(factor.ravel()[0]), float(offset.ravel()[0])
+    if abs(a + 1) < 1e-6 and abs(b - 1) < 1e-6:
+        return "inverted: 1 minus what it should be"
+    times, more, mean, deviation = map(judge.number, (a, b, -b / a, 1 / a))
+    return (
+        f"every value is {times} times what it should be and {more} more, as if {mean} were "
+        f"subtracted and the rest divided by {deviation}"
+    )
+
+
+def _dropped(right: Array, wrong: Array, judge: Judge) -> str | None:
+    """Dropout: some values are 0, all others have grown by the same factor."""
+    alive = right != 0
+    kept = alive & (wrong != 0)
+    share = 1 - kept.sum() / max(1, alive.sum())
+    if kept.sum() < 8 or not 0.02 < share < 0.98:
+        return None
+    factor = float((right[kept] * wrong[kept]).sum() / (right[kept] ** 2).sum())
+    if not judge.accepts(np.where(kept, right * factor, 0)):
+        return None
+    if abs(factor - 1) < 1e-4:
+        return f"{share:.0%} of the values are 0 instead of what they should be"
+    times = judge.number(factor)
+    return f"dropout is active: {share:.0%} of the values are 0, the others {times} times as large"
+
+
+def _rest(x: Array, axis: int | None, parameters: int) -> tuple[int, ...] | None:
+    """The axes over which a number is fitted; None if there are too few values to prove it."""
+    rest = tuple(i for i in range(x.ndim) if i != axis)
+    values = int(np.prod([x.shape[i] for i in rest]))
+    return rest if values > 2 * parameters else None
+
+
+def _each(numbers: Array, neutral: float, judge: Judge, what: str, text: str) -> str:
+    """Which channels have what number."""
+    other = np.flatnonzero(np.abs(numbers - neutral) > max(judge.limit, judge.rounding))
+    found = numbers[other]
+    places = listed(other, what)
+    if not other.size:  # each of them by less than can be seen alone
+        return f"{plural(what)} differ by less than rounding"
+    low, high = judge.number(float(found.min())), judge.number(float(found.max()))
+    size = low if low == high else f"{low} to {high}"
+    return f"{places} {'is' if len(other) == 1 else 'are'} {text.format(size)}"
+
+
+def _factor_text(factor: float, judge: Judge, factors: Mapping[str, float]) -> str:
+    for meaning, known in factors.items():
+        if abs(factor / known - 1) <= judge.limit:
+            return f"{judge.number(factor)} times what it should be: {meaning}"
+    if abs(factor - 1) <= 2.0**-24:
+        return (
+            f"1 {factor - 1:+.1e} times what it should be, as a constant rounded to float32 gives"
+        )
+    return f"{judge.number(factor)} times what it should be"
+
+
+def listed(numbers: Sequence[int] | Array, what: str) -> str:
+    """Numbered things: ``channel 5``, ``channels 3, 5``, ``96 channels (0, 1, 2, 3, ...)``."""
+    if len(numbers) == 1:
+        return f"{what} {numbers[0]}"
+    first = ", ".join(str(number) for number in numbers[:LISTED])
+    if len(numbers) <= LISTED:
+        return f"{plural(what)} {first}"
+    return f"{len(numbers)} {plural(what)} ({first}, ...)"
+
+
+def plural(what: str, count: int | None = None) -> str:
+    """``channels``; with their number, ``1 pixel`` and ``2 pixels``."""
+    if count is None:
+        return f"{what}s"
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,471 @@
+"""One layer, parameter or loss alone: both sides' numbers at the worst places, and what went wrong.
+
+The layer is computed again on paper, in float64, from the input that each backend itself recorded.
+So it shows which backend is right, whatever came before.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.comparison.diagnosis import (
+    AXES,
+    PARAMETER_AXES,
+    ROUNDING,
+    Array,
+    Fit,
+    Judge,
+    explain,
+    listed,
+    softmax,
+)
+from common.comparison.job import Job, Recording, below
+from common.comparison.levels import Comparison, layer_names
+from common.comparison.measures import largest_difference
+from common.comparison.mistakes import WEIGHT_AXES, explain_shape, layer_on_paper, rearranged
+from common.comparison.tables import shape_text
+from common.errors import NinError
+from common.network import architecture
+from common.network.description import Network
+
+WORST = 5  # places shown
+ON_PAPER = "on paper"
+# where a name alone is looked for
+STEPS: Sequence[str] = ("step",)
+SEARCHED = ("activations", "gradients", "parameters", "training")
+
+
+@dataclass
+class Place:
+    """A single number, as each backend has it."""
+
+    where: str
+    values: dict[str, float]
+    """Backend -> number; and ``on paper`` where the layer can be computed."""
+
+
+@dataclass
+class LayerView:
+    """One layer alone."""
+
+    level: str
+    name: str
+    dtype: str
+    statistics: dict[str, dict[str, str]]
+    """Backend -> shape, smallest, largest, mean, standard deviation, share of zeros."""
+    differences: dict[str, str]
+    """Pair of backends -> how much they differ, and where."""
+    worst: list[Place] = field(default_factory=list)
+    """Where they differ most, the worst first."""
+    findings: dict[str, str] = field(default_factory=dict)
+    """Backend -> whether it is right, and the mistake that gives its numbers."""
+    mistakes: dict[str, str] = field(default_factory=dict)
+    """Of these, the mistakes that have a name: backend -> mistake."""
+
+
+def levels_for(name: str) -> tuple[str, ...]:
+    """The levels to record for a look at ``block2.conv1``, ``block2.conv1.weight``, ``loss``."""
+    level = name.rpartition("/")[0]
+    if level == "training":
+        return ("activations", "training")
+    if level in ("", "activations") and name.rpartition(".")[2] not in ("weight", "bias", "loss"):
+        return ("activations",)
+    return ("parameters", "activations", "gradients")
+
+
+def look(
+    comparison: Comparison,
+    recordings: Sequence[Recording],
+    job: Job,
+    material: Mapping[str, Array],
+    name: str | None = None,
+) -> LayerView | None:
+    """Look at one layer alone.
+
+    Args:
+        comparison: of the recordings.
+        recordings: of one or two precisions.
+        job: what they recorded.
+        material: that they were given.
+        name: ``block2.conv1``, ``gradients/loss`` ...; the first that deviates if not given.
+
+    Returns:
+        None if there is nothing to look at.
+
+    Raises:
+        NinError: if nothing of that name was recorded.
+    """
+    if name is not None:
+        level, inside = _find(name, recordings)
+        found = next((x for x in comparison.levels if x.name == level), None)
+        dtype = found.dtype if found and found.first == inside else ""
+        return look_at(level, inside, _of(dtype, recordings), job, material)
+    deviation = comparison.deviation
+    if deviation is None:
+        return None
+    if deviation.name == "shapes":
+        return _look_at_shapes(comparison, recordings, job, material)
+    inside = str(deviation.first)
+    if inside.startswith("step "):
+        inside = "losses"
+    return look_at(deviation.name, inside, _of(deviation.dtype, recordings), job, material)
+
+
+def check_name(name: str, network: Network) -> None:
+    """Raise :class:`NinError` if a network has no layer, parameter or loss of this name."""
+    layers = layer_names(network)
+    parameters = list(architecture.parameter_shapes(network=network))
+    known = {
+        "activations": layers,
+        "gradients": ["loss", *parameters],
+        "parameters": parameters,
+        "training": ["losses", *parameters],
+    }
+    level, _, inside = name.rpartition("/")
+    if not any(inside in known.get(each, ()) for each in ([level] if level else SEARCHED)):
+        raise NinError(
+            f"`layer={name}`: unknown; take one of {', '.join(layers)}, a parameter such as "
+            f"{parameters[0]} (its gradient), loss, or LEVEL/NAME such as training/losses"
+        )
+
+
+def _find(name: str, recordings: Sequence[Recording]) -> tuple[str, str]:
+    """Level and name of what a person asks for."""
+    level, _, inside = name.rpartition("/")
+    for each in [level] if level else SEARCHED:
+        if any(inside in recording.group(each) for recording in recordings):
+            return each, inside
+    raise NinError(f"`layer={name}`: no backend gives it")
+
+
+def _of(dtype: str, recordings: Sequence[Recording]) -> list[Recording]:
+    """One recording of each backend, in a precision if there is one."""
+    found: dict[str, Recording] = {}
+    for recording in recordings:
+        if recording.name not in found or recording.dtype == dtype:
+            found[recording.name] = recording
+    return list(found.values())
+
+
+def _look_at_shapes(
+    comparison: Comparison,
+    recordings: Sequence[Recording],
+    job: Job,
+    material: Mapping[str, Array],
+) -> LayerView | None:
+    """A layer whose shape deviates: by its numbers if they do too, by its shapes if not."""
+    for level in comparison.levels:
+        if level.name == "activations" and level.first:
+            return look_at(level.name, level.first, _of(level.dtype, recordings), job, material)
+    name = str(comparison.deviation and comparison.deviation.first)
+    network = job.description
+    layers = [x for x in architecture.layers(network=network) if x.name.partition(".")[0] == name]
+    view = LayerView("shapes", name, "", {}, {})
+    squares, oblongs = (
+        architecture.layer_shapes(width, network=network)
+        for width in (job.resize, job.oblong_width)
+    )
+    for recording in _of("", recordings):
+        walk = {layer["name"]: layer for layer in recording.shapes or ()}
+        if name not in walk or not layers:
+            continue
+        shapes = {key: list(walk[name].get(key) or ()) for key in ("shape", "oblong")}
+        view.statistics[recording.name] = {key: shape_text(x) for key, x in shapes.items()}
+        expected = [list(squares[name]), [*squares[name][:3], *oblongs[name][3:]]]
+        if list(shapes.values()) == expected:
+            view.findings[recording.name] = "as on paper"
+            continue
+        before = list(walk)[: list(walk).index(name)]
+        sizes = [(job.resize, job.resize), (job.resize, job.oblong_width)]
+        if before:
+            sizes = [tuple(walk[before[-1]].get(key, ())[2:]) for key in shapes]
+        text = explain_shape(layers[0], sizes, [tuple(x[2:]) for x in shapes.values()])
+        view.findings[recording.name] = f"not as on paper: {text or 'no known mistake gives this'}"
+        if text:
+            view.mistakes[recording.name] = text
+    return view
+
+
+def look_at(
+    level: str, name: str, recordings: Sequence[Recording], job: Job, material: Mapping[str, Array]
+) -> LayerView | None:
+    """One layer of recordings of one precision; None if fewer than two of them have it.
+
+    Args:
+        level: that the layer is of.
+        name: of the layer, parameter or loss.
+        recordings: of one precision.
+        job: what they recorded.
+        material: that they were given.
+    """
+    have = [recording for recording in recordings if name in recording.group(level)]
+    if len(have) < 2:
+        return None
+    outputs = {r.name: np.asarray(r.group(level)[name], np.float64) for r in have}
+    # what was computed in float32 decides how far rounding goes
+    dtype = "float32" if any(r.dtype == "float32" for r in have) else "float64"
+    axes: Sequence[str] = AXES if level == "activations" else PARAMETER_AXES
+    if level == "training":
+        before = material.get(f"weights/{name}", np.zeros(()))
+        outputs = {backend: after - before for backend, after in outputs.items()}
+        axes = STEPS if name == "losses" else PARAMETER_AXES
+    view = LayerView(
+        level,
+        name,
+        dtype,
+        {backend: _statistics(output) for backend, output in outputs.items()},
+        {
+            f"{one} - {other}": _difference(outputs[one], outputs[other], dtype, axes)
+            for one, other in itertools.combinations(outputs, 2)
+        },
+    )
+    right: Array | None = None
+    for recording in have:
+        paper, mistake = _on_paper(level, name, recording, job, material)
+        if paper is None:
+            continue
+        _judge(view, recording.name, "on paper", paper, outputs[recording.name], mistake)
+        right = paper
+    learned = {}
+    if level == "training":
+        learned = _judge_training(view, have, below("weights", material))
+    if not view.mistakes and right is None:
+        _beside_each_other(view, outputs, axes, job, learned)
+    view.worst = _worst(outputs, right, axes)
+    return view
+
+
+def _judge(
+    view: LayerView, backend: str, beside: str, right: Array, wrong: Array, mistake: str | None
+) -> None:
+    """Say whether a backend is right, and if not, which mistake it is."""
+    apart = largest_difference(right, wrong)
+    if apart.within(ROUNDING[view.dtype]):
+        view.findings[backend] = f"as {beside}, to {apart.relative:.0e}"
+        return
+    size = apart.problem or f"{apart.relative:.1e} of the largest value apart"
+    if mistake is None:
+        view.findings[backend] = f"not as {beside} ({size}); no mistake that is known gives this"
+    else:
+        view.findings[backend] = f"not as {beside} ({size}): {mistake}"
+        view.mistakes[backend] = mistake
+
+
+def _judge_training(
+    view: LayerView, recordings: Sequence[Recording], weights: Mapping[str, Array]
+) -> dict[tuple[str, str], str]:
+    """What the weights before and after show: no other step can be computed on paper.
+
+    Returns:
+        Two backends -> how much more the second has learned.
+    """
+    changes: dict[str, Array] = {}
+    for recording in recordings:
+        after = recording.group("training")
+        moved: list[Array] = [
+            np.ravel(after[name] - np.asarray(weight, np.float64))
+            for name, weight in weights.items()
+            if name in after and np.shape(after[name]) == weight.shape
+        ]
+        if moved:
+            changes[recording.name] = np.concatenate(moved)
+    for backend, change in changes.items():
+        if not change.any():
+            view.mistakes[backend] = "no weight has changed: nothing is learned"
+            view.findings[backend] = view.mistakes[backend]
+    learned = {}
+    for one, other in itertools.permutations(changes, 2):
+        if changes[one].any() and changes[other].any() and changes[one].size == changes[other].size:
+            ratio = np.linalg.norm(changes[other]) / np.linalg.norm(changes[one])
+            learned[one, other] = f"what training changed is {ratio:.4g} times as large"
+    return learned
+
+
+def _beside_each_other(
+    view: LayerView,
+    outputs: Mapping[str, Array],
+    axes: Sequence[str],
+    job: Job,
+    learned: Mapping[tuple[str, str], str],
+) -> None:
+    """Where nothing can be computed on paper: the others beside the one that most agree with."""
+    limit = ROUNDING[view.dtype]
+
+    def agreeing(name: str) -> int:
+        return sum(largest_difference(outputs[name], x).within(limit) for x in outputs.values())
+
+    reference = max(outputs, key=agreeing)
+    right = outputs[reference]
+    factors = {
+        "the sum over the batch, not the mean": float(job.batch_size),
+        "divided by the batch size once more": 1 / job.batch_size,
+        "the sign is wrong": -1.0,
+    }
+    for backend, wrong in outputs.items():
+        if backend != reference:
+            mistake = explain(
+                right, wrong, view.dtype, None, (), [_reordered(right)], factors, axes
+            )
+            _judge(view, backend, reference, right, wrong, mistake)
+            if backend not in view.mistakes and (reference, backend) in learned:
+                view.findings[backend] += f"; {learned[reference, backend]}"
+
+
+def _on_paper(
+    level: str, name: str, recording: Recording, job: Job, material: Mapping[str, Array]
+) -> tuple[Array | None, str | None]:
+    """What a backend should have given, and the mistake that gives what it gave instead."""
+    wrong, dtype = recording.group(level)[name], recording.dtype
+    weights = below("weights", material)
+    if level == "activations":
+        return _activation_on_paper(name, recording, job, material)
+    if level == "parameters" and name in weights:
+        right = np.asarray(weights[name], np.float64)
+        return right, explain(
+            right, wrong, dtype, None, (), [_reordered(right)], None, PARAMETER_AXES
+        )
+    activations = recording.group("activations")
+    logits = activations.get(layer_names(job.description)[-2], activations.get("logits"))
+    if (level, name) != ("gradients", "loss") or logits is None or logits.ndim != 2:
+        return None, None
+    logits, labels = np.asarray(logits, np.float64), material["labels"][: len(logits)]
+    right = np.reshape(_cross_entropy(logits, labels), np.shape(wrong))
+    return right, explain(right, wrong, dtype, None, (), [_wrong_loss(logits, labels)])
+
+
+def _activation_on_paper(
+    name: str, recording: Recording, job: Job, material: Mapping[str, Array]
+) -> tuple[Array | None, str | None]:
+    given, known = recording.group("activations"), layer_names(job.description)
+    if name not in known:
+        return None, None
+    place = known.index(name)
+    source = material["images"][: job.batch_size] if place == 0 else given.get(known[place - 1])
+    if source is None:
+        return None, None
+    source, wrong = np.asarray(source, np.float64), np.asarray(given[name])
+    network, shape = job.description, wrong.shape
+    if name.startswith("dense"):  # a convolution of a map of one pixel
+        source, wrong = (x.reshape(len(x), -1, 1, 1) for x in (source, wrong))
+    dense = architecture.dense_layers(job.resize, network=network)
+    layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
+    layer = layer_on_paper(
+        name, layers, below("weights", material), job.resize, architecture.DROPOUT, source,
+        wrong.shape,
+    )  # fmt: skip
+    try:
+        right = layer.compute(source)
+    except ValueError:  # the input is of another shape than the layer takes
+        return None, None
+    mistake = explain(
+        right, wrong, recording.dtype, source, layer.mistakes, layer.fits, layer.factors
+    )
+    return right.reshape(shape) if right.shape == wrong.shape else right, mistake
+
+
+def _reordered(right: Array) -> Fit:
+    """The numbers of a parameter in another order."""
+
+    def fit(wrong: Array, judge: Judge) -> str | None:
+        if right.ndim != 4:
+            return None
+        for order in itertools.permutations(range(4)):
+            if wrong.shape != right.shape and judge.accepts(right.transpose(order)):
+                return f"the axes are in the order ({', '.join(WEIGHT_AXES[i] for i in order)})"
+        return next((text for text, array in rearranged(right) if judge.accepts(array)), None)
+
+    return fit
+
+
+def _wrong_loss(logits: Array, labels: Array) -> Fit:
+    """Mistakes in a loss."""
+
+    def fit(wrong: Array, judge: Judge) -> str | None:
+        right, classes = _cross_entropy(logits, labels), logits.shape[1]
+        candidates = {
+            "the sum over the batch, not the mean": right * len(labels),
+            "in bits, not nats": right / np.log(2),
+            "softmax is applied before it, twice in all": _cross_entropy(softmax(logits), labels),
+            "the labels are one too large": _cross_entropy(logits, (labels + 1) % classes),
+            "the labels are one too small": _cross_entropy(logits, (labels - 1) % classes),
+            "the labels are those of the images in reverse order": _cross_entropy(
+                logits, labels[::-1]
+            ),
+            "its sign is wrong": -right,
+            "divided by the number of classes too": right / classes,
+        }
+        for text, loss in candidates.items():
+            if judge.accepts(np.reshape(loss, wrong.shape)):
+                return text
+        return None
+
+    return fit
+
+
+def _cross_entropy(logits: Array, labels: Array) -> float:
+    """Mean, in nats."""
+    shifted = logits - logits.max(1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(1))
+    return float((log_sums - shifted[np.arange(len(labels)), labels]).mean())
+
+
+# ----------------------------------------------------------------- what is printed
+
+
+def _statistics(x: Array) -> dict[str, str]:
+    finite = x[np.isfinite(x)]
+    figures = {"shape": shape_text(x.shape)}
+    if finite.size < x.size:
+        figures["not finite"] = f"{x.size - finite.size:,}"
+    if finite.size:
+        figures |= {
+            "smallest": f"{finite.min() + 0.0:.4g}",
+            "largest": f"{finite.max():.4g}",
+            "mean": f"{finite.mean():.4g}",
+            "deviation": f"{finite.std():.4g}",
+            "zeros": f"{(finite == 0).mean():.0%}",
+        }
+    return figures
+
+
+def _difference(a: Array, b: Array, dtype: str, axes: Sequence[str]) -> str:
+    apart = largest_difference(a, b)
+    if apart.relative is None:
+        return apart.problem
+    far = np.abs(a - b) > ROUNDING[dtype] * max(np.abs(a).max(), np.abs(b).max())
+    text = f"largest {apart.absolute:.1e}, {apart.relative:.1e} of the largest value"
+    if not far.any():
+        return f"{text}: rounding"
+    text += f"; {far.sum():,} of {far.size:,} values differ"
+    if far.ndim < 2 and far.size == 1:
+        return text
+    where = []
+    for axis, what in zip(range(far.ndim), axes, strict=False):
+        rest = tuple(i for i in range(far.ndim) if i != axis)
+        places = np.flatnonzero(far.any(rest))
+        if len(places) < far.shape[axis]:
+            where.append(f"{listed(places, what)} of {far.shape[axis]}")
+    return f"{text}, in {', '.join(where)}" if where else f"{text}, everywhere"
+
+
+def _worst(outputs: Mapping[str, Array], right: Array | None, axes: Sequence[str]) -> list[Place]:
+    """Where two backends differ most, each place in another channel if there are several."""
+    shown = dict(outputs)
+    if right is not None:
+        shown[ON_PAPER] = right
+    first = next(iter(outputs.values()))
+    same = {backend: x for backend, x in shown.items() if x.shape == first.shape}
+    if len(same) < 2 or not first.size:
+        return []
+    arrays = np.stack(list(same.values()))
+    spread = np.nan_to_num(arrays.max(0) - arrays.min(0), nan=np.inf)
+    places = []
+    for flat in np.argsort(spread, axis=None)[::-1][:WORST]:
+        place = np.unravel_index(int(flat), spread.shape)
+        if not spread[place]:
+            break
+        where = ", ".join(f"{a} {int(i)}" for a, i in zip(axes, place, strict=False)) or "the value"
+        places.append(Place(where, {backend: float(x[place]) + 0.0 for backend, x in same.items()}))
+    return places

@@ -1,0 +1,598 @@
+"""The chapter's layers on paper, in NumPy: what each should give, and the mistakes made in it."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from common.comparison.diagnosis import (
+    Array,
+    Fit,
+    Function,
+    Judge,
+    Mistake,
+    listed,
+    plural,
+    round_to,
+    sigmoid,
+)
+from common.data.resize import resize_matrix
+from common.network.architecture import Layer
+
+Weights = Mapping[str, Array]
+
+# as orders of numbers are called
+WEIGHT_AXES = ("output", "input", "height", "width")
+
+
+@dataclass(frozen=True)
+class OnPaper:
+    """One layer."""
+
+    compute: Function
+    """Its output for its input, dropout off."""
+    mistakes: Iterable[Mistake] = ()
+    """In the order in which they are tried."""
+    fits: Iterable[Fit] = ()
+    """Those with a number in them that has to be found."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """What it means if the output is so many times too large."""
+
+
+def layer_on_paper(
+    name: str,
+    layers: Mapping[str, Layer],
+    weights: Weights,
+    resize: int,
+    dropout: float,
+    source: Array,
+    wanted: tuple[int, ...],
+) -> OnPaper:
+    """A layer on paper.
+
+    Args:
+        name: ``input``, ``block1.conv1`` ... ``flatten``, ``logits``.
+        layers: convolutions and pooling by name.
+        weights: by canonical name.
+        resize: what images are resized to, in pixels.
+        dropout: rate of the network.
+        source: the layer's input; for ``input`` the images.
+        wanted: shape of what a backend gives, which a mistake must give too.
+    """
+    if name == "input":
+        return _resizing(source.shape[1], resize)
+    if name in layers and layers[name].is_pool:
+        return _pooling(layers[name], source, wanted)
+    if name in layers:
+        return _convolution(layers[name], weights, source, wanted)
+    if name == "global_pool":
+        return _global_pooling(source, wanted)
+    if name == "flatten":
+        return OnPaper(lambda x: x.reshape(len(x), -1))
+    scale = 1 - dropout
+    factors = {
+        "dropout's scale is applied in evaluation": scale,
+        "dropout's scale is applied in evaluation as in training": 1 / scale,
+    }
+    return OnPaper(lambda x: x, factors=factors if name == "dropout" else {})
+
+
+# --------------------------------------------------------------------- the input
+
+
+def _resizing(old: int, new: int) -> OnPaper:
+    right = resize_matrix(old, new)
+
+    def resized(matrix: Array, x: Array) -> Array:
+        return np.asarray((matrix @ (x / 255) @ matrix.T)[:, None])
+
+    def rounded_twice(x: Array) -> Array:
+        across = np.round(x @ right.T)
+        return np.asarray(np.round(right @ across)[:, None] / 255)
+
+    places = np.arange(new)
+    others = {
+        "the nearest pixel is taken, not a mixture (nearest neighbour)": _one_hot(
+            np.floor((places + 0.5) * old / new), old
+        ),
+        "the nearest pixel is taken, counted from the corner": _one_hot(
+            np.floor(places * old / new), old
+        ),
+        "the corners' centres are aligned (align_corners=True)": _bilinear(
+            places * (old - 1) / (new - 1), old
+        ),
+        "pixel centres are not at halves (align_corners=False of TensorFlow 1)": _bilinear(
+            places * old / new, old
+        ),
+        "the resizing matrix is rounded to float16": right.astype(np.float16).astype(np.float64),
+        "the resizing matrix is rounded to bfloat16": round_to(right, 8),
+        "the resizing matrix is rounded to float32": right.astype(np.float32).astype(np.float64),
+        "cubic, not linear, interpolation (a = -0.75, as OpenCV and PyTorch)": _cubic(
+            old, new, -0.75
+        ),
+        "cubic, not linear, interpolation (a = -0.5, as Pillow and TensorFlow)": _cubic(
+            old, new, -0.5
+        ),
+    }
+    mistakes: list[Mistake] = [(name, partial(resized, matrix)) for name, matrix in others.items()]
+    mistakes.append(("pixels are rounded to bytes after each direction, as Pillow", rounded_twice))
+    factors = {
+        "pixels from 0 to 255 instead of 0 to 1": 255.0,
+        "pixels divided by 255 twice": 1 / 255,
+        "pixels divided by 256 instead of 255": 255 / 256,
+    }
+    return OnPaper(partial(resized, right), mistakes, (), factors)
+
+
+def _one_hot(places: Array, count: int) -> Array:
+    return np.asarray(np.eye(count)[np.clip(places, 0, count - 1).astype(int)])
+
+
+def _bilinear(places: Array, count: int) -> Array:
+    """Rows with the weights of two pixels, for places between them."""
+    distance = np.abs(np.clip(places, 0, count - 1)[:, None] - np.arange(count))
+    return np.asarray(np.maximum(1 - distance, 0))
+
+
+def _cubic(old: int, new: int, a: float) -> Array:
+    places = (np.arange(new) + 0.5) * old / new - 0.5
+    matrix = np.zeros((new, old))
+    for pixel in range(-2, old + 2):
+        x = np.abs(places - pixel)
+        near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+        far = a * (x**3 - 5 * x**2 + 8 * x - 4)
+        weight = np.where(x <= 1, near, np.where(x < 2, far, 0))
+        matrix[:, min(max(pixel, 0), old - 1)] += weight
+    return matrix
+
+
+# ----------------------------------------------------------------------- pooling
+
+
+def _pooling(layer: Layer, source: Array, wanted: tuple[int, ...]) -> OnPaper:
+    kernel, stride = layer.kernel_size, layer.stride
+    reductions: dict[str, tuple[Callable[..., Array], float]] = {
+        "maximum": (np.max, -np.inf), "average": (np.nanmean, np.nan), "minimum": (np.min, np.inf)
+    }  # fmt: skip
+    found: list[tuple[int, str, Function]] = []
+    for k, s, before in itertools.product(range(1, 6), range(1, 5), range(-2, 3)):
+        after = _padding_after(source.shape[2:], k, s, before, wanted)
+        if after is None:
+            continue
+        for what, (reduce, outside) in reductions.items():
+            changes = []
+            if what != "maximum":
+                changes.append(f"the {what} of each window, not the maximum")
+            if k != kernel:
+                changes.append(f"windows of {k} x {k} instead of {kernel} x {kernel}")
+            if s != stride:
+                changes.append(f"stride {s} instead of {stride}")
+            if before:
+                changes.append(_place_text(before, max(after, 0), 0))
+            elif after > 0:
+                changes.append("a window that does not fit is kept (rounding up, ceil_mode)")
+            if changes:
+                function: Function = partial(_pool, k, s, before, after, reduce, outside)
+                found.append((len(changes), ", ".join(changes), function))
+    found.sort(key=lambda entry: entry[0])
+    mistakes = [*_left_out(source, wanted), *((text, function) for _, text, function in found)]
+    return OnPaper(partial(_pool, kernel, stride, 0, 0, *reductions["maximum"]), mistakes)
+
+
+def _left_out(source: Array, wanted: tuple[int, ...]) -> list[Mistake]:
+    return [("the layer is left out", lambda x: x)] if source.shape == wanted else []
+
+
+def _pool(
+    k: int, s: int, before: int, after: int, reduce: Callable[..., Array], outside: float, x: Array
+) -> Array:
+    windows = _windows(_padded(x, before, after, constant_values=outside), k, s)
+    return np.asarray(reduce(windows, axis=(4, 5)))
+
+
+def _global_pooling(source: Array, wanted: tuple[int, ...]) -> OnPaper:
+    height, width = source.shape[2:]
+    mistakes: list[Mistake] = [
+        *_left_out(source, wanted),
+        ("the maximum, not the average", lambda x: x.max((2, 3), keepdims=True)),
+        (
+            "the numbers are in the order NHWC, and pooled as if they were NCHW",
+            lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape).mean((2, 3), keepdims=True),
+        ),
+        (
+            "the numbers are in the order NCHW, and pooled as if they were NHWC",
+            lambda x: x.reshape(len(x), height, width, -1).mean((1, 2))[:, :, None, None],
+        ),
+    ]
+    factors = {"the sum, not the average": float(height * width)} if height * width > 1 else {}
+    return OnPaper(lambda x: x.mean((2, 3), keepdims=True), mistakes, (), factors)
+
+
+# ------------------------------------------------------------------- convolutions
+
+
+def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[int, ...]) -> OnPaper:
+    def parameter(of: str, kind: str) -> Array:
+        array = np.asarray(weights[f"{of}.{kind}"], np.float64)
+        return array[..., None, None] if array.ndim == 2 else array
+
+    name, padding = layer.name, layer.padding
+    weight, bias = parameter(name, "weight"), parameter(name, "bias")
+
+    def output(
+        x: Array,
+        change: Function = _nothing,
+        weight: Array = weight,
+        bias: Array = bias,
+        stride: int = layer.stride,
+        before: int = padding,
+        after: int = padding,
+        mode: str = "constant",
+        activation: Function = relu if layer.relu else _nothing,
+    ) -> Array:
+        product = convolve(change(x), weight, stride, before, after, mode)
+        return activation(product + bias[:, None, None])
+
+    def early_relu(x: Array) -> Array:
+        return output(x, bias=0 * bias) + bias[:, None, None]
+
+    def mistakes() -> Iterator[Mistake]:
+        yield from _left_out(source, wanted)
+        if output(np.zeros_like(source[:1])).shape[1:] == wanted[1:]:
+            for text, changes in _changes():
+                yield text, partial(output, **changes)
+            if layer.relu:
+                yield "the ReLU comes before the bias", early_relu
+                yield "a ReLU before the bias, and another behind it", lambda x: relu(early_relu(x))
+        for s, before, after, text in _places(layer, source.shape[2:], wanted):
+            yield text, partial(output, stride=s, before=before, after=after)
+
+    def _changes() -> Iterator[tuple[str, dict[str, Any]]]:
+        """What a mistake changes among the arguments of ``output``."""
+        for text, activation in _activations(layer.relu):
+            yield text, {"activation": activation}
+        yield "there is no bias", {"bias": 0 * bias}
+        yield "the bias is added twice", {"bias": 2 * bias}
+        yield "the bias is subtracted", {"bias": -bias}
+        for of in (other.removesuffix(".weight") for other in weights if other.endswith(".weight")):
+            if of != name and weights[f"{of}.weight"].shape == weight.shape:
+                theirs = {"weight": parameter(of, "weight")}
+                yield f"the weights are those of {of}", theirs
+                both = {**theirs, "bias": parameter(of, "bias")}
+                yield f"weights and bias are those of {of}", both
+        for text, array in rearranged(weight):
+            yield f"of the weights, {text}", {"weight": array}
+        for digits, called in ((8, "bfloat16"), (11, "TF32 or float16"), (24, "float32")):
+            coarse = {"weight": round_to(weight, digits)}
+            yield f"the weights are rounded to {called}", coarse
+            change = partial(round_to, bits=digits)
+            yield f"weights and inputs are rounded to {called}", {**coarse, "change": change}
+        for text, other_input in _other_inputs():
+            yield text, {"change": other_input}
+        for mode in ("edge", "reflect", "symmetric", "wrap") if padding else ():
+            yield f"the padding is not zeros but pixels (mode '{mode}')", {"mode": mode}
+
+    def fits() -> Iterator[Fit]:
+        plain = output(source, activation=_nothing)
+        if plain.shape == wanted and layer.relu:
+            for fit in (_bias_off, _weights_times, _leaky, _one_weight_off):
+                yield partial(fit, plain, bias, source, layer)
+
+    return OnPaper(output, mistakes(), fits())
+
+
+def explain_shape(
+    layer: Layer, sizes: Sequence[tuple[int, int]], given: Sequence[tuple[int, int]]
+) -> str | None:
+    """The wrong number in a convolution or pooling that gives these heights and widths.
+
+    Args:
+        layer: that should have been computed.
+        sizes: heights and widths of some inputs.
+        given: of their outputs.
+    """
+    right = (layer.kernel_size, layer.stride, layer.padding, False)
+
+    def output(old: int, k: int, s: int, p: int, ceil: bool) -> int:
+        room = old + 2 * p - k
+        return (-(-room // s) if ceil else room // s) + 1
+
+    def fits(k: int, s: int, p: int, ceil: bool = False) -> bool:
+        return all(
+            output(old, k, s, p, ceil) == new
+            for pair, others in zip(sizes, given, strict=True)
+            for old, new in zip(pair, others, strict=True)
+        )
+
+    kernel, stride, padding, _ = right
+    if fits(*right):
+        return None
+    if fits(kernel, stride, padding, ceil=True):
+        return "a window that does not fit is kept (rounding up, ceil_mode)"
+    if all(new == old for old, new in zip(sizes, given, strict=True)) and stride > 1:
+        return "the layer is left out"
+    found = [f"padding {p} instead of {padding}" for p in range(kernel) if fits(kernel, stride, p)]
+    found += [f"stride {s} instead of {stride}" for s in range(1, 9) if fits(kernel, s, padding)]
+    found += [
+        f"a window of {k} x {k} instead of {kernel} x {kernel}"
+        for k in range(1, 12)
+        if fits(k, stride, padding)
+    ]
+    swapped = [
+        tuple(output(old, *right) for old in reversed(pair)) == tuple(new)
+        for pair, new in zip(sizes, given, strict=True)
+    ]
+    if all(swapped):
+        return "height and width are swapped"
+    return f"as with {' or '.join(found[:3])}" if found else None
+
+
+def relu(x: Array) -> Array:
+    """What is above 0."""
+    return np.asarray(np.maximum(x, 0))
+
+
+def _nothing(x: Array) -> Array:
+    return x
+
+
+def _other_inputs() -> Iterator[Mistake]:
+    yield "its input's channels are in reverse order", lambda x: x[:, ::-1]
+    yield "height and width of its input are swapped", lambda x: x.transpose(0, 1, 3, 2)
+    yield (
+        "its input is in the order NHWC, and read as NCHW",
+        lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape),
+    )
+
+
+def convolve(
+    x: Array, weight: Array, stride: int, before: int, after: int, mode: str = "constant"
+) -> Array:
+    """A cross-correlation without bias.
+
+    Args:
+        x: (batch, channels, height, width).
+        weight: (out, in, height, width).
+        stride: in pixels.
+        before: padding at the top and the left, in pixels; below 0 so many are cut off.
+        after: the same at the bottom and the right.
+        mode: of :func:`numpy.pad`.
+    """
+    windows = _windows(_padded(x, before, after, mode), weight.shape[2], stride)
+    product = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3)))
+    return np.asarray(product.transpose(0, 3, 1, 2))
+
+
+def _padded(x: Array, before: int, after: int, mode: str = "constant", **options: float) -> Array:
+    x = x[:, :, max(-before, 0) :, max(-before, 0) :]
+    x = x[:, :, : x.shape[2] - max(-after, 0), : x.shape[3] - max(-after, 0)]
+    pads = [(0, 0), (0, 0), *[(max(before, 0), max(after, 0))] * 2]
+    return np.asarray(np.pad(x, pads, mode, **options))  # type: ignore[call-overload]
+
+
+def _windows(x: Array, kernel: int, stride: int) -> Array:
+    """(batch, channels, height, width, kernel, kernel)."""
+    windows = sliding_window_view(x, (kernel, kernel), (2, 3))  # type: ignore[call-overload]
+    return np.asarray(windows[:, :, ::stride, ::stride])
+
+
+def _activations(relu_is_right: bool) -> Iterator[Mistake]:
+    if not relu_is_right:
+        yield "there is a ReLU too many", relu
+        return
+    yield "the ReLU is missing", lambda x: x
+    yield "the ReLU stops at 6 (ReLU6)", lambda x: np.clip(x, 0, 6)
+    yield "absolute values instead of a ReLU", np.abs
+    yield "a sigmoid instead of a ReLU", sigmoid
+    yield "a tanh instead of a ReLU", np.tanh
+    yield "ELU instead of ReLU", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    yield "SiLU (swish) instead of ReLU", lambda x: x * sigmoid(x)
+    yield "GELU instead of ReLU", _gelu
+    yield (
+        "GELU, by its tanh formula, instead of ReLU",
+        lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    )
+    yield "softplus instead of ReLU", lambda x: np.logaddexp(x, 0)
+
+
+def _gelu(x: Array) -> Array:
+    return np.asarray(x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))))
+
+
+def rearranged(weight: Array) -> Iterator[tuple[str, Array]]:
+    """A convolution's weights in wrong orders, each once."""
+    seen = [weight]
+
+    def new(array: Array) -> bool:
+        known = array.shape != weight.shape or any(np.array_equal(array, old) for old in seen)
+        if not known:
+            seen.append(array)
+        return not known
+
+    candidates = [
+        (
+            "the kernel is turned by 180 degrees (a convolution, not a cross-correlation)",
+            weight[:, :, ::-1, ::-1],
+        ),
+        ("the kernel is upside down", weight[:, :, ::-1]),
+        ("the kernel is mirrored, left and right", weight[..., ::-1]),
+        ("height and width of the kernel are swapped", weight.transpose(0, 1, 3, 2)),
+        ("output and input channels are swapped", weight.transpose(1, 0, 2, 3)),
+        ("input channels are in reverse order", weight[:, ::-1]),
+        ("output channels are in reverse order (the bias's are not)", weight[::-1]),
+    ]
+    for text, array in candidates:
+        if new(array):
+            yield text, array
+    ours = ", ".join(WEIGHT_AXES)
+    for order in itertools.permutations(range(4)):
+        theirs = ", ".join(WEIGHT_AXES[axis] for axis in order)
+        array = weight.transpose(order).reshape(weight.shape)
+        if new(array):
+            yield f"the numbers are in the order ({theirs}), read as ({ours})", array
+        array = weight.reshape([weight.shape[axis] for axis in order]).transpose(np.argsort(order))
+        if new(array):
+            yield f"the numbers are in the order ({ours}), read as ({theirs})", array
+
+
+def _padding_after(
+    size: tuple[int, ...],
+    kernel: int,
+    stride: int,
+    before: int,
+    wanted: tuple[int, ...],
+) -> int | None:
+    """The least padding at the end that gives the wanted height and width; None if none does.
+
+    Below 0 so many pixels at the end are in no window.
+    """
+    needed = []
+    if len(wanted) != 4 or -before >= min(size) or before >= kernel:
+        return None
+    for old, new in zip(size, wanted[2:], strict=True):
+        after = (new - 1) * stride + kernel - old - before
+        # windows beyond the wanted ones would fit too
+        if after <= -stride or after >= kernel:
+            return None
+        needed.append(after)
+    return needed[0] if len(set(needed)) == 1 else None
+
+
+def _places(
+    layer: Layer, size: tuple[int, ...], wanted: tuple[int, ...]
+) -> Iterator[tuple[int, int, int, str]]:
+    """Stride, padding before and after, and their name, that give the wanted shape."""
+    found: list[tuple[int, int, int, int, str]] = []
+    for s in range(1, layer.kernel_size + 1):
+        for before in range(1 - max(s, layer.stride), layer.kernel_size):
+            after = _padding_after(size, layer.kernel_size, s, before, wanted)
+            if after is None or (s == layer.stride and before == layer.padding):
+                continue
+            changes = [f"stride {s} instead of {layer.stride}"] if s != layer.stride else []
+            if before != layer.padding:
+                # what the last window does not reach is padding too
+                even = after <= before < after + s
+                end = before if even else max(after, 0)
+                changes.append(_place_text(before, end, layer.padding))
+            found.append((len(changes), s, before, after, ", ".join(changes)))
+    found.sort(key=lambda entry: (entry[0], abs(entry[2] - layer.padding)))
+    yield from (place for _, *place in found)  # type: ignore[misc]
+
+
+def _place_text(before: int, after: int, padding: int) -> str:
+    if before < 0:
+        return f"windows begin {plural('pixel', -before)} into the image"
+    if before == after:
+        return f"padding {before} instead of {padding}"
+    return (
+        f"padding {before} at the top and left, and {after} at the bottom and right, instead of "
+        f"{padding} all round"
+    )
+
+
+# ------------------------------------------- numbers in a convolution that must be found
+
+
+def _bias_off(
+    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
+) -> str | None:
+    """The bias of some channels is another one."""
+    both = (wrong > 0) & (plain > 0)
+    count = both.sum((0, 2, 3))
+    change = np.where(both, wrong - plain, 0).sum((0, 2, 3)) / np.maximum(count, 1)
+    # of a channel that is cut off everywhere only a bound is known
+    cut_off = (count == 0) & ((plain > 0).any((0, 2, 3)) | (wrong > 0).any((0, 2, 3)))
+    for channel in np.flatnonzero(cut_off):
+        highest = plain[:, channel].max()
+        change[channel] = wrong[:, channel].max() - highest if wrong[:, channel].any() else -highest
+    if not judge.accepts(relu(plain + change[:, None, None])):
+        return None
+    # a channel's largest difference is its own evidence, whatever rounding is in the others
+    size = np.abs(wrong).max()
+    channels = np.flatnonzero(np.abs(change) > max(judge.limit, judge.rounding) * size)
+    if not channels.size:
+        return None
+    where = f"in {listed(channels, 'channel')}"
+    found = change[channels]
+    if np.allclose(found, -bias[channels], judge.rounding, 10 * judge.rounding * size):
+        return f"there is no bias {where}"
+    given = (bias + change)[channels]
+    if np.allclose(given, given[0], judge.rounding, 10 * judge.rounding * size) and given.size > 1:
+        return f"the bias is {judge.number(given[0])} {where}"
+    for order, called in ((bias[::-1], "in reverse order"), (np.roll(bias, 1), "shifted by 1"),
+                          (np.roll(bias, -1), "shifted by -1")):  # fmt: skip
+        if np.allclose(bias + change, order, judge.rounding, 10 * judge.rounding * size):
+            return f"the bias's channels are {called}"
+    by = judge.number(found.min())
+    if found.size > 1 and judge.number(found.max()) != by:
+        by = f"{by} to {judge.number(found.max())}"
+    return f"the bias is off by {by} {where}"
+
+
+def _weights_times(
+    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
+) -> str | None:
+    """The weights are so many times too large, in all channels or some."""
+    products, positive = plain - bias[:, None, None], wrong > 0
+    numbers = np.where(positive, (wrong - bias[:, None, None]) * products, 0)
+    squares = np.where(positive, products**2, 0)
+    for axes in ((0, 1, 2, 3), (0, 2, 3)):
+        total = squares.sum(axes, keepdims=True)
+        factor = np.divide(
+            numbers.sum(axes, keepdims=True), total, np.ones_like(total), where=total > 0
+        )
+        if judge.accepts(relu(factor * products + bias[:, None, None])):
+            factors = factor.ravel()
+            if factors.size == 1:
+                return f"the weights are {judge.number(factors[0])} times what was given"
+            other = np.flatnonzero(np.abs(factors - 1) > judge.rounding)
+            low, high = judge.number(factors[other].min()), judge.number(factors[other].max())
+            times = low if low == high else f"{low} to {high}"
+            return f"the weights are {times} times what was given in {listed(other, 'channel')}"
+    return None
+
+
+def _leaky(
+    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
+) -> str | None:
+    """A leaky ReLU of some slope."""
+    below = plain < 0
+    if below.sum() < 8:
+        return None
+    slope = float((wrong[below] * plain[below]).sum() / (plain[below] ** 2).sum())
+    if slope == 0 or not judge.accepts(np.where(below, slope * plain, plain)):
+        return None
+    return f"a leaky ReLU of slope {judge.number(slope)} instead of a ReLU"
+
+
+def _one_weight_off(
+    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
+) -> str | None:
+    """A single weight is another one."""
+    apart = np.abs(relu(plain) - wrong).max((0, 2, 3))
+    channel = int(apart.argmax())
+    if (np.delete(apart, channel) > judge.limit * np.abs(wrong).max()).any():
+        return None
+    padded = _padded(np.asarray(source, np.float64), layer.padding, layer.padding)
+    windows = _windows(padded, layer.kernel_size, layer.stride)
+    both = (plain[:, channel] > 0) & (wrong[:, channel] > 0)
+    rows = windows.transpose(0, 2, 3, 1, 4, 5)[both].reshape(int(both.sum()), -1)
+    if len(rows) < 8:
+        return None
+    change = (wrong - plain)[:, channel][both]
+    squares = (rows**2).sum(0)
+    sizes = np.divide(change @ rows, squares, np.zeros_like(squares), where=squares > 0)
+    best = int((sizes**2 * squares).argmax())
+    place = tuple(map(int, np.unravel_index(best, windows.shape[1:2] + windows.shape[4:])))
+    candidate = relu(plain)
+    at = windows[:, place[0], :, :, place[1], place[2]]
+    candidate[:, channel] = relu(plain[:, channel] + sizes[best] * at)
+    if not judge.accepts(candidate):
+        return None
+    where = ", ".join(map(str, (channel, *place)))
+    return f"one weight, [{where}], is off by {sizes[best]:.3g}"

@@ -1,0 +1,196 @@
+"""What kind of file somebody has: by its content, and by its name where the content is silent."""
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from common.errors import NinError, printable
+
+
+class Format(NamedTuple):
+    """A file format that we convert to and from."""
+
+    words: str
+    backend: str | None
+    """Whose file it is; None: no framework's own, and any of them can check it."""
+    suffixes: tuple[str, ...]
+    """How the name of such a file ends; Keras, for one, depends on it."""
+
+
+FORMATS = {
+    "torch": Format("a PyTorch state dict", "torch", (".pt", ".pth", ".ckpt", ".bin", ".tar")),
+    "keras": Format("a Keras file", "tf", (".keras", ".h5", ".hdf5")),
+    "savedmodel": Format("a TensorFlow SavedModel", "tf", ()),
+    "mxnet": Format("MXNet parameters", "mxnet", (".params",)),
+    "onnx": Format("an ONNX model", None, (".onnx",)),
+    "safetensors": Format("a safetensors file", None, (".safetensors",)),
+    "npz": Format("a NumPy archive", None, (".npz",)),
+}
+# What we write; a SavedModel is a directory, and Keras's older files it writes no more.
+TARGETS = {
+    "torch": (".pt", ".pth"),
+    "keras": (".keras",),
+    "mxnet": (".params",),
+    "onnx": (".onnx",),
+    "safetensors": (".safetensors",),
+}
+
+
+class Stranger(NamedTuple):
+    """A kind of file that cannot be read."""
+
+    is_one: Callable[[bytes, Path], bool]
+    """Of the file's first bytes and its path."""
+    words: str
+    help: str
+
+
+def _begins(*starts: bytes) -> Callable[[bytes, Path], bool]:
+    return lambda head, path: head.startswith(starts)
+
+
+STATE_DICT = "save its state dict: torch.save(net.state_dict(), FILE)"
+STRANGERS = (
+    Stranger(lambda head, path: not head, "an empty file", "copy or download it again"),
+    Stranger(
+        _begins(b"version https://git-lfs"),
+        "a pointer of git-lfs, which stands for the file",
+        "fetch the file itself with `git lfs pull`",
+    ),
+    Stranger(
+        lambda head, path: re.match(rb"\s*<(!doctype|html|\?xml|head)", head, re.I) is not None,
+        "a web page, not a weights file",
+        "download the file that the page links to (the raw file)",
+    ),
+    Stranger(_begins(b"\x1f\x8b"), "compressed with gzip", "unpack it with gunzip"),
+    Stranger(_begins(b"\xfd7zXZ", b"BZh", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd"),
+             "a compressed archive", "unpack it"),
+    Stranger(lambda head, path: head[257:262] == b"ustar", "a tar archive", "unpack it"),
+    Stranger(
+        lambda head, path: head[4:8] == b"TFL3",
+        "a TensorFlow Lite file, made for running only",
+        "take the Keras model that it was made from",
+    ),
+    Stranger(_begins(b"GGUF"), "a GGUF file", "take the file that it was made from"),
+    Stranger(
+        _begins(b"\x93NUMPY"), "a single NumPy array", "save all tensors by name: numpy.savez"
+    ),
+    Stranger(
+        lambda head, path: head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05",
+        "a Python pickle, which can run any code when it is read",
+        "save the weights alone, as safetensors or numpy.savez",
+    ),
+    Stranger(
+        lambda head, path: head.lstrip()[:1] == b"{" and b'"nodes"' in head,
+        "MXNet's layers without weights",
+        "give the .params file beside it",
+    ),
+    Stranger(
+        lambda head, path: path.suffix == ".pb",
+        "a TensorFlow graph",
+        "give the directory of the SavedModel, or convert it to ONNX with tf2onnx",
+    ),
+    Stranger(
+        lambda head, path: path.suffix == ".index" or ".data-0" in path.name,
+        "a part of a TensorFlow checkpoint",
+        "load it into the Keras model and save that: model.save('nin.keras')",
+    ),
+)  # fmt: skip
+
+
+def identify(path: Path) -> str:
+    """The key of :data:`FORMATS` of a file or directory.
+
+    Raises:
+        NinError: if it is not there or of a kind that cannot be read, naming the kind and what
+            helps.
+    """
+    if path.is_dir():
+        return _directory(path)
+    if not path.exists():
+        raise NinError(f"{path}: no such file")
+    if not path.is_file():
+        raise NinError(f"{path}: not a file")
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head.startswith(b"PK"):
+        return _archive(path)
+    if head.startswith(b"\x89HDF\r\n"):
+        return "keras"
+    if head.startswith(b"\x12\x01" + bytes(6)):
+        return "mxnet"
+    if head.startswith(LEGACY_TORCH):
+        return "torch"
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and length < path.stat().st_size:
+        return "safetensors"
+    for kind in STRANGERS:
+        if kind.is_one(head, path):
+            raise NinError(f"{path}: {kind.words}; {kind.help}")
+    for name, form in FORMATS.items():
+        if path.suffix.lower() in form.suffixes and (name != "onnx" or head[:1] == b"\x08"):
+            if name == "onnx":  # whose files begin with no mark
+                return name
+            raise NinError(f"{path}: damaged, or not {form.words} (it does not begin like one)")
+    if head[:1] == b"\x08" and b"\x12" in head[:4]:
+        return "onnx"
+    known = ", ".join(form.words for form in FORMATS.values())
+    raise NinError(f"{path}: not a weights file of a known kind ({known})")
+
+
+# torch.save before PyTorch 1.6: a pickled number
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def target_format(path: Path) -> str:
+    """The key of :data:`TARGETS` for the name of a file to write, or NinError."""
+    for name, suffixes in TARGETS.items():
+        if path.suffix in suffixes:
+            return name
+    known = ", ".join(suffix for suffixes in TARGETS.values() for suffix in suffixes)
+    raise NinError(f"{path}: its name must end with one of {known}")
+
+
+def _directory(path: Path) -> str:
+    if (path / "saved_model.pb").is_file():
+        return "savedmodel"
+    weights = path / "model.safetensors"
+    if weights.is_file():
+        raise NinError(f"{path}: a directory; give the file in it, {weights}")
+    raise NinError(f"{path}: a directory, and no TensorFlow SavedModel; give a file")
+
+
+def _archive(path: Path) -> str:
+    """What a zip archive is, by the names in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            # not every framework looks at the checksums that such an archive has
+            damaged = archive.testzip()
+    except Exception as error:
+        raise NinError(
+            f"{path}: damaged or truncated (a zip archive that does not open); copy it again"
+        ) from error
+    if damaged is not None:
+        raise NinError(f"{path}: damaged ({printable(damaged)} in it has another checksum)")
+    ends = {name.rsplit("/", 1)[-1] for name in names}
+    if {"config.json", "model.weights.h5"} <= ends:
+        return "keras"
+    if "constants.pkl" in ends:
+        raise NinError(
+            f"{path}: a TorchScript program; load it with torch.jit.load, then "
+            "torch.save(net.state_dict(), FILE)"
+        )
+    if "archive_format" in ends or "serialized_exported_program.json" in ends:
+        raise NinError(
+            f"{path}: a program of torch.export; load it with torch.export.load, then "
+            "torch.save(program.state_dict, FILE)"
+        )
+    if "data.pkl" in ends:
+        return "torch"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    few = ", ".join(printable(name) for name in names[:2])
+    raise NinError(f"{path}: a zip archive, but of no known kind (it holds {few} ...)")

@@ -1,0 +1,205 @@
+"""Which tensor of a file is which parameter of the chapter's network.
+
+Names differ with the way a network was written and wrapped; what all files of it have in common is
+the order of their layers and the shapes. So names only say which weight and bias belong together
+and, where a file does not keep an order, which layer comes first.
+"""
+
+import re
+from collections.abc import Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import NinError, printable
+from common.network import architecture
+from common.network.description import CHAPTER, Network
+
+BATCH_NORM = re.compile(r"(running|moving)_(mean|var)|num_batches_tracked")
+
+
+class Matched(NamedTuple):
+    """The parameters of the network, and what was done to get them."""
+
+    weights: dict[str, np.ndarray]
+    """Canonical name -> float32 array."""
+    notes: list[str]
+
+
+def match(
+    groups: Mapping[str, Mapping[str, np.ndarray]],
+    ordered: bool,
+    where: str,
+    network: Network = CHAPTER,
+    size: int | None = None,
+) -> Matched:
+    """Find the chapter's network, or another, in a file.
+
+    Args:
+        groups: the dictionaries of tensors in the file by name, such as ``state_dict`` and
+            ``optimizer.state.0`` of a checkpoint, ``""`` if the whole file is one. Convolutions
+            are (out, in, height, width), or (out, in) where a layer works on each pixel by itself.
+        ordered: whether the tensors stand in the order of the layers.
+        where: what messages call the file.
+        network: which is looked for.
+        size: of its images, in pixels, which a fully connected layer goes by.
+
+    Raises:
+        NinError: if no group is the network, naming the reason, or if two are.
+    """
+    found: dict[str, Matched] = {}
+    reasons: dict[str, NinError] = {}
+    for group, tensors in groups.items():
+        try:
+            found[group] = _match(tensors, ordered, where, network, size)
+        except NinError as error:
+            reasons[group] = error
+    if not reasons and not found:
+        raise NinError(f"{where}: holds no tensors")
+    if not found:
+        # the largest is what was meant to be the network
+        raise reasons[max(reasons, key=lambda group: len(groups[group]))]
+    first, *others = found
+    for other in others:
+        if any((found[other].weights[n] != a).any() for n, a in found[first].weights.items()):
+            names = " and ".join(printable(name or "(the top)") for name in (first, other))
+            raise NinError(
+                f"{where}: holds two networks with other weights, {names}; save only the one that "
+                "you mean"
+            )
+    return found[first]
+
+
+def _match(
+    tensors: Mapping[str, np.ndarray], ordered: bool, where: str, network: Network, size: int | None
+) -> Matched:
+    for name, array in tensors.items():
+        if BATCH_NORM.search(name):
+            raise NinError(
+                f"{where}: of another network: it has batch normalization ({printable(name)}), "
+                "which the chapter's network does not have"
+            )
+        if array.dtype.kind != "f" and array.ndim > 1:
+            raise NinError(
+                f"{where}: {printable(name)} is of type {array.dtype}, as in a quantized network; "
+                "floating-point weights are needed: save the network before it is quantized"
+            )
+    # counters, such as the n_averaged of an averaged model
+    tensors = {n: array for n, array in tensors.items() if array.dtype.kind == "f"}
+    names = list(tensors) if ordered else sorted(tensors, key=_key)
+    kernels = [name for name in names if tensors[name].ndim in (2, 4)]
+    biases = {_stem(name): name for name in names if tensors[name].ndim == 1}
+    shapes = {name: (*tensors[name].shape, 1, 1)[:4] for name in kernels}
+    if kernels and not biases:
+        raise NinError(
+            f"{where}: of another network: its layers have no biases, those of the chapter have"
+        )
+    # what depends on neither channels of the images nor classes, and where the classes come in
+    one, other = (
+        {n: (*shape, 1, 1)[:4] for n, shape in architecture.parameter_shapes(*counts, network, size)
+         .items() if n.endswith(".weight")}
+        for counts in ((10, 1), (11, 2))
+    )  # fmt: skip
+    opening = next(iter(one.values()))
+    closing = next(one[name] for name in one if one[name][0] != other[name][0])
+    first = [e for e in shapes.values() if (e[0], *e[2:]) == (opening[0], *opening[2:])]
+    last = [shape for shape in shapes.values() if shape[1:] == closing[1:]]
+    if not first or not last:
+        raise NinError(
+            f"{where}: of another network (it holds {_examples(tensors)}, and none of its first "
+            f"convolutions is {opening[0]} x {opening[2]}x{opening[3]}, or none of its last takes "
+            f"{closing[1]} channels)"
+        )
+    expected = architecture.parameter_shapes(last[-1][0], first[0][1], network, size)
+    weights: dict[str, np.ndarray] = {}
+    used: dict[str, str] = {}
+    for name, shape in expected.items():
+        if name.endswith(".bias"):
+            continue
+        padded = (*shape, 1, 1)[:4]
+        native = next((n for n in kernels if n not in used and shapes[n] == padded), None)
+        if native is None:
+            raise NinError(
+                f"{where}: of another network (no tensor of shape {shape} is left for {name}; "
+                f"it holds {_examples(tensors)})"
+            )
+        used[native] = name
+        bias = biases.get(_stem(native), "")
+        if bias not in tensors:
+            raise NinError(f"{where}: {printable(native)} ({name}) has no bias")
+        weights[name] = tensors[native].reshape(shape)
+        weights[name.replace(".weight", ".bias")] = tensors[bias]
+        used[bias] = name.replace(".weight", ".bias")
+    extra = [name for name in tensors if name not in used]
+    if extra:
+        raise NinError(
+            f"{where}: of another network: {printable(extra[0])} of shape "
+            f"{tensors[extra[0]].shape} belongs to none of its layers "
+            f"({len(extra)} of {len(tensors)} tensors do not)"
+        )
+    _check_order([n for n in used if n in shapes], shapes, ordered, where)
+    return _float32(weights, where)
+
+
+def _float32(weights: Mapping[str, np.ndarray], where: str) -> Matched:
+    """Half precision is widened exactly; double is rounded, which is noted where it matters."""
+    with np.errstate(over="ignore"):
+        found = {name: array.astype(np.float32) for name, array in weights.items()}
+    rounded = any((found[name] != array).any() for name, array in weights.items())
+    notes = [f"{where}: double precision, rounded to float32"] if rounded else []
+    return Matched(found, notes)
+
+
+def _check_order(
+    names: list[str], shapes: Mapping[str, tuple[int, ...]], ordered: bool, where: str
+) -> None:
+    """Raise :class:`NinError` unless it is certain which of two layers of one shape is first."""
+    for one, two in combinations(names, 2):
+        if shapes[one] != shapes[two]:
+            continue
+        certain = _numbered(_key(one), _key(two))
+        if certain and _key(one) > _key(two):
+            raise NinError(
+                f"{where}: {printable(two)} and {printable(one)} have one shape, and stand in the "
+                "file in another order than that of their names; name them in the order in which "
+                "the network uses them"
+            )
+        if not certain and not ordered:
+            raise NinError(
+                f"{where}: {printable(one)} and {printable(two)} have one shape, and neither file "
+                "nor names show which comes first; number the layers, or save the whole network"
+            )
+
+
+def _key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """Sorts conv10 behind conv9, and conv behind nothing but in front of conv_1."""
+    return tuple(
+        tuple(
+            (0, int(token), "") if token.isdecimal() else (1, 0, token)
+            for token in re.findall(r"[0-9]+|[^0-9_\-]+", part)
+        )
+        for part in re.split(r"[./:|]+", name)
+    )
+
+
+def _numbered(one: tuple[tuple, ...], two: tuple[tuple, ...]) -> bool:
+    """Whether two keys first differ in a number, a missing one or a single letter."""
+    for mine, other in zip(one, two, strict=False):
+        for a, b in zip(mine, other, strict=False):
+            if a != b:
+                return a[0] == b[0] == 0 or len(a[2]) == len(b[2]) == 1 or 0 in (a[0], b[0])
+        if len(mine) != len(other):
+            longer = max(mine, other, key=len)
+            return longer[min(len(mine), len(other))][0] == 0
+    return False
+
+
+def _stem(name: str) -> str:
+    """What the names of a layer's weight and bias have in common."""
+    return re.sub(r"[^./_:|]+$", "", name)
+
+
+def _examples(tensors: Mapping[str, np.ndarray]) -> str:
+    few = ", ".join(f"{printable(n)} {a.shape}" for n, a in list(tensors.items())[:2])
+    return f"{len(tensors)} tensors: {few} ..." if few else "no tensors"

@@ -1,0 +1,325 @@
+"""Data sets in files, laid out as people have them: found, and read into four arrays.
+
+:data:`LAYOUTS` lists what is read. Each layout is a function that looks at one folder (or file)
+and returns a :class:`Found`, or None if the folder holds nothing of its kind.
+"""
+
+import functools
+import hashlib
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common.data.idx import parse_idx, read_uncompressed
+from common.errors import NinError, one_line
+
+PARTS = ("train", "test")
+# What other people call the two parts.
+TRAIN = ("train", "training")
+TEST = ("t10k", "test", "testing", "val", "valid", "validation")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm")
+# Of a folder with a folder for each class but no division into training and test images, every
+# sixth image is a test image.
+TEST_SHARE = 6
+# Folders are looked at so deep below the one that is given, such as root/FashionMNIST/raw.
+DEPTH = 2
+MOST_FOLDERS = 100
+EXPECTED = (
+    "four idx files (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
+    "t10k-labels-idx1-ubyte, gzipped or not), two CSV files (..._train.csv, ..._test.csv), an "
+    ".npz file (x_train, y_train, x_test, y_test), or folders train/CLASS and test/CLASS of images"
+)
+
+
+class Found(NamedTuple):
+    """A data set as it lies in files."""
+
+    arrays: dict[str, np.ndarray]
+    """``train_images``, ``train_labels``, ``test_images``, ``test_labels``; not checked."""
+    called: dict[str, str]
+    """What messages call each: the file that it is from."""
+    checksums: dict[str, str]
+    """File name -> SHA-256, of the uncompressed file where it is compressed."""
+    class_names: tuple[str, ...] = ()
+    notice: str = ""
+
+
+def read(path: Path) -> Found:
+    """Read a data set.
+
+    Args:
+        path: a folder that holds it, or its files' common beginning (``gzip/emnist-letters``), or
+            the one file that it is in.
+
+    Raises:
+        NinError: if there is none or more than one, with what was expected and what was found.
+    """
+    prefix = "" if path.is_dir() else path.name
+    here = path.parent if prefix else path
+    if not here.is_dir() or (prefix and not any(here.glob(f"{_literal(prefix)}*"))):
+        raise NinError(f"data {path}: no such directory")
+    try:
+        for folders in [[here]] if prefix else _levels(here):
+            sets = [found for f in folders for layout in LAYOUTS for found in layout(f, prefix)]
+            # torchvision's root may hold other sets too, and this project is of this one
+            sets = [found for found in sets if "fashion" in found[0].lower()] or sets
+            if len(sets) > 1:
+                names = ", ".join(name for name, _ in sets)
+                raise NinError(f"data {path}: several data sets; name one of them: {names}")
+            if sets:
+                return sets[0][1]()
+        inside = sorted(entry.name + "/" * entry.is_dir() for entry in here.iterdir())
+    except OSError as error:
+        raise NinError(f"data {path}: cannot be read ({error})") from error
+    few = ", ".join(inside[:6]) + (f" and {len(inside) - 6} more" if inside[6:] else "")
+    found = "this file" if path.is_file() else few or "an empty folder"
+    raise NinError(f"data {path}: expected {EXPECTED}; found {found}")
+
+
+# ------------------------------------------------------------- the layouts
+
+# A data set that is there: what to name to get it, and what reads it.
+Sets = Iterator[tuple[str, Callable[[], Found]]]
+
+
+def _idx(folder: Path, prefix: str) -> Sets:
+    """The files of MNIST and its relatives: also EMNIST's, QMNIST's, and names with a dot."""
+    pattern = re.compile(
+        r"(.*?)(train|t10k|test)[-_.](images|labels)[-_.]idx(\d)[-_.](ubyte|int|byte)(\.gz)?"
+    )
+    named = pattern.fullmatch(prefix)  # one of the four files stands for all
+    prefix = named[1] if named else prefix
+    groups: dict[str, dict[str, Path]] = {}
+    for file in sorted(folder.glob(f"{_literal(prefix)}*")):
+        match = pattern.fullmatch(file.name)
+        if match and file.is_file():
+            part = "train" if match[2] == "train" else "test"
+            # the file that is not zipped comes first, as it is read faster
+            groups.setdefault(match[1], {}).setdefault(f"{part}_{match[3]}", file)
+    for group, files in groups.items():
+
+        def load(files: dict[str, Path] = files, group: str = group) -> Found:
+            arrays, checksums = {}, {}
+            for part in PARTS:
+                for kind, name in (("images", f"{part}_images"), ("labels", f"{part}_labels")):
+                    if name not in files:
+                        raise NinError(f"{folder / _published(group, name)}: no such file, also "
+                                       "not as .gz")  # fmt: skip
+                    content = read_uncompressed(files[name])
+                    checksums[_published(group, name)] = hashlib.sha256(content).hexdigest()
+                    arrays[name] = _parse(content, kind, files[name])
+            return Found(arrays, {n: str(p) for n, p in files.items()}, checksums)
+
+        yield str(folder / group.rstrip("-_.")), load
+
+
+def _parse(content: bytes, kind: str, path: Path) -> np.ndarray:
+    if kind == "images":
+        return parse_idx(content, 3, str(path))
+    if content[3:4] == b"\x02":  # QMNIST: the class, then where the image is from
+        return parse_idx(content, 2, str(path))[:, 0]
+    return parse_idx(content, 1, str(path))
+
+
+def _published(group: str, name: str) -> str:
+    """The name as MNIST's authors wrote it."""
+    part, kind = name.split("_")
+    part = "t10k" if part == "test" and not group else part
+    return f"{group}{part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
+
+
+def _csv(folder: Path, prefix: str) -> Sets:
+    """Two CSV files as on Kaggle: a column ``label``, then a column for each pixel."""
+    files: dict[str, Path] = {}
+    for part, words in zip(PARTS, (TRAIN, TEST), strict=True):
+        for file in sorted(folder.glob("*.csv*")):
+            stem = file.name.lower().removesuffix(".gz").removesuffix(".csv")
+            if file.suffix in (".csv", ".gz") and re.split(r"[-_. ]", stem)[-1] in words:
+                files.setdefault(part, file)
+    if not files or (prefix and prefix not in {file.name for file in files.values()}):
+        return
+
+    def load() -> Found:
+        arrays: dict[str, np.ndarray] = {}
+        called: dict[str, str] = {}
+        checksums: dict[str, str] = {}
+        for part in PARTS:
+            if part not in files:
+                there = next(iter(files.values()))
+                raise NinError(f"{there}: no such file beside it for the {part} images")
+            file = files[part]
+            content = read_uncompressed(file)
+            checksums[file.name] = hashlib.sha256(content).hexdigest()
+            arrays[f"{part}_labels"], arrays[f"{part}_images"] = _table(content, file)
+            called |= {f"{part}_images": str(file), f"{part}_labels": str(file)}
+        return Found(arrays, called, checksums)
+
+    yield str(folder), load
+
+
+def _table(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and images of a CSV file."""
+    first = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
+    names = [name.strip().strip('"').lower() for name in first.split(",")]
+    header = not all(re.fullmatch(r"\d+(\.0*)?", name) for name in names)
+    column = next((names.index(name) for name in ("label", "class", "target") if name in names), 0)
+    if header and "label" not in names and "class" not in names and "target" not in names:
+        raise NinError(f"{path}: has no column named label (it begins with {', '.join(names[:3])})")
+    try:
+        table = np.loadtxt(
+            io.BytesIO(content), np.float32, delimiter=",", skiprows=int(header), ndmin=2,
+            encoding="utf-8-sig",
+        )  # fmt: skip
+    except ValueError as error:
+        raise NinError(f"{path}: not a table of numbers ({one_line(error)})") from error
+    labels, pixels = table[:, column], np.delete(table, column, axis=1)
+    size = round(pixels.shape[1] ** 0.5)
+    if size * size != pixels.shape[1]:
+        raise NinError(f"{path}: {pixels.shape[1]} pixels in a row, which is no square image")
+    if (table != np.rint(table)).any() or table.min() < 0 or table.max() > 255:
+        raise NinError(f"{path}: expected whole numbers from 0 to 255")
+    return labels.astype(np.uint8), pixels.astype(np.uint8).reshape(-1, size, size)
+
+
+def _npz(folder: Path, prefix: str) -> Sets:
+    """An ``.npz`` file with Keras's names, or those of a :class:`Dataset`."""
+    for path in sorted(folder.glob(f"{_literal(prefix)}*")):
+        if path.suffix == ".npz":
+            yield str(path), functools.partial(_read_npz, path)
+
+
+def _read_npz(path: Path) -> Found:
+    content = read_uncompressed(path)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            names = set(file.files)
+            arrays = {}
+            for part in PARTS:
+                for kind, letter in (("images", "x"), ("labels", "y")):
+                    name = f"{part}_{kind}"
+                    key = name if name in names else f"{letter}_{part}"
+                    if key not in names:
+                        few = ", ".join(sorted(names)[:6]) or "nothing"
+                        raise NinError(f"{path}: holds no {letter}_{part} (it has {few})")
+                    array = file[key]
+                    # a column of labels, or images with their one channel
+                    arrays[name] = array[..., 0] if array.shape[-1:] == (1,) else array
+    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise NinError(f"{path}: not an intact .npz file of arrays ({one_line(error)})") from error
+    called = {name: f"{path} {name}" for name in arrays}
+    # those of idx files with the same content, by which Fashion-MNIST is recognised
+    contents = {_published("", name): _idx_content(array) for name, array in arrays.items()}
+    return Found(arrays, called, {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()})
+
+
+def _idx_content(array: np.ndarray) -> bytes:
+    header = bytes((0, 0, 8, array.ndim))
+    sizes = b"".join(length.to_bytes(4, "big") for length in array.shape)
+    return header + sizes + np.ascontiguousarray(array).tobytes()
+
+
+def _pictures(folder: Path, prefix: str) -> Sets:
+    """A folder of images for each class, perhaps in folders of training and test images."""
+    if prefix:
+        return
+    divided = {}
+    for part, words in zip(PARTS, (TRAIN, TEST), strict=True):
+        for name in words:
+            if part not in divided and _classes(folder / name):
+                divided[part] = folder / name
+    if len(divided) == 2:
+        yield str(folder), lambda: _read_pictures(folder, divided["train"], divided["test"])
+    elif not divided and len(_classes(folder)) > 1:
+        yield str(folder), lambda: _read_pictures(folder, folder, None)
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """Name of a class -> its images, in order: numbers as numbers."""
+    if not folder.is_dir():
+        return {}
+    found = {}
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.name.startswith("."):
+            images = [file for file in entry.iterdir() if file.suffix.lower() in PICTURES]
+            if images:
+                found[entry.name] = sorted(images)
+    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+
+def _natural(name: str) -> tuple[bool, int, str]:
+    return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
+
+
+def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
+    digest, notice = hashlib.sha256(), ""
+    names = tuple(_classes(train))
+    lists: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
+    for label, images in enumerate(_classes(train).values()):
+        for i, path in enumerate(images):
+            part = "test" if test is None and i % TEST_SHARE == TEST_SHARE - 1 else "train"
+            lists[part].append((path, label))
+    if test is None:
+        notice = f"Every {TEST_SHARE}th image of each class is a test image."
+    else:
+        for name, images in _classes(test).items():
+            if name not in names:
+                raise NinError(f"{test / name}: no such class in {train}")
+            lists["test"] += [(path, names.index(name)) for path in images]
+    arrays: dict[str, np.ndarray] = {}
+    called: dict[str, str] = {}
+    size: tuple[int, ...] | None = None
+    for part, pairs in lists.items():
+        pixels = []
+        for path, _ in pairs:
+            image = _picture(path)
+            size = size or image.shape
+            if image.shape != size:
+                found, wanted = ("x".join(map(str, shape)) for shape in (image.shape, size))
+                raise NinError(
+                    f"{path}: {found} pixels, expected {wanted} as the first; make all images of "
+                    "one size"
+                )
+            digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
+            digest.update(image.tobytes())
+            pixels.append(image)
+        arrays[f"{part}_images"] = np.stack(pixels) if pixels else np.zeros((0, 1, 1), np.uint8)
+        arrays[f"{part}_labels"] = np.array([label for _, label in pairs], np.uint8)
+        place = str(test if part == "test" and test is not None else train)
+        called |= {f"{part}_images": place, f"{part}_labels": place}
+    if all(name.isdecimal() for name in names) and names == tuple(map(str, range(len(names)))):
+        names = ()  # numbers, not names
+    return Found(arrays, called, {"images": digest.hexdigest()}, names, notice)
+
+
+def _picture(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            return np.asarray(file.convert("L"))
+    except Exception as error:  # of many kinds, as the file may hold anything
+        raise NinError(f"{path}: not an intact image ({one_line(error)})") from error
+
+
+LAYOUTS: tuple[Callable[[Path, str], Sets], ...] = (_idx, _csv, _npz, _pictures)
+
+
+def _levels(path: Path) -> Iterator[list[Path]]:
+    """A folder, then those in it, then those in them."""
+    level = [path]
+    for _ in range(DEPTH + 1):
+        yield level
+        inner = (entry for folder in level for entry in sorted(folder.iterdir()))
+        level = [entry for entry in inner if entry.is_dir() and not entry.name.startswith(".")]
+        level = level[:MOST_FOLDERS]
+
+
+def _literal(name: str) -> str:
+    """A name for ``glob``, its own brackets and stars taken literally."""
+    return re.sub(r"([*?[])", r"[\1]", name)

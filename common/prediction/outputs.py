@@ -1,0 +1,56 @@
+"""What outputs alone show of a network: whether it tells images apart, and which classes are dead.
+
+The last block ends in a ReLU. A class whose channel is below 0 everywhere has the logit 0 for every
+image; no gradient flows to it any more, so that it stays dead, and costs a tenth of the accuracy.
+"""
+
+import numpy as np
+
+# Of this many images of its own a living class recognises one, however bad the network is.
+ENOUGH = 20
+
+
+def problem(logits: np.ndarray) -> str | None:
+    """One sentence on a network whose outputs say nothing; None if they say something.
+
+    Args:
+        logits: of some images, (count, classes).
+    """
+    if (logits == logits[:, :1]).all():
+        which = "exactly 0" if not logits.any() else "the same number"
+        found = f"for every image all {logits.shape[1]} logits are {which}"
+    elif len(logits) > 1 and (logits == logits[:1]).all():
+        found = f"all {len(logits)} images have the same logits"
+    else:
+        return None
+    return f"the network tells nothing apart: {found}"
+
+
+def dead_classes(logits: np.ndarray, labels: np.ndarray | None) -> list[int]:
+    """The classes whose logit is 0 for every image; none if :func:`problem` says more.
+
+    Args:
+        logits: of some images, (count, classes).
+        labels: their true classes: one of which there are few images is not judged.
+    """
+    if labels is None or problem(logits) is not None:
+        return []
+    classes = range(logits.shape[1])
+    counts = np.bincount(np.asarray(labels, np.int64), minlength=len(classes))
+    return [c for c in classes if counts[c] >= ENOUGH and not logits[:, c].any()]
+
+
+def explain_dead(names: list[str], count: int) -> str:
+    """One sentence on dead classes.
+
+    Args:
+        names: of the classes.
+        count: how many images were looked at.
+    """
+    classes, their, it = ("class", "its logit is", "it")
+    if len(names) > 1:
+        classes, their, it = ("classes", "their logits are", "they")
+    return (
+        f"{len(names)} dead {classes}: {', '.join(names)}; {their} 0 for all {count} images, so "
+        f"that {it} can hardly ever be predicted and no gradient flows there"
+    )

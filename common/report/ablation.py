@@ -1,0 +1,213 @@
+"""The table and the picture of an ablation."""
+
+import statistics
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.files import figures
+from common.report import style
+from common.training.ablation import Ablation, Variant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
+MARKS = "osD^vP"
+DASHES = ("-", "--", "-.", ":")
+WORDS = {
+    "en": {
+        "test": "test accuracy",
+        "validation": "validation accuracy",
+        "training": "training accuracy, dropout off",
+        "loss": "training loss, mean since the epoch began",
+        "epoch": "epoch",
+        "title": "Variants of NiN",
+        "seeds": "seeds",
+        "examples": "training examples",
+    },
+    "tr": {
+        "test": "test doğruluğu",
+        "validation": "geçerleme doğruluğu",
+        "training": "eğitim doğruluğu, iletim sönümü kapalı",
+        "loss": "eğitim kaybı, dönem başından beri ortalama",
+        "epoch": "dönem",
+        "title": "NiN çeşitlemeleri",
+        "seeds": "rastgele tohum",
+        "examples": "eğitim örneği",
+    },
+}
+
+
+def show(found: Ablation) -> None:
+    """Print the table, and what it does not show."""
+    from rich.console import Console
+
+    Console(width=None if _on_terminal() else 140).print(table(found))
+    print("\n".join(remarks(found)))
+
+
+def table(found: Ablation) -> "Table":
+    """A line for each network."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE)
+    made.add_column("network", no_wrap=True)
+    for name in (
+        "images",
+        "parameters",
+        "multiply-\nadds",
+        "seconds",
+        "loss",
+        "training\naccuracy",
+        f"{found.evaluated_on}\naccuracy",
+        "against\nthe first",
+        "p",
+        "dead\nchannels",
+        "dead\nclasses",
+    ):
+        made.add_column(name, justify="right", no_wrap=True)
+    for variant in found.variants:
+        made.add_row(*_cells(found, variant))
+    return made
+
+
+def remarks(found: Ablation) -> list[str]:
+    """How the table is to be read."""
+    runs = [outcome for variant in found.variants for outcome in variant.outcomes]
+    least = min((len(variant.accuracies) for variant in found.variants), default=0)
+    lines = [
+        f"{len(found.seeds)} seeds, {found.train_examples:,} training examples, accuracy on "
+        f"{found.test_examples:,} others: mean ± standard deviation; training accuracy after the "
+        "training, with dropout off",
+        "p: how often differences as large come about if chance alone decides which of two "
+        f"networks is ahead; with {least} seeds at least {min(1.0, 2 / 2**least):.2g}",
+    ]
+    for variant in found.variants:
+        failed = [str(outcome.seed) for outcome in variant.outcomes if not outcome.complete]
+        if failed:
+            lines.append(
+                f"{variant.name}: diverged with seed {', '.join(failed)}: not in the means"
+            )
+    if any(outcome.dead_classes for outcome in runs):
+        lines.append("dead classes: how many in each run; one of ten costs up to ten points")
+    return [*lines, found.notice] if found.notice else lines
+
+
+def plot(found: Ablation, language: str = "en") -> "Figure":
+    """Accuracies of all runs, and the mean curve of the loss of each network.
+
+    Args:
+        found: has a run at least.
+        language: ``en`` or ``tr``.
+    """
+    words = WORDS[language]
+    figure = figures.new(style.WIDTH, style.HEIGHT)
+    title = f"{words['title']}: {len(found.seeds)} {words['seeds']}, "
+    examples = f"{found.train_examples:,}"
+    title += f"{examples.replace(',', '.') if language == 'tr' else examples} {words['examples']}"
+    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
+    if found.notice:
+        figure.text(0.5, 0.005, found.notice, fontsize=10, ha="center", parse_math=False)
+    left, right = figure.subplots(1, 2)
+    _draw_accuracies(left, found, language)
+    _draw_losses(right, found, language)
+    for axes in (left, right):
+        axes.tick_params(labelsize=style.SMALL)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(visible=True, axis="x" if axes is left else "both", alpha=0.4)
+    return figure
+
+
+def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
+    """A row for each network: a mark for each seed, a line at the mean; training accuracy open."""
+    words = WORDS[language]
+    for i, variant in enumerate(found.variants):
+        colour, mark = _look(i)
+        values = list(variant.accuracies.values())
+        trained = [o.training_accuracy for o in variant.outcomes if o.training_accuracy is not None]
+        for each, at, face in ((trained, i - 0.17, "none"), (values, i + 0.17, colour)):
+            axes.plot(each, [at] * len(each), mark, ms=11, color=colour, mfc=face, alpha=0.8)
+            if each:
+                axes.plot([statistics.fmean(each)] * 2, [at - 0.15, at + 0.15], color="black", lw=3)
+    names = [variant.name for variant in found.variants]
+    axes.set_yticks(range(len(names)), names, fontsize=style.TEXT, parse_math=False)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    # black, for the colours are the networks'
+    axes.plot([], [], "o", color="black", ms=9, label=words[found.evaluated_on])
+    axes.plot([], [], "o", color="black", ms=9, mfc="none", label=words["training"])
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.07), fontsize=style.SMALL, frameon=False
+    )
+    axes.xaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:.4g}", language))
+    axes.locator_params("x", nbins=5)
+
+
+def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
+    """For each network the mean over its runs, with the range of them in its colour."""
+    words = WORDS[language]
+    for i, variant in enumerate(found.variants):
+        curves = [outcome.curve for outcome in variant.outcomes if outcome.curve]
+        if not curves:
+            continue
+        length = min(map(len, curves))
+        epochs = [point[0] for point in curves[0][:length]]
+        losses = np.array([[point[1] for point in curve[:length]] for curve in curves])
+        colour, mark = _look(i)
+        dashes = DASHES[i % len(DASHES)] + mark
+        axes.plot(epochs, losses.mean(0), dashes, color=colour, lw=2.5, ms=7, label=variant.name)
+        axes.fill_between(epochs, losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
+    axes.set_xlabel(words["epoch"], fontsize=style.TEXT)
+    axes.set_title(words["loss"], fontsize=style.TEXT)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:.3g}", language))
+    axes.xaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:g}", language))
+    if any(variant.outcomes for variant in found.variants):
+        for text in axes.legend(fontsize=style.SMALL, frameon=False).get_texts():
+            text.set_parse_math(False)
+
+
+def _look(number: int) -> tuple[str, str]:
+    return COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+
+
+def _cells(found: Ablation, variant: Variant) -> list[str]:
+    outcomes = variant.outcomes
+    accuracies = list(variant.accuracies.values())
+    difference = found.difference(variant)
+    losses = [outcome.loss for outcome in outcomes if outcome.loss is not None]
+    trained = [o.training_accuracy for o in outcomes if o.training_accuracy is not None]
+    dead = [outcome.dead_channels for outcome in outcomes if outcome.dead_channels is not None]
+    size = variant.settings.resize
+    return [
+        variant.name,
+        f"{size}x{size}",
+        f"{variant.cost.parameters:,}",
+        style.count(variant.cost.multiply_adds),
+        _mean([outcome.seconds for outcome in outcomes], ".0f"),
+        _mean(losses, ".3f"),
+        _mean(trained, ".4f"),
+        _mean(accuracies, ".4f", spread=True),
+        "" if difference is None else f"{difference.mean:+.4f}",
+        "" if difference is None else f"{difference.p:.2g}",
+        _mean(dead, ".1%"),
+        " ".join(str(len(outcome.dead_classes)) for outcome in outcomes),
+    ]
+
+
+def _mean(values: list[float], form: str, spread: bool = False) -> str:
+    if not values:
+        return "-"
+    text = format(statistics.fmean(values), form)
+    if spread and len(values) > 1:
+        text += f" ±{statistics.stdev(values):{form}}"
+    return text
+
+
+def _on_terminal() -> bool:
+    import sys
+
+    return sys.stdout.isatty()

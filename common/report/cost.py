@@ -1,0 +1,251 @@
+"""Tables and pictures of what networks cost."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from common.files import figures
+from common.network.cost import Cost, LayerCost
+from common.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+MIB = 2**20
+# A layer's share of the whole that is worth a percentage.
+LARGE = 0.05
+
+WORDS = {
+    "en": {
+        "parameters": "parameters",
+        "multiply_adds": "multiply-adds, one image",
+        "memory": "memory of a training step",
+        "conv": "k×k convolution",
+        "conv1x1": "1×1 convolution",
+        "dense": "fully connected",
+        "activations": "activations",
+        "working": "working memory",
+        "of_parameters": "weights, gradients, optimizer",
+        "cost": "What it costs",
+        "batch": "batch",
+        "input": "images",
+    },
+    "tr": {
+        "parameters": "parametreler",
+        "multiply_adds": "çarpma-toplama, bir imge",
+        "memory": "bir eğitim adımının belleği",
+        "conv": "k×k evrişim",
+        "conv1x1": "1×1 evrişim",
+        "dense": "tam bağlı",
+        "activations": "etkinleştirmeler",
+        "working": "geçici bellek",
+        "of_parameters": "ağırlık, gradyan, eniyileyici",
+        "cost": "Maliyet",
+        "batch": "minigrup:",
+        "input": "imgeler",
+    },
+}
+COLOURS = {
+    "conv": style.BLUE,
+    "conv1x1": style.SKY,
+    "dense": style.VERMILION,
+    "of_parameters": style.ORANGE,
+    "activations": style.GREEN,
+    "working": style.GREY,
+}
+COMPUTING = ("conv", "conv1x1", "dense")
+MEMORY = ("of_parameters", "activations", "working")
+
+
+class _Panel(NamedTuple):
+    """Bars, one below the other, each in parts."""
+
+    what: str
+    parts: tuple[str, ...]
+    bars: Sequence[tuple[int, ...]]
+    in_bytes: bool
+
+
+def settings_words(cost: Cost, language: str = "en") -> str:
+    """The batch size, precision and optimizer in a few words."""
+    momentum = f" {cost.momentum:g}" if cost.momentum else ""
+    batch = f"{WORDS[language]['batch']} {cost.batch_size}"
+    return f"{batch}, {cost.precision}, {cost.optimizer}{style.decimal(momentum, language)}"
+
+
+def layers_table(cost: Cost) -> "Table":
+    """A line for each layer of a network, and what they come to."""
+    title = f"{cost.title}, images of {cost.resize}x{cost.resize} ({settings_words(cost)})"
+    numbers = ("parameters", "multiply-adds", "MiB in\ntraining", "MiB in\nprediction")
+    table = _table(["layer", "output"], numbers, title)
+    for layer, in_mib in zip(cost.layers, cost.layer_bytes(), strict=True):
+        counts = (layer.parameters, layer.multiply_adds)
+        table.add_row(
+            "the images" if layer.name == "input" else layer.name,
+            "x".join(map(str, layer.output)),
+            *(f"{number:,}" if number else "" for number in counts),
+            *(_mib(number) if number else "" for number in in_mib),
+        )
+    table.add_row("working memory", *[""] * 3, _mib(cost.training.working), "")
+    table.add_section()
+    counts = (cost.parameters, cost.multiply_adds)
+    totals = (cost.training.total, cost.prediction.total)
+    table.add_row("at one time", "", *(f"{n:,}" for n in counts), *map(_mib, totals))
+    return table
+
+
+def comparison_table(costs: Sequence[Cost]) -> "Table":
+    """Networks side by side."""
+    table = _table([""], [f"{cost.title}\n{cost.resize}x{cost.resize}" for cost in costs])
+    for name, counts in (
+        ("parameters", [cost.parameters for cost in costs]),
+        ("multiply-adds", [cost.multiply_adds for cost in costs]),
+        ("… and backward", [cost.training_multiply_adds for cost in costs]),
+    ):
+        table.add_row(name, *(f"{number:,}" for number in counts))
+    table.add_section()
+    table.add_row("MiB in training", *(_mib(cost.training.total) for cost in costs))
+    for name in ("weights", "gradients", "optimizer", "activations", "working"):
+        table.add_row(f"… {name}", *(_mib(getattr(cost.training, name)) for cost in costs))
+    table.add_section()
+    table.add_row("MiB in prediction", *(_mib(cost.prediction.total) for cost in costs))
+    return table
+
+
+def _table(words: Sequence[str], numbers: Sequence[str], title: str | None = None) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, title=title)
+    for name in words:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _mib(number: int) -> str:
+    return f"{number / MIB:,.1f}"
+
+
+def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
+    """What dominates: of one network layer by layer, of several network by network.
+
+    Args:
+        costs: at least one.
+        language: ``en`` or ``tr``.
+    """
+    words = WORDS[language]
+    if len(costs) == 1:
+        (cost,) = costs
+        layers = [layer for layer in cost.layers if layer.numbers]
+        names = [words["input"], *(layer.name for layer in layers[1:])]
+        panels = _layer_panels(cost, layers)
+        title = f"{words['cost']}: {cost.title}, {cost.resize}×{cost.resize}"
+    else:
+        names = [f"{cost.title}\n{cost.resize}×{cost.resize}" for cost in costs]
+        panels = _network_panels(costs)
+        title = f"{words['cost']}: {', '.join(cost.title for cost in costs)}"
+    letters = style.TEXT if len(names) <= 8 else style.SMALL
+    figure = figures.new(style.WIDTH, max(style.HEIGHT, 2.6 + 0.29 * len(names)))
+    title += f"\n{settings_words(costs[0], language)}"
+    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
+    first = None
+    for i, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), i, sharey=first)
+        _draw(axes, panel, letters, language)
+        _write(axes, panel, letters, language, of_whole=len(costs) == 1)
+        if first is None:
+            first = axes
+            axes.set_yticks(range(len(names)), names, fontsize=letters, parse_math=False)
+            axes.invert_yaxis()
+        else:
+            axes.tick_params(labelleft=False)
+    return figure
+
+
+def _network_panels(costs: Sequence[Cost]) -> list[_Panel]:
+    def by_kind(what: str) -> list[tuple[int, ...]]:
+        return [
+            tuple(
+                sum(getattr(layer, what) for layer in cost.layers if layer.kind == kind)
+                for kind in COMPUTING
+            )
+            for cost in costs
+        ]
+
+    memory = []
+    for cost in costs:
+        training = cost.training
+        of_parameters = training.weights + training.gradients + training.optimizer
+        memory.append((of_parameters, training.activations, training.working))
+    return [
+        *(
+            _Panel(what, COMPUTING, by_kind(what), False)
+            for what in ("parameters", "multiply_adds")
+        ),
+        _Panel("memory", MEMORY, memory, True),
+    ]
+
+
+def _layer_panels(cost: Cost, layers: Sequence[LayerCost]) -> list[_Panel]:
+    def by_kind(what: str) -> list[tuple[int, ...]]:
+        return [
+            tuple(getattr(layer, what) if layer.kind == kind else 0 for kind in COMPUTING)
+            for layer in layers
+        ]
+
+    outputs = {layer.name: cost.output_bytes(layer) for layer in layers}
+    memory = [
+        (training - outputs[layer.name], outputs[layer.name])
+        for layer, (training, _) in zip(cost.layers, cost.layer_bytes(), strict=True)
+        if layer.name in outputs
+    ]
+    return [
+        *(
+            _Panel(what, COMPUTING, by_kind(what), False)
+            for what in ("parameters", "multiply_adds")
+        ),
+        _Panel("memory", MEMORY[:2], memory, True),
+    ]
+
+
+def _draw(axes: "Axes", panel: _Panel, letters: float, language: str) -> None:
+    """The bars and their legend."""
+    words = WORDS[language]
+    lefts = [0] * len(panel.bars)
+    for i, part in enumerate(panel.parts):
+        numbers = [bar[i] for bar in panel.bars]
+        if any(numbers):
+            places = range(len(numbers))
+            axes.barh(places, numbers, left=lefts, color=COLOURS[part], label=words[part])
+        lefts = [left + number for left, number in zip(lefts, numbers, strict=True)]
+    axes.set_xlim(0, 1.6 * max(max(lefts), 1))  # room for words at the end of the longest bar
+    axes.set_xticks([])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.tick_params(left=False)
+    axes.set_title(words[panel.what], fontsize=style.TEXT)
+    axes.legend(fontsize=style.SMALL, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False)
+
+
+def _write(axes: "Axes", panel: _Panel, letters: float, language: str, of_whole: bool) -> None:
+    """What each bar comes to, at its end, with its share of the whole or its largest part's."""
+    totals = [sum(bar) for bar in panel.bars]
+    for at, (bar, total) in enumerate(zip(panel.bars, totals, strict=True)):
+        if not total:
+            continue
+        amount = (style.size if panel.in_bytes else style.count)(total, language)
+        weight = "bold" if total == max(totals) else "normal"
+        options: dict[str, Any] = {"xy": (total, at), "textcoords": "offset points"}
+        options["fontsize"] = letters
+        if of_whole:
+            if total > LARGE * sum(totals):
+                amount += f", {style.share(total / sum(totals), language)}"
+            axes.annotate(amount, xytext=(5, 0), va="center", fontweight=weight, **options)
+        else:
+            largest = bar.index(max(bar))
+            share = style.share(bar[largest] / total, language)
+            colour = COLOURS[panel.parts[largest]]
+            axes.annotate(amount, xytext=(5, 2), va="bottom", fontweight=weight, **options)
+            axes.annotate(share, xytext=(5, -2), va="top", color=colour, **options)

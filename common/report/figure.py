@@ -1,0 +1,218 @@
+"""The chapter's figure: VGG beside NiN, a block and the whole network of each.
+
+It is drawn from the descriptions of the networks. As in the book, the image enters at the bottom,
+and what has no numbers of its own (ReLU, dropout, flattening) is left out.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from common.errors import NinError
+from common.files import figures
+from common.network import book
+from common.network.architecture import NUM_CLASSES
+from common.network.book import Op
+from common.network.cost import description_of
+from common.network.description import CHAPTER, Block
+from common.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+DEFAULT = ("vgg11", "nin")
+
+WORDS = {
+    "en": {
+        "conv": "{0}×{0} convolution",
+        "pool": "{0}×{0} max pooling",
+        "average_pool": "{0}×{0} average pooling",
+        "dense": "fully connected",
+        "global_pool": "global average\npooling",
+        "block": "{0} block",
+        "channels": "{0} channels",
+        "stride": "stride {0}",
+        "padding": "padding {0}",
+    },
+    "tr": {
+        "conv": "{0}×{0} evrişim",
+        "pool": "{0}×{0} maksimum\nortaklama",
+        "average_pool": "{0}×{0} ortalama\nortaklama",
+        "dense": "tam bağlı katman",
+        "global_pool": "küresel ortalama\nortaklama",
+        "block": "{0} bloğu",
+        "channels": "{0} kanal",
+        "stride": "adım {0}",
+        "padding": "doldurma {0}",
+    },
+}
+# light, under black letters; told apart by colour-blind people, and the words say it too
+COLOURS = {
+    "conv": "#9fd0ee",
+    "conv1x1": "#dbeefa",
+    "block": "#9fd0ee",
+    "pool": "#fbf3a0",
+    "dense": "#f4b183",
+    "global_pool": "#a5dfcc",
+}
+# That fit into a line of a box.
+LETTERS = 26
+# In inches.
+COLUMN, BOX, LINE, GAP = 3.26, 3.04, 0.29, 0.24
+
+
+class _Box(NamedTuple):
+    """A layer, or a block that stands for several."""
+
+    kind: str
+    """Of :data:`COLOURS`."""
+    text: str
+
+
+class _Column(NamedTuple):
+    """Boxes from the bottom up, an arrow from each to the next."""
+
+    title: str
+    boxes: list[_Box]
+
+
+def plot(networks: Sequence[str] = DEFAULT, language: str = "en") -> "Figure":
+    """Networks side by side, each with the block that it is made of, if it is made of blocks.
+
+    Args:
+        networks: as :func:`common.network.cost.of` takes them; two fill a slide.
+        language: ``en`` or ``tr``.
+
+    Raises:
+        NinError: for an unknown network.
+    """
+    columns = [column for name in networks for column in _columns(name, WORDS[language])]
+    if not columns:
+        raise NinError("`networks`: there is none to draw")
+    height = max(sum(_height(box) + GAP for box in column.boxes) for column in columns)
+    size = (len(columns) * COLUMN + 0.3, height + 0.9)
+    figure = figures.new(*size)
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, size[0]), ylim=(-0.15, size[1] - 0.15), aspect="equal")
+    axes.axis("off")
+    for i, column in enumerate(columns):
+        _draw(axes, column, 0.15 + COLUMN * (i + 0.5), height)
+    return figure
+
+
+def _draw(axes: "Axes", column: _Column, x: float, height: float) -> None:
+    """One column, its title above all of them."""
+    axes.text(
+        x, height + 0.45, column.title, ha="center", va="center",
+        fontsize=style.TITLE, fontweight="bold", parse_math=False,
+    )  # fmt: skip
+    y = 0.0
+    arrow = {"arrowstyle": "-|>", "linewidth": 1.5, "color": "black", "shrinkA": 0, "shrinkB": 0}
+    for box in column.boxes:
+        axes.annotate("", xy=(x, y + GAP), xytext=(x, y), arrowprops=arrow)
+        y += GAP
+        tall = _height(box)
+        axes.add_patch(_rectangle(x - BOX / 2, y, BOX, tall, COLOURS[box.kind]))
+        axes.text(
+            x, y + tall / 2 - 0.02, box.text, ha="center", va="center", fontsize=style.SMALL + 1
+        )
+        y += tall
+    axes.annotate("", xy=(x, y + GAP), xytext=(x, y), arrowprops=arrow)
+
+
+def _rectangle(x: float, y: float, width: float, height: float, colour: str) -> "Rectangle":
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x, y), width, height, facecolor=colour, edgecolor="black", linewidth=1.2)
+
+
+def _height(box: _Box) -> float:
+    return LINE * (box.text.count("\n") + 1) + 0.16
+
+
+def _columns(name: str, words: dict[str, str]) -> list[_Column]:
+    """The block and the network, or the network alone."""
+    if name in book.NETWORKS:
+        found = book.NETWORKS[name]
+        family = found.title.partition("-")[0]
+        blocks = [layer for layer in found.layers if not isinstance(layer, Op)]
+        boxes = [box for layer in found.layers for box in _of_book(layer, family, words)]
+        inside = [
+            box for op in max(blocks, key=len, default=()) for box in _of_book(op, family, words)
+        ]
+        return _block_and_network(family, inside, found.title, boxes, words)
+    network = description_of(name)
+    boxes = []
+    for block in network.blocks(NUM_CLASSES):
+        boxes.append(_of_block(block, words))
+        if block.pool:
+            boxes.append(_pool(Op("pool", 0, block.pool, 2), words))
+    dense = network.dense(NUM_CLASSES)
+    boxes += [_dense(width, words) for width in dense]
+    if not dense:
+        boxes.append(_Box("global_pool", words["global_pool"]))
+    first = network.blocks(NUM_CLASSES)[0]
+    inside = [_conv(Op("conv", first.channels[0], *first[1:4]), words)]
+    inner = first.inner_kernel
+    inside += [
+        _conv(Op("conv", channels, inner, 1, inner // 2), words) for channels in first.channels[1:]
+    ]
+    title = "NiN" if network == CHAPTER else str(network)
+    return _block_and_network("NiN", inside, title, boxes, words)
+
+
+def _block_and_network(
+    family: str, inside: list[_Box], title: str, boxes: list[_Box], words: dict[str, str]
+) -> list[_Column]:
+    block = [_Column(words["block"].format(family), inside)] if inside else []
+    return [*block, _Column(title, boxes)]
+
+
+def _of_book(layer: Op | tuple[Op, ...], family: str, words: dict[str, str]) -> list[_Box]:
+    """A layer of one of the book's networks, or a block of it; some are not drawn."""
+    if not isinstance(layer, Op):
+        first, *others = [op for op in layer if op.kind == "conv"]
+        window = f"{len(others) + 1} × {first.kernel_size}×{first.kernel_size}"
+        return [_block(family, [window, words["channels"].format(first.outputs)], words)]
+    if layer.kind == "conv":
+        return [_conv(layer, words)]
+    if layer.kind in ("pool", "average_pool"):
+        return [_pool(layer, words)]
+    return [_dense(layer.outputs, words)] if layer.kind == "dense" else []
+
+
+def _of_block(block: Block, words: dict[str, str]) -> _Box:
+    channels = "/".join(map(str, dict.fromkeys(block.channels)))
+    parts = [f"{block.kernel_size}×{block.kernel_size}", channels]
+    return _block("NiN", [*parts, *_window(block.strides, block.padding, words)], words)
+
+
+def _block(family: str, parts: Sequence[str], words: dict[str, str]) -> _Box:
+    return _Box("block", f"{words['block'].format(family)}\n{_lines(parts)}")
+
+
+def _conv(op: Op, words: dict[str, str]) -> _Box:
+    kind = "conv1x1" if op.kernel_size == 1 else "conv"
+    parts = [words["channels"].format(op.outputs), *_window(op.stride, op.padding, words)]
+    return _Box(kind, f"{words['conv'].format(op.kernel_size)}\n{_lines(parts)}")
+
+
+def _pool(op: Op, words: dict[str, str]) -> _Box:
+    what = words[op.kind].format(op.kernel_size)
+    return _Box("pool", f"{what}, {words['stride'].format(op.stride)}")
+
+
+def _dense(width: int, words: dict[str, str]) -> _Box:
+    return _Box("dense", f"{words['dense']}, {width}")
+
+
+def _lines(parts: Sequence[str]) -> str:
+    return textwrap.fill(", ".join(parts), LETTERS)
+
+
+def _window(stride: int, padding: int, words: dict[str, str]) -> list[str]:
+    """Stride and padding, where they are not 1 and 0."""
+    found = [words["stride"].format(stride)] if stride > 1 else []
+    return found + ([words["padding"].format(padding)] if padding else [])

@@ -1,0 +1,408 @@
+"""What the layers of a trained network see: numbers for tables and files, and a picture of each.
+
+A view looks at one thing. Those that need what an image has not, such as its true class, are
+refused in one line.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from common.backends.parts import need
+from common.errors import NinError
+from common.network import architecture
+from common.prediction.classifier import Classifier
+from common.prediction.predict import Images, Predictions
+from common.report import look_pictures as pictures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Images at a time at 224x224 of which all layers' outputs are held; of smaller ones more.
+BATCH = 16
+MAPPED, WRONG, CHANNELS_SEEN_ON = 4, 10, 256
+# Of a layer's outputs in the table of one pixel.
+SHOWN_CHANNELS = 6
+
+
+class View(NamedTuple):
+    """What was found."""
+
+    headers: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    """Of the table, in words."""
+    summary: str
+    """In a sentence."""
+    report: dict[str, Any]
+    """All numbers, for a JSON file."""
+    plot: Callable[[str], "Figure"]
+    """A picture, in a language."""
+
+
+class Look:
+    """Looks at a trained network with some images.
+
+    Args:
+        classifier: the network.
+        images: to look with; those of a data set, with their classes, for ``confusion``,
+            ``wrong`` and ``dead``.
+    """
+
+    def __init__(self, classifier: Classifier, images: Images) -> None:
+        self.classifier = classifier
+        self.model = classifier.model
+        self.images = images
+
+    def __repr__(self) -> str:
+        """What looks at what."""
+        return f"<Look: {len(self.images.pixels)} images, {self.classifier!r}>"
+
+    def about(self) -> dict[str, Any]:
+        """What looks at what, for a JSON file."""
+        settings = self.classifier.settings
+        return {
+            "backend": settings.backend,
+            "device": self.classifier.ready.device.name,
+            "resize": settings.resize,
+            "images": len(self.images.pixels),
+            "notice": self.images.notice,
+        }
+
+    def view(self, name: str) -> View:
+        """One of :data:`VIEWS`.
+
+        Raises:
+            NinError: if there is no such view, or it cannot be seen in this network or with these
+                images.
+        """
+        if name not in VIEWS:
+            raise NinError(f"`view={name}`: must be one of {', '.join(VIEWS)}")
+        found: View = getattr(self, f"_{name}")()
+        return found
+
+    def plot(self, name: str, language: str = "en") -> "Figure":
+        """The picture of a view, in ``en`` or ``tr``."""
+        return self.view(name).plot(language)
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Of all images."""
+        return self.classifier.predict(self.images)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of all classes."""
+        return [self.model.class_name(label) for label in range(self.model.num_classes)]
+
+    def _activations(self, count: int) -> Iterable[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """The first images, a batch at a time, with what each layer gives for them."""
+        activations = need(self.classifier.predictor, "activations")
+        size = max(1, min(count, BATCH * 224**2 // self.classifier.settings.resize**2))
+        pixels = self.images.pixels[:count]
+        for start in range(0, len(pixels), size):
+            batch = pixels[start : start + size]
+            yield batch, activations(batch)
+
+    # ------------------------------------------------------------------ the views
+
+    def _mlp(self) -> View:
+        """A fully connected network on each pixel, computed as such, beside the convolutions."""
+        ((_, outputs),) = self._activations(1)
+        chains = list(self._pixel_networks(outputs))
+        if not chains:
+            raise NinError("`view=mlp`: this network has no 1x1 convolutions")
+        rows, report, points = [], [], []
+        for names, x, by_framework in chains:
+            by_hand = self._per_pixel(names, x, by_framework)
+            largest = float(np.abs(by_framework).max())
+            apart = float(np.abs(by_hand - by_framework).max())
+            widths = [x.shape[1], *(self._weight(name).shape[0] for name in names)]
+            block = names[0].rpartition(".")[0]
+            entry = {
+                "block": block,
+                "layers": names,
+                "pixels": len(x),
+                "widths": widths,
+                "largest_output": largest,
+                "largest_difference": apart,
+            }
+            report.append(entry)
+            points.append((block, by_framework.ravel(), by_hand.ravel()))
+            rows.append(
+                (block, " → ".join(map(str, widths)), str(len(x)), f"{largest:.4g}", f"{apart:.1e}")
+            )
+        worst = max(float(np.abs(ours - theirs).max()) for _, theirs, ours in points)
+        names, x, by_framework = chains[0]
+        pixel = int(by_framework.sum(1).argmax())
+        channels = np.argsort(-by_framework[pixel], kind="stable")[:SHOWN_CHANNELS]
+        few = [
+            " ".join(f"{value:.4f}" for value in values[pixel, channels])
+            for values in (self._per_pixel(names, x, by_framework), by_framework)
+        ]
+        summary = (
+            f"{names[-1]}, {self.images.names[0]}, pixel {pixel}, its largest channels:\n"
+            f"  fully connected  {few[0]}\n  1x1 convolutions {few[1]}\n"
+            f"No output differs by more than {worst:.1e}, which is rounding."
+        )
+        headers = ("block", "widths", "pixels", "largest output", "largest difference")
+        return View(
+            headers, rows, summary, {"blocks": report}, lambda lang: pictures.mlp(points, lang)
+        )
+
+    def _maps(self) -> View:
+        """The last block's maps, one for each class, of which the logits are the means."""
+        batches = list(self._activations(MAPPED))
+        maps = np.concatenate([self._last_maps(outputs) for _, outputs in batches])
+        size = self.classifier.settings.resize
+        if maps.shape[2:] == (1, 1):
+            more = self._first_size_of_maps()
+            raise NinError(
+                f"`view=maps`: at {size}x{size} the last block's maps are of one pixel, in which "
+                f"nothing can be seen; from {more} pixels on they are larger: take `resize={more}` "
+                "or more, best with a network that was trained so"
+            )
+        names = self.images.names[: len(maps)]
+        logits = maps.mean((2, 3))
+        predicted = logits.argmax(1)
+        order = [np.argsort(-row, kind="stable")[:2] for row in logits]
+        rows = [
+            (name, *(f"{self.model.class_name(int(k))} {row[k]:.2f}" for k in best))
+            for name, row, best in zip(names, logits, order, strict=True)
+        ]
+        report = {
+            "images": [
+                {"image": name, "logits": row.tolist(), "maps": own.tolist()}
+                for name, row, own in zip(names, logits, maps, strict=True)
+            ]
+        }
+        place = self._place(maps.shape[2])
+        pixels = np.concatenate([batch for batch, _ in batches])
+        summary = (
+            f"Each class has a map of {maps.shape[2]}x{maps.shape[3]} pixels; the mean of a map is "
+            "the class's logit. In the picture each map lies where its pixels' windows are centred."
+        )
+        return View(
+            ("image", "largest mean", "next"), rows, summary, report,
+            lambda lang: pictures.maps(
+                pixels, maps, names, self.class_names, predicted, place, lang
+            ),
+        )  # fmt: skip
+
+    def _confusion(self) -> View:
+        """Which classes are taken for which."""
+        labels = self._labels("confusion")
+        count = self.model.num_classes
+        matrix = np.zeros((count, count), np.int64)
+        np.add.at(matrix, (labels, self.predictions.labels), 1)
+        totals = matrix.sum(1)
+        right = np.diag(matrix)
+        names, rows = self.class_names, []
+        for label in range(count):
+            others = matrix[label].copy()
+            others[label] = 0
+            taken = int(others.argmax())
+            mostly = f"{names[taken]} ({others[taken]})" if others[taken] else ""
+            share = f"{right[label] / totals[label]:.3f}" if totals[label] else "–"
+            rows.append((names[label], str(totals[label]), share, mostly))
+        accuracy = float(right.sum() / totals.sum())
+        report = {
+            "classes": names,
+            "matrix": matrix.tolist(),
+            "accuracy": accuracy,
+            "accuracy_per_class": [
+                float(r / t) if t else None for r, t in zip(right, totals, strict=True)
+            ],
+        }
+        summary = f"{right.sum()} of {totals.sum()} images right: accuracy {accuracy:.3f}."
+        headers = ("class", "images", "accuracy", "most often taken for")
+        return View(
+            headers, rows, summary, report, lambda lang: pictures.confusion(matrix, names, lang)
+        )
+
+    def _wrong(self) -> View:
+        """The wrong answers that the network is most confident of."""
+        labels, found = self._labels("wrong"), self.predictions
+        wrong = np.flatnonzero(found.wrong)
+        sure = found.probabilities[wrong, found.labels[wrong]]
+        chosen = wrong[np.argsort(-sure, kind="stable")][:WRONG]
+        if not len(chosen):
+            raise NinError("`view=wrong`: every answer is right")
+        report, rows = [], []
+        for i in chosen:
+            answer, true = int(found.labels[i]), int(labels[i])
+            entry = {
+                "image": self.images.names[i],
+                "predicted": self.model.class_name(answer),
+                "probability": float(found.probabilities[i, answer]),
+                "true": self.model.class_name(true),
+                "probability_of_true": float(found.probabilities[i, true]),
+            }
+            report.append(entry)
+            rows.append(
+                (
+                    entry["image"],
+                    f"{entry['predicted']} {entry['probability']:.1%}",
+                    f"{entry['true']} {entry['probability_of_true']:.1%}",
+                )
+            )
+        shown = self.images.pixels[chosen]
+        return View(
+            ("image", "predicted", "true"), rows,
+            f"{len(wrong)} of {len(labels)} answers are wrong; these are the most confident.",
+            {"wrong": len(wrong), "images": report},
+            lambda lang: pictures.wrong(shown, report, lang),
+        )  # fmt: skip
+
+    def _filters(self) -> View:
+        """The first convolution's windows: the only ones that are in pixels."""
+        name = next(name for name in self.model.weights if name.endswith(".weight"))
+        weight = self._weight(name.removesuffix(".weight"))
+        if weight.ndim != 4 or weight.shape[1] != 1:
+            raise NinError("`view=filters`: the first layer is no convolution of grey images")
+        filters = weight[:, 0]
+        sizes = np.abs(filters).max((1, 2))
+        strongest = np.argsort(-sizes, kind="stable")
+        rows = [(str(i), f"{sizes[i]:.3f}", f"{filters[i].mean():+.4f}") for i in strongest[:10]]
+        kernel = filters.shape[1]
+        summary = (
+            f"{len(filters)} filters of {kernel}x{kernel} pixels; those with the largest weights "
+            "are listed."
+        )
+        report = {"layer": name, "filters": filters.tolist()}
+        headers = ("filter", "largest weight", "mean")
+        return View(headers, rows, summary, report, lambda lang: pictures.filters(filters, lang))
+
+    def _dead(self) -> View:
+        """Channels that are 0 in every pixel of every image."""
+        self._labels("dead")  # a few photos leave many channels at 0 that are not dead
+        most: dict[str, np.ndarray] = {}
+        seen = 0
+        for batch, outputs in self._activations(CHANNELS_SEEN_ON):
+            seen += len(batch)
+            for name, output in outputs.items():
+                if f"{name}.weight" in self.model.weights:
+                    largest = np.abs(output).max(tuple(i for i in range(output.ndim) if i != 1))
+                    most[name] = np.maximum(most.get(name, 0), largest)
+        dead = {name: np.flatnonzero(values == 0) for name, values in most.items()}
+        rows = [
+            (name, str(len(values)), str(len(dead[name])), _first(dead[name]))
+            for name, values in most.items()
+        ]
+        report = {
+            "images": seen,
+            "layers": [
+                {"layer": name, "channels": len(values), "dead": dead[name].tolist()}
+                for name, values in most.items()
+            ],
+        }
+        last = list(dead)[-1]
+        classes = ""
+        if len(most[last]) == self.model.num_classes and len(dead[last]):
+            named = ", ".join(self.model.class_name(int(i)) for i in dead[last])
+            classes = f" Classes whose logit is 0 in all of them: {named}."
+        total = sum(map(len, dead.values()))
+        summary = f"{total} channels are 0 in all pixels of {seen} images.{classes}"
+        bars = [(name, len(values), len(dead[name])) for name, values in most.items()]
+        return View(
+            ("layer", "channels", "dead", "which"), rows, summary, report,
+            lambda lang: pictures.dead(bars, seen, lang),
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ their parts
+
+    def _labels(self, view: str) -> np.ndarray:
+        if self.images.labels is None:
+            raise NinError(f"`view={view}`: of images whose classes are known, not of photos")
+        return self.images.labels
+
+    def _weight(self, layer: str) -> np.ndarray:
+        return self.model.weights[f"{layer}.weight"]
+
+    def _pixel_networks(
+        self, outputs: dict[str, np.ndarray]
+    ) -> Iterable[tuple[list[str], np.ndarray, np.ndarray]]:
+        """Each run of 1x1 convolutions, one right after the other.
+
+        Yields:
+            their names; what they get and what they give, (pixels, channels).
+        """
+        runs: list[list[str]] = []
+        for before, name in pairwise(outputs):
+            if not self._is_1x1(name):
+                continue
+            if runs and runs[-1][-1] == before:
+                runs[-1].append(name)
+            else:
+                runs.append([before, name])
+        for first, *names in runs:
+            yield names, _pixels(outputs[first]), _pixels(outputs[names[-1]])
+
+    def _is_1x1(self, name: str) -> bool:
+        weight = self.model.weights.get(f"{name}.weight", np.empty(0))
+        return weight.shape[2:] == (1, 1)
+
+    def _per_pixel(self, names: Sequence[str], x: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Fully connected layers with ReLU on vectors, one for each pixel, in float64."""
+        for name in names:
+            weight = self._weight(name)[:, :, 0, 0].astype(np.float64)
+            x = x @ weight.T + self.model.weights.get(f"{name}.bias", 0)
+            # a variant leaves out the very last ReLU
+            if name != names[-1] or expected.min() >= 0:
+                x = np.maximum(x, 0)
+        return x
+
+    def _last_maps(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
+        """(images, classes, height, width)."""
+        names = list(outputs)
+        found = outputs[names[names.index("global_pool") - 1]] if "global_pool" in names else None
+        if found is None or found.ndim != 4 or found.shape[1] != self.model.num_classes:
+            raise NinError(
+                "`view=maps`: this network does not end in a map for each class and their means"
+            )
+        return found
+
+    def _first_size_of_maps(self) -> int:
+        """The smallest image, in pixels, of which the last maps are larger than one pixel."""
+        network = self.model.network
+        size = architecture.smallest_input(network)
+        while _side(size, network) < 2:
+            size += 1
+        return size
+
+    def _place(self, side: int) -> tuple[float, float]:
+        """Where the maps lie in the image, as shares of its height: the first edge and the last.
+
+        A pixel of a map is as wide as the strides before it come to, and its centre is that of the
+        window of the image from which it is computed.
+        """
+        if self.model.layers:
+            return 0.0, 1.0
+        centre, step = 0.0, 1
+        for layer in architecture.layers(network=self.model.network):
+            centre += ((layer.kernel_size - 1) / 2 - layer.padding) * step
+            step *= layer.stride
+        first = centre + 0.5 - step / 2
+        size = self.classifier.settings.resize
+        return first / size, (first + side * step) / size
+
+
+VIEWS = ("mlp", "maps", "confusion", "wrong", "filters", "dead")
+
+
+def _side(size: int, network: Any) -> int:
+    for layer in architecture.layers(network=network):
+        size = layer.output_size(size)
+    return size
+
+
+def _pixels(output: np.ndarray) -> np.ndarray:
+    """(batch, channels, height, width) -> (pixels, channels)."""
+    return np.moveaxis(output, 1, -1).reshape(-1, output.shape[1])
+
+
+def _first(numbers: np.ndarray) -> str:
+    more = " …" if len(numbers) > 8 else ""
+    return " ".join(map(str, numbers[:8])) + more

@@ -1,0 +1,246 @@
+"""The pictures of :mod:`common.report.look`, one function for each view."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.files import figures
+from common.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# So many dots are enough to see that they lie on a line.
+MOST_POINTS = 2000
+# Of a file's name, below an image.
+MOST_LETTERS = 11
+
+WORDS = {
+    "en": {
+        "mlp": "A 1×1 convolution is a fully connected layer per pixel",
+        "by_hand": "fully connected, pixel by pixel (NumPy)",
+        "by_framework": "1×1 convolutions (framework)",
+        "maps": "The last block's maps, one per class: their means are the logits",
+        "image": "image",
+        "confusion": "What is taken for what, in % of the true class",
+        "true": "true class",
+        "predicted": "predicted class",
+        "wrong": "The most confident wrong answers",
+        "is": "is",
+        "filters": "The filters of the first convolution",
+        "dead": "Channels that are 0 in every pixel of {0} images",
+        "no_dead": "none",
+    },
+    "tr": {
+        "mlp": "1×1 evrişim, piksel başına tam bağlı katmandır",
+        "by_hand": "tam bağlı, piksel piksel (NumPy)",
+        "by_framework": "1×1 evrişimler (çerçeve)",
+        "maps": "Son bloğun haritaları, her sınıfa bir tane: ortalamaları logitlerdir",
+        "image": "imge",
+        "confusion": "Hangi sınıf hangisiyle karıştırılıyor (gerçek sınıfın yüzdesi)",
+        "true": "gerçek sınıf",
+        "predicted": "tahmin edilen sınıf",
+        "wrong": "En emin olunan yanlış tahminler",
+        "is": "doğrusu",
+        "filters": "İlk evrişimin filtreleri",
+        "dead": "{0} imgenin her pikselinde 0 olan kanallar",
+        "no_dead": "yok",
+    },
+}
+
+
+def mlp(points: Sequence[tuple[str, np.ndarray, np.ndarray]], language: str) -> "Figure":
+    """Both ways of computing, one against the other.
+
+    Args:
+        points: of each block its name, and the outputs of the framework and of NumPy, (count,).
+        language: ``en`` or ``tr``.
+    """
+    words = WORDS[language]
+    figure = _new(words["mlp"], 3.3 * -(-len(points) // 4) + 1.9)
+    columns = min(4, len(points))
+    rows = -(-len(points) // columns)
+    for i, (name, by_framework, by_hand) in enumerate(points, start=1):
+        axes = figure.add_subplot(rows, columns, i)
+        chosen = np.linspace(0, len(by_hand) - 1, min(MOST_POINTS, len(by_hand))).astype(int)
+        end = float(max(by_hand.max(), by_framework.max(), 1e-30))
+        axes.plot([0, end], [0, end], color=style.ORANGE, linewidth=2)
+        axes.plot(by_hand[chosen], by_framework[chosen], ".", color=style.BLUE, markersize=7)
+        axes.set_title(name, fontsize=style.TEXT)
+        axes.set_aspect("equal")
+        axes.locator_params(nbins=3)
+        axes.tick_params(labelsize=style.SMALL)
+    figure.supxlabel(words["by_hand"], fontsize=style.TEXT)
+    figure.supylabel(words["by_framework"], fontsize=style.TEXT)
+    return figure
+
+
+def maps(
+    pixels: np.ndarray,
+    found: np.ndarray,
+    names: Sequence[str],
+    classes: Sequence[str],
+    predicted: np.ndarray,
+    place: tuple[float, float],
+    language: str,
+) -> "Figure":
+    """Each image, and over it the map of each class, brighter where that class is seen.
+
+    Args:
+        pixels: uint8, (count, height, width).
+        found: (count, classes, height, width), at least 0.
+        names: of the images.
+        classes: their names.
+        predicted: the class of the largest mean, (count,).
+        place: the edges of the maps, as shares of the image's height.
+        language: ``en`` or ``tr``.
+    """
+    words = WORDS[language]
+    figure = _new(words["maps"], max(4, 1.45 * len(pixels) + 1.7))
+    columns = len(classes) + 1
+    for i, image in enumerate(pixels):
+        brightest = max(float(found[i].max()), 1e-30)
+        for k in range(columns):
+            axes = figure.add_subplot(len(pixels), columns, i * columns + k + 1)
+            _show(axes, image)
+            if k:
+                own = found[i, k - 1]
+                height, width = image.shape
+                low, high = (edge * height - 0.5 for edge in place)
+                # where there is nothing the image stays as it is
+                alpha = 0.85 * np.sqrt(np.clip(own / brightest, 0, 1))
+                axes.imshow(
+                    own, cmap="plasma", vmin=0, vmax=brightest, alpha=alpha,
+                    extent=(low, high, high, low),
+                )  # fmt: skip
+                axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+                mean = style.decimal(f"{own.mean():.2f}", language)
+                best = k - 1 == predicted[i]
+                weight = "bold" if best else "normal"
+                axes.set_xlabel(mean, fontsize=style.SMALL, fontweight=weight)
+                for spine in axes.spines.values():
+                    spine.set(linewidth=4 if best else 0.5, color=style.VERMILION if best else "k")
+            else:
+                name = Path(names[i]).name
+                name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+                axes.set_xlabel(name, fontsize=style.SMALL, parse_math=False)
+            if not i:
+                title = words["image"] if not k else classes[k - 1].replace("/", "/\n")
+                title = title.replace(" ", "\n")
+                axes.set_title(title, fontsize=style.SMALL, parse_math=False)
+    return figure
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Figure":
+    """The matrix in per cent of each row.
+
+    Args:
+        matrix: numbers of images, (true class, predicted class).
+        classes: their names.
+        language: ``en`` or ``tr``.
+    """
+    words = WORDS[language]
+    figure = _new(words["confusion"], 9)
+    axes = figure.add_subplot()
+    shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for (true, predicted), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            colour = "white" if share > 55 else "black"
+            axes.text(
+                predicted, true, f"{share:.0f}", ha="center", va="center",
+                color=colour, fontsize=style.TEXT,
+            )  # fmt: skip
+    places = range(len(classes))
+    axes.set_xticks(places, classes, fontsize=style.SMALL, rotation=35, ha="right")
+    axes.set_yticks(places, classes, fontsize=style.SMALL)
+    for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
+        label.set_parse_math(False)
+    axes.set_xlabel(words["predicted"], fontsize=style.TEXT)
+    axes.set_ylabel(words["true"], fontsize=style.TEXT)
+    return figure
+
+
+def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: str) -> "Figure":
+    """Images with the wrong answer and the right one.
+
+    Args:
+        pixels: uint8, (count, height, width).
+        entries: ``predicted``, ``probability`` and ``true`` of each.
+        language: ``en`` or ``tr``.
+    """
+    words = WORDS[language]
+    columns = min(5, len(pixels))
+    rows = -(-len(pixels) // columns)
+    figure = _new(words["wrong"], 3.4 * rows + 0.7)
+    for i, (image, entry) in enumerate(zip(pixels, entries, strict=True), start=1):
+        axes = figure.add_subplot(rows, columns, i)
+        _show(axes, image)
+        share = style.share(entry["probability"], language)
+        caption = f"{entry['predicted']} {share}\n{words['is']}: {entry['true']}"
+        axes.set_xlabel(caption, fontsize=style.SMALL, parse_math=False)
+    return figure
+
+
+def filters(weights: np.ndarray, language: str) -> "Figure":
+    """Filters as images: grey is 0, white positive, black negative, each to its largest weight.
+
+    Args:
+        weights: (count, height, width).
+        language: ``en`` or ``tr``.
+    """
+    count = len(weights)
+    columns = min(16, count)
+    rows = -(-count // columns)
+    _, height, width = weights.shape
+    # one image with a gap between filters: ninety-six pairs of axes would take long to lay out
+    canvas = np.full((rows * (height + 1), columns * (width + 1)), np.nan)
+    for i, each in enumerate(weights):
+        top, left = (i // columns) * (height + 1), (i % columns) * (width + 1)
+        canvas[top : top + height, left : left + width] = each / max(np.abs(each).max(), 1e-30)
+    figure = _new(WORDS[language]["filters"], min(12, 13 * rows / columns + 1))
+    axes = figure.add_subplot()
+    axes.imshow(canvas[:-1, :-1], cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    axes.axis("off")
+    return figure
+
+
+def dead(bars: Sequence[tuple[str, int, int]], seen: int, language: str) -> "Figure":
+    """How much of each layer is dead.
+
+    Args:
+        bars: of each layer its name, how many channels it has and how many of them are dead.
+        seen: number of images.
+        language: ``en`` or ``tr``.
+    """
+    words = WORDS[language]
+    figure = _new(words["dead"].format(seen), max(4, 0.42 * len(bars) + 1.2))
+    axes = figure.add_subplot()
+    places = range(len(bars))
+    shares = [dead / channels for _, channels, dead in bars]
+    axes.barh(places, [1] * len(bars), color="#e6e6e6")
+    axes.barh(places, shares, color=style.VERMILION)
+    for place, (_, channels, dead_ones), share in zip(places, bars, shares, strict=True):
+        text = words["no_dead"] if not dead_ones else f"{dead_ones} / {channels}"
+        axes.text(share + 0.01, place, text, va="center", fontsize=style.TEXT)
+    axes.set_yticks(places, [name for name, *_ in bars], fontsize=style.SMALL)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks([])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    return figure
+
+
+def _new(title: str, height: float = style.HEIGHT) -> "Figure":
+    figure = figures.new(style.WIDTH, height)
+    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
+    return figure
+
+
+def _show(axes: "Axes", image: np.ndarray) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_xticks([])
+    axes.set_yticks([])

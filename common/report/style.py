@@ -1,0 +1,58 @@
+"""What the pictures for learners and teachers share: sizes, colours, and numbers in words.
+
+They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters are a slide's too.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import NinError
+from common.prediction.pictures import KINDS
+
+LANGUAGES = ("en", "tr")
+
+WIDTH, HEIGHT = 13.33, 7.5
+TITLE, TEXT, SMALL = 22, 18, 15
+"""Sizes of letters in points; on a slide, 18 is read from the last row of a lecture hall."""
+
+# Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind people too
+BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
+ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#BBBBBB"
+
+
+def check_pictures(paths: Sequence[Path]) -> None:
+    """Raise :class:`NinError` for a picture that could not be written, before it is drawn."""
+    for path in paths:
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise NinError(f"`picture={path}`: not a file in an existing directory")
+        if path.suffix[1:].lower() not in KINDS:
+            raise NinError(f"`picture={path}`: its name must end with .{', .'.join(KINDS)}")
+
+
+def decimal(text: str, language: str) -> str:
+    """A number as the language writes it: with a comma for the point in Turkish."""
+    return text.replace(".", ",") if language == "tr" else text
+
+
+def share(part: float, language: str) -> str:
+    """A part of one in per cent."""
+    return f"%{part:.0%}".rstrip("%") if language == "tr" else f"{part:.0%}"
+
+
+def count(value: float, language: str = "en") -> str:
+    """A count in three digits, with k, M, G or T: ``1.99 M``."""
+    return _with_prefix(value, 1000, ("", " k", " M", " G", " T", " P"), language)
+
+
+def size(value: float, language: str = "en") -> str:
+    """Bytes in three digits: ``904 MiB``."""
+    return _with_prefix(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB"), language)
+
+
+def _with_prefix(value: float, step: int, units: Sequence[str], language: str) -> str:
+    at = 0
+    # 999.6 would be written 1000
+    while value >= 999.5 and at < len(units) - 1:
+        value, at = value / step, at + 1
+    digits = 0 if value >= 99.95 or not at else 1 if value >= 9.995 else 2
+    return decimal(f"{value:.{digits}f}", language) + units[at]

@@ -1,0 +1,467 @@
+"""Variants of the network side by side, each trained with the same seeds: what a part is worth.
+
+Every run has a directory of its own in that of the ablation, so that one that was interrupted goes
+on where it was, and seeds and networks can be added later.
+"""
+
+import dataclasses
+import gc
+import itertools
+import json
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.data.dataset import Dataset
+from common.errors import NinError
+from common.files.write import write_json
+from common.network import architecture, cost
+from common.network.cost import Cost
+from common.network.description import Network, parse
+from common.prediction.classifier import load
+from common.settings import Settings, from_preset
+from common.training import fit, plateau, run_directory
+from common.training.run import DivergedError, Watcher
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ABLATION = "ablation.json"
+MEASURED = "measured.json"
+# Training images on which accuracy is measured after the training, with dropout off; and images on
+# which a channel is looked at.
+TRAINING_IMAGES, CHANNEL_IMAGES = 10_000, 128
+# From this size on the chapter's last map has more than one pixel.
+BOOKS_LAST_LAYERS = 99
+# Up to so many seeds all patterns of signs are tried.
+MOST_PATTERNS = 14
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run came to."""
+
+    seed: int
+    complete: bool
+    """Whether all epochs ran."""
+    accuracy: float | None
+    """On what the run was evaluated on; None if it did not get that far."""
+    training_accuracy: float | None
+    """On training images after the training, with dropout off; None as above."""
+    loss: float | None
+    """Mean over the last epoch, as the book prints it."""
+    seconds: float
+    """In training steps."""
+    dead_channels: float | None
+    """Share of all channels that are 0 for every image, 0 to 1."""
+    dead_classes: list[int]
+    curve: list[list[float]]
+    """[epochs, mean loss since the epoch began, accuracy]."""
+    notes: list[str]
+
+
+@dataclass
+class Variant:
+    """A network in an ablation."""
+
+    name: str
+    """As it was asked for: ``one-1x1`` or, with a size of its own, ``vgg-12@28``."""
+    settings: Settings
+    """Of its runs, but for the seed."""
+    cost: Cost
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def network(self) -> Network:
+        """Its description."""
+        return self.settings.description
+
+    @property
+    def accuracies(self) -> dict[int, float]:
+        """Seed -> accuracy, of the runs that got that far."""
+        return {o.seed: o.accuracy for o in self.outcomes if o.accuracy is not None}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the accuracies of a variant differ from the first one's, seed by seed."""
+
+    mean: float
+    spread: float | None
+    """Standard deviation of the differences; None of one."""
+    p: float
+    """How often differences as large come about by chance alone; see :func:`sign_flip`."""
+
+
+class Ablation:
+    """Variants with what their runs came to; the first is what the others are compared with.
+
+    Args:
+        variants: at least one.
+        dataset: that they are trained on.
+        seeds: of the runs of each.
+    """
+
+    def __init__(self, variants: Sequence[Variant], dataset: Dataset, seeds: Sequence[int]) -> None:
+        self.variants = list(variants)
+        self.seeds = list(seeds)
+        self.evaluated_on = dataset.evaluated_on
+        self.notice = dataset.notice
+        self.train_examples = len(dataset.train_images)
+        self.test_examples = len(dataset.test_images)
+        self.exit_status = 0
+        """128 + the signal's number if it was interrupted."""
+
+    def __repr__(self) -> str:
+        """What was compared."""
+        names = ", ".join(variant.name for variant in self.variants)
+        return f"<Ablation: {names}; {len(self.seeds)} seeds>"
+
+    def difference(self, variant: Variant) -> Difference | None:
+        """Of a variant from the first; None for the first, or without a seed in common."""
+        first = self.variants[0]
+        if variant is first:
+            return None
+        theirs, ours = first.accuracies, variant.accuracies
+        found = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+        if not found:
+            return None
+        spread = statistics.stdev(found) if len(found) > 1 else None
+        return Difference(statistics.fmean(found), spread, sign_flip(found))
+
+    def show(self) -> None:
+        """Print the table."""
+        from common.report import ablation
+
+        ablation.show(self)
+
+    def plot(self, language: str = "en") -> "Figure":
+        """Accuracies of all runs, and the curves of the loss; the language is ``en`` or ``tr``."""
+        from common.report import ablation
+
+        return ablation.plot(self, language)
+
+    def report(self) -> dict[str, Any]:
+        """Everything, for a JSON file."""
+        return {
+            "seeds": self.seeds,
+            "evaluated_on": self.evaluated_on,
+            "train_examples": self.train_examples,
+            "test_examples": self.test_examples,
+            "notice": self.notice,
+            "networks": {variant.name: self._row(variant) for variant in self.variants},
+        }
+
+    def _row(self, variant: Variant) -> dict[str, Any]:
+        accuracies, difference = list(variant.accuracies.values()), self.difference(variant)
+        return {
+            "network": str(variant.network),
+            "settings": dataclasses.asdict(variant.settings),
+            "parameters": variant.cost.parameters,
+            "multiply_adds": variant.cost.multiply_adds,
+            "mean": statistics.fmean(accuracies) if accuracies else None,
+            "spread": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            "difference": difference and dataclasses.asdict(difference),
+            "runs": [dataclasses.asdict(outcome) for outcome in variant.outcomes],
+        }
+
+
+def make(
+    names: Sequence[str], backend: str, preset: str, seeds: Sequence[int], **given: Any
+) -> list[Variant]:
+    """The variants of an ablation, checked before anything is trained.
+
+    Args:
+        names: networks as :func:`common.network.description.parse` takes them, each with ``@`` and
+            a size of images if that is to be another than the others'.
+        backend: trains them.
+        preset: of the training.
+        seeds: at least one.
+        given: settings that differ from the preset's; without ``resize`` images are large enough
+            for the chapter's last layers where the networks differ in these.
+
+    Raises:
+        NinError: for a network or setting that makes no sense, or images that are too small to
+            show a difference.
+    """
+    for name in ("network", "seed"):
+        if name in given:
+            raise NinError(f"`{name}`: here it is `{name}s`")
+    if not names or not seeds:
+        raise NinError("`networks` and `seeds`: at least one of each is needed")
+    for each, what in ((names, "networks"), (seeds, "seeds")):
+        if len({*each}) < len(each):
+            raise NinError(f"`{what}`: {', '.join(map(str, each))}: one stands there twice")
+    parts = [name.partition("@") for name in names]
+    networks = [parse(network) for network, _, _ in parts]
+    ends = {(network.head, network.last) for network in networks}
+    if given.get("resize") is None and len(ends) > 1:
+        given["resize"] = max(BOOKS_LAST_LAYERS, from_preset(preset).resize)
+    variants = []
+    for name, (network, at, pixels) in zip(names, parts, strict=True):
+        if at and not (pixels.isascii() and pixels.isdecimal()):
+            raise NinError(f"`networks={name}`: a size in pixels is to stand behind the @")
+        size = int(pixels) if at else given.get("resize")
+        try:
+            settings = from_preset(
+                preset, **{**given, "backend": backend, "network": network, "resize": size}
+            )
+        except NinError as error:
+            raise NinError(f"{name}: {error.marked}") from error
+        paid = cost.of(network, settings.resize, settings.batch_size)
+        variants.append(Variant(name, settings, paid))
+    if len(ends) > 1:
+        for variant in variants:
+            _check_last_map(variant)
+    return variants
+
+
+def train(
+    variants: Sequence[Variant],
+    dataset: Dataset,
+    seeds: Sequence[int],
+    out: Path,
+    watchers: Callable[[], Sequence[Watcher]] = tuple,
+    log: Callable[[str], None] = lambda line: None,
+) -> Ablation:
+    """Train each variant with each seed, as far as that is not done yet.
+
+    Args:
+        variants: of :func:`make`.
+        dataset: to train on.
+        seeds: of the runs.
+        out: a new directory, or that of an ablation of the same settings.
+        watchers: of each run.
+        log: gets a line before each run: which it is, and how long the rest takes.
+
+    Raises:
+        NinError: if the directory is of something else.
+    """
+    _claim(out, variants, dataset)
+    found = Ablation(variants, dataset, seeds)
+    # each seed of all variants before the next, so that what is there can always be compared
+    todo = list(itertools.product(seeds, variants))
+    clock = _Clock(sum(_work(variant, dataset) for _, variant in todo))
+    for number, (seed, variant) in enumerate(todo, start=1):
+        directory = out / _folder(variant.name) / f"seed-{seed}"
+        outcome, status = read(directory, seed), 0
+        if outcome is None or not outcome.complete:
+            log(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{clock.left()}")
+            started = time.monotonic()
+            settings = dataclasses.replace(variant.settings, seed=seed)
+            status = _train(settings, dataset, directory, watchers())
+            clock.add(_work(variant, dataset), time.monotonic() - started)
+            outcome = read(directory, seed)
+        else:
+            clock.skip(_work(variant, dataset))
+        if status:
+            found.exit_status = status
+            break
+        if outcome is not None:
+            variant.outcomes.append(outcome)
+        write_json(out / ABLATION, {**_identity(variants, dataset), **found.report()})
+    return found
+
+
+def read(directory: Path, seed: int) -> Outcome | None:
+    """What the run in a directory came to; None if it has not come to its end."""
+    try:
+        result = json.loads((directory / run_directory.RESULT).read_text())
+        lines = (directory / run_directory.METRICS).read_text().splitlines()
+        measured = {"training_accuracy": None, "dead_channels": None}
+        if result["complete"]:
+            measured = json.loads((directory / MEASURED).read_text())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    rows = [json.loads(line) for line in lines]
+    return Outcome(
+        seed=seed,
+        complete=result["complete"],
+        accuracy=result[f"{result['evaluated_on']}_accuracy"] if result["complete"] else None,
+        loss=result["train_loss"],
+        seconds=result["train_seconds"],
+        dead_classes=result["dead_classes"],
+        curve=[point for row in rows for point in row["within_epoch"]],
+        notes=result["notes"],
+        **measured,
+    )
+
+
+def sign_flip(differences: Sequence[float]) -> float:
+    """A paired test: how often means as far from 0 come about if only chance decides the signs.
+
+    All patterns of signs are tried, or of many differences 100,000 at random. No distribution is
+    assumed; with n differences the least that can come out is 2 / 2**n.
+
+    Source: Fisher, "The Design of Experiments", 1935, section 21.
+
+    >>> sign_flip([0.1, 0.2, 0.3]), sign_flip([1, -1])
+    (0.25, 1.0)
+    """
+    found = np.array(differences, np.float64)
+    if len(found) <= MOST_PATTERNS:
+        signs = np.array(list(itertools.product((1, -1), repeat=len(found))))
+    else:
+        signs = np.random.default_rng(0).choice((1, -1), (100_000, len(found)))
+        signs[0] = 1
+    means = np.abs(signs @ found)
+    # rounding is no reason to count one out
+    return float((means >= means[0] * (1 - 1e-9)).mean())
+
+
+# ------------------------------------------------------------------ one run
+
+
+def _train(
+    settings: Settings, dataset: Dataset, directory: Path, watchers: Sequence[Watcher]
+) -> int:
+    """Train, or go on; 128 + the signal's number if that was interrupted."""
+    try:
+        if (directory / run_directory.CHECKPOINT).is_file():
+            config = run_directory.open_run(directory)
+            kept = Settings(**config["settings"])
+            if not run_directory.is_complete(directory):
+                run = fit.resume(directory, config, kept, dataset, None, watchers)
+                if not run.complete:
+                    return run.stop.exit_status
+                del run
+        else:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            run = fit.fit(settings, dataset, None, directory, "ablation", watchers)
+            if not run.complete:
+                return run.stop.exit_status
+            del run
+    except DivergedError:
+        return 0  # its result.json says so
+    # a trainer and what it captured on a GPU hold on to each other
+    gc.collect()
+    write_json(directory / MEASURED, measure(directory, settings, dataset))
+    return 0
+
+
+def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, float]:
+    """What the weights of a run show that the run itself did not look at.
+
+    Args:
+        directory: of a run that is complete.
+        settings: backend, device and threads are used.
+        dataset: that it was trained on.
+
+    Returns:
+        ``training_accuracy`` with dropout off, and the share of ``dead_channels``, both in float32.
+    """
+    classifier = load(
+        directory / run_directory.MODEL,
+        settings.backend,
+        device=settings.device,
+        threads=settings.threads,
+    )
+    images, labels = (
+        array[:TRAINING_IMAGES] for array in (dataset.train_images, dataset.train_labels)
+    )
+    predictions = classifier.predict(images, labels)
+    predictor = classifier.ready.backend.Predictor(classifier.net, classifier.settings)
+    silent: dict[str, np.ndarray] = {}
+    for start in range(0, CHANNEL_IMAGES, 32):
+        batch = dataset.test_images[start : min(start + 32, CHANNEL_IMAGES)]
+        if len(batch):
+            for name, dead in plateau.silent_channels(predictor.activations(batch)).items():
+                silent[name] = dead & silent.get(name, dead)
+    channels = np.concatenate(list(silent.values()))
+    return {
+        "training_accuracy": float(1 - predictions.wrong.mean()),
+        "dead_channels": float(channels.mean()),
+    }
+
+
+# ------------------------------------------------------------------ the directory
+
+
+def _identity(variants: Sequence[Variant], dataset: Dataset) -> dict[str, Any]:
+    """What must be the same for all runs of an ablation, but for size and network."""
+    settings = dataclasses.asdict(variants[0].settings)
+    for name in ("network", "resize", "seed", "threads"):
+        del settings[name]
+    settings["train_examples"] = len(dataset.train_images)
+    settings["data"] = dataset.kind
+    return {"settings": settings}
+
+
+def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
+    """Make the directory of an ablation, or see that it is that of this one.
+
+    Raises:
+        NinError: if it is not.
+    """
+    wanted = _identity(variants, dataset)["settings"]
+    file = out / ABLATION
+    if not file.is_file():
+        run_directory.check_free(out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"settings": wanted})
+        return
+    try:
+        found = dict(json.loads(file.read_text())["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NinError(f"{file}: damaged ({type(error).__name__})") from error
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise NinError(
+                f"`out={out}`: the runs there have `{name}={found.get(name)}`, not {value}; "
+                "choose another directory, or leave that out"
+            )
+
+
+def _folder(name: str) -> str:
+    """A folder's name; two networks never have the same."""
+    return re.sub(r"/", "+", name)
+
+
+# ------------------------------------------------------------------ sizes, and time
+
+
+def _check_last_map(variant: Variant) -> None:
+    """Refuse images of which one pixel is left where heads or last blocks are compared."""
+    shapes = architecture.layer_shapes(variant.settings.resize, network=variant.network)
+    *_, last = (shape for name, shape in shapes.items() if name.startswith("pool"))
+    if last[2:] == (1, 1):
+        raise NinError(
+            f"`resize={variant.settings.resize}`: {variant.name} has one pixel left before its "
+            "last layers, so that heads and last blocks cannot be compared; the chapter's has more "
+            f"from `resize={BOOKS_LAST_LAYERS}` up"
+        )
+
+
+def _work(variant: Variant, dataset: Dataset) -> float:
+    """What a run takes, in any unit."""
+    return variant.cost.training_multiply_adds * variant.settings.epochs * len(dataset.train_images)
+
+
+class _Clock:
+    """How long the rest takes, from the runs that are done."""
+
+    def __init__(self, work: float) -> None:
+        self.work = work
+        self.done = self.seconds = 0.0
+
+    def add(self, work: float, seconds: float) -> None:
+        """A run is done."""
+        self.work -= work
+        self.done += work
+        self.seconds += seconds
+
+    def skip(self, work: float) -> None:
+        """A run was done before."""
+        self.work -= work
+
+    def left(self) -> str:
+        """In words; nothing before a run is done."""
+        from common.terminal.display import duration
+
+        return f"; about {duration(self.work * self.seconds / self.done)} left" if self.done else ""

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Compute what networks cost: parameters, multiply-adds, memory (exercise 3)."""
+
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common import api
+from common.backends.registry import check_spec
+from common.bench import memory
+from common.errors import NinError
+from common.files import figures
+from common.files.write import write_json
+from common.network import cost as on_paper
+from common.network.book import NETWORKS
+from common.network.cost import Cost
+from common.report import cost as report
+from common.report import style
+from common.terminal import command_line
+
+DESCRIPTION = """\
+Compute what networks cost: parameters, multiply-adds, memory.
+
+This is exercise 3 of the chapter, and shows its claim that NiN has far fewer parameters than
+AlexNet and VGG: their fully connected layers have most of theirs, and NiN has none. What is large
+in NiN are the activations. All is computed on paper, in a second; --measure trains a step."""
+
+EXAMPLES = """\
+examples:
+  cost.py                                      NiN, LeNet, AlexNet and VGG-11 side by side
+  cost.py --networks nin --picture layers.png  NiN layer by layer
+  cost.py --networks nin one-1x1 no-1x1        what the 1x1 convolutions cost (exercise 2)
+  cost.py --networks nin --resize 96 --batch-size 256 --precision bfloat16 --optimizer adamw
+  cost.py --networks nin --measure torch tf mxnet     beside the memory that is really allocated
+
+docs/cost.md has the rules of the computation, and how far from it the frameworks are.
+"""
+BASIS = """\
+multiply-adds: of one image, forward; biases, activations and pooling are not counted
+memory: of a batch; what the layers give is kept in training, and freed in prediction"""
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    p = command_line.Parser(DESCRIPTION, EXAMPLES)
+    p.add_argument(
+        "--networks",
+        nargs="+",
+        default=list(on_paper.COMPARED),
+        metavar="NAME",
+        help=f"nin, {', '.join(NETWORKS)}, or variants of NiN as train.py --network takes them "
+        f"({' '.join(on_paper.COMPARED)})",
+    )
+    p.add_argument(
+        "--resize",
+        type=int,
+        metavar="PIXELS",
+        help="side of the images (224, for LeNet 28)",
+    )
+    p.add_argument(
+        "--batch-size", type=int, default=128, metavar="N", help="images at a time (128)"
+    )
+    p.add_argument(
+        "--precision",
+        default="float32",
+        metavar="NAME",
+        help=f"{', '.join(on_paper.ACTIVATION_BYTES)} (float32)",
+    )
+    p.add_argument(
+        "--optimizer",
+        default="sgd",
+        metavar="NAME",
+        help=f"{', '.join(on_paper.OPTIMIZER_STATE)} (sgd)",
+    )
+    p.add_argument("--momentum", type=float, default=0.0, metavar="X", help="of sgd (0)")
+    p.add_argument(
+        "--measure",
+        nargs="+",
+        metavar="BACKEND",
+        help="also train a few steps and predict with these backends on the CPU, each in a "
+        "process of its own, and show how much memory that really took",
+    )
+    out = p.add_argument_group("what to write besides")
+    out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, memory in bytes")
+    out.add_argument(
+        "--picture",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what dominates, of several networks or in the layers of one (.svg, .png or .pdf)",
+    )
+    out.add_argument(
+        "--lang", choices=style.LANGUAGES, default="en", help="language of the picture (en)"
+    )
+    return p
+
+
+def command(options: argparse.Namespace) -> int:
+    """Compute, print and write; returns the exit status."""
+    style.check_pictures(options.picture)
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise NinError(f"`json={options.json}`: not a file in an existing directory")
+    for backend in options.measure or ():
+        check_spec(backend)
+    names = list(dict.fromkeys(options.networks))
+    costs = {
+        name: api.cost(
+            name,
+            options.resize,
+            batch_size=options.batch_size,
+            precision=options.precision,
+            optimizer=options.optimizer,
+            momentum=options.momentum,
+        )
+        for name in names
+    }
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for cost in costs.values():
+        console.print(report.layers_table(cost))
+    if len(costs) > 1:
+        console.print(report.comparison_table(list(costs.values())))
+    print(BASIS)
+    measured = []
+    if options.measure:
+        measured = measure(costs, options.measure)
+        console.print(measured_table(measured))
+    if options.json:
+        write_json(
+            options.json,
+            {
+                "batch_size": options.batch_size,
+                "precision": options.precision,
+                "optimizer": options.optimizer,
+                "momentum": options.momentum,
+                "basis": BASIS.splitlines(),
+                "networks": {name: cost.report() for name, cost in costs.items()},
+                "measured": measured,
+            },
+        )
+    if options.picture:
+        figure = report.plot(list(costs.values()), options.lang)
+        for path in options.picture:
+            figures.save(figure, path)
+    return 0
+
+
+def measure(costs: dict[str, Cost], backends: list[str]) -> list[dict[str, Any]]:
+    """What each backend really allocates for each network, beside the computed numbers."""
+    rows = []
+    for name, cost in costs.items():
+        if name in NETWORKS:
+            print(f"note: {name} is not measured: no backend here builds it", file=sys.stderr)
+            continue
+        for backend in backends:
+            print(f"measuring {name} with {backend} ...", file=sys.stderr)
+            found = memory.measure(cost, name, backend)
+            rows += [
+                {
+                    "network": name,
+                    "backend": backend,
+                    "what": what,
+                    "bytes": taken,
+                    "computed_bytes": getattr(cost, what).total,
+                }
+                for what, taken in found.items()
+            ]
+    return rows
+
+
+def measured_table(rows: list[dict[str, Any]]) -> Table:
+    """Measured beside computed."""
+    table = Table("network", "backend", "", "measured, MiB", "computed, MiB", "measured/computed")
+    for row in rows:
+        taken, computed = row["bytes"], row["computed_bytes"]
+        mib = (f"{number / report.MIB:,.1f}" for number in (taken, computed))
+        table.add_row(row["network"], row["backend"], row["what"], *mib, f"{taken / computed:.2f}")
+    return table
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())

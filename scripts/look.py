@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Look at what the layers of a trained network see."""
+
+import _environment  # noqa: F401, I001 (first: it explains a missing installation)
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from common import api
+from common.backends.registry import BACKENDS, check_spec
+from common.errors import NinError, NinWarning
+from common.files import figures
+from common.files.write import write_json
+from common.prediction import predict
+from common.report import style
+from common.report.look import VIEWS, View
+from common.terminal import command_line
+
+DESCRIPTION = """\
+Look at what the layers of a trained network see.
+
+views:
+  mlp        a 1x1 convolution is a fully connected layer on each pixel: both computed, compared
+  maps       the last block's maps, one for each class, over images: global average pooling
+             makes the logits of them, and so they show where a class is seen
+  confusion  which classes are taken for which, and the accuracy of each
+  wrong      the wrong answers that the network is most confident of
+  filters    what the first convolution looks for
+  dead       channels that are 0 everywhere: ReLU has shut them, and they learn no more"""
+
+EXAMPLES = """\
+examples:
+  look.py --weights runs/first --out look                 all views, their pictures in look/
+  look.py --weights model.safetensors --view mlp --backend mxnet
+  look.py --weights runs/first --view maps --images shirt.jpg --out look     your own photo
+  look.py --weights runs/first --view wrong --lang tr --out look
+
+exit status: 0, or 1 when a photo could not be read, or 2 when nothing could be shown.
+
+Maps need images of 99x99 pixels or more: below, each is of one pixel. A network for them:
+train.py --preset fast --resize 112
+"""
+
+
+def parser() -> command_line.Parser:
+    """The command line of this script."""
+    p = command_line.Parser(DESCRIPTION, EXAMPLES)
+    p.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="FILE|RUN",
+        help="model.safetensors, or the directory of a run",
+    )
+    p.add_argument(
+        "--view", nargs="+", choices=VIEWS, metavar="NAME", help="which (all that can be shown)"
+    )
+    p.add_argument(
+        "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch)"
+    )
+    what = p.add_argument_group("the images")
+    what.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="photos of any kind, or folders of them, not a data set",
+    )
+    what.add_argument(
+        "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
+    )
+    what.add_argument("--split", metavar="NAME", help=f"{' or '.join(predict.SPLITS)} (test)")
+    what.add_argument("--indices", metavar="A:B", help="like 0:1000, or 3,5,8 (all of the split)")
+    p.add_argument(
+        "--resize",
+        type=int,
+        metavar="PIXELS",
+        help="side of the resized images (what the network was trained on)",
+    )
+    p.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
+    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
+    out = p.add_argument_group("what to write besides")
+    out.add_argument(
+        "--out", type=Path, metavar="DIR", help="the pictures, NAME.svg and NAME.png for each view"
+    )
+    out.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
+    out.add_argument(
+        "--lang", choices=style.LANGUAGES, default="en", help="language of the pictures (en)"
+    )
+    return p
+
+
+def command(options: argparse.Namespace) -> int:
+    """Look, print and write; returns the exit status."""
+    check_spec(options.backend)
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise NinError(f"`json={options.json}`: not a file in an existing directory")
+    if options.out and options.out.exists() and not options.out.is_dir():
+        raise NinError(f"`out={options.out}`: not a directory")
+    if options.images:
+        for name in ("data", "split", "indices"):
+            if getattr(options, name) is not None:
+                raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
+    chosen = {name: getattr(options, name) for name in ("resize", "device", "threads")}
+    look = api.look(
+        options.weights,
+        options.images,
+        backend=options.backend,
+        data=options.data,
+        split=options.split or "test",
+        indices=options.indices,
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    if look.images.notice:
+        print(look.images.notice)
+    found: dict[str, View] = {}
+    for name in options.view or VIEWS:
+        try:
+            found[name] = look.view(name)
+        except NinError as error:
+            if options.view:
+                raise
+            warnings.warn(NinWarning(error.marked), stacklevel=1)
+            continue
+        show(name, found[name])
+    if options.json:
+        report = {name: view.report for name, view in found.items()}
+        write_json(options.json, {**look.about(), "views": report})
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, view in found.items():
+            figures.save_svg_and_png(view.plot(options.lang), options.out, name)
+        print(f"pictures: {options.out}")
+    for line in look.images.refused:
+        print(f"error: {parser().in_options(line)}", file=sys.stderr)
+    return 1 if look.images.refused else 0
+
+
+def show(name: str, view: View) -> None:
+    """Print a table and a sentence."""
+    table = Table(*view.headers, title=name)
+    for row in view.rows:
+        table.add_row(*map(escape, row))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print(view.summary)
+
+
+if __name__ == "__main__":
+    command_line.run(command, parser())

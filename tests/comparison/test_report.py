@@ -1,0 +1,378 @@
+"""What a person reads of a comparison: the terminal, one layer alone, and the page."""
+
+import dataclasses
+import html.parser
+import itertools
+import json
+import re
+import shlex
+import types
+
+import numpy as np
+import numpy_nin
+import pytest
+from commands import ROOT, assert_one_clear_line, run, run_here
+
+from common.comparison import levels, report, worker
+from common.comparison.job import Job, below
+from common.comparison.layer import levels_for, look
+from common.comparison.material import make_material
+from common.network import architecture
+
+JOB = Job(resize=67, batch_size=2, steps=8)
+
+
+@pytest.fixture(scope="module")
+def material(sample):
+    return make_material(JOB, sample)
+
+
+def changed(**names):
+    """The NumPy backend with other names in it."""
+    return types.SimpleNamespace(**{**vars(numpy_nin), **names})
+
+
+def compare(material, backends, job=JOB, lost=None, layer=None):
+    recordings = [
+        each
+        for name, backend in backends.items()
+        for each in worker.record(name, backend, job, material)
+    ]
+    found = levels.compare(recordings, job, below("weights", material), lost)
+    found.backends = {
+        name: {"versions": {"numpy": "1"}, "device": "cpu", "python": "3", "seconds": 1}
+        for name in found.backends
+    }
+    found.asked = {"backends": [f"./{name}.py" for name in backends], "python": []}
+    found.layer = look(found, recordings, job, material, layer)
+    return found
+
+
+@pytest.fixture(scope="module")
+def agreement(material):
+    return compare(material, {"one": numpy_nin, "two": numpy_nin}, lost={"<three>": "crashed"})
+
+
+def upside_down(name):
+    """A ``set_weights`` that turns a convolution's kernel."""
+
+    def set_weights(net, weights):
+        turned = dict(weights)
+        turned[f"{name}.weight"] = weights[f"{name}.weight"][:, :, ::-1, ::-1]
+        numpy_nin.set_weights(net, turned)
+
+    return set_weights
+
+
+@pytest.fixture(scope="module")
+def deviation(material):
+    wrong = changed(set_weights=upside_down("block2.conv1"))
+    del wrong.get_weights
+    return compare(material, {"one": numpy_nin, "<two>": wrong})
+
+
+def printed(capsys, function, *arguments):
+    function(*arguments)
+    return capsys.readouterr().out
+
+
+# ------------------------------------------------------------------- the terminal
+
+
+def test_an_agreement_is_the_first_line_and_a_screenful(agreement, capsys):
+    lines = printed(capsys, report.show, agreement).splitlines()
+    assert lines[0].startswith("one, two agree in shapes, parameters, activations, gradients")
+    assert lines[1] == "<three> is not in it: crashed"
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 120
+
+
+def test_a_deviation_is_named_first_then_its_mistake_and_only_the_rows_around_it(deviation, capsys):
+    text = printed(capsys, report.show, deviation)
+    lines = text.splitlines()
+    assert lines[0].startswith("first deviation: activations, block2.conv1 (float64; one - <two>:")
+    assert lines[1].startswith("  one: as on paper")
+    assert lines[2].startswith("  <two>: not as on paper")
+    assert "the kernel is turned by 180 degrees" in " ".join(lines[2:4])
+    assert "pool1" in text
+    assert "block1.conv1" not in text
+    assert len(lines) <= 65
+    assert len(printed(capsys, report.show, deviation, True).splitlines()) > 150
+
+
+def test_what_was_not_compared_stands_next_to_the_verdict(deviation, capsys):
+    lines = printed(capsys, report.show, deviation).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("not covered: parameters:"))
+    assert at < 10
+    assert "<two> not compared" in lines[at]
+
+
+def test_a_backend_that_gives_logits_only_agrees_in_logits_only(material):
+    class Predictor:
+        def __init__(self, net, settings):
+            self.logits = numpy_nin.Predictor(net, settings).logits
+
+    part = changed(Predictor=Predictor)
+    job = dataclasses.replace(JOB, levels=("activations",))
+    found = compare(material, {"one": numpy_nin, "part": part}, job)
+    assert found.verdict == "one, part agree in activations (logits only)"
+    assert any("part does not give input, block1.conv1" in gap for gap in report.gaps(found))
+
+
+def test_the_learning_rate_and_the_size_of_the_last_map_are_in_plain_sight(
+    agreement, pages, capsys
+):
+    text = " ".join(printed(capsys, report.show, agreement).split())
+    assert "last map 1 x 1" in text
+    assert "the last map is 1 x 1, so that global pooling" in text
+    assert "plain SGD at learning rate 3e-06, which is 3e-06 times 1" in text
+    page = " ".join(pages["agreement"].split())
+    assert "plain SGD at learning rate 3e-06, which is 3e-06 times 1" in page
+
+
+# --------------------------------------------------------------- one layer alone
+
+
+def test_the_command_in_the_report_shows_the_layer_that_deviates(tmp_path):
+    (tmp_path / "numpy_nin.py").write_text((ROOT / "tests" / "numpy_nin.py").read_text())
+    (tmp_path / "right.py").write_text("from numpy_nin import *\n")
+    (tmp_path / "wrong.py").write_text(
+        "import numpy_nin\nfrom numpy_nin import *\n"
+        "class MaxPool(MaxPool):\n    def forward(self, X, training=False):\n"
+        "        return super().forward(X) * 1.5\n"
+        "numpy_nin.MaxPool = MaxPool\n"
+    )
+    small = ["--resize", 67, "--batch-size", 2, "--threads", 1, "--dtype", "float64"]
+    pair = ["--backends", "./right.py,./wrong.py", "--levels", "activations"]
+    done = run("compare.py", *pair, *small, "--json", "found.json", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    mistake = (
+        "wrong: not as on paper (3.3e-01 of the largest value apart): every value is 1.5 times"
+    )
+    assert mistake in " ".join(done.stdout.split())
+    given = re.search(r"That layer alone: scripts/compare.py (.*)", done.stdout)[1]
+    alone = run("compare.py", *shlex.split(given), cwd=tmp_path)
+    assert alone.returncode == 1, alone.stderr
+    assert alone.stdout.startswith("activations: pool1, float64\n")
+    assert mistake in " ".join(alone.stdout.split())
+    found = json.loads((tmp_path / "found.json").read_text())["layer"]
+    place = found["worst"][0]
+    assert place["values"]["wrong"] == 1.5 * place["values"]["on paper"]
+    assert place["where"] in alone.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("block2.conv1", "activations"),
+        ("block2.conv1.weight", "gradients"),
+        ("parameters/block2.conv1.weight", "parameters"),
+        ("loss", "gradients"),
+        ("training/losses", "training"),
+        ("training/block1.conv1.bias", "training"),
+    ],
+)
+def test_any_layer_parameter_or_loss_can_be_looked_at(material, name, level):
+    job = dataclasses.replace(JOB, dtype="float64", levels=levels_for(name))
+    found = compare(material, {"one": numpy_nin, "two": numpy_nin}, job, layer=name)
+    assert (found.layer.level, found.layer.name) == (level, name.rpartition("/")[2])
+    assert not found.layer.mistakes
+    assert not found.layer.worst
+    assert found.layer.differences["one - two"].endswith("rounding")
+
+
+@pytest.mark.parametrize("name", ["block9.conv1", "training/block2.conv1", "block2.conv1.scale"])
+def test_an_unknown_layer_is_refused_before_anything_runs(name):
+    done = run_here("compare.py", "--layer", name)
+    assert_one_clear_line(done, f"--layer {name}: unknown; take one of input, block1.conv1,")
+
+
+def test_a_layer_that_no_backend_gives_is_refused(material):
+    class Predictor:
+        def __init__(self, net, settings):
+            self.logits = numpy_nin.Predictor(net, settings).logits
+
+    part = changed(Predictor=Predictor)
+    job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
+    with pytest.raises(levels.NinError, match=r"layer=pool1: no backend gives it"):
+        compare(material, {"one": part, "two": part}, job, layer="pool1")
+
+
+def wrong_loss(change):
+    """A backend whose loss is changed, which gets the right one, logits and labels."""
+
+    class Predictor(numpy_nin.Predictor):
+        def gradients(self, images, labels, training=False):
+            loss, slopes = super().gradients(images, labels, training)
+            return change(loss, self.logits(images), labels), slopes
+
+    return changed(Predictor=Predictor)
+
+
+def wrong_slopes(change):
+    class Predictor(numpy_nin.Predictor):
+        def gradients(self, images, labels, training=False):
+            loss, slopes = super().gradients(images, labels, training)
+            return loss, {name: change(name, slope) for name, slope in slopes.items()}
+
+    return changed(Predictor=Predictor)
+
+
+def wrong_parameters(change):
+    return changed(
+        get_weights=lambda net: {n: change(n, w) for n, w in numpy_nin.get_weights(net).items()}
+    )
+
+
+def twice(loss, logits, labels):
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return numpy_nin.cross_entropy(powers / powers.sum(1, keepdims=True), labels)[0]
+
+
+class Lazy(numpy_nin.Trainer):
+    def train_batch(self, indices, learning_rate, step):
+        super().train_batch(indices, 0.0, step)
+
+
+KERNEL = "block2.conv1.weight"
+ELSEWHERE = {
+    "a sum for a loss": (wrong_loss(lambda loss, x, y: 2 * loss), "the sum over the batch"),
+    "bits": (wrong_loss(lambda loss, x, y: loss / np.log(2)), "in bits"),
+    "softmax twice": (wrong_loss(twice), "softmax is applied before it"),
+    "labels": (
+        wrong_loss(lambda loss, x, y: numpy_nin.cross_entropy(x, (y + 1) % 10)[0]),
+        "the labels are one too large",
+    ),
+    "a summed gradient": (wrong_slopes(lambda name, slope: 2 * slope), "the sum over the batch"),
+    "a sign": (wrong_slopes(lambda name, slope: -slope), "the sign is wrong"),
+    "a transposed parameter": (
+        wrong_parameters(lambda n, w: w.transpose(2, 3, 1, 0) if n == KERNEL else w),
+        "the axes are in the order (height, width, input, output)",
+    ),
+    "a turned parameter": (
+        wrong_parameters(lambda n, w: w[:, :, ::-1, ::-1] if n == KERNEL else w),
+        "the kernel is turned by 180 degrees",
+    ),
+    "no training": (changed(Trainer=Lazy), "nothing is learned"),
+}
+
+
+@pytest.mark.parametrize(("backend", "words"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_mistake_in_a_loss_a_gradient_or_a_parameter_is_named(material, backend, words):
+    job = dataclasses.replace(JOB, dtype="float64")
+    if words != "nothing is learned":
+        job = dataclasses.replace(job, levels=("parameters", "activations", "gradients"))
+    found = compare(material, {"right": numpy_nin, "wrong": backend}, job)
+    assert found.exit_status == 1
+    assert words in found.layer.mistakes["wrong"]
+    assert list(found.layer.mistakes) == ["wrong"]
+
+
+# ----------------------------------------------------------------------- the page
+
+
+class Page(html.parser.HTMLParser):
+    """The elements of a page, and what is wrong with their nesting."""
+
+    VOID = ("meta", "br", "link", "img")
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def pages(agreement, deviation):
+    return {"agreement": report.html(agreement), "deviation": report.html(deviation)}
+
+
+@pytest.fixture(params=["agreement", "deviation"])
+def page(pages, request):
+    return pages[request.param]
+
+
+def test_the_page_is_whole_in_itself_and_shows_everything(page):
+    # the names of SVG's vocabularies are no addresses that a browser opens
+    rest = page.replace("http://www.w3.org/", "")
+    assert not [word for word in ("//www", "http", "<script", " src=", "@import") if word in rest]
+    used = re.findall(r"(?:href=\"|url\()#([^\")]+)", page)
+    assert used
+    assert all(page.count(f'id="{name}"') == 1 for name in used)
+    assert "<two>" not in page
+    assert "<three>" not in page
+    known = [*levels.layer_names(), *architecture.parameter_shapes()]
+    assert all(name in page for name in (*JOB.levels, *known))
+
+
+def test_a_backend_that_is_lost_stands_in_the_pages_verdict(pages):
+    assert "&lt;three&gt; is not in it: crashed" in pages["agreement"].partition("<table>")[0]
+
+
+def test_the_page_can_be_read_aloud_and_walked_through_by_keyboard(page):
+    found = Page(page)
+    assert found.all("html")[0]["lang"] == "en"
+    headings = [int(tag[1]) for tag, _ in found.elements if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
+    assert len(found.all("caption")) == len(found.all("table")) > 5
+    assert all(cell.get("scope") in ("row", "col") for cell in found.all("th"))
+    # what scrolls can be reached, and a picture has words
+    scrolling = [a for a in found.all("div") if a.get("class") == "wide"]
+    assert all(
+        a["tabindex"] == "0" and a["role"] == "region" and a["aria-label"] for a in scrolling
+    )
+    pictures = [a for a in found.all("div") if a.get("role") == "img"]
+    assert len(pictures) == len(found.all("figcaption")) == len(found.all("svg")) == 5
+    assert all(a["aria-label"] for a in pictures)
+
+
+def test_a_colour_is_never_all_that_shows_a_deviation(pages):
+    cells = re.findall(r'<td class="bad">([^<]*)</td>', pages["deviation"])
+    assert cells
+    assert all("&larr;" in cell for cell in cells)
+
+
+def luminance(colour):
+    """Of WCAG 2.2, of a colour such as #1a1a1a or #fff."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
+def test_every_word_of_the_page_has_the_contrast_that_wcag_asks_for(page, scheme):
+    schemes = re.findall(r":root \{(.*?)\}", page, re.DOTALL)
+    assert len(schemes) == 3
+    colours = dict(re.findall(r"--(\w+): (#\w+);", schemes[0]))
+    colours |= dict(re.findall(r"--(\w+): (#\w+);", schemes[scheme]))
+    for ink in ("ink", "good", "bad", "unsettled", "link"):
+        for paper in ("paper", "box"):
+            low, high = sorted(luminance(colours[name]) for name in (ink, paper))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
+
+
+def test_pictures_are_drawn_in_the_colour_that_the_page_writes_in(page):
+    svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(svgs) == 5
+    for svg in svgs:
+        assert "#000000" not in svg
+        assert "currentColor" in svg
+        assert "#ffffff" not in svg

@@ -1,0 +1,320 @@
+"""Data sets as people have them are read, whatever their layout."""
+
+import csv
+import gzip
+import io
+import itertools
+
+import numpy as np
+import pytest
+from idx_files import idx
+from PIL import Image
+
+from common.data import fashion_mnist
+from common.errors import NinError
+
+TRAIN, TEST, CLASSES = 30, 12, 3
+IDX = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+       "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]  # fmt: skip
+
+
+@pytest.fixture
+def arrays(rng):
+    """Training images and labels, test images and labels."""
+    parts = [(rng.integers(0, 256, (n, 8, 8), np.uint8), np.arange(n) % CLASSES)
+             for n in (TRAIN, TEST)]  # fmt: skip
+    return [array.astype(np.uint8) for part in parts for array in part]
+
+
+def files(directory, names, contents, zipped=False):
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in zip(names, contents, strict=True):
+        (directory / name).write_bytes(gzip.compress(content) if zipped else content)
+    return directory
+
+
+def write_idx(directory, arrays, names=IDX, zipped=False):
+    return files(directory, names, map(idx, arrays), zipped)
+
+
+def typed(array, code, kind):
+    return bytes((0, 0, code)) + idx(array)[3 : 4 + 4 * array.ndim] + array.astype(kind).tobytes()
+
+
+def named(before, test="test", after=""):
+    return [f"{before}{name.replace('t10k', test)}{after}" for name in IDX]
+
+
+def dots(path, arrays):
+    return write_idx(path, arrays, [name.replace("-idx", ".idx") for name in IDX])
+
+
+def torchvision_root(path, arrays):
+    write_idx(path / "MNIST" / "raw", arrays[2:] + arrays[:2])
+    write_idx(path / "FashionMNIST" / "raw", arrays, zipped=False)
+    write_idx(path / "FashionMNIST" / "raw", arrays, named("", "t10k", ".gz"), zipped=True)
+    return path
+
+
+def torchvision_set(path, arrays):
+    return torchvision_root(path, arrays) / "FashionMNIST"
+
+
+def gz_that_is_none(path, arrays):
+    return write_idx(path, arrays, named("", "t10k", ".gz"))
+
+
+def none_that_is_gz(path, arrays):
+    return write_idx(path, arrays, zipped=True)
+
+
+def emnist(path, arrays):
+    write_idx(path, arrays, named("emnist-letters-", after=".gz"), zipped=True)
+    write_idx(path, arrays, named("emnist-digits-", after=".gz"), zipped=True)
+    return path / "emnist-letters"
+
+
+def one_file_of_four(path, arrays):
+    return emnist(path, arrays).parent / "emnist-letters-test-labels-idx1-ubyte.gz"
+
+
+def qmnist(path, arrays):
+    names = ["qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int",
+             "qmnist-test-images-idx3-ubyte", "qmnist-test-labels-idx2-int"]  # fmt: skip
+    rows = [np.pad(labels[:, None].astype(int), ((0, 0), (0, 7)), constant_values=9)
+            for labels in arrays[1::2]]  # fmt: skip
+    wide = [typed(array, 12, ">i4") for array in rows]
+    return files(path, names, [idx(arrays[0]), wide[0], idx(arrays[2]), wide[1]], zipped=True)
+
+
+def kaggle(path, arrays, names=("fashion-mnist_train.csv", "fashion-mnist_test.csv"), header=True,
+           label=0, **options):  # fmt: skip
+    path.mkdir()
+    for name, images, labels in zip(names, arrays[::2], arrays[1::2], strict=True):
+        text = io.StringIO()
+        writer = csv.writer(text, **options)
+        pixels = [f"pixel{i}" for i in range(1, 65)]
+        rows = [list(map(int, image.ravel())) for image in images]
+        for row, first in zip([pixels, *rows], ["label", *labels], strict=True):
+            row.insert(label, first)
+            if header or first != "label":
+                writer.writerow(row)
+        content = text.getvalue().encode()
+        (path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    return path
+
+
+def csv_without_a_header(path, arrays):
+    return kaggle(path, arrays, ("mnist_train.csv", "mnist_test.csv"), header=False)
+
+
+def csv_quoted_zipped_label_last(path, arrays):
+    return kaggle(
+        path, arrays, ("train.csv.gz", "val.csv.gz"), label=64, quoting=csv.QUOTE_NONNUMERIC
+    )
+
+
+def one_csv_of_two(path, arrays):
+    return kaggle(path, arrays) / "fashion-mnist_train.csv"
+
+
+def npz(path, arrays, names=("x_train", "y_train", "x_test", "y_test"), name="fashion.npz"):
+    path.mkdir()
+    np.savez_compressed(path / name, **dict(zip(names, arrays, strict=True)))
+    return path / name
+
+
+def npz_with_channel_and_column(path, arrays):
+    return npz(path, [array[..., None] for array in arrays])
+
+
+def npz_of_a_dataset_in_a_folder(path, arrays):
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    return npz(path, arrays, names).parent
+
+
+def pictures(path, arrays, parts=("train", "test"), names=("0", "1", "2"), mode="L"):
+    for part, images, labels in zip(parts, arrays[::2], arrays[1::2], strict=True):
+        count = itertools.count()
+        for image, label in zip(images, labels, strict=True):
+            folder = path / part / names[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).convert(mode).save(folder / f"{next(count):04}.png")
+    return path
+
+
+def pictures_in_colour(path, arrays):
+    return pictures(path, arrays, ("training", "testing"), mode="RGB")
+
+
+SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_none, none_that_is_gz,
+              emnist, one_file_of_four, qmnist, kaggle, csv_without_a_header,
+              csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
+              npz_of_a_dataset_in_a_folder]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", SAME_ORDER, ids=lambda layout: layout.__name__)
+def test_a_layout_gives_the_arrays(layout, arrays, tmp_path):
+    dataset = fashion_mnist.load(str(layout(tmp_path / "data", arrays)))
+    found = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
+    for array, right in zip(found, arrays, strict=True):
+        np.testing.assert_array_equal(array, right)
+        assert array.dtype == np.uint8
+    # these are not Fashion-MNIST's
+    assert (dataset.kind, dataset.class_names) == ("custom", ())
+
+
+@pytest.mark.parametrize("layout", [pictures, pictures_in_colour], ids=lambda each: each.__name__)
+def test_a_folder_for_each_class_gives_the_arrays_by_class(layout, arrays, tmp_path):
+    dataset = fashion_mnist.load(str(layout(tmp_path / "data", arrays)))
+    for part, images, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
+        order = np.argsort(labels, kind="stable")
+        np.testing.assert_array_equal(getattr(dataset, f"{part}_images"), images[order])
+        np.testing.assert_array_equal(getattr(dataset, f"{part}_labels"), labels[order])
+    assert dataset.class_names == ()
+
+
+def test_folders_name_their_classes_in_order_numbers_as_numbers(arrays, tmp_path):
+    pictures(tmp_path / "a", arrays, names=("shirt", "boot", "bag"))
+    assert fashion_mnist.load(str(tmp_path / "a")).class_names == ("bag", "boot", "shirt")
+    pictures(tmp_path / "b", arrays, names=("10", "9", "2"))
+    assert fashion_mnist.load(str(tmp_path / "b")).class_names == ("2", "9", "10")
+
+
+def test_folders_of_classes_alone_give_every_sixth_image_to_the_test_set(arrays, tmp_path):
+    dataset = fashion_mnist.load(str(pictures(tmp_path, arrays) / "train"))
+    assert np.bincount(dataset.train_labels).tolist() == [9, 9, 9]
+    assert np.bincount(dataset.test_labels).tolist() == [1, 1, 1]
+    assert "Every 6th image of each class is a test image." in dataset.notice
+
+
+def test_kerass_npz_of_fashion_mnist_is_recognised(sample, monkeypatch, tmp_path):
+    sums = {name: fashion_mnist.Checksum(sha, "") for name, sha in sample.checksums.items()}
+    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", sums)
+    arrays = sample.train_images, sample.train_labels, sample.test_images, sample.test_labels
+    dataset = fashion_mnist.load(str(npz(tmp_path / "data", arrays)))
+    assert (dataset.kind, dataset.class_names) == ("full", fashion_mnist.CLASS_NAMES)
+
+
+def test_emnists_letters_are_classes_by_their_number(arrays, tmp_path):
+    shifted = [array + (array.ndim == 1) for array in arrays]
+    dataset = fashion_mnist.load(str(emnist(tmp_path / "data", shifted)))
+    assert dataset.class_names == ("1", "2", "3")
+    assert "The 3 classes are those that its labels name, 1 to 3." in dataset.notice
+
+
+def several(path, arrays):
+    return emnist(path, arrays).parent
+
+
+def a_missing_part(path, arrays):
+    write_idx(path, arrays)
+    (path / IDX[2]).unlink()
+    return path
+
+
+def something_else(path, arrays):
+    path.mkdir()
+    for name in ("cifar-10-batches-py", "readme.txt"):
+        (path / name).mkdir()
+    return path
+
+
+def empty(path, arrays):
+    path.mkdir()
+    return path
+
+
+def an_archive(path, arrays):
+    path.mkdir()
+    (path / "archive.zip").write_bytes(b"PK")
+    return path / "archive.zip"
+
+
+def test_labels_missing(path, arrays):
+    kaggle(path, arrays)
+    rows = (path / "fashion-mnist_test.csv").read_text().splitlines()
+    without = [row.split(",", 1)[1] for row in rows]
+    (path / "fashion-mnist_test.csv").write_text("\n".join(without))
+    return path
+
+
+test_labels_missing.__test__ = False
+
+
+def one_csv(path, arrays):
+    kaggle(path, arrays)
+    (path / "fashion-mnist_test.csv").unlink()
+    return path
+
+
+def words_in_a_csv(path, arrays):
+    kaggle(path, arrays)
+    (path / "fashion-mnist_test.csv").write_text("label,pixel1\n0,dark\n")
+    return path
+
+
+def other_names(path, arrays):
+    return npz(path, arrays, ("images", "labels", "a", "b"))
+
+
+def objects(path, arrays):
+    return npz(path, [np.array([{}, []], object), *arrays[1:]])
+
+
+def shares(path, arrays):
+    return npz(path, [arrays[0] / 255, *arrays[1:]])
+
+
+def no_zip(path, arrays):
+    file = npz(path, arrays)
+    file.write_bytes(b"<html>")
+    return file
+
+
+def two_sizes(path, arrays):
+    pictures(path, arrays)
+    Image.new("L", (9, 8)).save(path / "test" / "0" / "odd.png")
+    return path
+
+
+def a_class_for_the_test_only(path, arrays):
+    pictures(path, arrays)
+    (path / "train" / "2").rename(path / "elsewhere")
+    return path
+
+
+def no_picture(path, arrays):
+    pictures(path, arrays)
+    (path / "train" / "1" / "0001.png").write_bytes(b"no image")
+    return path
+
+
+REFUSED = {
+    several: "several data sets; name one of them: ",
+    a_missing_part: "t10k-images-idx3-ubyte: no such file, also not as .gz",
+    something_else: "found cifar-10-batches-py/, readme.txt/",
+    empty: "found an empty folder",
+    an_archive: "found this file",
+    test_labels_missing: "fashion-mnist_test.csv: has no column named label",
+    one_csv: "no such file beside it for the test images",
+    words_in_a_csv: "fashion-mnist_test.csv: not a table of numbers",
+    other_names: "holds no x_train (it has a, b, images, labels)",
+    objects: "not an intact .npz file of arrays",
+    shares: "fashion.npz train_images: of type float64, expected uint8",
+    no_zip: "not an intact .npz file",
+    two_sizes: "odd.png: 8x9 pixels, expected 8x8",
+    a_class_for_the_test_only: "test/2: no such class in",
+    no_picture: "0001.png: not an intact image",
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"), REFUSED.items(), ids=lambda each: getattr(each, "__name__", "")
+)
+def test_what_is_no_data_set_is_refused_in_one_line(layout, words, arrays, tmp_path):
+    with pytest.raises(NinError) as caught:
+        fashion_mnist.load(str(layout(tmp_path / "data", arrays)))
+    assert words in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,191 @@
+"""Files as people save them with Keras and TensorFlow."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+
+def block(channels, kernel, strides, padding, activation="relu", names=(None,) * 3, **options):
+    own = [layers.ReLU()] if activation is None else []
+    windows = [(kernel, strides, padding), (1, 1, "valid"), (1, 1, "valid")]
+    return [
+        layer
+        for (size, stride, pad), name in zip(windows, names, strict=True)
+        for layer in [
+            layers.Conv2D(channels, size, stride, pad, activation=activation, name=name, **options),
+            *(type(each)() for each in own),
+        ]
+    ]
+
+
+BLOCKS = ((96, 11, 4, "valid"), (256, 5, 1, "same"), (384, 3, 1, "same"), (10, 3, 1, "same"))
+
+
+def parts(wrap=keras.Sequential, dropout=0.25, last=layers.GlobalAveragePooling2D, **options):
+    """The chapter's layers, nested as ``wrap`` does it."""
+    blocks = [wrap(block(*each, **options)) for each in BLOCKS]
+    pools = [layers.MaxPooling2D(3, 2) for _ in range(3)]
+    made = [part for pair in zip(blocks, pools, strict=False) for part in pair]
+    made += [layers.Dropout(dropout)] if dropout else []
+    made += [blocks[-1], last()]
+    return [p for part in made for p in (part if isinstance(part, list) else [part])]
+
+
+def fill(net, weights):
+    arrays = [a.transpose(2, 3, 1, 0) if a.ndim == 4 else a for a in weights.values()]
+    net.set_weights(arrays)
+    return net
+
+
+def network(weights, made=None, shape=(None, None, None, 1)):
+    net = keras.Sequential([keras.Input(batch_shape=shape), *(made or parts())])
+    return fill(net, weights)
+
+
+def functional(weights, outputs=1, shape=(None, None, 1), end=None):
+    given = x = keras.Input(shape)
+    maps = []
+    for layer in parts(list):
+        x = layer(x)
+        maps.append(x)
+    x = x if end is None else end(x)
+    return fill(keras.Model(given, [x, maps[-2]][:outputs]), weights)
+
+
+def nested(weights):
+    given = keras.Input((None, None, 1))
+    return keras.Model(given, network(weights)(given))
+
+
+@keras.saving.register_keras_serializable("elsewhere")
+class Edition1(keras.Model):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.net = keras.Sequential(parts())
+
+    def call(self, X):
+        return self.net(X)
+
+
+def class_of_its_own(weights):
+    net = Edition1()
+    net(np.zeros((1, 67, 67, 1), np.float32))
+    return fill(net, weights)
+
+
+def saved(net, directory, name="n.keras"):
+    net.save(directory / name)
+    return directory / name
+
+
+def weights_only(net, directory):
+    net.save_weights(directory / "n.weights.h5")
+    return directory / "n.weights.h5"
+
+
+def saved_model(net, directory):
+    net.export(str(directory / "saved"), verbose=False)
+    return directory / "saved"
+
+
+def mixed(weights):
+    policy = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        return network(weights)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+
+
+READ = {
+    "flat": lambda w, d: saved(network(w, parts(list)), d),
+    "functional": lambda w, d: saved(functional(w), d),
+    "nested": lambda w, d: saved(nested(w), d),
+    "ReLU of its own": lambda w, d: saved(network(w, parts(activation=None)), d),
+    "regularized and compiled": lambda w, d: saved(compiled(w), d),
+    "mixed precision": lambda w, d: saved(mixed(w), d),
+    "batches of three": lambda w, d: saved(network(w, shape=(3, None, None, 1)), d),
+    "two outputs": lambda w, d: saved(functional(w, outputs=2), d),
+    "whole in HDF5": lambda w, d: saved(network(w), d, "n.h5"),
+    "weights in HDF5": lambda w, d: weights_only(network(w), d),
+    "flat weights in HDF5": lambda w, d: weights_only(network(w, parts(list)), d),
+    "SavedModel": lambda w, d: saved_model(network(w), d),
+    "Keras operations": lambda w, d: saved(with_operations(w), d),
+    "without dropout": lambda w, d: saved(network(w, parts(dropout=0)), d),
+}
+HALF = {}
+NOTED = {
+    "one size": (
+        lambda w, d: saved(network(w, shape=(None, 67, 67, 1)), d),
+        "takes images of 67x67 only, and was checked with these alone; there the last map is one",
+    ),
+    "softmax": (
+        lambda w, d: saved(functional(w, end=layers.Softmax()), d), "ends in a softmax",
+    ),
+    "class of its own": (
+        lambda w, d: saved(class_of_its_own(w), d), "its class Edition1 is code, which is not in",
+    ),
+}  # fmt: skip
+
+
+def compiled(weights):
+    net = network(weights, parts(kernel_regularizer=keras.regularizers.L2(1e-4)))
+    net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return net
+
+
+def with_operations(weights):
+    given = x = keras.Input((None, None, 1))
+    for layer in parts(list)[:-1]:
+        x = layer(x)
+    return fill(keras.Model(given, keras.ops.mean(x, (1, 2))), weights)
+
+
+def with_layer(weights, layer, after=1):
+    made = parts(list)
+    made.insert(after, layer)
+    net = keras.Sequential([keras.Input((None, None, 1)), *made])
+    del weights
+    return net
+
+
+def reading_files(directory):
+    """A SavedModel that reads a file when it is called."""
+
+    class Reader(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32)])
+        def __call__(self, X):
+            return tf.strings.length(tf.io.read_file("/etc/hostname"))
+
+    tf.saved_model.save(Reader(), str(directory / "reader"))
+    return directory / "reader"
+
+
+REFUSED = {
+    "batch normalization": (
+        lambda w, d: saved(with_layer(w, layers.BatchNormalization()), d), "batch normalization",
+    ),
+    "rescaling": (
+        lambda w, d: saved(with_layer(w, layers.Rescaling(1 / 255), 0), d),
+        "a Rescaling layer; but the network here takes pixels from 0 to 1",
+    ),
+    "code": (
+        lambda w, d: saved(with_layer(w, layers.Lambda(lambda x: 2 * x)), d), "a Lambda layer",
+    ),
+    "maximum for the average": (
+        lambda w, d: saved(network(w, parts(last=layers.GlobalMaxPooling2D)), d),
+        "of another network (for images of 128x128 its logits differ",
+    ),
+    "batch normalization in a SavedModel": (
+        lambda w, d: saved_model(with_layer(w, layers.BatchNormalization()), d), "another network",
+    ),
+    "code in a SavedModel": (lambda w, d: reading_files(d), "it has ReadFile, which the chapter's"),
+    "no biases": (
+        lambda w, d: saved(network_without_biases(), d), "its layers have no biases",
+    ),
+}  # fmt: skip
+
+
+def network_without_biases():
+    return keras.Sequential([keras.Input((None, None, 1)), *parts(use_bias=False)])

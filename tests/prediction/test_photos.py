@@ -1,0 +1,272 @@
+"""Own photos: the garment is found in them, and they become what the data set holds."""
+
+import contextlib
+import json
+import random
+import warnings
+import zlib
+from collections import Counter
+
+import made_photos
+import numpy as np
+import pytest
+import reference
+from commands import assert_one_clear_line, run
+from PIL import Image
+
+from common.data import photos
+from common.data.fashion_mnist import CLASS_NAMES
+from common.errors import NinError
+from common.model import save_model
+from common.prediction import pictures, predict
+
+
+def photo(path, height=300, width=200, background=235, clothes=40, **options):
+    """A dark rectangle of 200x50 pixels, off the centre of something light."""
+    pixels = np.full((height, width, 3), background, np.uint8)
+    pixels[60:260, 110:160] = clothes
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(240, marks=pytest.mark.long)])
+def test_the_garment_is_found_in_19_of_20_made_photos_of_any_kind(tmp_path, count):
+    good, path = Counter(), tmp_path / "photo"
+    for number in range(count):
+        made = made_photos.make(number)
+        path.write_bytes(made.content)
+        with contextlib.suppress(NinError):
+            good[made.kind] += made_photos.overlap(photos.load(path).box, made.box) >= 0.9
+    print(
+        f"crops with an overlap of 0.9 or more: {good.total() / count:.1%} of {count};", dict(good)
+    )
+    assert good.total() >= 0.95 * count
+    assert min(good[kind] for kind in made_photos.KINDS) >= 0.8 * count / len(made_photos.KINDS)
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.png", {}), ("a.jpg", {"quality": 95})])
+def test_a_photo_becomes_white_on_black_centred_and_keeps_its_proportions(tmp_path, name, options):
+    image = photos.load(photo(tmp_path / name, **options)).image
+    assert image.shape == (28, 28)
+    assert image.dtype == np.uint8
+    clothes = image > 128
+    rows, columns = np.flatnonzero(clothes.any(1)), np.flatnonzero(clothes.any(0))
+    assert (rows[0], rows[-1]) == (0, 27)
+    assert columns.tolist() == [11, 12, 13, 14, 15, 16] or columns.tolist() == list(range(10, 17))
+    assert (image[:, :9] == 0).all()
+    assert (image[:, 19:] == 0).all()
+
+
+def test_light_clothes_on_black_stay_light(tmp_path):
+    image = photos.load(photo(tmp_path / "a.png", background=0, clothes=200)).image
+    assert image.max() == pytest.approx(200, abs=2)
+    assert image[0, 0] == 0
+
+
+PAIRS = {
+    "white on light grey": ((225,) * 3, (252,) * 3),
+    "black on wood": ((120, 80, 40), (20, 20, 20)),
+    "red on a green as light": ((0, 130, 0), (255, 0, 0)),
+    "pale yellow on white": ((255, 255, 255), (255, 255, 190)),
+    "grey on darker grey": ((60, 60, 60), (95, 95, 95)),
+}
+
+
+@pytest.mark.parametrize(("background", "clothes"), PAIRS.values(), ids=PAIRS.keys())
+def test_clothes_are_light_on_black_whichever_side_is_lighter(tmp_path, background, clothes):
+    found = photos.load(photo(tmp_path / "a.png", background=background, clothes=clothes))
+    assert found.box == (110, 60, 160, 260)
+    assert np.percentile(found.image[found.image > 0], 90) >= photos.BRIGHT - 1
+    assert (found.image == 0).mean() > 0.5
+
+
+def test_an_image_of_the_data_set_stays_as_it_is(tmp_path, sample):
+    Image.fromarray(sample.test_images[3]).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(photos.load(tmp_path / "a.png").image, sample.test_images[3])
+
+
+@pytest.mark.parametrize(("clothes", "light"), [(30, 225), (255, 255), (200, 200)])
+def test_transparent_pixels_are_background(tmp_path, clothes, light):
+    pixels = np.zeros((60, 60, 4), np.uint8)
+    pixels[10:50, 10:50] = (clothes, clothes, clothes, 255)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = photos.load(tmp_path / "a.png")
+    assert (np.abs(found.image.astype(int) - light) <= 1).all()
+    assert found.box == (10, 10, 50, 50)
+
+
+def test_sixteen_bits_are_scaled_not_cut(tmp_path, sample):
+    wide = sample.test_images[3].astype(np.uint16) * 257
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(photos.load(tmp_path / "a.png").image, sample.test_images[3])
+
+
+FORMATS = {
+    "10 bits": ("a.tiff", np.uint16, 1023, {}),
+    "12 bits": ("a.png", np.uint16, 4095, {}),
+    "16 bits": ("a.tiff", np.uint16, 65535, {}),
+    "32 bits": ("a.tiff", np.int32, 2**31 - 1, {}),
+    "shares": ("a.tiff", np.float32, 1.0, {}),
+    "a bitmap": ("a.bmp", np.uint8, 255, {}),
+    "a GIF": ("a.gif", np.uint8, 255, {}),
+    "WebP": ("a.webp", np.uint8, 255, {"lossless": True}),
+    "WebP by the name of a JPEG": ("a.jpg", np.uint8, 255, {"format": "WEBP"}),
+    "no suffix": ("photo", np.uint8, 255, {"format": "PPM"}),
+}
+
+
+@pytest.mark.parametrize(("name", "kind", "most", "options"), FORMATS.values(), ids=FORMATS.keys())
+def test_formats_and_depths_give_the_same_image(tmp_path, name, kind, most, options):
+    shares = np.full((300, 200), 0.9)
+    shares[60:260, 110:160] = 0.2
+    shares[0, 0] = 1  # makes use of the whole depth
+    pixels = (shares * most).astype(kind)
+    Image.fromarray(pixels).save(tmp_path / name, **options)
+    found = photos.load(tmp_path / name)
+    assert found.box == (110, 60, 160, 260)
+    inside = found.image[4:24, 12:16].astype(int)
+    assert np.abs(inside - round(255 * 0.7 / 0.9)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_a_photo_that_lies_on_its_side_is_turned_as_it_says(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees
+    upright = photos.load(photo(tmp_path / "a", format=kind)).image
+    turned = photos.load(photo(tmp_path / "b", format=kind, exif=exif)).image
+    assert (upright > 128).sum(0).max() == 28
+    assert (turned > 128).sum(1).max() == 28
+
+
+def test_a_photo_of_nothing_is_refused(tmp_path):
+    path = photo(tmp_path / "a.png", clothes=235)
+    with pytest.raises(NinError, match=r"a\.png: nothing stands out"):
+        photos.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"truncated"])
+def test_a_file_that_is_no_image_is_refused(tmp_path, content):
+    path = tmp_path / "a.png"
+    whole = photo(path).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == b"truncated" else content)
+    with pytest.raises(NinError, match=r"a\.png: not an intact image"):
+        photos.load(path)
+
+
+def test_any_damage_to_a_photo_gives_a_photo_or_one_clear_line(tmp_path):
+    chance, path = random.Random(0), tmp_path / "a"
+    for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"):
+        whole = photo(path, format=kind).read_bytes()
+        for _ in range(15):
+            damaged = bytearray(whole)
+            for _ in range(chance.choice([1, 5, 50])):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            path.write_bytes(damaged)
+            try:
+                photos.load(path)
+            except NinError as error:
+                assert "\n" not in str(error)
+
+
+def test_a_heic_photo_gets_a_hint(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50))
+    with pytest.raises(NinError, match=r"a\.jpg: a HEIC photo; install the package pillow-heif"):
+        photos.load(tmp_path / "a.jpg")
+
+
+def test_a_bomb_is_refused_in_our_words_only(tmp_path):
+    def chunk(name, content):
+        whole = name + content
+        return len(content).to_bytes(4, "big") + whole + zlib.crc32(whole).to_bytes(4, "big")
+
+    side = (40_000).to_bytes(4, "big")
+    header = chunk(b"IHDR", side + side + b"\x08\0\0\0\0")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") * 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NinError, match="more than 178 million pixels"):
+            photos.load(tmp_path / "a.png")
+
+
+def test_a_folder_and_a_pattern_stand_for_their_photos(tmp_path):
+    (tmp_path / "in").mkdir()
+    good = [photo(tmp_path / "a.png"), photo(tmp_path / "b[1].jpg"),
+            photo(tmp_path / "in" / "c", format="PNG")]  # fmt: skip
+    (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / ".hidden.png").write_bytes(b"no photo")
+    assert photos.expand([tmp_path]) == good
+    assert photos.expand([tmp_path / "*.png"]) == good[:1]
+    assert photos.expand([tmp_path / "**" / "[bc]*"]) == good[1:]
+    # a name is a name first
+    assert photos.expand([tmp_path / "b[1].jpg"]) == good[1:2]
+
+
+def test_a_folder_and_a_pattern_without_photos_are_named(tmp_path):
+    for path, words in ((tmp_path, "a folder without photos"), (tmp_path / "*.x", "no such files")):
+        with pytest.raises(NinError, match=words):
+            photos.expand([path])
+
+
+def test_outlines_that_no_clothes_have_are_unlike_the_data_set(sample):
+    y, x = np.mgrid[-14:14, -14:14]
+    ring = ((x * x + y * y < 150) & (x * x + y * y > 60)) * np.uint8(200)
+    diagonal = (abs(x - y) < 4) * np.uint8(200)
+    assert photos.is_unlike(np.stack([ring, diagonal])).all()
+    assert photos.is_unlike(sample.test_images).mean() < 0.03
+
+
+def test_a_picture_of_photos_shows_each_beside_what_the_network_was_given(tmp_path):
+    images = predict.from_files([photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 200, 400)])
+    figure = pictures.plot_images(images.pixels, ["a", "b"], [False] * 2, "title", images.made_of)
+    for axes, made in zip(figure.axes, images.made_of, strict=True):
+        shown = axes.images[0].get_array()
+        assert shown.shape == (224, 448, 3)
+        np.testing.assert_array_equal(shown[4::8, 228::8, 0], made.image)
+        (frame,) = axes.patches
+        assert frame.get_width() / frame.get_height() == pytest.approx(50 / 200, abs=0.2)
+
+
+# ------------------------------------------------------------- with a backend
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_model(path, reference.model(resize=67, class_names=CLASS_NAMES))
+    return path
+
+
+def test_a_bad_photo_among_many_is_named_at_the_end(backend_name, weights, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "c.png"):
+        photo(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "b.png").write_bytes(b"no image")
+    report = tmp_path / "report.json"
+    arguments = ["--backend", backend_name, "--weights", weights, "--images", tmp_path / "photos"]
+    done = run("predict.py", *arguments, "--json", report)
+    assert_one_clear_line(done, "b.png: not an intact image", status=1)
+    assert done.stdout.splitlines()[-1] == "2 images"
+    written = json.loads(report.read_text())
+    assert len(written["predictions"]) == 2
+    assert "b.png" in written["refused"][0]
+
+
+def test_what_is_unlike_the_training_data_is_named(backend_name, weights, tmp_path):
+    y, x = np.mgrid[-150:150, -150:150]
+    bar = (abs(x - y) < 20) & (abs(x) < 120)
+    picture = Image.fromarray(np.where(bar, 20, 240).astype(np.uint8))
+    picture.save(tmp_path / "bar.png")
+    arguments = ["--backend", backend_name, "--weights", weights, "--images", tmp_path / "bar.png"]
+    done = run("predict.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(
+        "note: unlike everything that the network was trained on: bar.png"
+    )
+    assert "--picture shows" in done.stderr
+
+
+def test_all_bad_photos_are_an_error(weights, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    done = run("predict.py", "--weights", weights, "--images", tmp_path)
+    assert_one_clear_line(done, "(and 1 more)")

@@ -1,0 +1,180 @@
+"""What is seen in a trained network: the same in every framework, and true by other means."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import reference
+from commands import assert_one_clear_line, run_here
+from PIL import Image
+
+from common import NinError, api
+from common.data.fashion_mnist import CLASS_NAMES
+from common.model import save_model
+from common.network import architecture
+from common.prediction import classifier
+from common.prediction.predict import Images
+from common.report import look_pictures
+from common.report.look import VIEWS, Look
+from common.settings import Settings
+
+SIZE, COUNT = 99, 24
+
+
+@pytest.fixture(scope="module")
+def model():
+    found = reference.model(resize=SIZE, class_names=CLASS_NAMES)
+    # channel 7 of a layer and the class of sandals are dead
+    for name, channel in (("block2.conv2", 7), ("block4.conv3", 5)):
+        found.weights[f"{name}.weight"][channel] = 0
+        found.weights[f"{name}.bias"][channel] = -1
+    return found
+
+
+@pytest.fixture(scope="module")
+def weights(model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("run")
+    save_model(directory / "model.safetensors", model)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def look(backend, backend_name, weights):
+    options = {"data": "sample", "indices": f"0:{COUNT}", "device": "cpu"}
+    return api.look(weights, backend=backend_name, **options)
+
+
+def test_pictures_have_the_same_words_in_both_languages():
+    assert set(look_pictures.WORDS["en"]) == set(look_pictures.WORDS["tr"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--weights nowhere", "nowhere: no such file"),
+        ("--weights W --view all", "invalid choice"),
+        ("--weights W --images a.png --split test", "--split: of a data set"),
+        ("--weights W --json nowhere/a.json", "--json nowhere/a.json: not a file in an"),
+        ("--weights W --out W/model.safetensors", "not a directory"),
+        ("--weights W --backend nowhere", "choose one of torch, tf, mxnet"),
+    ],
+)
+def test_bad_input_to_look_gets_one_clear_line(weights, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    arguments = arguments.replace("W", str(weights), 1) if "W" in arguments else arguments
+    arguments = arguments.replace("W/", f"{weights}/")
+    assert_one_clear_line(run_here("look.py", *arguments.split()), words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [99, 150, 224])
+def test_maps_lie_where_the_windows_of_their_pixels_are_centred(model, size):
+    settings = Settings(resize=size)
+    looking = Look(classifier.Classifier(None, None, settings, model), Images(None, [], None))
+    centres = []
+    for pixel in (0, 1):
+        first = last = pixel
+        for layer in reversed(architecture.layers()):
+            first = first * layer.stride - layer.padding
+            last = last * layer.stride - layer.padding + layer.kernel_size - 1
+        centres.append((first + last + 1) / 2)  # the edges of an image are 0 and its size
+    step = centres[1] - centres[0]
+    edges = centres[0] - step / 2, centres[0] + step * 2.5
+    np.testing.assert_allclose(looking._place(3), np.array(edges) / size)
+
+
+# ------------------------------------------------------------- with a backend
+
+
+def test_a_1x1_convolution_is_a_fully_connected_layer_on_each_pixel(look):
+    blocks = look.view("mlp").report["blocks"]
+    assert [block["widths"] for block in blocks] == [[n] * 3 for n in (96, 256, 384, 10)]
+    assert [block["pixels"] for block in blocks] == [23**2, 11**2, 5**2, 2**2]
+    for block in blocks:
+        assert block["largest_difference"] < 1e-5 * block["largest_output"]
+        assert block["largest_output"] > 0
+
+
+def test_maps_are_those_whose_means_are_the_logits(look, model):
+    images = look.view("maps").report["images"]
+    assert np.shape(images[0]["maps"]) == (10, 2, 2)
+    found = np.array([image["logits"] for image in images])
+    np.testing.assert_allclose(found, np.mean([image["maps"] for image in images], (2, 3)))
+    expected = reference.logits(model, look.images.pixels[: len(found)])
+    np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
+
+
+def test_confusion_and_wrong_answers_are_those_of_the_predictions(look):
+    report, found = look.view("confusion").report, look.predictions
+    matrix = np.array(report["matrix"])
+    assert matrix.sum() == COUNT
+    assert report["accuracy"] == np.trace(matrix) / COUNT == 1 - found.wrong.mean()
+    for true, row in enumerate(matrix):
+        assert row.sum() == (look.images.labels == true).sum()
+    wrong = look.view("wrong").report
+    assert wrong["wrong"] == found.wrong.sum()
+    sure = [entry["probability"] for entry in wrong["images"]]
+    assert sure == sorted(sure, reverse=True)
+    assert sure[0] == found.probabilities.max(1)[found.wrong].max()
+
+
+def test_dead_channels_and_classes_are_found(look):
+    view = look.view("dead")
+    dead = {layer["layer"]: layer["dead"] for layer in view.report["layers"]}
+    assert 7 in dead["block2.conv2"]
+    assert 5 in dead["block4.conv3"]
+    assert "sandal" in view.summary
+
+
+def test_the_filters_are_the_first_weights(look, model):
+    found = look.view("filters").report["filters"]
+    np.testing.assert_array_equal(found, model.weights["block1.conv1.weight"][:, 0])
+
+
+def test_maps_of_one_pixel_cannot_be_seen(backend, backend_name, weights):
+    options = {"data": "sample", "indices": "0:2", "device": "cpu", "resize": 98}
+    small = api.look(weights, backend=backend_name, **options)
+    with pytest.raises(NinError, match=r"of one pixel, .* from 99 pixels on"):
+        small.view("maps")
+
+
+def test_networks_without_what_a_view_shows_are_refused(look):
+    variant = dataclasses.replace(look.model, weights={})
+    without = Look(look.classifier, look.images)
+    without.model = variant
+    with pytest.raises(NinError, match="no 1x1 convolutions"):
+        without.view("mlp")
+
+
+def test_look_shows_every_view_of_the_data_and_of_a_photo(
+    backend, backend_name, weights, sample, tmp_path
+):
+    photo = tmp_path / "shirt [1].png"
+    Image.fromarray(255 - sample.test_images[3]).save(photo)
+    common = ["--weights", weights, "--backend", backend_name, "--device", "cpu"]
+    out, file = tmp_path / "out", tmp_path / "look.json"
+    done = run_here(
+        "look.py", *common, "--data", "sample", "--indices", "0:8", "--out", out, "--json", file
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {
+        f"{view}.{kind}" for view in VIEWS for kind in ("svg", "png")
+    }
+    report = json.loads(file.read_text())
+    assert list(report["views"]) == list(VIEWS)
+    assert report["resize"] == SIZE
+
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    done = run_here("look.py", *common, "--images", photo, bad, "--view", "filters")
+    assert_one_clear_line(done, "bad.png: ", status=1)
+
+    done = run_here("look.py", *common, "--images", photo, "--lang", "tr", "--out", tmp_path / "tr")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("note: --view") == 3
+    assert "shirt [1].png" in done.stdout
+    assert (tmp_path / "tr" / "maps.svg").exists()
+    assert_one_clear_line(
+        run_here("look.py", *common, "--images", photo, "--view", "wrong"), "--view wrong: "
+    )

@@ -1,0 +1,127 @@
+"""The pictures for learners: drawn from the networks, in both languages, with nothing cut off."""
+
+import itertools
+import json
+
+import pytest
+from commands import assert_one_clear_line, run_here
+
+from common.files import figures
+from common.network import cost
+from common.report import cost as cost_report
+from common.report import figure, style
+
+NETWORKS = (*cost.COMPARED, "lin-cifar", "alexnet-head", "vgg-30")
+
+
+@pytest.mark.parametrize("words", [cost_report.WORDS, figure.WORDS])
+def test_both_languages_have_the_same_words(words):
+    assert set(words) == set(style.LANGUAGES)
+    assert len({frozenset(each) for each in words.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (110, "110"), (999, "999"), (999.6, "1.00 k"), (1_992_166, "1.99 M"),
+     (46_764_746, "46.8 M"), (762_297_352, "762 M"), (7.547e9, "7.55 G")],
+)  # fmt: skip
+def test_counts_have_three_digits(value, text):
+    assert style.count(value) == text
+    assert style.count(value, "tr") == text.replace(".", ",")
+
+
+def test_sizes_are_in_powers_of_two_and_turkish_percentages_begin_with_the_sign():
+    assert style.size(947_859_248) == "904 MiB"
+    assert style.size(5, "tr") == "5 B"
+    assert (style.share(0.923, "en"), style.share(0.923, "tr")) == ("92%", "%92")
+
+
+@pytest.mark.parametrize(("network", "language"), [*itertools.product(NETWORKS, style.LANGUAGES)])
+def test_the_chapters_figure_has_every_word_inside_its_box(network, language):
+    drawn = figure.plot([network], language)
+    figures.png(drawn, 50)  # lays it out
+    (axes,) = drawn.axes
+    boxes = [patch.get_window_extent() for patch in axes.patches]
+    found = [text for text in axes.texts if text.get_text() and text.get_weight() != "bold"]
+    assert len(found) == len(boxes)
+    for text, box in zip(found, boxes, strict=True):
+        inside = text.get_window_extent()
+        assert box.x0 <= inside.x0, text
+        assert inside.x1 <= box.x1, text
+        assert box.y0 <= inside.y0, text
+        assert inside.y1 <= box.y1, text
+
+
+def test_the_chapters_figure_says_what_the_networks_are_made_of():
+    words = " ".join(text.get_text() for text in figure.plot().axes[0].texts)
+    words = words.replace("\n", " ")
+    for part in (
+        "11×11 convolution 96 channels, stride 4", "NiN block 5×5, 256, padding 2",
+        "NiN block 3×3, 10, padding 1", "global average pooling", "fully connected, 4096",
+        "VGG block 2 × 3×3, 512 channels",
+    ):  # fmt: skip
+        assert part in words
+    assert words.count("1×1 convolution") == 2
+    turkish = " ".join(text.get_text() for text in figure.plot(language="tr").axes[0].texts)
+    assert "küresel ortalama\nortaklama" in turkish
+    assert "convolution" not in turkish
+
+
+@pytest.mark.parametrize("names", [["nin"], ["alexnet"], list(cost.COMPARED)])
+@pytest.mark.parametrize("language", style.LANGUAGES)
+def test_the_picture_of_costs_keeps_its_words_apart_and_inside(names, language):
+    drawn = cost_report.plot([cost.of(name) for name in names], language)
+    figures.png(drawn, 50)
+    whole = drawn.bbox
+    for axes in drawn.axes:
+        numbers = [text.get_window_extent() for text in axes.texts]
+        for extent in [*numbers, axes.title.get_window_extent()]:
+            assert whole.x0 <= extent.x0
+            assert extent.x1 <= whole.x1 + 1
+        for one, other in itertools.pairwise(sorted(numbers, key=lambda extent: extent.y0)):
+            assert one.y1 <= other.y0 + 2 or not one.overlaps(other)
+
+
+# ------------------------------------------------------------- the commands
+
+
+def test_cost_writes_what_it_prints(tmp_path):
+    file, picture = tmp_path / "cost.json", tmp_path / "cost.svg"
+    done = run_here("cost.py", "--json", file, "--picture", picture, tmp_path / "cost.png")
+    assert done.returncode == 0, done.stderr
+    assert "1,992,166" in done.stdout
+    report = json.loads(file.read_text())
+    assert list(report["networks"]) == ["nin", "lenet", "alexnet", "vgg11"]
+    for name, found in report["networks"].items():
+        assert found["parameters"] == cost.of(name).parameters
+        assert found["resize"] == (28 if name == "lenet" else 224)
+        assert sum(layer["multiply_adds"] for layer in found["layers"]) == found["multiply_adds"]
+    assert picture.read_text().startswith("<?xml")
+    assert (tmp_path / "cost.png").exists()
+
+
+def test_figure_is_written_in_all_formats(tmp_path):
+    files = [tmp_path / f"nin.{kind}" for kind in ("svg", "pdf", "png")]
+    done = run_here("figure.py", "--lang", "tr", "--picture", *files)
+    assert done.returncode == 0, done.stderr
+    assert all(file.stat().st_size > 1000 for file in files)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("cost.py --networks resnet", "--networks resnet"),
+        ("cost.py --resize 20", "--resize 20: too small"),
+        ("cost.py --batch-size 0", "--batch-size 0: must be"),
+        ("cost.py --measure nowhere", "choose one of torch, tf, mxnet"),
+        ("cost.py --json nowhere/a.json", "--json nowhere/a.json: not a file in an existing"),
+        ("cost.py --picture a.gif", "--picture a.gif: its name must end with .png"),
+        ("figure.py --picture nowhere/a.svg", "--picture nowhere/a.svg: not a file in an"),
+        ("figure.py --picture a.svg --networks resnet", "resnet"),
+    ],
+)
+def test_bad_input_to_cost_and_figure_gets_one_clear_line(tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    script, *arguments = command.split()
+    assert_one_clear_line(run_here(script, *arguments), words)
+    assert list(tmp_path.iterdir()) == []
