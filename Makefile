@@ -3,8 +3,8 @@
 # make test-long                                                the tests that take longest; make test leaves them out
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
-# make check                                                    format, lint, types
-# make docs                                                      the pages of docs/ as a site, in docs/_build
+# make check                                                    format, lint, types, workflows
+# make docs                                                     the pages of docs/ as a site, in docs/_build
 # make bench [ARGS="--quick ..."]                               how fast the backends are here
 # make clean                                                    remove what make installed
 #
@@ -15,6 +15,8 @@
 #   convert.py   weights to other programs     doctor.py    what works on this machine
 #   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
 #   look.py      what the layers see           figure.py    the chapter's figure
+#   report.py    runs side by side on one page
+#   ablate.py    variants side by side (exercises 2 and 4)
 
 PYTHON ?= python3
 BACKEND ?= torch
@@ -31,6 +33,10 @@ SITE = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 MXNET_NUMPY = cp nin_mxnet/numpy_bool.pth $(SITE)/nin_mxnet_numpy_bool.pth
 INPUTS := pyproject.toml $(CONSTRAINTS)
 
+# its tests compile the same step again and again, 5 s each time
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-cache \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
+
 .DELETE_ON_ERROR:
 .PHONY: train test test-long test-book test-gpu check docs bench clean help
 
@@ -45,10 +51,13 @@ test: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --numprocesses 2 --dist loadfile --backend $$backend $(ARGS) || exit 1; done
 
-# a backend that has no long test is no failure
+# a backend that has no long test is no failure; the example in JAX, which compiles for long, by what
+# every backend has to pass
 test-long: $(VENV)/installed-all
 	for backend in none $(BACKENDS); do \
 		$(PY) -m pytest --long --numprocesses 2 --backend $$backend $(ARGS) || [ $$? -eq 5 ] || exit 1; done
+	$(JAX_CACHE) $(PY) -m pytest --numprocesses 2 --dist loadfile --backend examples/nin_jax.py \
+		tests/backends $(ARGS) || [ $$? -eq 5 ]
 
 # d2l wants older packages than the project, so an environment of its own; make again, with its names
 BOOK := VENV=.venv-book CONSTRAINTS=constraints-book.txt
@@ -71,6 +80,7 @@ check: $(VENV)/installed-all
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
 	$(PY) -m mypy
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 docs: $(VENV)/installed-docs
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build

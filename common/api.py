@@ -205,11 +205,7 @@ def resume(
     config = run_directory.open_run(directory)
     settings = Settings(**config["settings"])
     training.given_settings(settings, given, f"`resume={directory}`")
-    if data is None:
-        # what was used, not what was asked for: auto may find something else today
-        used = config["data"]
-        moved = used["kind"] in ("full", "sample") and not Path(used["directory"]).is_dir()
-        data = used["kind"] if moved else used["directory"]
+    data = run_directory.data_source(config) if data is None else data
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(settings.validation).limit(settings.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
@@ -291,8 +287,10 @@ def ablate(
 
     >>> options = {"limit": 40, "batch_size": 20, "epochs": 1, "watchers": (), "data": "sample"}
     >>> found = ablate("chapter", "one-1x1", seeds=2, out="runs/exercise-2", **options)
-    On the embedded sample ...
+    chapter, seed 0: run 1 of 4
+    ...
     >>> found.show()
+    <BLANKLINE>
     ...
     """
     from common.training import ablation

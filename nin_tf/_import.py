@@ -3,11 +3,13 @@
 differs: PyTorch needs none of this. Keras 3 runs on several frameworks and reads which one, and
 the layout of images, from the user's environment and configuration file; this package is
 TensorFlow and channels last whatever they say. TensorFlow writes notes about its build to
-standard error while it is imported, some of them (2.21) whatever its log level is.
+standard error while it is imported, some of them (2.21) whatever its log level is; and it imports
+JAX, which takes a second, if that is installed.
 """
 
 import contextlib
 import os
+import sys
 
 from common.backends.registry import check_apart
 from common.system import machine
@@ -26,10 +28,17 @@ def _import_tensorflow() -> None:
     check_apart("tensorflow")
     # a log level that the user set is a wish to see the messages
     wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3"
-    with contextlib.nullcontext() if wanted else quiet():
-        import tensorflow as tf
+    without_jax = "jax" not in sys.modules
+    if without_jax:
+        sys.modules["jax"] = None  # type: ignore[assignment]
+    try:
+        with contextlib.nullcontext() if wanted else quiet():
+            import tensorflow as tf
 
-        backend = tf.keras.backend.backend()
+            backend = tf.keras.backend.backend()
+    finally:
+        if without_jax:
+            del sys.modules["jax"]
     if backend != "tensorflow":
         raise ImportError(
             f"keras was imported before nin_tf, on top of {backend}; use a process of its own"

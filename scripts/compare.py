@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from common.comparison import job as comparison_job
-from common.comparison import layer, run
+from common.comparison import junit, layer, run
 from common.comparison import report as comparison_report
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
@@ -19,6 +19,8 @@ examples:
   compare.py                                       the three backends, all levels
   compare.py --backends torch,tf --dtype float64   one precision: is it one function?
   compare.py --backends torch,./my_nin.py          an implementation of your own
+  compare.py --backends torch,nin.onnx             a file (also .keras, .pt, .params, .safetensors):
+                                                   the others are given its weights
   compare.py --resize 99 --steps 8 --html out.html
   compare.py --resize 99 --network no-1x1          a variant, of the exercises
   compare.py --backends torch,./my_nin.py --layer block2.conv1
@@ -39,7 +41,7 @@ def parser() -> command_line.Parser:
         "--backends",
         default=",".join(BACKENDS),
         metavar="NAMES",
-        help=f"two or more of {', '.join(BACKENDS)}, a file or a package (all three)",
+        help=f"two or more of {', '.join(BACKENDS)}, a file, a package, a weights file (all three)",
     )
     p.add_argument(
         "--levels",
@@ -71,6 +73,7 @@ def parser() -> command_line.Parser:
         help="show one layer alone: block2.conv1, block2.conv1.weight, loss, LEVEL/NAME",
     )
     p.add_argument("--verbose", action="store_true", help="print all tables")
+    p.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit's XML there, for CI")
     command_line.add_python(p)
     p.add_argument(
         "--timeout", type=float, default=900, metavar="SECONDS", help="for each backend (900)"
@@ -80,7 +83,7 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Compare; returns the exit status."""
-    for file in (options.json, options.html):
+    for file in (options.json, options.html, options.junit):
         if file is not None and not file.absolute().parent.is_dir():
             raise NinError(f"{file}: no such directory")
     levels: tuple[str, ...] = comparison_job.LEVELS
@@ -111,6 +114,8 @@ def command(options: argparse.Namespace) -> int:
         write_json(options.json, report.as_json())
     if options.html is not None:
         write_text(options.html, comparison_report.html(report))
+    if options.junit is not None:
+        write_text(options.junit, junit.junit(report))
     report.check_ran()
     if options.layer is None:
         report.show(options.verbose)

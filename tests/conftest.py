@@ -1,8 +1,9 @@
 """Fixtures, and the option that says which backend the suite runs for.
 
 Every test that asks for ``backend`` runs once per backend, each backend in a process of its own
-(``make test`` does all four runs): ``pytest --backend torch``, ``tf`` or ``mxnet`` runs those
-tests; ``pytest`` alone, or ``--backend none``, runs the tests that need no framework.
+(``make test`` does all these runs): ``pytest --backend torch``, ``tf`` or ``mxnet`` runs those
+tests, and so does a backend from outside, ``pytest tests/backends --backend examples/nin_jax.py``;
+``pytest`` alone, or ``--backend none``, runs the tests that need no framework.
 """
 
 import os
@@ -14,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # and as two processes test at once on two cores, each gets one thread
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -23,15 +25,28 @@ from common.errors import NinError
 from common.system import machine
 from common.system.signals import SIGNALS
 
+# how long a test takes depends on the machine
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
+
 
 def pytest_addoption(parser):
     parser.addoption(
         "--backend",
         default="none",
-        choices=["none", *registry.BACKENDS],
-        help="run the tests of this backend (none: those that need no framework)",
+        metavar="NAME",
+        help=f"run the tests of this backend: {', '.join(registry.BACKENDS)}, a file or a package "
+        "(none: those that need no framework)",
     )
     parser.addoption("--long", action="store_true", help="the tests marked long, and no others")
+
+
+def pytest_configure(config):
+    if config.getoption("--backend") != "none":
+        try:
+            registry.check_spec(config.getoption("--backend"))
+        except NinError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 def pytest_report_header(config):
@@ -72,7 +87,7 @@ def prepared():
 
 @pytest.fixture(scope="session")
 def backend_name(pytestconfig):
-    return pytestconfig.getoption("--backend")
+    return registry.absolute(pytestconfig.getoption("--backend"))
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,8 @@ def test_the_name_of_a_backend_trains_the_chapters_network_to_the_same_numbers(
 ):
     """The order of train.py, and that of a notebook, which makes the network first."""
     run, net, _ = chapter
-    other = fit(backend_name)
+    # the preset has none, the network that was made by hand has the book's
+    other = fit(backend_name, dropout=0.5)
     assert_same(arrays_of(other.net, backend), arrays_of(net, backend))
     assert without_times(other.history) == without_times(run.history)
 
@@ -253,7 +254,8 @@ def test_every_parameter_of_a_network_built_by_hand_is_trained_saved_and_loaded(
             np.testing.assert_array_equal(start.weights[weight][:, :, 0, 0], np.eye(10))
     else:
         assert name not in WITH_LAST_BLOCK
-        assert [note.split(":")[0] for note in run.notes] == ["the last block starts at random"]
+        (note,) = run.notes
+        assert "the last block starts at random" in note
 
     path = tmp_path / "net.safetensors"
     run.save(path)
@@ -446,8 +448,8 @@ def test_the_shape_walk_of_an_image_too_small_is_refused(backend, make):
 
 BAD = {
     "too small an image": ({"resize": 20}, "resize=20: "),
-    "no whole number": ({"epochs": 2.5}, "epochs=2.5: must be a whole number"),
-    "a number in quotes": ({"epochs": "2"}, "epochs='2': must be a whole number"),
+    "no whole number": ({"batch_size": 2.5}, "batch_size=2.5: must be a whole number"),
+    "a number in quotes": ({"epochs": "2"}, "epochs='2': must be a number"),
     "a misspelt setting": ({"batchsize": 2}, "batchsize: no such setting; did you mean batch_size"),
     "a misspelt preset": ({"preset": "fastest"}, "preset=fastest: "),
     "more than there is": ({"limit": 10**6}, "limit=1000000: there are only 10000"),
@@ -665,7 +667,7 @@ def test_a_network_goes_to_another_framework_and_back(
 IN_A_NOTEBOOK = """
 import sys
 from nin_{name} import nin
-net = nin()
+net = nin(dropout=0.0)
 import common
 run = common.fit(net, "sample", "fast", limit=60, batch_size=20, resize=67, epochs=1, device="cpu",
                  precision="float32", watchers=())

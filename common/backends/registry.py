@@ -157,7 +157,9 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _is_path(spec: str) -> bool:
-    return spec.endswith(".py") or "/" in spec
+    path = Path(spec)
+    # a weights file, which is one side of a comparison, may be named without its folder
+    return path.suffix == ".py" or "/" in spec or (path.suffix != "" and path.is_file())
 
 
 def _is_package(spec: str) -> bool:
@@ -168,11 +170,11 @@ def _is_package(spec: str) -> bool:
 
 
 def _tails(spec: str) -> list[str]:
-    """Ever longer ends of a path, without the ending of its name; a name is left as it is."""
+    """Ever longer ends of a path, its name without ``.py``; a name is left as it is."""
     if not _is_path(spec):
         return [spec]
     path = Path(spec).resolve()
-    parts = [*path.parts[:-1], path.stem]
+    parts = [*path.parts[:-1], path.name.removesuffix(".py")]
     return ["/".join(parts[-length:]) for length in range(1, len(parts) + 1)]
 
 

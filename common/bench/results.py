@@ -225,20 +225,10 @@ def load(path: Path) -> Results:
 
 def show(results: Results, console: Console, stored: Results | None = None) -> None:
     """Print all tables, and the ratios to a stored bench."""
-    for line in filter(None, _heading(results.record)):
+    for line in heading(results.record):
         console.print(line, markup=False)
-    for title, columns in TABLES.items():
-        rows = [
-            [str(size or ""), name, *("" if value is None else str(value) for value in values)]
-            for size in (*results.sizes, None)
-            for name in results.backends
-            if title and any(values := [results.get(column, name, size) for column in columns])
-        ]
-        _print(console, title, ["size", "backend", *columns], rows, _caption(results, title))
-    runs = whole_runs(results.record)
-    digits = {"mean accuracy": ".4f", "worst": ".4f", "mean seconds": ".1f", "longest": ".1f"}
-    cells = [[format(value, digits.get(name, "")) for name, value in run.items()] for run in runs]
-    _print(console, "whole runs of train.py --preset fast", [*(runs or [{}])[0]], cells, "")
+    for table in tables(results):
+        _print(console, *table)
     if stored is not None:
         rows = [
             [label, str(then), str(now), f"{now.median / then.median:.2f}"]
@@ -249,6 +239,34 @@ def show(results: Results, console: Console, stored: Results | None = None) -> N
         unlike = [f"{k}: stored {there[k]}, now {here[k]}" for k in here if there[k] != here[k]]
         head = ["", "stored", "now", "now / stored"]
         _print(console, "against the stored bench", head, rows, "; ".join(unlike))
+
+
+class Printed(NamedTuple):
+    """A table in words."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    caption: str
+
+
+def tables(results: Results) -> list[Printed]:
+    """All tables; one without rows and caption has nothing to print."""
+    found = []
+    for title, columns in TABLES.items():
+        rows = [
+            [str(size or ""), name, *("" if value is None else str(value) for value in values)]
+            for size in (*results.sizes, None)
+            for name in results.backends
+            if title and any(values := [results.get(column, name, size) for column in columns])
+        ]
+        head = ["size", "backend", *columns]
+        found.append(Printed(title, head, rows, _caption(results, title)))
+    runs = whole_runs(results.record)
+    digits = {"mean accuracy": ".4f", "worst": ".4f", "mean seconds": ".1f", "longest": ".1f"}
+    cells = [[format(value, digits.get(name, "")) for name, value in run.items()] for run in runs]
+    title = "whole runs of train.py --preset fast"
+    return [*found, Printed(title, [*(runs or [{}])[0]], cells, "")]
 
 
 def _print(
@@ -269,12 +287,12 @@ def _print(
         console.print(caption, markup=False)
 
 
-def _heading(record: Mapping[str, Any]) -> list[str]:
+def heading(record: Mapping[str, Any]) -> list[str]:
     """When and on what it was measured."""
     machine, plan = record["machine"], record["plan"]
     # each backend may run in an environment of its own
     backends = {name: {**about, **about["versions"]} for name, about in record["backends"].items()}
-    return [
+    lines = [
         f"{record['date']}, commit {record['git_commit']}",
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         *(
@@ -286,6 +304,7 @@ def _heading(record: Mapping[str, Any]) -> list[str]:
         record["data"]["notice"],
         *(f"left out: {name}: {reason}" for name, reason in record["lost"].items()),
     ]
+    return [line for line in lines if line]
 
 
 def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,11 @@ INVISIBLE = {
 }
 
 
+# The version of what as_json() gives, which report.schema.json describes: raised when a field that
+# is described there goes or changes its meaning, not when one is added.
+SCHEMA = 1
+
+
 @dataclass
 class Level:
     """What one level of the comparison found."""
@@ -144,6 +149,7 @@ class Comparison:
         """Plain data."""
         deviation = self.deviation
         return {
+            "schema": SCHEMA,
             "exit_status": self.exit_status,
             "verdict": self.verdict,
             "first_deviation": deviation

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.backends import registry, session
+from common.comparison import files
 from common.comparison.job import Job, Recording, below
 from common.comparison.layer import check_name, look
 from common.comparison.levels import Comparison, compare
@@ -15,6 +18,7 @@ from common.comparison.worker import MATERIAL, RECORDING
 from common.data import fashion_mnist
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
+from common.network.description import CHAPTER
 
 # NVIDIA's libraries: no TF32, whose products have 10 bits, whatever a framework asks for
 EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}
@@ -53,13 +57,22 @@ def run(
     if len(names) < 2:
         raise NinError("`backends`: name at least two, with a comma between them")
     for spec in specs:
-        registry.check_spec(spec)
+        (files.check if files.is_file(spec) else registry.check_spec)(spec)
+    if job.description != CHAPTER and any(map(files.is_file, specs)):
+        raise NinError(f"`network={job.network}`: a weights file is compared as the chapter's")
     python_of = session.interpreters(names, python)
     material = make_material(job, fashion_mnist.load("sample"))
 
     recordings: list[Recording] = []
     lost: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
+        owner = next(
+            (each for each in zip(names, specs, strict=True) if files.is_file(each[1])), None
+        )
+        if owner is not None:
+            weights = _weights_of(owner[1], python_of[owner[0]], timeout, directory)
+            material.update({f"weights/{name}": array for name, array in weights.items()})
+            log(f"weights: those of {owner[0]}")
         save_arrays(Path(directory) / MATERIAL, material, {})
         for name, spec in zip(names, specs, strict=True):
             try:
@@ -97,3 +110,12 @@ def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Rec
         Recording(**{**fields, "name": name, "arrays": load_arrays(file)[0]})
         for fields, file in zip(found, files, strict=True)
     ]
+
+
+def _weights_of(
+    spec: str, interpreter: str, timeout: float, directory: str
+) -> dict[str, np.ndarray]:
+    """The weights in a file, read in a process of its own."""
+    extract, path = "common.comparison.files:extract", registry.absolute(spec)
+    session.call_apart(interpreter, extract, timeout, path=path, directory=directory)
+    return load_arrays(Path(directory) / files.WEIGHTS)[0]

@@ -17,7 +17,7 @@ import numpy as np
 
 from common.backends import session
 from common.backends.parts import LackingError, make_network, need
-from common.comparison import dropout, shapes
+from common.comparison import dropout, files, shapes
 from common.comparison.job import LEVELS, OF_NO_PRECISION, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
 from common.errors import NinError, one_line
@@ -43,9 +43,9 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
     """
     started = time.monotonic()
     todo = Job(**{**job, "levels": tuple(job["levels"])})
-    ready = session.start(
-        Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
-    )
+    settings = Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
+    is_file = files.is_file(backend)
+    ready = files.start(backend, settings) if is_file else session.start(settings)
     material, _ = load_arrays(Path(directory) / MATERIAL)
     recordings = record(backend, ready.backend, todo, material)
     about = {

@@ -128,6 +128,8 @@ def convert(
         raise NinError(f"{target}: not a file in an existing directory")
     found = read(source, origin, resize, backend, FORMATS[to].backend, network=network)
     check_chapter(found.model, source)
+    if resize is not None:
+        check_resize(resize, found.model.network)
     model = _sized(found.model, resize)
     if resize not in (None, model.resize):
         raise NinError(

@@ -9,6 +9,7 @@ import functools
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,9 @@ def svg_element(figure: "Figure", salt: str) -> str:
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     text = _render(figure, "svg", salt, metadata=nothing, transparent=True, fonttype="none")
-    return text.decode()[text.decode().index("<svg") :]
+    element = text.decode()[text.decode().index("<svg") :]
+    # matplotlib's groups have the same names in every figure, and nothing refers to them
+    return re.sub(r'<g id="[^"]*"', "<g", element)
 
 
 def add_legend(axes: "Axes") -> None:

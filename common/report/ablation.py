@@ -1,6 +1,7 @@
 """The table and the picture of an ablation."""
 
 import statistics
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
 MARKS = "osD^vP"
+# In characters, of the size that the notice has.
+NOTICE_WIDTH = 150
 DASHES = ("-", "--", "-.", ":")
 WORDS = {
     "en": {
@@ -111,7 +114,8 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
     title += f"{examples.replace(',', '.') if language == 'tr' else examples} {words['examples']}"
     figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
     if found.notice:
-        figure.text(0.5, 0.005, found.notice, fontsize=10, ha="center", parse_math=False)
+        lines = textwrap.fill(found.notice, NOTICE_WIDTH)
+        figure.supxlabel(lines, fontsize=10, parse_math=False)
     left, right = figure.subplots(1, 2)
     _draw_accuracies(left, found, language)
     _draw_losses(right, found, language)

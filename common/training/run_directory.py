@@ -16,11 +16,12 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,14 +80,80 @@ def _writable(directory: Path) -> Path:
     return directory
 
 
-def open_run(directory: Path) -> dict[str, Any]:
+class Record(NamedTuple):
+    """A run as its directory has it."""
+
+    directory: Path
+    config: dict[str, Any]
+    settings: Settings
+    rows: list[dict[str, Any]]
+    """A line of ``metrics.jsonl`` for each epoch that is done."""
+    result: dict[str, Any] | None
+    """None if the run has not come to an end, or goes on after one."""
+
+
+def read(directory: Path) -> Record:
+    """What a run has recorded, whether it is complete or not.
+
+    Raises:
+        NinError: if the directory is not a run, or a file in it is damaged.
+    """
+    config = open_run(directory, str(directory))
+    name = CONFIG
+    try:
+        for part in ("versions", "machine"):
+            config[part].items()
+        name = METRICS
+        text = (directory / METRICS).read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in text.splitlines()]
+        for row in rows:
+            accuracy = row[f"{row['evaluated_on']}_accuracy"]
+            points = [[row["epoch"], row["train_loss"], row["train_accuracy"], accuracy]]
+            points += [[x, loss, share] for x, loss, share in row["within_epoch"]]
+            for point in points:
+                _check_finite(point)
+        name = RESULT
+        result = _read_result(directory)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(str(directory), name, error) from error
+    done = rows[-1]["epoch"] if rows else 0
+    if result is not None and done != result["epochs"]:
+        if done < result["epochs"]:
+            raise NinError(f"{directory}: {METRICS} has fewer epochs than {RESULT}")
+        result = None  # of a stop after which the run went on
+    return Record(directory, config, Settings(**config["settings"]), rows, result)
+
+
+def _read_result(directory: Path) -> dict[str, Any] | None:
+    path = directory / RESULT
+    if not path.exists():
+        return None
+    result = dict(json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")))
+    rate = result["examples_per_second"]
+    _check_finite([result["epochs"], result["total_seconds"], *([] if rate is None else [rate])])
+    if not isinstance(result["complete"], bool) or not isinstance(result["notes"], list):
+        raise TypeError("complete, notes")
+    return result
+
+
+def _check_finite(numbers: list[float]) -> None:
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError("not a finite number")
+
+
+def open_run(directory: Path, called: str | None = None) -> dict[str, Any]:
     """The configuration of an existing run.
+
+    Args:
+        directory: of the run.
+        called: what messages call it; the argument ``resume`` if not given.
 
     Raises:
         NinError: if the directory is not a run, or its configuration is damaged.
     """
+    called = f"`resume={directory}`" if called is None else called
     if not (directory / CONFIG).is_file():
-        raise NinError(f"`resume={directory}`: not a run directory (it has no {CONFIG})")
+        raise NinError(f"{called}: not a run directory (it has no {CONFIG})")
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
         config = dict(json.loads(text))
@@ -95,10 +162,12 @@ def open_run(directory: Path) -> dict[str, Any]:
             raise KeyError("data")
         config["data"]["sha256"].keys()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, NinError) as error:
-        raise NinError(
-            f"`resume={directory}`: {CONFIG} is damaged ({type(error).__name__}: {error})"
-        ) from error
+        raise _damaged(called, CONFIG, error) from error
     return config
+
+
+def _damaged(called: str, file: str, error: Exception) -> NinError:
+    return NinError(f"{called}: {file} is damaged ({type(error).__name__}: {error})")
 
 
 def is_by_hand(config: Mapping[str, Any]) -> bool:
@@ -141,6 +210,16 @@ def is_begun(directory: Path) -> bool:
             for name in (CONFIG, METRICS):
                 (directory / name).unlink(missing_ok=True)
     return False
+
+
+def data_source(config: Mapping[str, Any]) -> str:
+    """Where a run's data are now: in their directory, or found anew if that is gone.
+
+    Not what was asked for: ``auto`` may find something else today.
+    """
+    used = config["data"]
+    moved = used["kind"] in ("full", "sample") and not Path(used["directory"]).is_dir()
+    return str(used["kind"] if moved else used["directory"])
 
 
 def is_complete(directory: Path) -> bool:

@@ -67,7 +67,6 @@ BAD_INPUT = {
         "{weights} nin.pt --resize 224",
         "--resize 224: {weights} says that it was trained on 67; leave it out",
     ),
-    "size too small": ("{weights} o.safetensors --resize 5", "smallest that works is"),
     "another backend": ("{weights} nin.pt --backend tf", "torch is checked with torch"),
 }  # fmt: skip
 

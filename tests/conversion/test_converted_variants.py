@@ -66,7 +66,7 @@ def test_a_strangers_file_is_read_as_what_it_is_said_to_be(name, tmp_path):
     model, file = a_model(name), tmp_path / "stranger.npz"
     named = {key.replace("block", "features."): array for key, array in model.weights.items()}
     np.savez(file, **named)
-    with pytest.raises(NinError, match="of another network|too small for this network"):
+    with pytest.raises(NinError, match=r"of another network|too small for this network"):
         convert.convert(file, tmp_path / "model.safetensors", resize=VARIANTS[name])
     convert.convert(
         file, tmp_path / "model.safetensors", resize=VARIANTS[name], network=model.network

@@ -293,7 +293,7 @@ def test_the_configuration_records_settings_versions_data_and_machine(backend, w
     assert config["settings"]["seed"] == 7
     assert config["settings"]["preset"] == "fast"
     assert set(config["versions"]) >= {"python", "numpy", *backend.versions()}
-    assert len(config["data"]["sha256"]) == 4
+    assert len(config["data"]["sha256"]) >= 4
     assert config["threads"] >= 1
     assert "git_commit" in config
 

@@ -1,0 +1,315 @@
+"""A weights file as one side of a comparison: its own weights, and its own layers if it has any.
+
+An ONNX or Keras file holds layers, which its own software runs one by one. A PyTorch state dict,
+Gluon parameters and a safetensors file hold weights only, which our network in the file's framework
+runs. All others in the comparison are given the weights of the first file.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.backends import session
+from common.backends.parts import LackingError
+from common.backends.registry import BACKENDS
+from common.contract import Device, LayerOutput
+from common.conversion import convert, onnx_format
+from common.conversion.kinds import FORMATS
+from common.data.resize import resize_matrix
+from common.errors import NinError, one_line
+from common.files.arrays import save_arrays
+from common.network import architecture
+from common.network.parameters import check_parameters
+from common.settings import Settings
+from common.system import machine
+
+# ending of a file's name -> the backend whose framework runs it; None: no framework in particular
+SUFFIXES = {suffix: form.backend for form in FORMATS.values() for suffix in form.suffixes}
+# where extract() leaves the weights
+WEIGHTS = "weights.safetensors"
+
+# operations in a graph -> kind of layer
+OPERATIONS = {
+    "Conv": "conv", "Relu": "relu", "MaxPool": "pool", "AveragePool": "pool", "Dropout": "dropout",
+    "GlobalAveragePool": "global_pool", "GlobalMaxPool": "global_pool", "ReduceMean": "global_pool",
+    "Flatten": "flatten", "Reshape": "flatten", "Squeeze": "flatten",
+}  # fmt: skip
+
+
+def is_file(spec: str) -> bool:
+    """Whether a side of a comparison has the name of a weights file."""
+    return Path(spec).suffix in SUFFIXES
+
+
+def check(spec: str) -> None:
+    """Raise :class:`NinError` if there is no such file."""
+    if not Path(spec).is_file():
+        raise NinError(f"{spec}: no such file")
+
+
+def start(path: str, settings: Settings) -> session.Started:
+    """A file as a backend in this process; it has as much of the contract as it can.
+
+    Args:
+        path: of the file.
+        settings: as :func:`common.backends.session.start`, whatever their backend.
+
+    Raises:
+        NinError: if the file cannot be read, or what runs it is not installed.
+    """
+    file = Path(path)
+    name = SUFFIXES[file.suffix]
+    if file.suffix in FORMATS["onnx"].suffixes:
+        with machine.prepared(settings.threads) as threads:
+            onnx_file: Any = OnnxFile(file, threads)
+        about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
+        return session.Started(onnx_file, Device("cpu", "cpu", None), about, "float32")
+    if name is None:
+        packages = {backend: framework for backend, (_, framework) in BACKENDS.items()}
+        installed = [name for name in packages if importlib.util.find_spec(packages[name])]
+        name = [*installed, *packages][0]
+    started = session.start(dataclasses.replace(settings, backend=name))
+    kind = KerasFile if file.suffix in FORMATS["keras"].suffixes else WeightsFile
+    try:
+        backend: Any = kind(file, started.backend)
+    except NinError:
+        raise
+    except Exception as error:  # the frameworks' readers raise what they like
+        raise NinError(f"{path}: cannot be read ({one_line(error)})") from error
+    return started._replace(backend=backend)
+
+
+def extract(path: str, directory: str) -> None:
+    """Leave the weights of a file in a directory, by canonical name."""
+    backend: Any = start(path, Settings(device="cpu", threads=1)).backend
+    save_arrays(Path(directory) / WEIGHTS, backend.get_weights(backend.nin()), {})
+
+
+def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Canonical name -> what stands for a layer, by the order of the layers alone.
+
+    Args:
+        steps: kind of layer, and what stands for it, in the order of computation. A kind that the
+            chapter does not have gets no name.
+    """
+    layers = architecture.layers()
+    names = {
+        "conv": iter([layer.name for layer in layers if not layer.is_pool]),
+        "pool": iter([layer.name for layer in layers if layer.is_pool]),
+    }
+    named: dict[str, Any] = {}
+    last = None
+    for kind, what in steps:
+        if kind in names:
+            last = next(names[kind], None)
+        elif kind in ("dropout", "global_pool", "flatten"):
+            last = kind
+        elif kind != "relu":
+            continue
+        # a ReLU overwrites the entry of its convolution
+        if last is not None:
+            named[last] = what
+    return named
+
+
+class WeightsFile:
+    """A backend whose networks have the weights of a file, whatever they are given."""
+
+    # of the backend's contract, what the file does not have
+    lacking: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, backend: Any) -> None:
+        self.__name__, self.__file__ = path.name, str(path)
+        self.backend = backend
+        self.weights = self.read(path)
+        check_parameters(self.weights, architecture.parameter_shapes(), str(path))
+
+    def __getattr__(self, name: str) -> Any:
+        """What the file does not change is the backend's."""
+        if name in self.lacking:
+            raise AttributeError(name)
+        return getattr(self.backend, name)
+
+    def read(self, path: Path) -> dict[str, np.ndarray]:
+        """The file's weights by canonical name."""
+        return convert.read(path, beside=self.backend.NAME).model.weights
+
+    def nin(self, *options: Any) -> Any:
+        """The network of the file; the options are those of the contract."""
+        net = self.backend.nin(*options)
+        self.backend.set_weights(net, self.weights)
+        return net
+
+    def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
+        """The file's own weights again, and not those that are given."""
+        self.backend.set_weights(net, self.weights)
+
+
+class KerasFile(WeightsFile):
+    """A Keras model, run by Keras; ``nin_tf`` goes through its layers."""
+
+    lacking = ("Trainer", "shape_walk")
+
+    def read(self, path: Path) -> dict[str, np.ndarray]:
+        keras = importlib.import_module("tensorflow").keras
+        self.net = keras.models.load_model(path, compile=False)
+        return self.get_weights(self.net)
+
+    def nin(self, *options: Any) -> Any:
+        return self.net
+
+    def get_weights(self, net: Any) -> dict[str, np.ndarray]:
+        return self.canonical(self.backend.get_weights(net))
+
+    def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
+        """It keeps its own."""
+
+    def canonical(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Parameters by canonical name: in the order in which the file has them."""
+        names = list(architecture.parameter_shapes())
+        return dict(
+            zip(names if len(names) == len(arrays) else arrays, arrays.values(), strict=True)
+        )
+
+    def Predictor(self, net: Any, settings: Settings) -> Any:
+        return KerasPredictor(self, self.backend.Predictor(net, settings))
+
+
+class KerasPredictor:
+    """A predictor of ``nin_tf`` with the chapter's names, whatever the file's layers are called."""
+
+    def __init__(self, file: KerasFile, predictor: Any) -> None:
+        self.file, self.predictor = file, predictor
+        self.net, self.logits = predictor.net, predictor.logits
+
+    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self.predictor.activations(images)
+        kinds = {name: name.rpartition(".")[2].rstrip("0123456789") for name in outputs}
+        named = name_layers((kinds[name], output) for name, output in outputs.items())
+        return {"input": outputs["input"], **named}
+
+    def gradients(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        loss, slopes = self.predictor.gradients(images, labels)
+        return loss, self.file.canonical(slopes)
+
+
+class OnnxFile:
+    """An ONNX model, run by onnxruntime, the outputs of its operations as further outputs."""
+
+    PRECISIONS = ("float32",)
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.__name__, self.__file__ = path.name, str(path)
+        onnx_format.require()
+        self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
+        try:
+            model = self.onnx.load(str(path))
+            self.weights = self._read_weights(model.graph)
+            operations = model.graph.node
+            self.layers = name_layers(
+                (OPERATIONS.get(each.op_type, ""), each) for each in operations
+            )
+            self.result = model.graph.output[0].name
+            known = {output.name for output in model.graph.output}
+            for node in self.layers.values():
+                if node.output[0] not in known:
+                    known.add(node.output[0])
+                    model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
+            options = self.runtime.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.log_severity_level = 3
+            self.session = self.runtime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            self.given = self.session.get_inputs()[0]
+        except Exception as error:
+            raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
+        check_parameters(self.weights, architecture.parameter_shapes(), str(path))
+
+    def nin(self, *options: Any) -> "OnnxFile":
+        """The one network that there is."""
+        return self
+
+    def get_weights(self, net: Any) -> dict[str, np.ndarray]:
+        """The file's, by canonical name: in the order of the graph."""
+        return dict(self.weights)
+
+    def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
+        """It keeps its own."""
+
+    def versions(self) -> dict[str, str]:
+        """Package name -> version of what runs it."""
+        return {each.__name__: each.__version__ for each in (self.onnx, self.runtime)}
+
+    def shape_walk(self, net: Any, images: np.ndarray) -> Iterator[LayerOutput]:
+        """The chapter's layers."""
+        outputs = self.run(images)
+        for name in architecture.layer_shapes(architecture.smallest_input()):
+            last = f"{name}.conv3" if name.startswith("block") else name
+            if last in outputs:
+                word = self.layers[last].op_type if last in self.layers else "-"
+                yield LayerOutput(word, str(outputs[last].shape), name, outputs[last])
+
+    def Predictor(self, net: Any, settings: Settings) -> "OnnxPredictor":
+        """See :class:`common.contract.Predictor`."""
+        return OnnxPredictor(self, settings)
+
+    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
+        shape = [n if isinstance(n, int) else None for n in self.given.shape]
+        last = len(shape) == 4 and shape[1] != pixels.shape[1] and shape[3] == pixels.shape[1]
+        X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
+        if any(own not in (None, size) for own, size in zip(shape[1:], X.shape[1:], strict=False)):
+            raise LackingError(f"{self.__name__} takes images of {shape[1:]} only")
+        # some exporters fix the batch too
+        step = shape[0] or len(X)
+        names = {name: node.output[0] for name, node in self.layers.items()}
+        names["logits"] = self.result
+        parts = []
+        for first in range(0, len(X), step):
+            batch = X[first : first + step]
+            padded = np.concatenate([batch, np.repeat(batch[-1:], step - len(batch), axis=0)])
+            outputs = self.session.run(list(names.values()), {self.given.name: padded})
+            parts.append([output[: len(batch)] for output in outputs])
+        joined = map(np.concatenate, zip(*parts, strict=True))
+        outputs = dict(zip(names, joined, strict=True))
+        if "pool3" in outputs:  # a file for prediction leaves dropout out
+            outputs.setdefault("dropout", outputs["pool3"])
+        return outputs
+
+    def _read_weights(self, graph: Any) -> dict[str, np.ndarray]:
+        tensors = {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant":
+                tensors[node.output[0]] = node.attribute[0].t
+        convolutions = [node for node in graph.node if node.op_type == "Conv"]
+        native = [name for node in convolutions for name in node.input[1:] if name in tensors]
+        canonical = list(architecture.parameter_shapes())
+        names = canonical if len(native) == len(canonical) else native
+        arrays = (np.array(self.onnx.numpy_helper.to_array(tensors[name])) for name in native)
+        return dict(zip(names, arrays, strict=True))
+
+
+class OnnxPredictor:
+    """See :class:`common.contract.Predictor`."""
+
+    def __init__(self, file: OnnxFile, settings: Settings) -> None:
+        self.net, self.size = file, settings.resize
+
+    def pixels(self, images: np.ndarray) -> np.ndarray:
+        matrix = resize_matrix(images.shape[1], self.size)
+        return (matrix @ (images / 255) @ matrix.T).astype(np.float32)[:, np.newaxis]
+
+    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        pixels = self.pixels(images)
+        return {"input": pixels, **self.net.run(pixels)}
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        return self.net.run(self.pixels(images))["logits"]

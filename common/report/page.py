@@ -1,0 +1,577 @@
+"""One HTML page from run directories and bench files: styles and pictures are inside."""
+
+import base64
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from common.bench import results as bench_results
+from common.bench.results import Results
+from common.errors import NinError, in_python
+from common.files import figures
+from common.network import architecture, cost
+from common.network.description import CHAPTER
+from common.prediction.predict import Predictions
+from common.report import style
+from common.report.page_words import WORDS
+from common.settings import Settings
+from common.training import run_directory
+from common.training.run_directory import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TEMPLATE = "page.html.j2"
+SAMPLES = 12
+FRAMEWORKS = {"mxnet": "MXNet", "torch": "PyTorch", "tf": "TensorFlow"}
+
+
+class Printed(NamedTuple):
+    """Figures as a run prints them at its end."""
+
+    loss: float
+    train_accuracy: float
+    test_accuracy: float
+    rate: float
+
+
+# d2l, "Network in Network", "Training": what the page shows for each framework
+BOOK = {
+    "mxnet": Printed(0.998, 0.650, 0.653, 2930.3),
+    "torch": Printed(0.364, 0.864, 0.845, 3180.3),
+    "tf": Printed(0.349, 0.872, 0.880, 3663.5),
+}
+
+# Lines: told apart without colours too. The page has each colour for light and for dark paper; in
+# the figures they are these until then.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#666666")
+DASHES = ("", "6 2", "2 2", "8 2 2 2", "8 2 2 2 2 2")
+
+
+@dataclass
+class Seen:
+    """What a run's network predicts for the test images."""
+
+    run: str
+    predictions: Predictions
+    confusion: Mapping[str, Any]
+    """As :meth:`common.report.look.Look.view` reports it; ``wrong`` too."""
+    wrong: Mapping[str, Any]
+
+
+@dataclass
+class Sources:
+    """What is shown."""
+
+    runs: dict[str, Record] = field(default_factory=dict)
+    """By names that tell them apart."""
+    benches: dict[str, Results] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What could not be read, and why, a line each."""
+
+
+def read(paths: Sequence[Path]) -> Sources:
+    """Read runs and benches.
+
+    Args:
+        paths: directories of runs, and files of ``scripts/bench.py``.
+
+    Raises:
+        NinError: if none can be read, naming the first.
+    """
+    found = Sources()
+    records: dict[Path, Record] = {}
+    benches: dict[Path, Results] = {}
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        try:
+            if path.is_dir():
+                records[path] = run_directory.read(path)
+            else:
+                benches[path] = bench_results.load(path)
+        except NinError as error:
+            found.problems.append(error.marked)
+    if not records and not benches:
+        more = f" (and {len(found.problems) - 1} more)" if found.problems[1:] else ""
+        raise NinError(found.problems[0] + more)
+    found.runs = dict(zip(_names(records), records.values(), strict=True))
+    found.benches = dict(zip(_names(benches), benches.values(), strict=True))
+    return found
+
+
+def predict(
+    sources: Sources,
+    backend: str | None = None,
+    data: str | None = None,
+    indices: str | None = None,
+) -> None:
+    """Add what each run's network predicts for the test images; what fails is a problem.
+
+    Args:
+        sources: whose runs.
+        backend: that predicts; if not given, the one that trained all runs, or else PyTorch's.
+        data: as ``--data`` takes it; what each run was trained on if not given.
+        indices: which test images, as :func:`common.prediction.predict.select` takes them.
+    """
+    from common import api  # which imports whatever there is
+
+    trained = {run.settings.backend for run in sources.runs.values()}
+    backend = backend or (trained.pop() if len(trained) == 1 else "torch")
+    for name, run in sources.runs.items():
+        try:
+            where = data or run_directory.data_source(run.config)
+            if not where:
+                raise NinError(f"{name}: trained on arrays, which are no files; give `data`")
+            look = api.look(run.directory, backend=backend, data=where, indices=indices)
+            confusion = look.view("confusion").report
+            wrong = look.view("wrong").report if look.predictions.wrong.any() else {"images": []}
+            sources.seen.append(Seen(name, look.predictions, confusion, wrong))
+        except NinError as error:
+            known = str(run.directory) in error.marked or error.marked.startswith(name)
+            sources.problems.append(error.marked if known else f"{name}: {error.marked}")
+
+
+def html(sources: Sources, language: str = "en") -> str:
+    """The whole page.
+
+    Args:
+        sources: to show, at least one.
+        language: one of :data:`common.report.style.LANGUAGES`.
+    """
+    import jinja2  # only when a page is wanted
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    source = resources.files("common.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(source).render(page=Page(sources, language))
+
+
+class Row(NamedTuple):
+    """Of a table."""
+
+    name: str
+    cells: Sequence[str]
+    marked: Sequence[bool] = ()
+    """Cells to notice."""
+
+
+class Table(NamedTuple):
+    """With a caption, and a head for each column."""
+
+    caption: str
+    columns: Sequence[str]
+    """The first is that of the rows' names."""
+    rows: Sequence[Row]
+    is_wide: bool = False
+    """In words rather than in numbers."""
+
+
+class Drawing(NamedTuple):
+    """A picture, and what it shows in words."""
+
+    caption: str
+    words: str
+    svg: str
+
+
+class Picture(NamedTuple):
+    """An image with an answer to it."""
+
+    address: str
+    """With the image itself in it."""
+    words: str
+    lines: Sequence[str]
+    is_wrong: bool
+
+
+class Page:
+    """What the template shows.
+
+    Args:
+        sources: at least one.
+        language: of all words but names, and of the way to write numbers.
+    """
+
+    def __init__(self, sources: Sources, language: str) -> None:
+        self.sources = sources
+        self.language = language
+        self.words = WORDS[language]
+        self.runs = sources.runs
+        self.problems = [in_python(problem) for problem in sources.problems]
+
+    @property
+    def title(self) -> str:
+        """Of the page."""
+        return str(self.words["title"]).format(", ".join([*self.runs, *self.sources.benches]))
+
+    def line(self, number: int) -> tuple[int, str]:
+        """The colour and the dashes of a run."""
+        return number % len(COLOURS), DASHES[(number // len(COLOURS) + number) % len(DASHES)]
+
+    # ---------------------------------------------------------------- results
+
+    def results(self) -> Table:
+        """A row for each run, and for each of the book's three."""
+        columns = self.words["columns"]
+        rows = [Row(name, self._result(run)) for name, run in self.runs.items()]
+        for backend, printed in BOOK.items():
+            name = self.words["book_of"].format(FRAMEWORKS[backend])
+            cells = [backend, "book", "224", self._whole(60_000), "10", *self._printed(printed)]
+            rows.append(Row(name, [*cells, "GPU", ""]))
+        return Table(self.words["results_caption"], ["", *columns.values()], rows)
+
+    def _result(self, run: Record) -> list[str]:
+        settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
+        on = last.get("evaluated_on", "test")
+        accuracy = self._number(last.get(f"{on}_accuracy"), ".3f")
+        state = "complete" if result.get("complete") else "stopped" if result else "unfinished"
+        return [
+            settings.backend,
+            settings.preset,
+            str(settings.resize),
+            self._whole(run.config["data"].get("train_examples")),
+            self._number(last.get("epoch", 0), "g"),
+            self._number(last.get("train_loss"), ".3f"),
+            self._number(last.get("train_accuracy"), ".3f"),
+            accuracy if on == "test" else self.words["validation"].format(accuracy),
+            self._number(result.get("examples_per_second"), ".1f"),
+            str(run.config.get("device", "")),
+            self.words[state],
+        ]
+
+    def _printed(self, printed: Printed) -> list[str]:
+        forms = (".3f", ".3f", ".3f", ".1f")
+        return [self._number(*pair) for pair in zip(printed, forms, strict=True)]
+
+    def notes(self) -> list[tuple[str, list[str]]]:
+        """For each run the sentences that it recorded."""
+        found = []
+        for name, run in self.runs.items():
+            notice = run.config["data"].get("notice")
+            notes = [str(notice)] if notice else []
+            notes += map(str, (run.result or {}).get("notes", []))
+            found.append((name, notes))
+        return [(name, notes) for name, notes in found if notes]
+
+    # --------------------------------------------------------------- settings
+
+    def _differing(self) -> list[str]:
+        """The settings that are not the book's in some run; the book has every framework."""
+        return [
+            name
+            for name, usual in vars(Settings()).items()
+            if any(getattr(run.settings, name) != usual for run in self.runs.values())
+            or (name == "backend" and len(self.runs) > 1)
+        ]
+
+    def settings(self) -> Table:
+        """The book's settings and the runs', where they differ."""
+        rows = []
+        for name in self._differing():
+            usual = getattr(Settings(), name)
+            values = [getattr(run.settings, name) for run in self.runs.values()]
+            book = ", ".join(BOOK) if name == "backend" else self._value(usual)
+            marked = [False, *(value != usual and name != "backend" for value in values)]
+            rows.append(
+                Row(self.words["settings"][name], [book, *map(self._value, values)], marked)
+            )
+        columns = ["", self.words["book"], *self.runs]
+        return Table(self.words["settings_caption"], columns, rows)
+
+    def same(self) -> str:
+        """The settings that are the book's in every run, in a sentence."""
+        differing = {*self._differing(), "backend"}
+        usual = [
+            f"{self.words['settings'][name]} {self._value(value)}"
+            for name, value in vars(Settings()).items()
+            if name not in differing
+        ]
+        return str(self.words["same"]).format(", ".join(usual)) if usual else ""
+
+    def _value(self, value: Any) -> str:
+        if value is None or isinstance(value, bool):
+            return str(self.words[{None: "none", True: "yes", False: "no"}[value]])
+        return str(value) if isinstance(value, str | int) else self._number(value, "g")
+
+    # ----------------------------------------------------------------- curves
+
+    def curves(self) -> list[Drawing]:
+        """Loss, training accuracy, and test accuracy, of all runs."""
+        if not any(run.rows for run in self.runs.values()):
+            return []
+        measured = {row["evaluated_on"] for run in self.runs.values() for row in run.rows}
+        on = measured.pop() if len(measured) == 1 else "mixed"
+        return [
+            self._curve("loss_curve", lambda run: _within_epochs(run, 1)),
+            self._curve("train_curve", lambda run: _within_epochs(run, 2)),
+            self._curve(f"{on}_curve", _evaluations),
+        ]
+
+    def _curve(
+        self, name: str, points: Callable[[Record], Sequence[tuple[float, float]]]
+    ) -> Drawing:
+        figure = figures.new(4.8, 3.4)
+        axes = figure.add_subplot()
+        ends = []
+        marked = name not in ("loss_curve", "train_curve")
+        for number, (run, record) in enumerate(self.runs.items()):
+            found = points(record)
+            if not found:
+                continue
+            colour, dashes = self.line(number)
+            lengths = tuple(map(float, dashes.split()))
+            axes.plot(
+                *zip(*found, strict=True), color=COLOURS[colour], linewidth=2,
+                linestyle=(0, lengths) if lengths else "-", marker="o" if marked else None,
+                markersize=5,
+            )  # fmt: skip
+            ends.append(f"{run} {self._number(found[-1][1], '.3f')}")
+        if name == "test_curve":
+            self._draw_book(axes)
+        axes.set_xlabel(self.words["epoch"], fontsize=12)
+        axes.tick_params(labelsize=11)
+        axes.locator_params(nbins=6)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: self._number(value, ".4g"))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(visible=True, alpha=0.5)
+        caption = self.words[name]
+        shown = caption if self.language == "en" else caption[0].lower() + caption[1:]
+        words = self.words["of_runs"].format(shown, ", ".join(ends))
+        return Drawing(caption, words, _for_paper(figures.svg_element(figure, name)))
+
+    def _draw_book(self, axes: "Axes") -> None:
+        """What the book reaches with the frameworks of these runs."""
+        used = {run.settings.backend for run in self.runs.values()}
+        shown = sorted((BOOK[name].test_accuracy, name) for name in used if name in BOOK)
+        for height, name in shown:
+            axes.axhline(height, color="black", linewidth=1, linestyle=":")
+            # beside the axes, where no curve crosses it
+            label = self.words["book_of"].format(FRAMEWORKS[name]).replace(", ", ",\n")
+            is_top = height == shown[-1][0]
+            axes.annotate(
+                label, (1, height), (3, 0), xycoords=("axes fraction", "data"), fontsize=10,
+                textcoords="offset points", va="bottom" if is_top else "top",
+            )  # fmt: skip
+
+    def numbers(self) -> Table:
+        """A row for each epoch of each run."""
+        words = self.words["columns"]
+        rows = []
+        for name, run in self.runs.items():
+            for row, (epoch, accuracy) in zip(run.rows, _evaluations(run), strict=True):
+                values = (row["train_loss"], row["train_accuracy"], accuracy)
+                cells = [self._number(value, ".4f") for value in values]
+                rows.append(Row(name, [self._number(epoch, "g"), *cells]))
+        columns = ["epochs", "loss", "train", "test"]
+        return Table(self.words["numbers_caption"], ["", *(words[name] for name in columns)], rows)
+
+    # --------------------------------------------------------- shapes and cost
+
+    def _on_paper(self) -> dict[str, Record]:
+        runs = self.runs.items()
+        return {name: run for name, run in runs if not run_directory.is_by_hand(run.config)}
+
+    def by_hand(self) -> str:
+        """The runs of networks that are not known on paper, in a sentence."""
+        names = [name for name in self.runs if name not in self._on_paper()]
+        return str(self.words["by_hand"]).format(", ".join(names)) if names else ""
+
+    def walks(self) -> list[Table]:
+        """A table for each network, a column for each size."""
+        sizes: dict[Any, set[int]] = {}
+        for run in self._on_paper().values():
+            sizes.setdefault(run.settings.description, set()).add(run.settings.resize)
+        sizes.setdefault(CHAPTER, set()).add(Settings.resize)
+        tables = []
+        for network, found in sizes.items():
+            columns = sorted(found, reverse=True)
+            walks = [architecture.layer_shapes(size, network=network) for size in columns]
+            rows = [
+                Row(layer, ["×".join(map(str, walk[layer][1:])) for walk in walks])
+                for layer in walks[0]
+            ]
+            caption = self.words["walk_caption"].format(_title(network))
+            heads = [f"{size}×{size}" for size in columns]
+            tables.append(Table(caption, [self.words["layer"], *heads], rows))
+        return tables
+
+    def costs(self) -> Table:
+        """A row for each network at a size and in a kind of training; then the book's."""
+        found: dict[cost.Cost, list[str]] = {}
+        for name, run in self._on_paper().items():
+            settings = run.settings
+            network = cost.NIN if settings.description == CHAPTER else settings.network
+            key = cost.of(
+                network, settings.resize, settings.batch_size, settings.precision,
+                settings.optimizer, settings.momentum,
+            )  # fmt: skip
+            found.setdefault(key, []).append(name)
+        for name in cost.COMPARED:
+            found.setdefault(cost.of(name), []).append(self.words["book"])
+        from common.report.cost import settings_words
+
+        rows = [
+            Row(
+                each.title,
+                [
+                    f"{each.resize}×{each.resize}",
+                    ", ".join(names),
+                    settings_words(each, self.language),
+                    self._whole(each.parameters),
+                    self._whole(each.multiply_adds),
+                    style.size(each.training.total, self.language),
+                    style.size(each.prediction.total, self.language),
+                ],
+            )
+            for each, names in found.items()
+        ]
+        return Table(self.words["cost_caption"], list(self.words["cost_columns"].values()), rows)
+
+    # ------------------------------------------------------------ predictions
+
+    def confusion(self, seen: Seen) -> Table:
+        """In per cent of each true class; the shares are the cells' numbers."""
+        matrix = np.array(seen.confusion["matrix"])
+        totals = matrix.sum(1, keepdims=True)
+        shares = 100 * matrix / np.maximum(totals, 1)
+        right = self._whole(int(np.trace(matrix))), self._whole(int(totals.sum()))
+        accuracy = self._number(seen.confusion["accuracy"], ".3f")
+        names = seen.confusion["classes"]
+        rows = [
+            Row(name, [f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True)])
+            for name, *line in zip(names, shares, matrix, strict=True)
+        ]
+        caption = self.words["confusion_caption"].format(seen.run, *right, accuracy)
+        return Table(caption, [self.words["true"], *names], rows)
+
+    def notes_on(self, seen: Seen) -> list[str]:
+        """What a reader should know of predictions."""
+        return [in_python(note) for note in seen.predictions.notes]
+
+    def samples(self, seen: Seen) -> list[Picture]:
+        """The first images, with the answers."""
+        return self._pictures(seen, range(min(SAMPLES, len(seen.predictions.logits))))
+
+    def wrong(self, seen: Seen) -> list[Picture]:
+        """The most confident wrong answers."""
+        names = seen.predictions.images.names
+        chosen = [names.index(entry["image"]) for entry in seen.wrong["images"]]
+        return self._pictures(seen, chosen)
+
+    def _pictures(self, seen: Seen, chosen: Iterable[int]) -> list[Picture]:
+        classes, predictions = seen.confusion["classes"], seen.predictions
+        labels = predictions.images.labels
+        assert labels is not None
+        pictures = []
+        for i in chosen:
+            answer = int(predictions.labels[i])
+            name, true = predictions.images.names[i], classes[int(labels[i])]
+            share = style.share(float(predictions.probabilities[i, answer]), self.language)
+            is_wrong = bool(predictions.wrong[i])
+            words = self.words["wrong_alt" if is_wrong else "right_alt"]
+            lines = [f"{classes[answer]} {share}"]
+            if is_wrong:
+                lines.append(self.words["is"].format(true))
+            address = _data_address(predictions.images.pixels[i])
+            words = words.format(name, true, classes[answer])
+            pictures.append(Picture(address, words, lines, is_wrong))
+        return pictures
+
+    # ------------------------------------------------------------------ speed
+
+    def bench_heading(self, results: Results) -> list[str]:
+        """When and on what it was measured."""
+        return bench_results.heading(results.record)
+
+    def bench_tables(self, results: Results) -> list[Table]:
+        """The tables that the command prints."""
+        words = self.words["bench_columns"]
+        tables = []
+        for title, head, rows, _ in bench_results.tables(results):
+            columns = [words.get(name, name) for name in head]
+            cells = [[style.decimal(cell, self.language) for cell in row] for row in rows]
+            if rows and title:
+                found = [Row(first, rest) for first, *rest in cells]
+                tables.append(Table(words.get(title, title), columns, found))
+        return tables
+
+    # --------------------------------------------------------------- versions
+
+    def versions(self) -> Table:
+        """The machine and the releases, a column for each run."""
+        configs = [run.config for run in self.runs.values()]
+        packages = dict.fromkeys(name for config in configs for name in config["versions"])
+        rows = []
+        for name, words in self.words["facts"].items():
+            cells = [str(c.get(name, c["machine"].get(name, ""))) for c in configs]
+            rows.append(Row(words, [style.decimal(cell, self.language) if name == "memory_gib"
+                                    else cell[:12] if name == "git_commit" else cell
+                                    for cell in cells]))  # fmt: skip
+        for name in packages:
+            rows.append(Row(name, [str(config["versions"].get(name, "")) for config in configs]))
+        return Table(self.words["versions_caption"], ["", *self.runs], rows)
+
+    def commands(self) -> dict[str, str]:
+        """Run -> the command that made it."""
+        found = {name: run.config.get("command") for name, run in self.runs.items()}
+        return {name: str(command) for name, command in found.items() if command}
+
+    # ---------------------------------------------------------------- numbers
+
+    def _number(self, value: float | None, form: str) -> str:
+        if value is None or not math.isfinite(value):
+            return "–"
+        return style.decimal(format(value, form), self.language)
+
+    def _whole(self, value: int | None) -> str:
+        if value is None:
+            return "–"
+        return f"{value:,}".replace(",", "." if self.language == "tr" else ",")
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    """The last parts of paths, as many as it takes to tell them apart."""
+    parts = [path.parts for path in paths]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        names = [str(Path(*each[-count:])) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return []
+
+
+def _title(network: Any) -> str:
+    return "NiN" if network == CHAPTER else f"NiN {network}"
+
+
+def _evaluations(run: Record) -> list[tuple[float, float]]:
+    """Of each epoch the end, and the accuracy there."""
+    return [(row["epoch"], row[f"{row['evaluated_on']}_accuracy"]) for row in run.rows]
+
+
+def _within_epochs(run: Record, column: int) -> list[tuple[float, float]]:
+    """The points of a training curve: of the loss, 1, or the accuracy, 2."""
+    return [(point[0], point[column]) for row in run.rows for point in row["within_epoch"]]
+
+
+def _for_paper(svg: str) -> str:
+    """Colours become the page's, which has others on dark paper."""
+    svg = svg.replace("#000000", "currentColor")
+    for number, colour in enumerate(COLOURS):
+        svg = svg.replace(colour, f"var(--run{number})")
+    return svg
+
+
+def _data_address(image: np.ndarray) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,182 @@
+"""A weights file is a side of the comparison, and is caught where it is not the network."""
+
+import numpy as np
+import pytest
+import reference
+from commands import ROOT
+
+import common
+from common.backends import parts, registry
+from common.comparison import files
+from common.conversion import onnx_format
+from common.conversion.kinds import FORMATS
+from common.errors import NinError
+from common.model import save_model
+from common.network import architecture
+from common.settings import Settings
+
+NUMPY = str(ROOT / "tests" / "numpy_nin.py")
+LEVELS = ["shapes", "parameters", "activations"]
+CHANGED = "block2.conv1.weight"
+
+
+def changed_weights():
+    """Those of the reference but for one number, which moves by 1e-6 of itself or so."""
+    model = reference.model()
+    weight = model.weights[CHANGED]
+    weight[3, 5, 2, 2] = np.nextafter(weight[3, 5, 2, 2], np.float32(9))
+    return model
+
+
+def where(report, name):
+    """Level and row in which a side first deviates, by itself or beside the first side."""
+    for level in report.levels:
+        for table in level.tables:
+            for row in table.rows:
+                if any(set(column.split(" - ")) <= {name, "numpy_nin"} and name in column
+                       for column in row.deviating):  # fmt: skip
+                    return level.name, row.name
+    return None
+
+
+# ------------------------------------------------------------------ ONNX needs no framework
+
+onnx = pytest.importorskip("onnx")
+
+
+def node(graph, name):
+    return next(each for each in graph.node if each.name == name)
+
+
+def set_attribute(graph, layer, **attributes):
+    for name, value in attributes.items():
+        old = [each for each in node(graph, layer).attribute if each.name == name]
+        for each in old:
+            node(graph, layer).attribute.remove(each)
+        node(graph, layer).attribute.append(onnx.helper.make_attribute(name, value))
+
+
+def without_relu(graph):
+    gone = node(graph, "block3.conv2")
+    for each in graph.node:
+        each.input[:] = [gone.input[0] if i == gone.output[0] else i for i in each.input]
+    graph.node.remove(gone)
+
+
+def softmax(graph):
+    graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["shares"], axis=1))
+    graph.output[0].name = "shares"
+
+
+def average_pool(graph):
+    node(graph, "pool1").op_type = "AveragePool"
+
+
+def fixed_batch(graph):
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    graph.output[0].type.tensor_type.shape.dim[0].dim_value = 3
+
+
+# name of the file -> what is done to the graph, and where that must show
+MISTAKES = {
+    "right": (lambda graph: None, None),
+    "three-at-a-time": (fixed_batch, None),
+    "padding": (
+        lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),
+        ("activations", "block2.conv1"),
+    ),
+    "stride": (
+        lambda graph: set_attribute(graph, "pool2", strides=[1, 1]),
+        ("shapes", "pool2"),
+    ),
+    "rounds-up": (lambda graph: set_attribute(graph, "pool3", ceil_mode=1), ("shapes", "pool3")),
+    "no-relu": (without_relu, ("activations", "block3.conv2")),
+    "average-pool": (average_pool, ("activations", "pool1")),
+    "softmax": (softmax, ("activations", "logits")),
+}
+
+
+@pytest.fixture(scope="module")
+def beside_numpy(tmp_path_factory):
+    """One comparison of the NumPy network with the right file and all wrong ones."""
+    folder = tmp_path_factory.mktemp("onnx")
+    right = folder / "right.onnx"
+    onnx_format.save(reference.model(), right)
+    for name, (change, _) in MISTAKES.items():
+        model = onnx.load(right)
+        change(model.graph)
+        onnx.save(model, folder / f"{name}.onnx")
+    onnx_format.save(changed_weights(), folder / "weight.onnx")
+    save_model(folder / "model.safetensors", reference.model())
+    sides = [str(folder / f"{name}.onnx") for name in [*MISTAKES, "weight"]]
+    return common.compare(NUMPY, *sides, levels=LEVELS, resize=67, batch_size=4)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_wrong_file_is_caught_at_its_layer_and_a_right_one_agrees(beside_numpy, name):
+    assert where(beside_numpy, f"{name}.onnx") == MISTAKES[name][1]
+    assert not beside_numpy.lost
+
+
+def test_one_changed_weight_is_caught_beside_the_file_that_has_the_right_one(beside_numpy):
+    assert where(beside_numpy, "weight.onnx") == ("parameters", CHANGED)
+
+
+def test_every_layer_of_a_file_is_compared(beside_numpy):
+    rows = {row.name for level in beside_numpy.levels for t in level.tables for row in t.rows}
+    assert {layer.name for layer in architecture.layers()} | {"flatten", "dropout"} <= rows
+
+
+BAD = {
+    "not there": (None, "no such file"),
+    "no graph": (b"PK\x03\x04 nonsense", "cannot be read or run"),
+    "empty": (b"", "cannot be read or run"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), BAD.values(), ids=BAD.keys())
+def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, content, words):
+    path = tmp_path / "nin.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(NinError, match=words) as caught:
+        common.compare(NUMPY, str(path), levels=LEVELS, resize=67)
+    assert "\n" not in str(caught.value)
+    assert "nin.onnx" in str(caught.value)
+
+
+# ------------------------------------------------------------------ each framework's own files
+
+
+def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_path):
+    if backend_name not in registry.BACKENDS:
+        pytest.skip("a backend from outside has no file of its own here")
+    suffix = next(f.suffixes[0] for f in FORMATS.values() if f.backend == backend_name)
+    exporter = parts.exporter(backend)
+    for name, model in (("right", reference.model()), ("weight", changed_weights())):
+        net = backend.nin()
+        backend.set_weights(net, model.weights)
+        if name == "weight" and backend_name == "tf":
+            from keras import activations
+
+            net.layers[4].layers[1].activation = activations.linear  # block3.conv2
+        exporter.save_native(net, tmp_path / f"{name}{suffix}", {})
+    sides = [str(tmp_path / f"{name}{suffix}") for name in ("right", "weight")]
+    report = common.compare(NUMPY, *sides, levels=LEVELS, resize=67, batch_size=4)
+    assert not report.lost
+    assert where(report, f"right{suffix}") is None
+    assert where(report, f"weight{suffix}") == ("parameters", CHANGED)
+    if backend_name == "tf":  # whose file has layers, of which one lacks its ReLU
+        activations = next(level for level in report.levels if level.name == "activations")
+        assert activations.first == "block3.conv2"
+
+
+def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_name, tmp_path):
+    if backend_name != "torch":
+        pytest.skip("the first that is installed runs it")
+    save_model(tmp_path / "model.safetensors", reference.model())
+    started = files.start(str(tmp_path / "model.safetensors"), Settings(device="cpu", threads=1))
+    net = started.backend.nin()
+    started.backend.set_weights(net, changed_weights().weights)
+    weights = started.backend.get_weights(net)
+    np.testing.assert_array_equal(weights[CHANGED], reference.model().weights[CHANGED])

@@ -1,0 +1,230 @@
+"""The page of runs and benches: whole, in both languages, from anything that is in a directory."""
+
+import itertools
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from commands import ROOT, assert_one_clear_line, run_here
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.report import page, style
+from common.report.page_words import WORDS
+from common.settings import from_preset
+from common.training import run_directory
+
+BENCH = ROOT / "docs" / "bench.json"
+
+
+def make_run(directory, epochs=2, preset="fast", **settings):
+    """What a run leaves, but for its weights and pictures."""
+    directory.mkdir(parents=True)
+    chosen = from_preset(preset, precision="float32", epochs=epochs, **settings)
+    config = {
+        "command": f"train.py <{directory.name}>",
+        "settings": vars(chosen),
+        "network": "nin",
+        "data": {
+            "kind": "full", "directory": "", "sha256": {}, "train_examples": 400,
+            "notice": "A subset & more.",
+        },
+        "versions": {"python": "3.11.7"},
+        "machine": {"cores": 2, "memory_gib": 23.5},
+    }  # fmt: skip
+    rows = [
+        {
+            "epoch": i, "train_loss": 1 / i, "train_accuracy": 0.5, "evaluated_on": "test",
+            "test_accuracy": 0.625, "within_epoch": [[i - 0.5, 1 / i, 0.5], [i, 1 / i, 0.5]],
+        }
+        for i in range(1, epochs + 1)
+    ]  # fmt: skip
+    result = {
+        "epochs": epochs, "examples_per_second": 99.5, "total_seconds": 3.0, "complete": True,
+        "notes": [],
+    }  # fmt: skip
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (directory / "result.json").write_text(json.dumps(result))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    place = tmp_path_factory.mktemp("runs")
+    return [
+        make_run(place / "a" / "first"),
+        make_run(place / "b" / "first", 3, backend="tf", network="one-1x1", lr=0.5),
+        make_run(place / "<b>third", 1, "book"),
+    ]
+
+
+class Structure(HTMLParser):
+    """The elements of a page, with their classes and without their words."""
+
+    VOID = ("meta", "img", "link", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open, self.attributes = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.found.append((tag, given.get("class"), given.get("id")))
+        self.attributes.append((tag, given))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def pages(runs):
+    sources = page.read([*runs, BENCH])
+    return {language: page.html(sources, language) for language in style.LANGUAGES}
+
+
+def test_both_languages_have_the_same_structure(pages):
+    english, turkish = (Structure(pages[language]).found for language in style.LANGUAGES)
+    # matplotlib numbers what is inside a figure by its content
+    plain = [[item for item in each if item[0] not in ("g", "path", "use", "defs")]
+             for each in (english, turkish)]  # fmt: skip
+    assert [item[0] for item in plain[0]] == [item[0] for item in plain[1]]
+    keys = [{name: set(value) if isinstance(value, dict) else None for name, value in each.items()
+             if name != "bench_columns"} for each in WORDS.values()]  # fmt: skip
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("language", style.LANGUAGES)
+def test_the_page_needs_nothing_but_itself_and_can_be_gone_through_without_seeing_it(
+    pages, language
+):
+    text = pages[language]
+    assert not re.search(r"(src|href|action)\s*=\s*\"(?!#|data:)|url\((?!#)|@import|<script", text)
+    found = Structure(text)
+    tags = [tag for tag, _, _ in found.found]
+    for landmark in ("header", "nav", "main", "footer", "h1"):
+        assert tags.count(landmark) == 1
+    assert tags.count("caption") == tags.count("table")
+    levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes in found.attributes if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    for tag, attributes in found.attributes:
+        assert attributes.get("aria-labelledby", ids[0]) in ids
+        assert tag != "img" or attributes["alt"]
+        assert attributes.get("role") not in ("img", "region") or attributes["aria-label"]
+        if tag == "a":
+            assert attributes["href"][1:] in ids
+    assert dict(found.attributes)["html"]["lang"] == language
+
+
+def test_each_run_is_named_with_its_numbers_and_beside_the_book(pages):
+    for name in ("a/first", "b/first", "&lt;b&gt;third", "bench.json"):
+        assert name in pages["en"]
+    for text in ("the book, PyTorch", "3180.3", "0.625", "1,992,166", "96×54×54", "A subset &amp;"):
+        assert text in pages["en"]
+    for text in ("kitap, PyTorch", "3180,3", "0,625", "1.992.166", "öğrenme oranı", "kayıp"):
+        assert text in pages["tr"]
+    assert "<b>third" not in pages["en"]
+
+
+def test_only_settings_that_differ_are_in_the_table(runs):
+    shown = page.Page(page.read(runs[:2]), "en")
+    rows = {row.name: row for row in shown.settings().rows}
+    assert list(rows["learning rate"].cells) == ["0.1", "0.03", "0.5"]
+    assert list(rows["learning rate"].marked) == [False, True, True]
+    assert "momentum" not in rows
+    assert "momentum 0" in shown.same()
+
+
+def damage(copy):
+    """Ways in which a run may be damaged."""
+    config, metrics, result = (copy / name for name in ("config.json", "metrics.jsonl",
+                                                        "result.json"))  # fmt: skip
+    text = metrics.read_text()
+    yield "config.json", config.unlink
+    yield "config.json", lambda: config.write_text(config.read_text()[:-9])
+    yield "config.json", lambda: config.write_text('{"settings": {"lr": -1}}')
+    yield "metrics.jsonl", lambda: metrics.write_text(text[:-9])
+    yield "metrics.jsonl", lambda: metrics.write_text(text.replace("0.625", "NaN"))
+    yield "metrics.jsonl", lambda: metrics.write_text(text.replace("0.625", '"high"'))
+    yield "metrics.jsonl", lambda: metrics.write_text(text.splitlines()[0])
+    yield "metrics.jsonl", lambda: metrics.write_bytes(b"\xff\xfe")
+    yield "result.json", lambda: result.write_text("{}")
+    yield "result.json", lambda: result.write_text("")
+
+
+@pytest.mark.parametrize("way", range(10))
+def test_a_damaged_run_is_named_and_the_others_are_shown(runs, tmp_path, way):
+    copy = shutil.copytree(runs[0], tmp_path / "broken")
+    file, break_it = list(damage(copy))[way]
+    break_it()
+    out = tmp_path / "page.html"
+    done = run_here("report.py", runs[1], copy, "--out", out)
+    assert_one_clear_line(done, str(copy), status=1)
+    assert file in done.stderr
+    text = out.read_text()
+    assert "What could not be read" in text
+    assert str(copy) in text
+    assert "one-1x1" in text
+    out.unlink()
+    assert_one_clear_line(run_here("report.py", copy, "--out", out), str(copy))
+    assert not out.exists()
+
+
+def test_a_run_that_is_not_at_its_end_is_shown_as_such(runs, tmp_path):
+    copy = shutil.copytree(runs[0], tmp_path / "going")
+    (copy / "result.json").unlink()
+    assert "not finished" in page.html(page.read([copy]))
+    (copy / "metrics.jsonl").write_text("")
+    text = page.html(page.read([copy]))
+    assert WORDS["en"]["no_curves"] in text
+
+
+@given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=4), unique_by=tuple))
+def test_names_are_short_and_different(parts):
+    paths = [page.Path("/", *each) for each in parts]
+    names = page._names(paths)
+    assert len(set(names)) == len(paths)
+    assert all(str(path).endswith(name) for name, path in zip(names, paths, strict=True))
+
+
+def test_what_is_neither_a_run_nor_a_bench_and_a_bad_output_get_one_clear_line(runs, tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert_one_clear_line(run_here("report.py", tmp_path / "a.json"), "not a whole bench.json")
+    assert_one_clear_line(run_here("report.py", tmp_path), "not a run directory")
+    out = tmp_path / "no" / "page.html"
+    assert_one_clear_line(run_here("report.py", runs[0], "--out", out), f"--out {out}: not a file")
+
+
+def test_predictions_are_on_the_page_and_weights_that_lack_are_named(backend, backend_name, runs,
+                                                                     tmp_path):  # fmt: skip
+    trained, out = tmp_path / "trained", tmp_path / "page.html"
+    options = ["--data", "sample", "--epochs", "1", "--resize", "67", "--batch-size", "20"]
+    done = run_here("train.py", "--backend", backend_name, "--preset", "fast", "--limit", "40",
+                    "--out", trained, *options)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    arguments = ["--predict", "--backend", backend_name, "--indices", "0:30", "--data", "sample"]
+    done = run_here("report.py", trained, runs[0], *arguments, "--out", out)
+    assert_one_clear_line(done, "model.safetensors", status=1)
+    text = out.read_text()
+    found = Structure(text)
+    images = [attributes for tag, attributes in found.attributes if tag == "img"]
+    assert len(images) >= 12
+    assert all(each["src"].startswith("data:image/png;base64,") for each in images)
+    (heat,) = re.findall(r'<table class="heat">.*?</table>', text, re.DOTALL)
+    shares = np.array(re.findall(r"--share: (\d+)%", heat), int).reshape(10, 10)
+    assert np.isin(np.round(shares.sum(1), -1), (0, 100)).all()
+    assert run_directory.read(trained).result["complete"]
