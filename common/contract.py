@@ -3,8 +3,9 @@
 A backend is a package or a file with the names of :class:`Backend`. What needs a name that it
 lacks is refused in one line (:func:`common.backends.parts.need`); the comparison makes do with
 ``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
-:class:`Variants`, :class:`Exporter` and :class:`Benchmark` are the backend's modules ``variants``,
-``export`` and ``bench`` (or stand in its one file), imported when they are asked for.
+:class:`Variants`, :class:`Distribution`, :class:`Exporter` and :class:`Benchmark` are the backend's
+modules ``variants``, ``workers``, ``export`` and ``bench`` (or stand in its one file), imported
+when they are asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -185,13 +186,6 @@ class Backend(Protocol):
         """The device for ``auto``, ``cpu`` or ``gpu``; ``NinError`` if there is none."""
         ...
 
-    def join_workers(self, device: Device) -> Workers:
-        """This process among those that train together, as its environment says, or alone.
-
-        It is called before anything is computed; the same workers are given again.
-        """
-        ...
-
     def set_threads(self, count: int) -> None:
         """Compute on this many CPU threads; to be called before anything is computed."""
         ...
@@ -258,6 +252,17 @@ class Variants(Protocol):
             in_channels: channels of the images.
             dropout: rate of every dropout layer.
             size: height and width of the images, in pixels, which a fully connected layer goes by.
+        """
+        ...
+
+
+class Distribution(Protocol):
+    """Several processes that train one network together."""
+
+    def join_workers(self, device: Device) -> Workers:
+        """This process among those that train together, as its environment says, or alone.
+
+        It is called before anything is computed; the same workers are given again.
         """
         ...
 

@@ -18,7 +18,6 @@ from nin_mxnet.model import nin, nin_block
 from nin_mxnet.predict import Predictor
 from nin_mxnet.train import Trainer
 from nin_mxnet.weights import allocate, get_weights, set_weights
-from nin_mxnet.workers import join_workers
 
 NAME = "mxnet"
 
@@ -34,7 +33,6 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
-    "join_workers",
     "nin",
     "nin_block",
     "set_threads",
@@ -47,9 +45,11 @@ if TYPE_CHECKING:
     import nin_mxnet.bench
     import nin_mxnet.export
     import nin_mxnet.variants
+    import nin_mxnet.workers
     from common import contract
 
     _backend: contract.Backend = nin_mxnet
     _exporter: contract.Exporter = nin_mxnet.export
     _benchmark: contract.Benchmark = nin_mxnet.bench
     _variants: contract.Variants = nin_mxnet.variants
+    _distribution: contract.Distribution = nin_mxnet.workers

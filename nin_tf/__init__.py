@@ -18,7 +18,6 @@ from nin_tf.model import nin, nin_block
 from nin_tf.predict import Predictor
 from nin_tf.train import Trainer
 from nin_tf.weights import allocate, get_weights, set_weights
-from nin_tf.workers import join_workers
 
 NAME = "tf"
 
@@ -34,7 +33,6 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
-    "join_workers",
     "nin",
     "nin_block",
     "set_threads",
@@ -47,9 +45,11 @@ if TYPE_CHECKING:
     import nin_tf.bench
     import nin_tf.export
     import nin_tf.variants
+    import nin_tf.workers
     from common import contract
 
     _backend: contract.Backend = nin_tf
     _exporter: contract.Exporter = nin_tf.export
     _benchmark: contract.Benchmark = nin_tf.bench
     _variants: contract.Variants = nin_tf.variants
+    _distribution: contract.Distribution = nin_tf.workers

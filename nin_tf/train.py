@@ -1,6 +1,7 @@
 """The training step in TensorFlow: one compiled graph, PyTorch's update rules."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ from common.settings import Settings
 from nin_tf.optimizer import OPTIMIZER_STATE, make_optimizer
 from nin_tf.predict import Predictor
 from nin_tf.weights import from_canonical, to_canonical
-from nin_tf.workers import join_workers, summing_gradients, together
+from nin_tf.workers import join_workers, summing_gradients
 
 
 class Trainer(Predictor):
@@ -53,8 +54,9 @@ class Trainer(Predictor):
         indices = tf.TensorSpec((None,), tf.int64)
         number, step = tf.TensorSpec((), tf.float64), tf.TensorSpec((), tf.int64)
         choice = () if self.views is None else (tf.TensorSpec((None, 2), tf.int64),)
-        whole = together(self._step, self.workers)
-        self._train = self._graph(whole, indices, number, number, step, *choice)
+        self._train = self._graph(
+            self._together(self._step), indices, number, number, step, *choice
+        )
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.contract.Trainer`."""
@@ -114,6 +116,11 @@ class Trainer(Predictor):
         scaled = tf.cast(images, self.dtype) / 255
         rows, columns = tf.gather(self.rows, choice[:, 0]), tf.gather(self.columns, choice[:, 1])
         return (rows @ scaled @ tf.linalg.matrix_transpose(columns))[..., tf.newaxis]
+
+    def _together(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step that all workers take at the same time, each with its own arguments."""
+        strategy = getattr(self.workers, "strategy", None)
+        return step if strategy is None else lambda *given: strategy.run(step, given)
 
     def _step(
         self,

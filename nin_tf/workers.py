@@ -1,8 +1,6 @@
 """Several processes that train one network together in TensorFlow: collective all-reduce."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +17,7 @@ class _Group(Workers):
         resolver = self.strategy.cluster_resolver
         self.rank, self.count = resolver.task_id, self.strategy.num_replicas_in_sync
         self.device = device.native
-        self._sum = tf.function(together(self._sum_here, self))
+        self._sum = tf.function(lambda values: self.strategy.run(self._sum_here, (values,)))
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """See :class:`common.training.workers.Workers`."""
@@ -41,15 +39,8 @@ def join_workers(device: Device) -> Workers:
 
 
 def summing_gradients(gradients: list[tf.Tensor], workers: Workers) -> list[tf.Tensor]:
-    """The sums of the workers' gradients; within what :func:`together` runs."""
+    """The sums of the workers' gradients; within what the strategy runs."""
     return gradients if workers.count == 1 else _summed(gradients)
-
-
-def together(function: Callable[..., Any], workers: Workers) -> Callable[..., Any]:
-    """A function that the workers run at the same time, each with its own arguments."""
-    if not isinstance(workers, _Group):
-        return function
-    return lambda *arguments: workers.strategy.run(function, arguments)
 
 
 def _summed(values: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -14,7 +14,6 @@ from nin_torch.model import nin, nin_block
 from nin_torch.predict import Predictor
 from nin_torch.train import Trainer
 from nin_torch.weights import allocate, get_weights, set_weights
-from nin_torch.workers import join_workers
 
 NAME = "torch"
 
@@ -30,7 +29,6 @@ __all__ = [
     "find_device",
     "get_weights",
     "initialize",
-    "join_workers",
     "nin",
     "nin_block",
     "set_threads",
@@ -43,9 +41,11 @@ if TYPE_CHECKING:
     import nin_torch.bench
     import nin_torch.export
     import nin_torch.variants
+    import nin_torch.workers
     from common import contract
 
     _backend: contract.Backend = nin_torch
     _exporter: contract.Exporter = nin_torch.export
     _benchmark: contract.Benchmark = nin_torch.bench
     _variants: contract.Variants = nin_torch.variants
+    _distribution: contract.Distribution = nin_torch.workers

@@ -1,7 +1,6 @@
 """Several processes that train one network together in PyTorch: DistributedDataParallel."""
 
 import functools
-import os
 
 import numpy as np
 import torch
@@ -42,8 +41,3 @@ def summing_gradients(net: nn.Module, workers: Workers) -> nn.Module:
         return net
     device = next(net.parameters()).device
     return nn.parallel.DistributedDataParallel(net, [device] if device.type == "cuda" else None)
-
-
-def local_rank() -> int:
-    """Number of this process on its machine, from 0: that of its GPU."""
-    return int(os.environ.get("LOCAL_RANK") or 0) if expected("torch") > 1 else 0

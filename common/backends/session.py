@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.backends.parts import LackingError
+from common.backends.parts import LackingError, join_workers
 from common.backends.registry import load
 from common.contract import Backend, Device
 from common.data.fashion_mnist import DIRECTORY_VARIABLE
@@ -67,7 +67,7 @@ def start(settings: Settings) -> Started:
     if precision == "auto":
         made_for_it = device.kind == "gpu" or machine.has_bfloat16()
         precision = "bfloat16" if made_for_it and "bfloat16" in known else "float32"
-    workers = backend.join_workers(device) if hasattr(backend, "join_workers") else Workers()
+    workers = join_workers(backend, device)
     prepared: dict[str, str | int] = {"threads": threads, "allocator": allocator}
     if workers.count > 1:
         prepared["workers"] = workers.count

@@ -195,7 +195,7 @@ def test_torchruns_own_restart_goes_on_from_the_checkpoint(backend, backend_name
         "command_line.run(train.command, train.parser())\n"
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    torchrun += ["--nproc-per-node", "2", "--max-restarts", "1"]
+    torchrun += ["--nproc-per-node", "2", "--max-restarts", "3"]
     done = subprocess.run(
         [*torchrun, str(script), *options(tmp_path / "run"), "--resume", "auto"],
         capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT)},
