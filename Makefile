@@ -16,7 +16,7 @@
 #   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
 #   look.py      what the layers see           figure.py    the chapter's figure
 #   report.py    runs side by side on one page
-#   ablate.py    variants side by side (exercises 2 and 4)
+#   ablate.py    variants side by side         launch.py    several workers on this machine
 
 PYTHON ?= python3
 BACKEND ?= torch

@@ -3,8 +3,9 @@
 A backend is a package or a file with the names of :class:`Backend`. What needs a name that it
 lacks is refused in one line (:func:`common.backends.parts.need`); the comparison makes do with
 ``nin``, ``set_weights`` and a ``Predictor`` with ``logits`` or ``activations``.
-:class:`Variants`, :class:`Exporter` and :class:`Benchmark` are the backend's modules ``variants``,
-``export`` and ``bench`` (or stand in its one file), imported when they are asked for.
+:class:`Variants`, :class:`Distribution`, :class:`Exporter` and :class:`Benchmark` are the backend's
+modules ``variants``, ``workers``, ``export`` and ``bench`` (or stand in its one file), imported
+when they are asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ import numpy as np
 
 from common.network.description import Network
 from common.settings import Settings
+from common.training.workers import Workers
 
 # What scripts/bench.py times: does something so many times, then waits for the device.
 Work = Callable[[int], None]
@@ -93,7 +95,8 @@ class Trainer(Predictor, Protocol):
         """One optimizer step on the cross-entropy of a batch. Does not wait for the device.
 
         Args:
-            indices: int64, shape ``(batch,)``: which training examples.
+            indices: int64, shape ``(batch,)``: which training examples; of several workers each
+                takes its share of them, and all take the same step.
             learning_rate: for this step.
             step: number of the step in the run, from 0. With the seed it decides the dropout
                 mask and the views (:mod:`common.data.augmentation`), so that a resumed run drops
@@ -107,7 +110,8 @@ class Trainer(Predictor, Protocol):
         Returns:
             mean cross-entropy of each batch in nats, float64 of shape ``(steps,)``, and
             correctly classified examples of each batch, int64 of shape ``(steps,)``; both
-            measured on the batch before its update, with dropout on, as in the book.
+            measured on the batch before its update, with dropout on, as in the book; of several
+            workers, each on its share.
         """
         ...
 
@@ -248,6 +252,17 @@ class Variants(Protocol):
             in_channels: channels of the images.
             dropout: rate of every dropout layer.
             size: height and width of the images, in pixels, which a fully connected layer goes by.
+        """
+        ...
+
+
+class Distribution(Protocol):
+    """Several processes that train one network together."""
+
+    def join_workers(self, device: Device) -> Workers:
+        """This process among those that train together, as its environment says, or alone.
+
+        It is called before anything is computed; the same workers are given again.
         """
         ...
 

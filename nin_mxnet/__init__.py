@@ -45,9 +45,11 @@ if TYPE_CHECKING:
     import nin_mxnet.bench
     import nin_mxnet.export
     import nin_mxnet.variants
+    import nin_mxnet.workers
     from common import contract
 
     _backend: contract.Backend = nin_mxnet
     _exporter: contract.Exporter = nin_mxnet.export
     _benchmark: contract.Benchmark = nin_mxnet.bench
     _variants: contract.Variants = nin_mxnet.variants
+    _distribution: contract.Distribution = nin_mxnet.workers

@@ -14,6 +14,7 @@ from common.training.schedule import step_seed
 from nin_mxnet.optimizer import OPTIMIZER_STATE, make_optimizer
 from nin_mxnet.predict import Predictor
 from nin_mxnet.weights import from_canonical, to_canonical
+from nin_mxnet.workers import join_workers, summing_gradients
 
 
 class Trainer(Predictor):
@@ -35,6 +36,7 @@ class Trainer(Predictor):
     ) -> None:
         super().__init__(net, settings)
         device = self.device.native
+        self.workers = join_workers(self.device)
         self.seed = settings.seed
         self.label_smoothing = settings.label_smoothing
         self.optimizer_name = settings.optimizer
@@ -52,15 +54,16 @@ class Trainer(Predictor):
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.contract.Trainer`."""
-        # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
-        mx.random.seed(step_seed(self.seed, step))
-        batch = self.on_device(indices)
+        # dropout depends on seed, step and worker alone, so that a resumed run goes on exactly
+        mx.random.seed(step_seed(self.seed, step, self.workers.rank))
+        mine = self.workers.share(indices)
+        batch = self.on_device(mine)
         images, labels = self.images.take(batch, axis=0), self.labels.take(batch)
         if self.views is None:
             seen = self.pixels(images)
         else:
             choice = augmentation.draw(self.views, self.seed, step, len(indices))
-            seen = self.views_of(images, self.on_device(choice))
+            seen = self.views_of(images, self.on_device(self.workers.share(choice)))
 
         with autograd.record():
             logits = self.graph(seen)
@@ -69,7 +72,11 @@ class Trainer(Predictor):
             if self.label_smoothing:
                 uniform = -npx.log_softmax(logits, axis=1).mean()
                 objective = loss + self.label_smoothing * (uniform - loss)
+            if self.workers.count > 1:
+                # the sum of the workers' is the mean of the batch
+                objective = objective * (len(mine) / len(indices))
         objective.backward()
+        summing_gradients(self.parameters, self.workers)
         self.optimizer.step(learning_rate)
 
         self._losses.append(loss.detach())

@@ -45,9 +45,11 @@ if TYPE_CHECKING:
     import nin_tf.bench
     import nin_tf.export
     import nin_tf.variants
+    import nin_tf.workers
     from common import contract
 
     _backend: contract.Backend = nin_tf
     _exporter: contract.Exporter = nin_tf.export
     _benchmark: contract.Benchmark = nin_tf.bench
     _variants: contract.Variants = nin_tf.variants
+    _distribution: contract.Distribution = nin_tf.workers

@@ -1,6 +1,7 @@
 """The training step in TensorFlow: one compiled graph, PyTorch's update rules."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,7 @@ from common.settings import Settings
 from nin_tf.optimizer import OPTIMIZER_STATE, make_optimizer
 from nin_tf.predict import Predictor
 from nin_tf.weights import from_canonical, to_canonical
+from nin_tf.workers import join_workers, summing_gradients
 
 
 class Trainer(Predictor):
@@ -31,6 +33,7 @@ class Trainer(Predictor):
         self, net: tf.keras.Sequential, settings: Settings, images: np.ndarray, labels: np.ndarray
     ) -> None:
         super().__init__(net, settings)
+        self.workers = join_workers(self.device)
         self.seed = settings.seed
         self.label_smoothing = settings.label_smoothing
         with tf.device(self.device.native):
@@ -49,19 +52,23 @@ class Trainer(Predictor):
         self._correct: list[tf.Tensor] = []
 
         indices = tf.TensorSpec((None,), tf.int64)
-        rate, step = tf.TensorSpec((), tf.float64), tf.TensorSpec((), tf.int64)
+        number, step = tf.TensorSpec((), tf.float64), tf.TensorSpec((), tf.int64)
         choice = () if self.views is None else (tf.TensorSpec((None, 2), tf.int64),)
-        self._train = self._graph(self._step, indices, rate, step, *choice)
+        self._train = self._graph(
+            self._together(self._step), indices, number, number, step, *choice
+        )
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.contract.Trainer`."""
-        rate = tf.constant(learning_rate, tf.float64)
-        choice = []
+        mine, choice = self.workers.share(indices), []
         if self.views is not None:
             drawn = augmentation.draw(self.views, self.seed, step, len(indices))
-            choice.append(tf.constant(drawn))
+            choice.append(tf.constant(self.workers.share(drawn)))
+        part, rate = (
+            tf.constant(each, tf.float64) for each in (len(mine) / len(indices), learning_rate)
+        )
         loss, correct = self._train(
-            tf.constant(indices), rate, tf.constant(step, tf.int64), *choice
+            tf.constant(mine), part, rate, tf.constant(step, tf.int64), *choice
         )
         self._losses.append(loss)
         self._correct.append(correct)
@@ -110,20 +117,27 @@ class Trainer(Predictor):
         rows, columns = tf.gather(self.rows, choice[:, 0]), tf.gather(self.columns, choice[:, 1])
         return (rows @ scaled @ tf.linalg.matrix_transpose(columns))[..., tf.newaxis]
 
+    def _together(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step that all workers take at the same time, each with its own arguments."""
+        strategy = getattr(self.workers, "strategy", None)
+        return step if strategy is None else lambda *given: strategy.run(step, given)
+
     def _step(
         self,
         indices: tf.Tensor,
+        part: tf.Tensor,
         learning_rate: tf.Tensor,
         step: tf.Tensor,
         choice: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Traced for :meth:`train_batch`; loss and number of correct answers."""
         with tf.device(self.device.native):
-            # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
+            # dropout depends on seed, step and worker alone, so that a resumed run goes on exactly
             # of dropout and of every other layer that draws
             generators = [getattr(layer, "seed_generator", None) for layer in self.layers]
             for number, generator in enumerate(filter(None, generators)):
-                generator.state.assign(tf.stack([self.seed + number, step]))
+                first = self.seed + number + len(self.layers) * self.workers.rank
+                generator.state.assign(tf.stack([first, step]))
             values = list(self.parameters.values())
             images, labels = tf.gather(self.images, indices), tf.gather(self.labels, indices)
 
@@ -137,7 +151,9 @@ class Trainer(Predictor):
                 if self.label_smoothing:
                     uniform = -tf.reduce_mean(tf.nn.log_softmax(logits))
                     objective += self.label_smoothing * (uniform - loss)
-            gradients = tape.gradient(objective, values)
+                # the sum of the workers' is the mean of the batch
+                objective *= tf.cast(part, self.dtype)
+            gradients = summing_gradients(tape.gradient(objective, values), self.workers)
             # differs: TensorFlow's pooling and its fused ReLU turn NaN into a number, so that the
             # loss can look sound when the weights no longer are
             total = tf.add_n([tf.reduce_sum(value) for value in values])

@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     import nin_torch.bench
     import nin_torch.export
     import nin_torch.variants
+    import nin_torch.workers
     from common import contract
 
     _backend: contract.Backend = nin_torch
     _exporter: contract.Exporter = nin_torch.export
     _benchmark: contract.Benchmark = nin_torch.bench
     _variants: contract.Variants = nin_torch.variants
+    _distribution: contract.Distribution = nin_torch.workers

@@ -1,9 +1,12 @@
 """Devices, precisions, threads and versions in PyTorch. A GPU is ``cuda:0``."""
 
+import os
+
 import torch
 
 from common.contract import Device
 from common.errors import NinError
+from common.training.workers import expected
 
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float64")
 # a quarter of the speed at 224x224
@@ -14,13 +17,16 @@ def find_device(kind: str) -> Device:
     """The device to compute on.
 
     Args:
-        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one.
+        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one; each of several workers
+            on a machine has one of its own.
 
     Raises:
         NinError: for ``gpu`` where PyTorch sees none.
     """
     if kind != "cpu" and torch.cuda.is_available():
-        return Device("gpu", "cuda:0", torch.device("cuda:0"))
+        name = f"cuda:{_local_rank()}"
+        torch.cuda.set_device(name)
+        return Device("gpu", name, torch.device(name))
     if kind == "gpu":
         raise NinError(
             "`device=gpu`: PyTorch sees no GPU here; use `device=cpu`, "
@@ -37,3 +43,8 @@ def set_threads(count: int) -> None:
 def versions() -> dict[str, str]:
     """Package name -> version."""
     return {"torch": str(torch.__version__)}
+
+
+def _local_rank() -> int:
+    """Number of this worker on its machine, from 0: that of its GPU."""
+    return int(os.environ.get("LOCAL_RANK") or 0) if expected("torch") > 1 else 0

@@ -14,6 +14,7 @@ from nin_torch._graph import CapturedStep
 from nin_torch.optimizer import OPTIMIZER_STATE, make_optimizer
 from nin_torch.predict import Predictor
 from nin_torch.weights import from_canonical, to_canonical
+from nin_torch.workers import join_workers, summing_gradients
 
 
 class Trainer(Predictor):
@@ -35,6 +36,8 @@ class Trainer(Predictor):
     ) -> None:
         super().__init__(net, settings)
         device = self.device.native
+        self.workers = join_workers(self.device)
+        self.model = summing_gradients(self.net, self.workers)
         self.seed = settings.seed
         self.label_smoothing = settings.label_smoothing
         self.optimizer_name = settings.optimizer
@@ -54,14 +57,15 @@ class Trainer(Predictor):
         # differs: on a GPU what runs is a graph, and the learning rate a tensor, or it would stay
         # what it was when the graph was captured; PyTorch takes such a tensor in float32 only
         self.captured = self.device.kind == "gpu" and self.dtype == torch.float32
+        self.captured &= self.workers.count == 1
         if self.captured:
             self.learning_rate = torch.zeros((), device=device)
             self._train = CapturedStep(self._step)
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
         """One optimizer step; see :class:`common.contract.Trainer`."""
-        # dropout depends on the seed and the step alone, so that a resumed run goes on exactly
-        torch.manual_seed(step_seed(self.seed, step))
+        # dropout depends on seed, step and worker alone, so that a resumed run goes on exactly
+        torch.manual_seed(step_seed(self.seed, step, self.workers.rank))
         if self.captured:
             self.learning_rate.fill_(learning_rate)
         for group in self.optimizer.param_groups:
@@ -69,6 +73,9 @@ class Trainer(Predictor):
         inputs = [indices]
         if self.views is not None:
             inputs.append(augmentation.draw(self.views, self.seed, step, len(indices)))
+        inputs = [self.workers.share(each) for each in inputs]
+        # the sum of the workers' objectives is the batch's mean; DistributedDataParallel divides it
+        self.part = len(inputs[0]) / len(indices) * self.workers.count
         loss, correct = self._train(*map(self.on_device, inputs))
         self._losses.append(loss)
         self._correct.append(correct)
@@ -130,7 +137,7 @@ class Trainer(Predictor):
         self.net.train()
         with self.autocast():
             seen = self.pixels(images) if choice is None else self.views_of(images, choice)
-            logits = self.net(seen)
+            logits = self.model(seen)
         logits = logits.to(self.dtype)
         loss = F.cross_entropy(logits, labels)
         objective = loss
@@ -138,7 +145,7 @@ class Trainer(Predictor):
             uniform = -F.log_softmax(logits, 1).mean()
             objective = loss + self.label_smoothing * (uniform - loss)
         self.optimizer.zero_grad(set_to_none=True)
-        objective.backward()
+        (objective * self.part if self.workers.count > 1 else objective).backward()
         if self.captured:
             # PyTorch insists on it in a capture, and warns of it outside
             for group in self.optimizer.param_groups:

@@ -11,6 +11,7 @@ from common import api, settings
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.terminal import command_line, display
+from common.training import run_directory
 from common.training.run import DivergedError
 
 EXAMPLES = """\
@@ -62,7 +63,12 @@ def parser() -> command_line.Parser:
         "the default), or a directory (docs/your-data.md)",
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="new directory for all results")
-    run.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
+    run.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR|auto",
+        help="continue the run in DIR; auto: in the directory of --out, if there is one already",
+    )
     over = p.add_argument_group("overrides of the preset")
     over.add_argument(
         "--epochs",
@@ -160,6 +166,16 @@ def command(options: argparse.Namespace) -> int:
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     data = options.data
     watchers = (display.choose(parser().in_options),)
+    if options.resume == Path("auto"):
+        if options.out is None:
+            raise NinError("`resume=auto`: name the directory of the run with `out`")
+        if run_directory.is_complete(options.out):
+            print(f"{options.out}: complete already")
+            return 0
+        if run_directory.is_begun(options.out):
+            options.resume, options.out = options.out, None
+        else:
+            options.resume = None
     try:
         if options.resume is None:
             backend = given.pop("backend", settings.Settings.backend)

@@ -4,11 +4,12 @@ import importlib
 from pathlib import Path
 from typing import Any, cast
 
-from common.contract import Backend, Benchmark, Exporter, Variants
+from common.contract import Backend, Benchmark, Device, Distribution, Exporter, Variants
 from common.errors import NinError
 from common.network import architecture
 from common.network.description import CHAPTER, NETWORKS, Network
 from common.settings import Settings
+from common.training.workers import Workers
 
 
 class LackingError(NinError):
@@ -93,6 +94,15 @@ def exporter(backend: Any) -> Exporter:
 def benchmark(backend: Any) -> Benchmark:
     """The part of a backend that ``scripts/bench.py`` times, or LackingError."""
     return cast(Benchmark, _module(backend, "bench", ("bare_step", "matrix_product")))
+
+
+def join_workers(backend: Any, device: Device) -> Workers:
+    """Those that train together with this process; it alone, with a backend that cannot do that."""
+    try:
+        part = cast(Distribution, _module(backend, "workers", ("join_workers",)))
+    except LackingError:
+        return Workers()
+    return part.join_workers(device)
 
 
 def _module(backend: Any, name: str, needed: tuple[str, ...]) -> Any:

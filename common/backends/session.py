@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.backends.parts import LackingError
+from common.backends.parts import LackingError, join_workers
 from common.backends.registry import load
 from common.contract import Backend, Device
 from common.data.fashion_mnist import DIRECTORY_VARIABLE
@@ -17,6 +17,7 @@ from common.settings import Settings
 from common.system import machine
 from common.system.processes import LostError, Process
 from common.system.signals import as_interrupts
+from common.training.workers import Workers
 
 # NIN_PYTHON_MXNET=/path/to/python is the interpreter of the backend mxnet
 INTERPRETER_VARIABLE = "NIN_PYTHON_"
@@ -31,6 +32,8 @@ class Started(NamedTuple):
     """``threads`` and ``allocator``, as :mod:`common.system.machine` set them, for the records."""
     precision: str
     """That of the settings, or what ``auto`` comes to here."""
+    workers: Workers
+    """Those that train together with this process; it alone, mostly."""
 
 
 def start(settings: Settings) -> Started:
@@ -64,7 +67,11 @@ def start(settings: Settings) -> Started:
     if precision == "auto":
         made_for_it = device.kind == "gpu" or machine.has_bfloat16()
         precision = "bfloat16" if made_for_it and "bfloat16" in known else "float32"
-    return Started(backend, device, {"threads": threads, "allocator": allocator}, precision)
+    workers = join_workers(backend, device)
+    prepared: dict[str, str | int] = {"threads": threads, "allocator": allocator}
+    if workers.count > 1:
+        prepared["workers"] = workers.count
+    return Started(backend, device, prepared, precision, workers)
 
 
 class RefusedError(NinError):

@@ -27,6 +27,7 @@ from common.network import architecture
 from common.network.parameters import check_parameters
 from common.settings import Settings
 from common.system import machine
+from common.training.workers import Workers
 
 # ending of a file's name -> the backend whose framework runs it; None: no framework in particular
 SUFFIXES = {suffix: form.backend for form in FORMATS.values() for suffix in form.suffixes}
@@ -68,7 +69,7 @@ def start(path: str, settings: Settings) -> session.Started:
         with machine.prepared(settings.threads) as threads:
             onnx_file: Any = OnnxFile(file, threads)
         about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
-        return session.Started(onnx_file, Device("cpu", "cpu", None), about, "float32")
+        return session.Started(onnx_file, Device("cpu", "cpu", None), about, "float32", Workers())
     if name is None:
         packages = {backend: framework for backend, (_, framework) in BACKENDS.items()}
         installed = [name for name in packages if importlib.util.find_spec(packages[name])]

@@ -23,6 +23,7 @@ from common.system import machine
 from common.system.signals import StopRequest
 from common.training import records, run_directory
 from common.training.run import DivergedError, Run, Watcher
+from common.training.workers import Workers, expected
 
 
 def fit(
@@ -57,7 +58,7 @@ def fit(
     ready = session.start(settings)
     with _out_of_memory_explained(f" in {out}" if isinstance(out, Path) else ""):
         run = make(ready, settings, dataset, net, watchers, started)
-        run.out, run.asked_for = out, asked_for
+        run.out, run.asked_for = None if ready.workers.rank else out, asked_for
         with _new_directory(run):
             _train(run)
     return run
@@ -92,13 +93,17 @@ def resume(
             f"`resume={directory}`: that run is of a network built by hand; from Python, build it "
             "again and give it: common.resume(directory, net)"
         )
-    with run_directory.lock(directory):
+    with contextlib.ExitStack() as stack:
+        if expected(settings.backend) == 1:
+            stack.enter_context(run_directory.lock(directory))
         state, progress = run_directory.load_checkpoint(directory)
         done = run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
         if done and run_directory.has_curves(directory):
             raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
         ready = session.start(settings)
+        if ready.workers.count > 1 and not ready.workers.rank:
+            stack.enter_context(run_directory.lock(directory))
         with _out_of_memory_explained(f" in {directory}"):
             run = make(ready, settings, dataset, net, watchers, started)
             try:
@@ -106,10 +111,10 @@ def resume(
             except NinError as error:
                 checkpoint = directory / run_directory.CHECKPOINT
                 raise NinError(f"{checkpoint}: {error}") from error
-            run.directory = directory
-            now = records.describe(run)
-            records.add_resumption(run, config, now)
-            run.watchers.insert(0, records.Records())
+            if not ready.workers.rank:
+                run.directory = directory
+                records.add_resumption(run, config, records.describe(run))
+                run.watchers.insert(0, records.Records())
             _train(run)
     return run
 
@@ -181,6 +186,7 @@ def make(
         NinError: for a network that does not fit data or backend, or too little memory.
     """
     backend, own = ready.backend, net is not None
+    _check_shares(settings, dataset, ready.workers)
     known: Network | None = settings.description
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
@@ -263,6 +269,17 @@ def _check_batch(settings: Settings, dataset: Dataset) -> None:
             f"`batch_size={settings.batch_size}`: larger than the data "
             f"({len(dataset.train_images)} training examples)"
         )
+
+
+def _check_shares(settings: Settings, dataset: Dataset, workers: Workers) -> None:
+    """Refuse batches of which some worker would get nothing."""
+    size, count = settings.batch_size, len(dataset.train_images)
+    for what, examples in (("a batch", size), ("the last batch of an epoch", count % size or size)):
+        if examples < workers.count:
+            raise NinError(
+                f"`batch_size={size}`: {what} has {examples} examples, too few for "
+                f"{workers.count} workers"
+            )
 
 
 def _check_classes(shape: tuple[int, ...], dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from common.backends.session import Started
 from common.contract import Trainer
 from common.data.dataset import Dataset
 from common.data.order import example_order
-from common.errors import NinError, in_python, is_out_of_memory
+from common.errors import NinError, in_python, is_out_of_memory, one_line
 from common.network.description import CHAPTER
 from common.prediction import outputs
 from common.settings import Settings
@@ -117,9 +118,11 @@ class Run:
     ) -> None:
         self.started = time.monotonic() if started is None else started
         self.ready = ready
+        self.workers = ready.workers
         self.settings = settings
         self.dataset = dataset
-        self.watchers = list(watchers)
+        # worker 0 alone shows the run and writes its files
+        self.watchers = [] if self.workers.rank else list(watchers)
         self.stop = StopRequest() if stop is None else stop
         self.own = False
         """Whether the network is one of the user's own."""
@@ -141,6 +144,7 @@ class Run:
         # epoch, in which a framework may compile
         self._timed_steps = 0
         self.timed_seconds = 0.0
+        self._agreed = False
 
     def __repr__(self) -> str:
         """What was trained, and how far."""
@@ -280,6 +284,12 @@ class Run:
                 # whatever stopped the run may also keep a watcher from its last words
                 with contextlib.suppress(Exception):
                     watcher.end(self, failed=True)
+            foreign = isinstance(error, Exception) and not isinstance(error, NinError)
+            if self.workers.count > 1 and foreign and not is_out_of_memory(error):
+                raise NinError(
+                    f"worker {self.workers.rank} of {self.workers.count} cannot go on, perhaps "
+                    f"because another one is gone ({one_line(error)}); go on with `resume`"
+                ) from error
             raise
         finally:
             self.progress.total_seconds = self.total_seconds
@@ -363,11 +373,13 @@ class Run:
         order = example_order(settings.seed, progress.epoch, self.train_count)
         first_step = looked_at = progress.step
         last_look = time.monotonic()
+        # several workers look after the same step, whatever their clocks show
+        interval = 1
 
         def look() -> None:
-            nonlocal looked_at, last_look
-            self._take_metrics()
-            seconds = time.monotonic() - last_look
+            nonlocal looked_at, last_look, interval
+            seconds = self._take_metrics(last_look)
+            interval = max(1, round(METRICS_SECONDS * (progress.step - looked_at) / seconds))
             progress.train_seconds += seconds
             progress.epoch_train_seconds += seconds
             # in the first a framework may compile
@@ -379,7 +391,7 @@ class Run:
             self._watch("step")
             last_look = time.monotonic()
 
-        while progress.step < self.epoch_steps and self.stop.signal is None:
+        while progress.step < self.epoch_steps and not self._stopping:
             start, step = progress.step * settings.batch_size, self.steps_done
             self.trainer.train_batch(
                 order[start : start + settings.batch_size],
@@ -387,18 +399,39 @@ class Run:
                 step,
             )
             progress.step += 1
-            if looked_at == first_step or time.monotonic() - last_look > METRICS_SECONDS:
+            if self.workers.count > 1:
+                due = progress.step - looked_at >= interval
+            else:
+                due = time.monotonic() - last_look > METRICS_SECONDS
+            if due or looked_at == first_step:
                 look()
         # every step counts with the time that it took, also before a stop
         if looked_at < progress.step:
             look()
         # some frameworks' pooling and ReLU turn NaN into numbers, so that the loss hides it
         self.finite_state()
-        return self.stop.signal is None
+        return not self._stopping
 
-    def _take_metrics(self) -> None:
-        progress = self.progress
+    @property
+    def _stopping(self) -> bool:
+        """Whether to stop, which several workers agree on when they look at their losses."""
+        return self.stop.signal is not None if self.workers.count == 1 else self._agreed
+
+    def _take_metrics(self, since: float) -> float:
+        """Keep the losses of the last steps; the seconds since a time, on average over workers."""
+        progress, workers = self.progress, self.workers
         losses, correct = self.trainer.take_metrics()
+        seconds = time.monotonic() - since
+        if workers.count > 1:
+            starts = np.arange(len(progress.losses), progress.step) * self.settings.batch_size
+            sizes = np.minimum(self.settings.batch_size, self.train_count - starts)
+            parts = [len(workers.share(np.arange(size))) / size for size in sizes]
+            asked = float(self.stop.signal is not None)
+            total = workers.sum(np.array([*losses * parts, *correct, seconds, asked]))
+            losses, correct = np.split(total[:-2], 2)
+            seconds, self._agreed = total[-2] / workers.count, total[-1] > 0
+            if self._agreed and self.stop.signal is None:
+                self.stop.signal = signal.SIGTERM
         for loss in losses:
             if not math.isfinite(loss):
                 where = f"at epoch {progress.epoch + 1}, step {len(progress.losses) + 1}"
@@ -407,6 +440,7 @@ class Run:
         progress.correct.extend(int(count) for count in correct)
         recent = [*progress.recent_losses, *(float(loss) for loss in losses)]
         progress.recent_losses = recent[-plateau.WINDOW_STEPS :]
+        return seconds
 
     def _watch_for_plateau(self) -> None:
         progress = self.progress
@@ -419,10 +453,12 @@ class Run:
         progress.stuck = stuck
 
     def _evaluate_epoch(self) -> bool:
-        progress, images = self.progress, self.dataset.test_images
+        progress, workers = self.progress, self.workers
+        mine = workers.share(np.arange(len(self.dataset.test_images)))
+        images = self.dataset.test_images[mine]
         started, batches = time.monotonic(), []
         for start in range(0, len(images), self.settings.batch_size):
-            if self.stop.signal is not None:
+            if self.stop.signal is not None and workers.count == 1:
                 return False
             end = start + self.settings.batch_size
             logits = self.trainer.logits(images[start:end])
@@ -430,9 +466,14 @@ class Run:
                 where = f"in the evaluation of epoch {progress.epoch + 1}"
                 raise DivergedError.of("a logit is not finite", where)
             batches.append(logits)
-            self._watch("evaluating", min(end, len(images)))
+            self._watch("evaluating", min(end, len(images)) * workers.count)
 
-        row = self._row(np.concatenate(batches), time.monotonic() - started)
+        logits = np.concatenate(batches)
+        if workers.count > 1:
+            every = np.zeros((len(self.dataset.test_images), logits.shape[1]))
+            every[mine] = logits
+            logits = workers.sum(every)
+        row = self._row(logits, time.monotonic() - started)
         progress.rows.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.losses, progress.correct, progress.epoch_train_seconds = [], [], 0.0

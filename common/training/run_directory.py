@@ -197,6 +197,21 @@ def lock(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_begun(directory: Path) -> bool:
+    """Whether there is a run to go on with.
+
+    What one left that was killed before its first checkpoint is removed: nothing was trained.
+    """
+    if (directory / CHECKPOINT).is_file():
+        return True
+    if (directory / CONFIG).is_file():
+        # of a run that is just beginning nothing is removed
+        with contextlib.suppress(NinError), lock(directory):
+            for name in (CONFIG, METRICS):
+                (directory / name).unlink(missing_ok=True)
+    return False
+
+
 def data_source(config: Mapping[str, Any]) -> str:
     """Where a run's data are now: in their directory, or found anew if that is gone.
 

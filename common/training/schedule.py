@@ -7,7 +7,7 @@ import numpy as np
 from common.settings import Settings
 
 
-def step_seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
     """A seed for the dropout mask of one step, from 0 to 2**32 - 1.
 
     Hashed, because some generators give neighbouring seeds related numbers.
@@ -15,8 +15,10 @@ def step_seed(seed: int, step: int) -> int:
     Args:
         seed: the run's seed.
         step: number of the step in the whole run, from 0.
+        rank: of the worker, from 0: each drops others of its examples' units.
     """
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    entropy = [seed, step, rank] if rank else [seed, step]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 def learning_rate(settings: Settings, step: int, total_steps: int) -> float:

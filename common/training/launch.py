@@ -1,0 +1,177 @@
+"""Start the workers of one training on this machine, and end them together."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import IO, NamedTuple
+
+from common.errors import NinError
+from common.system import machine
+from common.system.processes import why_it_ended
+from common.system.signals import handling
+
+HERE = "127.0.0.1"
+# between two looks at whether a worker has ended
+LOOK_SECONDS = 0.1
+# for a stopped worker to write its checkpoint
+STOP_SECONDS = 60
+
+
+class Member(NamedTuple):
+    """A process that the training is to have."""
+
+    name: str
+    """``worker 0`` ..., or one that only serves the workers."""
+    environment: dict[str, str]
+
+    @property
+    def works(self) -> bool:
+        """Whether it is a worker."""
+        return self.name.startswith("worker")
+
+
+class Running(NamedTuple):
+    """One that has been started."""
+
+    member: Member
+    process: "subprocess.Popen[bytes]"
+    errors: IO[bytes] | None
+    """What it writes to standard error; None: the user sees it."""
+
+
+def members(backend: str, count: int) -> list[Member]:
+    """The processes that a backend's own engine needs, with the variables that it reads.
+
+    Args:
+        backend: ``torch``, ``tf`` or ``mxnet``.
+        count: of workers.
+
+    Raises:
+        NinError: for a backend that has no such engine.
+    """
+    ranks = range(count)
+    if backend == "torch":
+        place = {"MASTER_ADDR": HERE, "MASTER_PORT": str(_free_ports(1)[0])}
+        every = [
+            {**place, "WORLD_SIZE": str(count), "RANK": str(i), "LOCAL_RANK": str(i)} for i in ranks
+        ]
+    elif backend == "tf":
+        cluster = {"worker": [f"{HERE}:{port}" for port in _free_ports(count)]}
+        every = [
+            {
+                "TF_CONFIG": json.dumps(
+                    {"cluster": cluster, "task": {"type": "worker", "index": i}}
+                ),
+                # one device for each; a variable that is set stays
+                "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", str(i)),
+            }
+            for i in ranks
+        ]
+    elif backend == "mxnet":
+        place = {"DMLC_PS_ROOT_URI": HERE, "DMLC_PS_ROOT_PORT": str(_free_ports(1)[0])}
+        place |= {"DMLC_NUM_WORKER": str(count), "DMLC_NUM_SERVER": "1"}
+        every = [{**place, "DMLC_ROLE": "worker"} for _ in ranks]
+    else:
+        raise NinError(f"`backend={backend}`: several workers train with torch, tf or mxnet only")
+    found = [Member(f"worker {i}", environment) for i, environment in enumerate(every)]
+    if backend == "mxnet":
+        found += [Member(role, {**place, "DMLC_ROLE": role}) for role in ("scheduler", "server")]
+    return found
+
+
+def launch(backend: str, count: int, command: Sequence[str]) -> int:
+    """Run a command in every worker until all have ended; a failure of one ends all.
+
+    Worker 0 prints what the command prints; of the others one sees why they failed.
+
+    Args:
+        backend: ``torch``, ``tf`` or ``mxnet``.
+        count: of workers.
+        command: to run, the same in each.
+
+    Returns:
+        The exit status: worker 0's, if no worker failed.
+
+    Raises:
+        NinError: if a worker fails.
+    """
+    threads = str(max(1, machine.physical_cores() // count))
+    common = {machine.THREADS_VARIABLE: threads, **machine.given_environment()}
+    with contextlib.ExitStack() as stack:
+        running: list[Running] = []
+        asked: list[float] = []
+
+        def stop(number: int, _: object) -> None:
+            asked.append(time.monotonic())
+            for each in running:
+                if each.member.works:
+                    each.process.send_signal(number)
+
+        stack.enter_context(handling(stop))
+        stack.callback(_kill, running)
+        for member in members(backend, count):
+            errors = None
+            if member.name != "worker 0":
+                errors = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(
+                command,
+                env={**common, **member.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=errors and subprocess.DEVNULL,
+                stderr=errors,
+                # a terminal's Ctrl-C comes once, from here
+                start_new_session=True,
+            )
+            running.append(Running(member, process, errors))
+        return _wait(running, count, asked)
+
+
+def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int:
+    workers = [each.process for each in running if each.member.works]
+    while True:
+        # one that was asked to stop says so with its exit status
+        good = {None, 0, *((128 + number) for number in (1, 2, 15))} if asked else {None, 0}
+        for member, process, errors in running:
+            status = process.poll()
+            if status not in good:
+                assert status is not None
+                lines = [] if errors is None else _lines(errors)
+                # worker 0 has printed it
+                why = why_it_ended(status, lines) if lines or status < 0 else "see above"
+                raise NinError(f"{member.name} of {count} ended, and with it all: {why}")
+        if all(process.returncode is not None for process in workers):
+            return int(workers[0].returncode)
+        if asked and time.monotonic() - asked[0] > STOP_SECONDS:
+            raise NinError(f"the workers did not stop in {STOP_SECONDS} s and were ended")
+        time.sleep(LOOK_SECONDS)
+
+
+def _kill(running: Sequence[Running]) -> None:
+    for each in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(each.process.pid, signal.SIGKILL)
+        each.process.wait()
+
+
+def _lines(file: IO[bytes]) -> list[str]:
+    file.seek(0)
+    return file.read().decode(errors="replace").strip().splitlines()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on just now."""
+    with contextlib.ExitStack() as stack:
+        return [port for _, port in map(_listen, [stack] * count)]
+
+
+def _listen(stack: contextlib.ExitStack) -> tuple[str, int]:
+    listener = stack.enter_context(socket.socket())
+    listener.bind((HERE, 0))
+    name: tuple[str, int] = listener.getsockname()
+    return name
