@@ -626,6 +626,7 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device):
 """
 
 
+@pytest.mark.long
 def test_d2ls_loop_runs_in_its_environment_beside_the_same_work(
     backend, backend_name, tmp_path, monkeypatch
 ):
@@ -643,6 +644,7 @@ def test_d2ls_loop_runs_in_its_environment_beside_the_same_work(
     assert results.get("d2l, peak memory, GiB", backend_name).median > 0
 
 
+@pytest.mark.long
 def test_the_bench_prints_a_table_and_writes_json_and_a_figure(backend, backend_name, tmp_path):
     arguments = "--sizes 68 --batch-size 2 --repeats 1 --seconds 0.001 --data sample"
     parts = "step,train,predict"

@@ -318,6 +318,7 @@ command_line.run(train.command, train.parser())
 """
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_and_stopped_goes_on_exactly_from_its_checkpoints(
     whole, quick, tmp_path
 ):
