@@ -62,6 +62,7 @@ def place(tmp_path_factory):
         yield directory
 
 
+@pytest.mark.long
 def test_every_cell_of_the_notebook_runs(backend, backend_name, place):
     # the code is the same in both languages
     notebook = make.notebook(backend_name)
