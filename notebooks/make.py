@@ -1,7 +1,7 @@
-"""Make the notebooks of this directory, one for each framework, and run them.
+"""Make the notebooks of this directory, one for each framework and language, and run them.
 
-``python notebooks/make.py`` (after ``make test``, which installs what it needs) writes all three,
-``python notebooks/make.py tf`` one of them. What they hold stands here, once.
+``python notebooks/make.py`` (after ``make test``, which installs what it needs) writes all six,
+``python notebooks/make.py tf`` those of one framework. What they hold stands here, once.
 """
 
 import sys
@@ -15,6 +15,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 DIRECTORY = Path(__file__).parent
+LANGUAGES = ("en", "tr")
 
 
 class Framework(NamedTuple):
@@ -23,8 +24,14 @@ class Framework(NamedTuple):
     name: str
     layers: str
     """The import of the framework's own layers."""
-    own: str
-    """The network of exercise 2."""
+    block: str
+    """A block with any number of 1x1 convolutions."""
+    network: str
+    """The chapter's network, with the parts that the exercises change as arguments."""
+    gentle: str
+    """The last block of exercise 4."""
+    dense: str
+    """A fully connected layer in place of the global average pooling."""
 
 
 FRAMEWORKS = {
@@ -32,152 +39,342 @@ FRAMEWORKS = {
         "PyTorch",
         "from torch import nn",
         """\
-own = nn.Sequential(
-    nin_block(1, 96, kernel_size=11, strides=4, padding=0),
-    nn.MaxPool2d(kernel_size=3, stride=2),
-    nin_block(96, 256, kernel_size=5, strides=1, padding=2),
-    nn.MaxPool2d(kernel_size=3, stride=2),
-    nn.Conv2d(256, 384, kernel_size=3, padding=1),
-    nn.ReLU(),
-    nn.Conv2d(384, 384, kernel_size=1),
-    nn.ReLU(),
-    nn.MaxPool2d(kernel_size=3, stride=2),
-    nn.Dropout(0.5),
-    nin_block(384, 10, kernel_size=3, strides=1, padding=1),
-    nn.AdaptiveAvgPool2d((1, 1)),
-    nn.Flatten(),
-)""",
+def my_block(in_channels, out_channels, kernel_size, strides, padding, ones=2, size=1):
+    parts = [nn.Conv2d(in_channels, out_channels, kernel_size, strides, padding), nn.ReLU()]
+    for _ in range(ones):
+        parts += [nn.Conv2d(out_channels, out_channels, size, padding=size // 2), nn.ReLU()]
+    return nn.Sequential(*parts)""",
+        """\
+def my_nin(block=nin_block, last=None, head=None):
+    last = last or [nin_block(384, 10, kernel_size=3, strides=1, padding=1)]
+    head = head or [nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten()]
+    return nn.Sequential(
+        block(1, 96, kernel_size=11, strides=4, padding=0),
+        nn.MaxPool2d(kernel_size=3, stride=2),
+        block(96, 256, kernel_size=5, strides=1, padding=2),
+        nn.MaxPool2d(kernel_size=3, stride=2),
+        block(256, 384, kernel_size=3, strides=1, padding=1),
+        nn.MaxPool2d(kernel_size=3, stride=2),
+        nn.Dropout(0.5),
+        *last,
+        *head,
+    )""",
+        """\
+gentle = [
+    nn.Conv2d(384, 112, kernel_size=3, padding=1), nn.ReLU(),
+    nn.Conv2d(112, 32, kernel_size=1), nn.ReLU(),
+    nn.Conv2d(32, 10, kernel_size=1), nn.ReLU(),
+]""",
+        "[nn.Flatten(), nn.LazyLinear(10)]",
     ),
     "tf": Framework(
         "TensorFlow",
         "from tensorflow.keras import Sequential, layers",
         """\
-own = Sequential([
-    nin_block(96, kernel_size=11, strides=4, padding="valid"),
-    layers.MaxPool2D(pool_size=3, strides=2),
-    nin_block(256, kernel_size=5, strides=1, padding="same"),
-    layers.MaxPool2D(pool_size=3, strides=2),
-    layers.Conv2D(384, kernel_size=3, padding="same", activation="relu"),
-    layers.Conv2D(384, kernel_size=1, activation="relu"),
-    layers.MaxPool2D(pool_size=3, strides=2),
-    layers.Dropout(0.5),
-    nin_block(10, kernel_size=3, strides=1, padding="same"),
-    layers.GlobalAveragePooling2D(),
-])""",
+def my_block(num_channels, kernel_size, strides, padding, ones=2, size=1):
+    parts = [layers.Conv2D(num_channels, kernel_size, strides, padding, activation="relu")]
+    for _ in range(ones):
+        parts.append(layers.Conv2D(num_channels, size, padding="same", activation="relu"))
+    return Sequential(parts)""",
+        """\
+def my_nin(block=nin_block, last=None, head=None):
+    last = last or [nin_block(10, kernel_size=3, strides=1, padding="same")]
+    head = head or [layers.GlobalAveragePooling2D()]
+    return Sequential([
+        block(96, kernel_size=11, strides=4, padding="valid"),
+        layers.MaxPool2D(pool_size=3, strides=2),
+        block(256, kernel_size=5, strides=1, padding="same"),
+        layers.MaxPool2D(pool_size=3, strides=2),
+        block(384, kernel_size=3, strides=1, padding="same"),
+        layers.MaxPool2D(pool_size=3, strides=2),
+        layers.Dropout(0.5),
+        *last,
+        *head,
+    ])""",
+        """\
+gentle = [
+    layers.Conv2D(112, kernel_size=3, padding="same", activation="relu"),
+    layers.Conv2D(32, kernel_size=1, activation="relu"),
+    layers.Conv2D(10, kernel_size=1, activation="relu"),
+]""",
+        "[layers.Flatten(), layers.Dense(10)]",
     ),
     "mxnet": Framework(
         "MXNet",
         "from mxnet.gluon import nn",
         """\
-own = nn.Sequential()
-own.add(
-    nin_block(96, kernel_size=11, strides=4, padding=0),
-    nn.MaxPool2D(pool_size=3, strides=2),
-    nin_block(256, kernel_size=5, strides=1, padding=2),
-    nn.MaxPool2D(pool_size=3, strides=2),
-    nn.Conv2D(384, kernel_size=3, padding=1, activation="relu"),
-    nn.Conv2D(384, kernel_size=1, activation="relu"),
-    nn.MaxPool2D(pool_size=3, strides=2),
-    nn.Dropout(0.5),
-    nin_block(10, kernel_size=3, strides=1, padding=1),
-    nn.GlobalAvgPool2D(),
-    nn.Flatten(),
-)""",
+def my_block(num_channels, kernel_size, strides, padding, ones=2, size=1):
+    block = nn.Sequential()
+    block.add(nn.Conv2D(num_channels, kernel_size, strides, padding, activation="relu"))
+    for _ in range(ones):
+        block.add(nn.Conv2D(num_channels, size, padding=size // 2, activation="relu"))
+    return block""",
+        """\
+def my_nin(block=nin_block, last=None, head=None):
+    last = last or [nin_block(10, kernel_size=3, strides=1, padding=1)]
+    head = head or [nn.GlobalAvgPool2D(), nn.Flatten()]
+    net = nn.Sequential()
+    net.add(
+        block(96, kernel_size=11, strides=4, padding=0),
+        nn.MaxPool2D(pool_size=3, strides=2),
+        block(256, kernel_size=5, strides=1, padding=2),
+        nn.MaxPool2D(pool_size=3, strides=2),
+        block(384, kernel_size=3, strides=1, padding=1),
+        nn.MaxPool2D(pool_size=3, strides=2),
+        nn.Dropout(0.5),
+        *last,
+        *head,
+    )
+    return net""",
+        """\
+gentle = [
+    nn.Conv2D(112, kernel_size=3, padding=1, activation="relu"),
+    nn.Conv2D(32, kernel_size=1, activation="relu"),
+    nn.Conv2D(10, kernel_size=1, activation="relu"),
+]""",
+        "[nn.Flatten(), nn.Dense(10)]",
     ),
 }
 
 
-def cells(backend: str) -> list[tuple[str, str]]:
-    """The text and the code of each cell of a backend's notebook."""
+class Cell(NamedTuple):
+    """A cell of text in both languages, and the cell of code below it."""
+
+    en: str
+    tr: str
+    code: str
+
+
+def cells(backend: str, language: str) -> list[Cell]:
+    """What a notebook holds, in order."""
     framework = FRAMEWORKS[backend]
     return [
-        (
+        Cell(
             f"""\
 # Network in Network in {framework.name}
 
-The chapter *Network in Network* of *Dive into Deep Learning*: build the network, train it, use it,
-and change it. The notebooks for PyTorch, TensorFlow and MXNet differ only in the name of the
-framework and in the layers of the last network.""",
+The chapter *Network in Network* of *Dive into Deep Learning*: build the network, train it, use
+it, and do the exercises. Run the cells from top to bottom, then change them. The notebooks for
+PyTorch, TensorFlow and MXNet differ only in the name of the framework and in its layers.""",
+            f"""\
+# {framework.name} ile Ağ İçinde Ağ (NiN)
+
+*Derin Öğrenmeye Dalış* kitabının *Ağ İçinde Ağ* bölümü: ağı kurun, eğitin, kullanın ve
+alıştırmaları yapın. Hücreleri önce baştan sona çalıştırın, sonra değiştirin. PyTorch, TensorFlow
+ve MXNet defterleri yalnızca çerçevenin adında ve katmanlarında ayrılır.""",
             f"from common import fit, load, load_data, shape_walk\n"
-            f"from nin_{backend} import nin, nin_block",
+            f"from nin_{backend} import get_weights, nin, nin_block",
         ),
-        (
-            "The network. `shape_walk` sends one random 224×224 image through it and prints the "
-            "output shape of each layer.",
-            "net = nin()\nshape_walk(net)",
-        ),
-        (
+        Cell(
             """\
-The data: 12,000 images of Fashion-MNIST that come with this project. `load_data("full")` gives all
-70,000, and downloads them if necessary.""",
+## The block
+
+A convolution of any window, then two 1×1 convolutions. A 1×1 convolution is a fully connected
+layer that is applied to each pixel by itself: it mixes channels, never neighbours. Each of the
+three is followed by a ReLU, so a block is a small multilayer perceptron for every pixel.""",
+            """\
+## NiN bloğu
+
+Penceresi seçilebilen bir evrişim, ardından iki 1×1 evrişim. 1×1 evrişim, her piksele tek başına
+uygulanan tam bağlı bir katmandır: kanalları karıştırır, komşu pikselleri asla. Üçünün de
+ardından ReLU gelir; böylece blok, her piksel için küçük bir çok katmanlı algılayıcıdır.""",
+            "import inspect\n\nprint(inspect.getsource(nin_block))",
+        ),
+        Cell(
+            """\
+## The network
+
+Three blocks with the windows and channels of AlexNet, max pooling after each, and a last block
+with one channel per class. The mean of each channel over all pixels is the logit of its class:
+there is no fully connected layer. `shape_walk` sends one random 224×224 image through the
+network and prints the shape of each layer's output.""",
+            """\
+## Model
+
+Pencereleri ve kanal sayıları AlexNet'teki gibi olan üç blok, her birinin ardından maksimum
+ortaklama ve her sınıf için bir kanalı olan son bir blok. Her kanalın bütün pikseller üzerinden
+ortalaması o sınıfın logitidir; tam bağlı katman yoktur. `shape_walk`, 224×224'lük rastgele bir
+imgeyi ağdan geçirir ve her katmanın çıktı şeklini yazdırır.""",
+            f'net = nin()\nshape_walk(net, language="{language}")',
+        ),
+        Cell(
+            """\
+## Training
+
+12,000 images of Fashion-MNIST come with this project. `load_data("full")` gives all 70,000, and
+downloads them if necessary.""",
+            """\
+## Eğitim
+
+Fashion-MNIST'in 12.000 imgesi bu projeyle birlikte gelir. `load_data("full")` 70.000 imgenin
+hepsini verir ve gerekirse indirir.""",
             'data = load_data("sample")\ndata.train_images.shape, data.test_images.shape',
         ),
-        (
+        Cell(
             """\
-Train. The preset `fast` resizes the images to 68×68, so that this takes seconds on a CPU; `book`
-takes every setting from the chapter. You can set anything else by keyword, as `epochs` and `limit`
+The preset `fast` resizes the images to 68×68, so that this takes seconds on a CPU; `book` takes
+every setting from the chapter. You can set anything else by keyword, as `epochs` and `limit`
 (the number of training images) are here. The curves are drawn while the network trains. If you
 interrupt the kernel, training stops after the current step, and `run.resume()` continues it.""",
+            """\
+`fast` ön ayarı imgeleri 68×68 boyutuna getirir, böylece eğitim bir CPU'da saniyeler sürer;
+`book` ön ayarında bütün ayarlar bölümdeki gibidir. Geri kalan her şeyi adıyla verebilirsiniz;
+burada `epochs` (dönem sayısı) ve `limit` (eğitim imgelerinin sayısı) böyle verilmiştir. Eğriler
+eğitim sürerken çizilir. Çekirdeği durdurursanız eğitim o adımdan sonra durur, `run.resume()`
+kaldığı yerden sürdürür.""",
             'run = fit(net, data, preset="fast", epochs=3, limit=2000)',
         ),
-        (
-            "The history has one entry per epoch: a dictionary.",
+        Cell(
+            """\
+The history has one entry per epoch: a dictionary. `run.plot()` gives the curves again, as a
+figure of matplotlib that you can change or save.""",
+            """\
+`run.history` her dönem için bir sözlük içerir. `run.plot()` eğrileri, değiştirip
+kaydedebileceğiniz bir matplotlib şekli olarak yeniden verir.""",
             """\
 for row in run.history:
-    print(f"{row['epoch']}: loss {row['train_loss']:.3f}, test acc {row['test_accuracy']:.3f}")
-round(run.test_accuracy, 3)""",
+    print(f"{row['epoch']}: {row['train_loss']:.3f} {row['test_accuracy']:.3f}")""",
         ),
-        (
-            "The curves again, as a figure of matplotlib that you can change or save.",
-            "run.plot()",
-        ),
-        (
+        Cell(
             """\
 What does the network predict for images that it has not seen? Below each image are the likeliest
-class and its probability. If you pass the labels too, the true class is printed as well, and wrong
-predictions are red.""",
+class and its probability, then the true class; wrong predictions are red.""",
+            """\
+Ağ, görmediği imgeler için ne tahmin ediyor? Her imgenin altında en olası sınıf ile olasılığı,
+onun altında doğru sınıf yazar; yanlış tahminler kırmızıdır.""",
             "run.predict(data.test_images[:16], data.test_labels[:16]).plot()",
         ),
-        (
+        Cell(
             """\
 Save the weights and load them again. The file belongs to no framework: the other two can load it
 as well.""",
+            """\
+Ağırlıkları kaydedin ve yeniden yükleyin. Dosya hiçbir çerçeveye özgü değildir: öbür ikisi de onu
+yükleyebilir.""",
             f"""\
 run.save("nin.safetensors")
 loaded = load("nin.safetensors", "{backend}")
 predictions = loaded.predict(data.test_images[:1000])
 (predictions.labels == data.test_labels[:1000]).mean()""",
         ),
-        (
+        Cell(
             """\
-Exercise 2 asks why a block has two 1×1 convolutions. Here the third block has only one. It is built
-out of the framework's own layers; the other blocks are `nin_block`.""",
-            f"{framework.layers}\n\n{framework.own}\nshape_walk(own)",
+## Exercise 1: tune the hyperparameters
+
+Choose on images that were held out of the training, never on the test set: `validation=1000`
+holds out 1,000 of them, and the accuracy on them is `run.validation_accuracy`. Try other
+learning rates, batch sizes (`batch_size=`) and image sizes (`resize=`).""",
+            """\
+## Alıştırma 1: hiper parametreleri ayarlayın
+
+Seçimi test kümesine göre değil, eğitimden ayrılan imgelere göre yapın: `validation=1000`
+bunlardan 1.000 tanesini ayırır, onlardaki doğruluk `run.validation_accuracy` olur. Başka öğrenme
+oranları, toplu iş boyutları (`batch_size=`) ve imge boyutları (`resize=`) deneyin.""",
+            """\
+for lr in (0.0005, 0.0015, 0.005):
+    tried = fit(nin(), data, "fast", epochs=3, limit=2000, validation=1000, lr=lr, watchers=[])
+    print(lr, tried.validation_accuracy)""",
         ),
-        (
+        Cell(
             """\
-`fit` trains it in the same way. Three epochs on 2,000 images are too few to decide which network is
-better: train both for longer, with several values of `seed`, before you draw a conclusion.""",
+## Exercise 2: why two 1×1 convolutions?
+
+`my_block` is `nin_block` with any number of them (`ones`), or with 3×3 windows in their place
+(`size=3`). The network is built out of the framework's own layers; `fit` trains whatever you
+build.""",
             """\
-own_run = fit(own, data, preset="fast", epochs=3, limit=2000)
-round(run.test_accuracy, 3), round(own_run.test_accuracy, 3)""",
+## Alıştırma 2: neden iki 1×1 evrişim?
+
+`my_block`, `nin_block`'un istediğiniz sayıda 1×1 evrişimli (`ones`) ya da onların yerine 3×3
+pencereli (`size=3`) hâlidir. Ağ, çerçevenin kendi katmanlarından kurulur; `fit` kurduğunuz her
+ağı eğitir.""",
+            f"from functools import partial\n\n{framework.layers}\n\n\n"
+            f"{framework.block}\n\n\n{framework.network}",
+        ),
+        Cell(
+            """\
+Three epochs on 2,000 images are far too few to decide which network is better, and one seed is
+luck. Before you draw a conclusion train longer, on more images, with several values of `seed`;
+`scripts/ablate.py` does that.""",
+            """\
+2.000 imgeyle üç dönem, hangi ağın daha iyi olduğuna karar vermek için çok azdır; tek bir tohum
+değeri (`seed`) ise şanstır. Sonuç çıkarmadan önce daha uzun, daha çok imgeyle ve birkaç `seed`
+değeriyle eğitin; `scripts/ablate.py` bunu yapar.""",
+            """\
+for ones in (0, 1, 2):
+    own = my_nin(partial(my_block, ones=ones))
+    tried = fit(own, data, "fast", epochs=3, limit=2000, watchers=[])
+    print(ones, tried.history[-1]["train_loss"], tried.test_accuracy)""",
+        ),
+        Cell(
+            """\
+## Exercise 3: resources
+
+The number of parameters can be read off the weights. `scripts/cost.py` also counts
+multiplications and the memory of training and prediction, and puts LeNet, AlexNet and VGG beside
+them.""",
+            """\
+## Alıştırma 3: kaynak kullanımı
+
+Parametre sayısı ağırlıklardan okunabilir. `scripts/cost.py` hesaplama miktarını, eğitimde ve
+tahminde gereken belleği de hesaplar; yanlarına LeNet, AlexNet ve VGG'yi koyar.""",
+            """\
+sizes = {name: array.size for name, array in get_weights(net).items()}
+for block in ("block1", "block2", "block3", "block4"):
+    print(block, sum(size for name, size in sizes.items() if name.startswith(block)))
+sum(sizes.values())""",
+        ),
+        Cell(
+            """\
+## Exercise 4: from 384 channels to 10 in one step
+
+The last block shrinks 384 channels to 10 in its first convolution. Here it happens in three
+steps. At 68×68 pixels the last map is a single pixel, so the images are 99×99 here: the smallest
+size at which global average pooling has something to average.""",
+            """\
+## Alıştırma 4: tek adımda 384 kanaldan 10 kanala
+
+Son blok, ilk evrişiminde 384 kanalı 10 kanala indirir. Burada bu üç adımda yapılıyor. 68×68
+boyutunda son öznitelik haritası tek bir pikseldir; bu yüzden imgeler burada 99×99: küresel
+ortalama ortaklamanın ortalamasını alacağı pikseller bulduğu en küçük boyut.""",
+            f"""\
+{framework.gentle}
+own = my_nin(last=gentle)
+tried = fit(own, data, "fast", epochs=2, limit=1000, resize=99, watchers=[])
+tried.history[-1]["train_loss"], tried.test_accuracy""",
+        ),
+        Cell(
+            """\
+## A fully connected layer in place of global average pooling
+
+An exercise of the English editions. It has parameters of its own and takes images of one size
+only.""",
+            """\
+## Küresel ortalama ortaklama yerine tam bağlı katman
+
+İngilizce sürümlerin bir alıştırması. Bu katmanın kendi parametreleri vardır ve yalnızca tek bir
+boyutta imge alır.""",
+            f"""\
+own = my_nin(head={framework.dense})
+tried = fit(own, data, "fast", epochs=2, limit=1000, resize=99, watchers=[])
+tried.history[-1]["train_loss"], tried.test_accuracy""",
         ),
     ]
 
 
-def notebook(backend: str) -> Any:
-    """A backend's notebook, without outputs."""
+def notebook(backend: str, language: str = "en") -> Any:
+    """A notebook without outputs."""
     made = nbformat.v4.new_notebook()
     made.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    for number, (text, code) in enumerate(cells(backend), start=1):
+    for number, cell in enumerate(cells(backend, language), start=1):
         # the same source gives the same file
-        for kind, content in (("markdown", text), ("code", code)):
-            cell = getattr(nbformat.v4, f"new_{kind}_cell")(content)
-            cell.id = f"{kind}-{number}"
-            made.cells.append(cell)
+        for kind, content in (("markdown", getattr(cell, language)), ("code", cell.code)):
+            made_cell = getattr(nbformat.v4, f"new_{kind}_cell")(content)
+            made_cell.id = f"{kind}-{number}"
+            made.cells.append(made_cell)
     return made
 
 
@@ -210,15 +407,16 @@ def execute(made: Any, directory: Path) -> None:
     ).execute()
 
 
-def path_of(backend: str) -> Path:
-    """Where a backend's notebook is stored."""
-    return DIRECTORY / f"nin_{backend}.ipynb"
+def path_of(backend: str, language: str = "en") -> Path:
+    """Where a notebook is stored."""
+    return DIRECTORY / f"nin_{backend}{'' if language == 'en' else '.' + language}.ipynb"
 
 
 if __name__ == "__main__":
     for backend in sys.argv[1:] or FRAMEWORKS:
-        made = notebook(backend)
-        with tempfile.TemporaryDirectory() as directory:
-            execute(made, Path(directory))
-        nbformat.write(made, path_of(backend))
-        print(path_of(backend))
+        for language in LANGUAGES:
+            made = notebook(backend, language)
+            with tempfile.TemporaryDirectory() as directory:
+                execute(made, Path(directory))
+            nbformat.write(made, path_of(backend, language))
+            print(path_of(backend, language))

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -18,19 +19,24 @@ IN_A_CELL = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "FORCE_C
 SMALL = "epochs=1, limit=60, batch_size=20"
 
 
-@pytest.mark.parametrize("name", make.FRAMEWORKS)
-def test_the_stored_notebooks_are_what_make_py_makes_outputs_aside(name):
-    stored = json.loads(make.path_of(name).read_text())
+each = pytest.mark.parametrize(
+    ("name", "language"), [(name, lang) for name in make.FRAMEWORKS for lang in make.LANGUAGES]
+)
+
+
+@each
+def test_the_stored_notebooks_are_what_make_py_makes_outputs_aside(name, language):
+    stored = json.loads(make.path_of(name, language).read_text())
     for cell in stored["cells"]:
         if cell["cell_type"] == "code":
             cell.update(outputs=[], execution_count=None)
         cell["source"] = "".join(cell["source"])
-    assert stored == json.loads(json.dumps(make.notebook(name)))
+    assert stored == json.loads(json.dumps(make.notebook(name, language)))
 
 
-@pytest.mark.parametrize("name", make.FRAMEWORKS)
-def test_the_stored_notebooks_have_been_run_and_are_small(name):
-    text = make.path_of(name).read_text()
+@each
+def test_the_stored_notebooks_have_been_run_and_are_small(name, language):
+    text = make.path_of(name, language).read_text()
     code = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell["outputs"]]
@@ -38,6 +44,12 @@ def test_the_stored_notebooks_have_been_run_and_are_small(name):
     assert "stderr" not in {output.get("name") for output in outputs}
     assert not [word for word in ("/tmp", "/home", "/root", "/usr") if word in text]
     assert len(text) < 300_000
+
+
+@each
+def test_the_languages_have_the_same_code_but_for_the_words_of_the_shape_walk(name, language):
+    code = [cell.code.replace('"tr"', '"en"') for cell in make.cells(name, language)]
+    assert code == [cell.code for cell in make.cells(name, "en")]
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +62,22 @@ def place(tmp_path_factory):
         yield directory
 
 
+@pytest.mark.long
 def test_every_cell_of_the_notebook_runs(backend, backend_name, place):
+    # the code is the same in both languages
     notebook = make.notebook(backend_name)
-    as_written, shortened = "epochs=3, limit=2000", 0
     for cell in notebook.cells:
-        shortened += as_written in cell.source
-        cell.source = cell.source.replace(as_written, SMALL)
-    assert shortened == 2
+        if cell.cell_type == "code":
+            cell.source = re.sub(r"epochs=\d, limit=\d+", SMALL, cell.source)
+            cell.source = cell.source.replace("validation=1000", "validation=20")
     make.execute(notebook, place)
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
-    for cell in ("code-4", "code-6", "code-7", "code-10"):
-        assert "image/png" in {kind for output in outputs[cell] for kind in output.get("data", ())}
+    pictures = [
+        name
+        for name, given in outputs.items()
+        if "image/png" in {kind for output in given for kind in output.get("data", ())}
+    ]
+    assert pictures == ["code-5", "code-7"]
 
 
 class Kernel(KernelManager):
