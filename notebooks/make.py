@@ -271,7 +271,7 @@ Seçimi test kümesine göre değil, eğitimden ayrılan imgelere göre yapın: 
 bunlardan 1.000 tanesini ayırır, onlardaki doğruluk `run.validation_accuracy` olur. Başka öğrenme
 oranları, toplu iş boyutları (`batch_size=`) ve imge boyutları (`resize=`) deneyin.""",
             """\
-for lr in (0.0005, 0.0015, 0.005):
+for lr in (0.01, 0.03, 0.1):
     tried = fit(nin(), data, "fast", epochs=3, limit=2000, validation=1000, lr=lr, watchers=[])
     print(lr, tried.validation_accuracy)""",
         ),
