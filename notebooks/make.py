@@ -405,6 +405,8 @@ def execute(made: Any, directory: Path) -> None:
         record_timing=False,
         timeout=600,
     ).execute()
+    # not this machine's Python
+    made.metadata.language_info = {"name": "python"}
 
 
 def path_of(backend: str, language: str = "en") -> Path:

@@ -6,6 +6,7 @@ tests, and so does a backend from outside, ``pytest tests/backends --backend exa
 ``pytest`` alone, or ``--backend none``, runs the tests that need no framework.
 """
 
+import contextlib
 import os
 import signal
 
@@ -15,7 +16,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # and as two processes test at once on two cores, each gets one thread
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import hypothesis
 import numpy as np
 import pytest
 
@@ -25,9 +25,12 @@ from common.errors import NinError
 from common.system import machine
 from common.system.signals import SIGNALS
 
-# how long a test takes depends on the machine
-hypothesis.settings.register_profile("no clock", deadline=None)
-hypothesis.settings.load_profile("no clock")
+with contextlib.suppress(ImportError):  # the book's environment has none, nor needs it
+    import hypothesis
+
+    # how long a test takes depends on the machine
+    hypothesis.settings.register_profile("no clock", deadline=None)
+    hypothesis.settings.load_profile("no clock")
 
 
 def pytest_addoption(parser):

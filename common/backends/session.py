@@ -32,7 +32,7 @@ class Started(NamedTuple):
     """``threads`` and ``allocator``, as :mod:`common.system.machine` set them, for the records."""
     precision: str
     """That of the settings, or what ``auto`` comes to here."""
-    workers: Workers
+    workers: Workers = Workers()
     """Those that train together with this process; it alone, mostly."""
 
 
