@@ -1,5 +1,6 @@
 """Files as people save them with Keras and TensorFlow."""
 
+import nin_tf  # noqa: F401, I001 (first: it imports TensorFlow its own way)
 import keras
 import numpy as np
 import tensorflow as tf
