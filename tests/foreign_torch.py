@@ -151,3 +151,11 @@ REFUSED = {
         lambda w, d: saved(network(bias=False).state_dict(), d), "its layers have no biases",
     ),
 }  # fmt: skip
+
+# what a release cannot do -> why; the file is then refused in general words
+LIMITS = {}
+if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+    LIMITS = dict.fromkeys(
+        ("checkpoint", "whole", "whole in a checkpoint"),
+        "this PyTorch cannot list what a checkpoint holds besides tensors",
+    )

@@ -22,10 +22,19 @@ def pytest_generate_tests(metafunc):
     for table, argument in TABLES.items():
         if argument in metafunc.fixturenames:
             try:
-                members = getattr(importlib.import_module(f"foreign_{backend}"), table)
+                module = importlib.import_module(f"foreign_{backend}")
+                members, limits = getattr(module, table), getattr(module, "LIMITS", {})
             except ImportError:  # the framework is not installed, or there is none
-                members = {}
-            metafunc.parametrize(argument, members.values(), ids=list(members))
+                members, limits = {}, {}
+            parameters = [
+                pytest.param(
+                    member,
+                    id=name,
+                    marks=[pytest.mark.xfail(reason=limits[name])] if name in limits else [],
+                )
+                for name, member in members.items()
+            ]
+            metafunc.parametrize(argument, parameters)
 
 
 @pytest.fixture(scope="module")
