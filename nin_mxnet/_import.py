@@ -22,6 +22,9 @@ from common.system.quiet import quiet
 def _import_mxnet() -> int:
     """Import it; the number of threads that it computes on from now on."""
     check_apart("mxnet")
+    # "in vars" and not hasattr: asking an older NumPy for the name makes it warn; before mxnet is
+    # looked for, since numpy_bool.pth then sets the name
+    missing = "bool" not in vars(np)
     # a missing mxnet is reported as such, by the import below
     if importlib.util.find_spec("mxnet") is not None:
         if int(np.__version__.split(".")[0]) >= 2:
@@ -37,8 +40,6 @@ def _import_mxnet() -> int:
     if "mxnet" not in sys.modules:
         for name in [name for name in sys.modules if name.startswith("mxnet.")]:
             del sys.modules[name]
-    # "in vars" and not hasattr: asking an older NumPy for the name makes it warn
-    missing = "bool" not in vars(np)
     if missing:
         vars(np)["bool"] = np.bool_
     try:
