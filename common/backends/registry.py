@@ -87,7 +87,7 @@ def check_name(name: str) -> None:
 def check_spec(spec: str) -> None:
     """Raise :class:`NinError` unless :func:`load` would find something; imports no backend."""
     if not _is_path(spec):
-        if not _is_package(spec):
+        if spec not in names() and not _is_package(spec):
             check_name(spec)
     elif not Path(spec).exists():
         raise NinError(f"backend {spec}: no such file")
