@@ -1,7 +1,7 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
 # make test [ARGS="-k words"]                                   all tests, all backends
 # make test-long                                                the tests that take longest; make test leaves them out
-# make test-jax                                                 the backends' tests with examples/nin_jax.py
+# make test-jax                                                 the backends' tests with the example in JAX
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
 # make check                                                    format, lint, types, workflows
