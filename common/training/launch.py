@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from common.system.processes import why_it_ended
 from common.system.signals import handling
 
 HERE = "127.0.0.1"
+# in these roles MXNet serves as soon as it is imported, and then ends the process
+SERVE = [sys.executable, "-c", "import nin_mxnet"]
 # between two looks at whether a worker has ended
 LOOK_SECONDS = 0.1
 # for a stopped worker to write its checkpoint
@@ -120,10 +123,11 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
             if member.name != "worker 0":
                 errors = stack.enter_context(tempfile.TemporaryFile())
             process = subprocess.Popen(
-                command,
+                command if member.works else SERVE,
                 env={**common, **member.environment},
                 stdin=subprocess.DEVNULL,
-                stdout=errors and subprocess.DEVNULL,
+                # which worker shows the run MXNet decides when they meet
+                stdout=subprocess.DEVNULL if errors and backend != "mxnet" else None,
                 stderr=errors,
                 # a terminal's Ctrl-C comes once, from here
                 start_new_session=True,
