@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common import api
-from common.backends.registry import BACKENDS, check_spec
+from common.backends.registry import check_spec
 from common.errors import NinError
 from common.prediction import predict
 from common.prediction.predict import Outputs, Predictions
@@ -38,30 +38,7 @@ def parser() -> command_line.Parser:
     p.add_argument(
         "--weights", type=Path, metavar="FILE", required=True, help="model.safetensors of a run"
     )
-    p.add_argument(
-        "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch)"
-    )
-    what = p.add_argument_group("the images")
-    what.add_argument(
-        "--images",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="photos of any kind, or folders of them, not a data set",
-    )
-    what.add_argument(
-        "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
-    )
-    what.add_argument("--split", metavar="NAME", help=f"{' or '.join(predict.SPLITS)} (test)")
-    what.add_argument("--indices", metavar="A:B", help="like 0:64, or 3,5,8 (all of the split)")
-    p.add_argument(
-        "--resize",
-        type=int,
-        metavar="PIXELS",
-        help="side of the resized images (what the network was trained on)",
-    )
-    p.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
-    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
+    command_line.add_prediction(p, "0:64")
     out = p.add_argument_group("what to write besides")
     out.add_argument("--logits", type=Path, metavar="FILE", help="a NumPy file, (images, classes)")
     out.add_argument(

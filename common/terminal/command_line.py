@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from common import errors
@@ -55,6 +56,44 @@ def add_python(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=PATH",
         help="the interpreter of a backend (or the variable NIN_PYTHON_NAME); may be repeated",
     )
+
+
+def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
+    """The options of what a network is shown, and where: backend, images, size and device.
+
+    Args:
+        parser: gets them.
+        indices: an example of which images.
+    """
+    from common.backends.registry import BACKENDS
+    from common.prediction.predict import SPLITS
+
+    parser.add_argument(
+        "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch)"
+    )
+    what = parser.add_argument_group("the images")
+    what.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="photos of any kind, or folders of them, not a data set",
+    )
+    what.add_argument(
+        "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
+    )
+    what.add_argument("--split", metavar="NAME", help=f"{' or '.join(SPLITS)} (test)")
+    what.add_argument(
+        "--indices", metavar="A:B", help=f"like {indices}, or 3,5,8 (all of the split)"
+    )
+    parser.add_argument(
+        "--resize",
+        type=int,
+        metavar="PIXELS",
+        help="side of the resized images (what the network was trained on)",
+    )
+    parser.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
 
 
 def add_network(
