@@ -173,9 +173,12 @@ def compare(
     Args:
         recordings: of at least one backend, one or two precisions of each; levels need two.
         job: what they recorded.
-        weights: that they were given.
+        weights: that they were given, in any order.
         lost: backend -> why there is no recording of it.
     """
+    # as a network computes: the first deviation is named, gradients are judged up to a layer
+    on_paper = architecture.parameter_shapes(network=job.description, size=job.resize)
+    weights = {name: weights[name] for name in on_paper if name in weights}
     levels = []
     for name in LEVELS:
         if name not in job.levels:

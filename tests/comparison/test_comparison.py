@@ -323,6 +323,24 @@ def test_float32s_gradients_behind_a_branch_that_rounding_decides_are_not_judged
     assert any("decides a branch in block2.conv3" in note for note in gradients.notes)
 
 
+def test_the_order_in_which_a_file_has_its_weights_changes_nothing(material, both):
+    exact, rounded = named(both, "two")
+    # the gradient of a weight, behind a branch in the same layer: a file's names are often sorted,
+    # so that a layer's bias comes before its weight
+    name = "gradients/block2.conv3.weight"
+    rounded.arrays[name] = rounded.arrays[name] * np.float32(1.5)
+    outputs = rounded.arrays["activations/block2.conv3"].copy()
+    outputs[outputs > 0] *= np.arange((outputs > 0).sum()) > 0
+    rounded.arrays["activations/block2.conv3"] = outputs
+    recordings, weights = [*both, exact, rounded], below("weights", material)
+    reports = [
+        comparison.compare(recordings, BOTH, {name: weights[name] for name in order})
+        for order in (list(weights), sorted(weights), sorted(weights, reverse=True))
+    ]
+    assert reports[0].levels[3].status == "agree"
+    assert reports[0] == reports[1] == reports[2]
+
+
 def test_a_pooling_window_that_takes_another_pixel_is_a_branch_but_not_among_equal_ones():
     exact = {"block1.conv3": np.zeros((1, 1, 3, 3)), "pool1": np.ones((1, 1, 1, 1))}
     exact["block1.conv3"][..., 0, 0] = 1
