@@ -3,11 +3,16 @@
 They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters are a slide's too.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common.errors import NinError
 from common.prediction.pictures import KINDS
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LANGUAGES = ("en", "tr")
 
@@ -27,6 +32,13 @@ def check_pictures(paths: Sequence[Path]) -> None:
             raise NinError(f"`picture={path}`: not a file in an existing directory")
         if path.suffix[1:].lower() not in KINDS:
             raise NinError(f"`picture={path}`: its name must end with .{', .'.join(KINDS)}")
+
+
+def print_table(table: "Table") -> None:
+    """Print a table, on a terminal in its width."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def decimal(text: str, language: str) -> str:
