@@ -196,9 +196,11 @@ class Study:
         """Mark the trials whose process has ended, and have them tried again."""
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING" and self._hold(trial.number):
-                self._fail(trial.number)
-                if _read(self._study.trials[trial.number]).outcome == "interrupted":
-                    self._again(trial.number, tries=_read(trial).tries + 1)
+                # it may have come to its end since then
+                if self._study.trials[trial.number].state.name == "RUNNING":
+                    self._fail(trial.number)
+                    if _read(self._study.trials[trial.number]).outcome == "interrupted":
+                        self._again(trial.number, tries=_read(trial).tries + 1)
                 self._let_go(trial.number)
 
     def draw(self, wanted: int, choices: Space, base: Settings) -> "optuna.trial.Trial | None":
@@ -518,16 +520,19 @@ def begin(
     study = Study(out)
     wanted = {
         **{k: v for k, v in dataclasses.asdict(base).items() if k != "threads"},
-        "search": {name: str(values) for name, values in choices.items()},
-        "sha256": records.checksums(dataset),
+        "search": " ".join(f"{name}={values}" for name, values in choices.items()),
     }
+    checksums = records.checksums(dataset)
     with study.turn():
         if study.get("search") is None:
             study.set("search", wanted)
+            study.set("sha256", checksums)
             own = {name: getattr(base, name) for name in choices}
             inside = {name: value for name, value in own.items() if value in choices[name]}
             study.enqueue(inside, preset=inside == own)
     run_directory.check_same(out, study.get("search"), wanted)
+    if study.get("sha256") != checksums:
+        raise NinError(f"`out={out}`: the runs there are of other images; choose another directory")
     return Tuning(study, base, choices, whole)
 
 
@@ -659,9 +664,8 @@ def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> 
 def work(out: str, wanted: int, data: str, threads: int) -> None:
     """What a process of :func:`search_apart` does."""
     study = Study(Path(out))
-    found = study.get("search")
-    lines = [f"{name}={values}" for name, values in found["search"].items()]
-    fields = {k: v for k, v in found.items() if k not in ("search", "sha256")}
+    fields = dict(study.get("search"))
+    lines = fields.pop("search").split()
     choices, base = space.parse(lines, Settings(**fields, threads=threads))
     search(Tuning(study, base, choices, fashion_mnist.load(data)), wanted, Observer())
 
