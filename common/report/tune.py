@@ -36,7 +36,7 @@ CHOICES = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "D"), (style
 WORDS = {
     "en": {
         "history": "The search: {0} trials, {1} training and {2} validation images",
-        "importance": "Which settings decide what the best trials are",
+        "importance": "How much of the differences between trials each setting explains",
         "values": "Accuracy by the values of each setting",
         "trial": "trial",
         "accuracy": "validation accuracy",
@@ -45,14 +45,14 @@ WORDS = {
         "diverged": "diverged",
         "best": "best so far",
         "preset": "the preset's own values",
-        "share": "share of the importance (PED-ANOVA)",
-        "chance": "within this, chance alone explains it (95 of 100 shuffles)",
+        "share": "share of the variation of the trials' ranks that it explains by itself",
+        "chance": "up to here it may be chance (95 of 100 shuffles)",
         "few": "{0} trials are too few: {1} are needed",
         "none": "no trial has come to its end yet",
     },
     "tr": {
         "history": "Arama: {0} deneme, {1} eğitim ve {2} geçerleme imgesi",
-        "importance": "En iyi denemeleri hangi ayarlar belirliyor",
+        "importance": "Her ayar, denemeler arasındaki farkların ne kadarını açıklıyor",
         "values": "Her ayarın değerlerine göre doğruluk",
         "trial": "deneme",
         "accuracy": "geçerleme doğruluğu",
@@ -61,8 +61,8 @@ WORDS = {
         "diverged": "ıraksadı",
         "best": "o ana kadarki en iyi",
         "preset": "ön ayarın kendi değerleri",
-        "share": "toplam önemdeki pay (PED-ANOVA)",
-        "chance": "bu sınıra kadarını şans tek başına açıklar (100 karıştırmanın 95'i)",
+        "share": "denemelerin sıralamasındaki değişimden tek başına açıkladığı pay",
+        "chance": "buraya kadarı şans eseri olabilir (100 karıştırmanın 95'i)",
         "few": "{0} deneme az: {1} deneme gerekir",
         "none": "henüz sona eren deneme yok",
     },
@@ -231,7 +231,7 @@ def importance(found: Tuning, language: str = "en") -> "Figure":
     axes.set_yticks(range(len(names)), names, fontsize=style.TEXT)
     axes.set_ylim(len(names) - 0.5, -0.5)
     most = max(max(each) for each in found.importance.values())
-    axes.set_xlim(0, min(1.1, most + 0.12))
+    axes.set_xlim(0, min(1.1, most + 0.1))
     axes.xaxis.set_major_formatter(lambda value, _: style.share(value, language))
     axes.set_xlabel(words["share"], fontsize=style.TEXT)
     axes.tick_params(labelsize=style.SMALL)

@@ -49,10 +49,8 @@ INTERIM_IMAGES = 2000
 # So many trials are drawn at random before what was found decides where to look; and so many are
 # trained to their end before any is stopped early.
 RANDOM_TRIALS, TRAINED_TRIALS = 8, 4
-# PED-ANOVA asks what the best trials, this share of them, have in common.
-BEST_SHARE = 0.25
 # With fewer trials importance is not computed. It is compared with what so many shuffles give.
-LEAST_TRIALS, SHUFFLES = 8, 100
+LEAST_TRIALS, SHUFFLES = 8, 1000
 # A trial that took its process with it is tried again, but not for ever.
 MOST_TRIES = 2
 POLL_SECONDS = 0.5
@@ -87,6 +85,11 @@ class Trial:
         return self.outcome != "interrupted"
 
     @property
+    def ranked(self) -> bool:
+        """Whether it can be compared with others."""
+        return self.outcome in ("complete", "pruned", "diverged")
+
+    @property
     def reached(self) -> float:
         """Its accuracy where it was last measured; 0 if it never was."""
         if self.accuracy is not None:
@@ -95,10 +98,10 @@ class Trial:
 
 
 class Importance(NamedTuple):
-    """How much a setting has to do with which trials are the best."""
+    """How much of the differences between trials a setting explains; see :func:`importance`."""
 
     share: float
-    """Of the importance of all settings, 0 to 1."""
+    """0 to 1."""
     by_chance: float
     """What 95 of 100 shuffles of the accuracies over the trials stay below."""
 
@@ -244,54 +247,6 @@ class Study:
             self._let_go(trial.number)
         return _read(self._study.trials[trial.number])
 
-    def importance(self, trials: Sequence[Trial]) -> dict[str, Importance]:
-        """How much each setting matters, the most important first; nothing of too few trials.
-
-        A trial that was stopped early is not among the best, which is all that PED-ANOVA asks.
-
-        Source: Watanabe, Bansal and Hutter, "PED-ANOVA", 2023, arXiv:2304.10255.
-        """
-        counted = [t for t in trials if t.outcome in ("complete", "pruned", "diverged")]
-        if len(counted) < LEAST_TRIALS:
-            return {}
-        optuna = _optuna()
-        ended = optuna.create_study(direction="minimize")
-        frozen = self._study.get_trials(deepcopy=False)
-        for trial in counted:
-            made = optuna.trial.create_trial(
-                value=-trial.reached,
-                params=frozen[trial.number].params,
-                distributions=frozen[trial.number].distributions,
-            )
-            ended.add_trial(made)
-        # what takes part in some trials only, or has one value, cannot be compared
-        names = [
-            name
-            for name, drawn in ended.trials[0].distributions.items()
-            if not drawn.single() and all(name in trial.params for trial in ended.trials)
-        ]
-        if not names:
-            return {}
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
-
-        def shares(losses: np.ndarray) -> dict[str, float]:
-            with _quiet():
-                found = evaluator.evaluate(
-                    ended, names, target=lambda trial: float(losses[trial.number])
-                )
-            total = sum(found.values())
-            return {name: found[name] / total if total else 1 / len(names) for name in names}
-
-        losses = np.array([-trial.reached for trial in counted])
-        measured, rng = shares(losses), np.random.default_rng(0)
-        by_chance = [shares(rng.permutation(losses)) for _ in range(SHUFFLES)]
-        return {
-            name: Importance(
-                measured[name], float(np.quantile([each[name] for each in by_chance], 0.95))
-            )
-            for name in sorted(names, key=measured.__getitem__, reverse=True)
-        }
-
     def _fail(self, number: int) -> None:
         from optuna.trial import TrialState
 
@@ -367,9 +322,9 @@ class Tuning:
 
     @property
     def importance(self) -> dict[str, Importance]:
-        """Setting -> how much it has to do with which trials are the best."""
+        """Setting -> how much of the differences between trials it explains, the most first."""
         if self._importance is None:
-            self._importance = self._study.importance(self.trials)
+            self._importance = importance(self.trials, self.space)
         return self._importance
 
     @property
@@ -732,6 +687,47 @@ class _MadeWith(Watcher):
         known = self._study.get("made_with") or []
         if now not in known:
             self._study.set("made_with", [*known, now])
+
+
+def importance(trials: Sequence[Trial], choices: Space) -> dict[str, Importance]:
+    """How much of the differences between trials each setting explains by itself.
+
+    The trials are ranked by their accuracy, those that were stopped early by the last one that was
+    measured. A setting with choices explains the differences between the mean ranks of its values
+    (the correlation ratio of Fisher, on ranks as in the test of Kruskal and Wallis, 1952), one with
+    a range those along a parabola. Optuna's own measure, PED-ANOVA, takes any learning rate for all
+    that matters where trials are as few as here: shuffled accuracies give it 96 per cent.
+
+    Returns:
+        The most important first; nothing of what fewer than :data:`LEAST_TRIALS` trials have.
+    """
+    from scipy.stats import rankdata
+
+    found, rng = {}, np.random.default_rng(0)
+    for name, values in choices.items():
+        counted = [t for t in trials if t.ranked and name in t.values]
+        if len(counted) < LEAST_TRIALS:
+            continue
+        ranks = rankdata([trial.reached for trial in counted])
+        ranks -= ranks.mean()
+        basis = _basis([trial.values[name] for trial in counted], values)
+        shuffled = rng.permuted(np.tile(ranks, (SHUFFLES, 1)), axis=1)
+        total = max(float(ranks @ ranks), 1e-12)
+        share, *by_chance = ((np.vstack([ranks, shuffled]) @ basis) ** 2).sum(1) / total
+        found[name] = Importance(float(share), float(np.quantile(by_chance, 0.95)))
+    return dict(sorted(found.items(), key=lambda item: -item[1].share))
+
+
+def _basis(drawn: Sequence[Any], values: space.Choices | space.Range) -> np.ndarray:
+    """Orthonormal columns, (trials, up to as many as there are degrees of freedom)."""
+    if isinstance(values, space.Range):
+        x = np.log(drawn) if values.logarithmic else np.array(drawn, float)
+        columns = np.stack([x**0, x, x**2], 1)
+    else:
+        columns = np.array([[float(each == value) for value in values.values] for each in drawn])
+    # what has been drawn is perhaps not all that there is
+    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    return np.asarray(left[:, sizes > sizes.max() * 1e-9])
 
 
 # ------------------------------------------------------------------ Optuna

@@ -144,9 +144,44 @@ def test_a_search_finds_what_is_good_and_stops_what_is_not(whole):
     assert 0.01 < whole.best.values["lr"] < 0.1
     worst = max(t.reached / max(t.curve) * 100 for t in whole.trials if t.outcome == "pruned")
     assert worst < whole.best.accuracy
-    shares = {name: each.share for name, each in whole.importance.items()}
-    assert sum(shares.values()) == pytest.approx(1)
-    assert min(shares, key=shares.get) == "batch_size", "it is without any effect"
+
+
+def trial(number, values, accuracy):
+    outcome = "complete" if number % 3 else "pruned"
+    curve = {25: accuracy} if outcome == "pruned" else {}
+    ended = accuracy if outcome == "complete" else None
+    return tune.Trial(number, outcome, values, ended, curve, 1.0, "", False)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.exp, np.cbrt, lambda x: 3 * x - 1]))
+def test_importance_is_that_of_what_matters_on_any_scale(seed, monotone):
+    choices, _ = space.parse(["lr", "optimizer", "shift", "flip"], from_preset("fast"))
+    rng = np.random.default_rng(seed)
+    drawn = [
+        {"lr": 10 ** rng.uniform(-3, -1), "optimizer": ["sgd", "adamw", "muon"][i % 3],
+         "shift": int(rng.integers(4)), "flip": bool(rng.integers(2))} for i in range(24)
+    ]  # fmt: skip
+
+    def found(accuracy):
+        trials = [trial(i, values, accuracy(values)) for i, values in enumerate(drawn)]
+        return tune.importance(trials, choices)
+
+    by_optimizer = found(
+        lambda values: {"sgd": 0.3, "adamw": 0.9, "muon": 0.5}[values["optimizer"]]
+    )
+    assert by_optimizer["optimizer"].share == pytest.approx(1)
+    assert by_optimizer["optimizer"].by_chance < 0.5
+
+    def distance(values):
+        return -((np.log10(values["lr"]) + 2) ** 2)
+
+    by_rate = found(lambda values: np.exp(distance(values)))
+    assert next(iter(by_rate)) == "lr"
+    assert 1 >= by_rate["lr"].share > by_rate["lr"].by_chance
+    again = found(lambda values: float(monotone(np.exp(distance(values)))) + 2)
+    assert again == by_rate
+    assert found(lambda values: 0.5)["lr"].share == 0
+    assert tune.importance([trial(0, drawn[0], 0.5)] * 7, choices) == {}
 
 
 def test_an_interrupted_search_goes_on_as_it_would_have(whole, sample, tmp_path):
