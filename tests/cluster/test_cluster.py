@@ -121,6 +121,7 @@ def test_the_script_for_slurm_is_sound():
 # two nodes, both here; what they start is signalled as Slurm does it
 SLURMS = {
     "srun": """
+        [ "$1" = --kill-on-bad-exit ] && shift
         for i in 0 1; do
             SLURM_PROCID=$i "$@" & pids+=($!); echo $! >> "$HERE/tasks"
         done
