@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.files import figures
-from common.report import style
+from common.report import page_words, style
 from common.settings import Settings, from_preset
 from common.training.space import Range
 from common.training.tune import LEAST_TRIALS, Trial, Tuning
@@ -66,23 +66,6 @@ WORDS = {
         "few": "{0} deneme az: {1} deneme gerekir",
         "none": "henüz sona eren deneme yok",
     },
-}
-# what the settings are called in Turkish pictures; in English ones as on the command line
-SETTINGS = {
-    "lr": "öğrenme oranı",
-    "batch_size": "yığın boyutu",
-    "optimizer": "eniyileyici",
-    "init": "ilk ağırlıklar",
-    "resize": "imge boyutu",
-    "schedule": "oran çizelgesi",
-    "last_block": "son blok",
-    "momentum": "momentum",
-    "weight_decay": "ağırlık sönümü",
-    "dropout": "iletim sönümü",
-    "label_smoothing": "etiket yumuşatma",
-    "shift": "kaydırma",
-    "flip": "aynalama",
-    "network": "ağ",
 }
 
 
@@ -332,7 +315,7 @@ def _errors_halved(accuracy: np.ndarray) -> np.ndarray:
 
 
 def _name(name: str, language: str) -> str:
-    return SETTINGS[name] if language == "tr" else name
+    return page_words.WORDS[language]["settings"][name]
 
 
 def _thousands(number: int, language: str) -> str:

@@ -79,6 +79,8 @@ class SearchDisplay(Observer):
             what, share = "best settings", self._part
         else:
             ended = [t for t in self._trials if t.counts and t.outcome != "running"]
+            if len(ended) >= self._wanted:
+                return
             running = [t for t in self._trials if t.outcome == "running"]
             parts = [max(t.curve, default=0) / 100 for t in running]
             if len(parts) == 1:
