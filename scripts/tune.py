@@ -26,13 +26,13 @@ test set is looked at once. That ends the search: the directory then takes no mo
 The first trial has the preset's own values, so that you see what searching was worth."""
 EXAMPLES = f"""\
 examples:
-  tune.py --out runs/tune                               20 trials; on two CPU cores about 10 minutes
+  tune.py --out runs/tune                               20 trials, some minutes on a CPU
   tune.py --out runs/tune                               the same again goes on, or shows it
   tune.py --out runs/tune --trials 40                   ... and searches further
   tune.py --out runs/tune --test                        done: one look at the test set
   tune.py --out runs/mine --search lr=0.01:0.5 --search batch_size=64,128,256
   tune.py --out runs/mine --search lr momentum optimizer=sgd     with ranges of its own choice
-  tune.py --out runs/quick --limit 5000 --trials 8      a try, in two minutes
+  tune.py --out runs/quick --limit 5000 --trials 8      a try, in a minute or two
   tune.py --out runs/tune --jobs 4                      four trials at a time
 
 --search NAME=LOW:HIGH is a range, NAME=VALUE,VALUE are choices, NAME=VALUE sets it, NAME alone is:

@@ -117,11 +117,10 @@ def remarks(found: Tuning) -> list[str]:
     if own is not None:
         lines.append(f"the preset's own values: {own.accuracy:.4f}, the best: {best.accuracy:.4f}")
     if found.importance:
+        shares = (f"{n} {i.share:.0%} ({i.by_chance:.0%})" for n, i in found.importance.items())
         lines.append(
-            "importance, and what shuffled accuracies give: "
-            + ", ".join(
-                f"{n} {i.share:.0%} ({i.by_chance:.0%})" for n, i in found.importance.items()
-            )
+            "how much of the differences each setting explains by itself, and what chance alone "
+            f"may give: {', '.join(shares)}"
         )
     else:
         lines.append(f"importance: from {LEAST_TRIALS} trials on")
