@@ -95,9 +95,7 @@ def parser() -> command_line.Parser:
         metavar="FILE",
         help="what dominates, of several networks or in the layers of one (.svg, .png or .pdf)",
     )
-    out.add_argument(
-        "--lang", choices=style.LANGUAGES, default="en", help="language of the picture (en)"
-    )
+    command_line.add_language(out, "the picture")
     return p
 
 

@@ -45,7 +45,7 @@ def parser() -> command_line.Parser:
         help=f"nin, {', '.join(NETWORKS)}, or variants of NiN as train.py --network takes them "
         f"({' '.join(figure.DEFAULT)})",
     )
-    p.add_argument("--lang", choices=style.LANGUAGES, default="en", help="language (en)")
+    command_line.add_language(p, "the picture")
     return p
 
 

@@ -16,7 +16,6 @@ from common.backends.registry import check_spec
 from common.errors import NinError, NinWarning
 from common.files import figures
 from common.files.write import write_json
-from common.report import style
 from common.report.look import VIEWS, View
 from common.terminal import command_line
 
@@ -65,9 +64,7 @@ def parser() -> command_line.Parser:
         "--out", type=Path, metavar="DIR", help="the pictures, NAME.svg and NAME.png for each view"
     )
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
-    out.add_argument(
-        "--lang", choices=style.LANGUAGES, default="en", help="language of the pictures (en)"
-    )
+    command_line.add_language(out, "the pictures")
     return p
 
 

@@ -45,6 +45,7 @@ def parser() -> command_line.Parser:
         "--picture", type=Path, metavar="FILE", help="the images with their classes, wrong ones red"
     )
     out.add_argument("--json", type=Path, metavar="FILE", help="all probabilities")
+    command_line.add_language(out, "the picture")
     return p
 
 
@@ -77,7 +78,7 @@ def command(options: argparse.Namespace) -> int:
         print(images.notice)
     predictions = classifier.predict(images)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
-    predictions.write(outputs)
+    predictions.write(outputs, options.lang)
     for note in predictions.notes:
         print(f"note: {parser().in_options(note)}", file=sys.stderr)
     for line in images.refused:

@@ -9,7 +9,7 @@ from pathlib import Path
 from common.backends.registry import BACKENDS, check_spec
 from common.errors import NinError
 from common.files.write import write_text
-from common.report import page, style
+from common.report import page
 from common.terminal import command_line
 
 EXAMPLES = """\
@@ -36,9 +36,7 @@ def parser() -> command_line.Parser:
     p.add_argument(
         "--out", type=Path, default=Path("report.html"), metavar="FILE", help="(report.html)"
     )
-    p.add_argument(
-        "--lang", choices=style.LANGUAGES, default="en", help="language of the page (en)"
-    )
+    command_line.add_language(p, "the page")
     seen = p.add_argument_group("predictions")
     seen.add_argument(
         "--predict",

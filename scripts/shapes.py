@@ -37,7 +37,7 @@ def parser() -> command_line.Parser:
     )
     p.add_argument("--resize", type=int, default=224, metavar="PIXELS", help="image size (224)")
     command_line.add_network(p)
-    p.add_argument("--lang", choices=sorted(shapes.WORDS), default="en", help="of the lines (en)")
+    command_line.add_language(p, "the lines")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the shapes there as well")
     command_line.add_python(p)
     return p

@@ -25,6 +25,7 @@ BACKEND_VARIABLE = "MPLBACKEND"
 # the same figure gives the same file
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 DPI = 150
+KINDS = ("png", "svg", "pdf")
 
 
 def new(width: float, height: float) -> "Figure":

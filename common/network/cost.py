@@ -96,11 +96,11 @@ class Cost:
 
         Console().print(layers_table(self))
 
-    def plot(self, language: str = "en") -> "Figure":
-        """A picture of what dominates, layer by layer; the language is ``en`` or ``tr``."""
+    def plot(self, lang: str = "en") -> "Figure":
+        """A picture of what dominates, layer by layer; ``lang`` is ``en`` or ``tr``."""
         from common.report.cost import plot
 
-        return plot([self], language)
+        return plot([self], lang)
 
     @property
     def parameters(self) -> int:

@@ -107,7 +107,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
         found: has a run at least.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = figures.new(style.WIDTH, style.HEIGHT)
     title = f"{words['title']}: {len(found.seeds)} {words['seeds']}, "
     examples = f"{found.train_examples:,}"
@@ -128,7 +128,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
 
 def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
     """A row for each network: a mark for each seed, a line at the mean; training accuracy open."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     for i, variant in enumerate(found.variants):
         colour, mark = _look(i)
         values = list(variant.accuracies.values())
@@ -152,7 +152,7 @@ def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
 
 def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
     """For each network the mean over its runs, with the range of them in its colour."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     for i, variant in enumerate(found.variants):
         curves = [outcome.curve for outcome in variant.outcomes if outcome.curve]
         if not curves:

@@ -202,7 +202,7 @@ class Page:
     def __init__(self, sources: Sources, language: str) -> None:
         self.sources = sources
         self.language = language
-        self.words = WORDS[language]
+        self.words = style.words(WORDS, language)
         self.runs = sources.runs
         self.problems = [in_python(problem) for problem in sources.problems]
 
@@ -338,8 +338,7 @@ class Page:
         axes.set_xlabel(self.words["epoch"], fontsize=12)
         axes.tick_params(labelsize=11)
         axes.locator_params(nbins=6)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: self._number(value, ".4g"))
+        style.write_numbers(axes, self.language)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, alpha=0.5)
         caption = self.words[name]

@@ -110,6 +110,21 @@ def add_network(
     )
 
 
+def add_language(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, of: str, default: str | None = "en"
+) -> None:
+    """Add ``--lang``.
+
+    Args:
+        parser: gets it.
+        of: what is written in that language.
+        default: if the option is not given.
+    """
+    from common.report.style import LANGUAGES
+
+    parser.add_argument("--lang", choices=LANGUAGES, default=default, help=f"language of {of} (en)")
+
+
 def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoReturn:
     """Parse the command line, run the command, and exit with its status.
 

@@ -141,11 +141,11 @@ class Ablation:
 
         ablation.show(self)
 
-    def plot(self, language: str = "en") -> "Figure":
-        """Accuracies of all runs, and the curves of the loss; the language is ``en`` or ``tr``."""
+    def plot(self, lang: str = "en") -> "Figure":
+        """Accuracies of all runs, and the curves of the loss; ``lang`` is ``en`` or ``tr``."""
         from common.report import ablation
 
-        return ablation.plot(self, language)
+        return ablation.plot(self, lang)
 
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
