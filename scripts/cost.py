@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from common import api
@@ -22,6 +21,7 @@ from common.network.cost import Cost
 from common.report import cost as report
 from common.report import style
 from common.terminal import command_line
+from common.terminal.output import console
 
 DESCRIPTION = """\
 Compute what networks cost: parameters, multiply-adds, memory.
@@ -118,16 +118,16 @@ def command(options: argparse.Namespace) -> int:
         )
         for name in names
     }
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    shown = console()
     for cost in costs.values():
-        console.print(report.layers_table(cost))
+        shown.print(report.layers_table(cost))
     if len(costs) > 1:
-        console.print(report.comparison_table(list(costs.values())))
+        shown.print(report.comparison_table(list(costs.values())))
     print(BASIS)
     measured = []
     if options.measure:
         measured = measure(costs, options.measure)
-        console.print(measured_table(measured))
+        shown.print(measured_table(measured))
     if options.json:
         write_json(
             options.json,

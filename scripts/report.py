@@ -3,7 +3,6 @@
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
-import sys
 from pathlib import Path
 
 from common.backends.registry import BACKENDS, check_spec
@@ -68,7 +67,7 @@ def command(options: argparse.Namespace) -> int:
         page.predict(sources, options.backend, options.data, options.indices)
     write_text(options.out, page.html(sources, options.lang))
     for problem in sources.problems:
-        print(f"error: {parser().in_options(problem)}", file=sys.stderr)
+        command_line.show_line("error", parser().in_options(problem))
     print(options.out)
     return 1 if sources.problems else 0
 

@@ -4,7 +4,6 @@
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 from common import api, settings
@@ -196,7 +195,7 @@ def command(options: argparse.Namespace) -> int:
             lang = options.lang
             run = api.resume(options.resume, data=data, watchers=watchers, lang=lang, **given)
     except DivergedError as error:
-        print(f"error: {parser().in_options(error.marked)}", file=sys.stderr)
+        command_line.show_line("error", parser().in_options(error.marked))
         return 1
     return 0 if run.complete else run.stop.exit_status
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import shlex
-import sys
 from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +18,7 @@ from common.comparison.layer import LayerView
 from common.comparison.levels import INVISIBLE, Comparison, Level
 from common.files import figures
 from common.network.description import CHAPTER
+from common.terminal import output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def show(report: Comparison, everything: bool = False) -> None:
         report: of a comparison.
         everything: all tables too, not only the rows around the first deviation.
     """
-    console = _console()
+    console = output.console(highlight=False)
     _show_verdict(console, report)
     console.print(_levels_table(report))
     for level in report.levels:
@@ -126,7 +126,7 @@ def show(report: Comparison, everything: bool = False) -> None:
 
 def show_layer(report: Comparison) -> None:
     """Print one layer alone."""
-    console, view = _console(), report.layer
+    console, view = output.console(highlight=False), report.layer
     if view is None:
         console.print("fewer than two backends give that layer")
         return
@@ -146,10 +146,6 @@ def show_layer(report: Comparison) -> None:
 
 def _table(first: str, *columns: str, title: str | None = None) -> Table:
     return Table(first, *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def _show_verdict(console: Console, report: Comparison) -> None:

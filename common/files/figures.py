@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.errors import printable
 from common.files.write import write_bytes
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ def _render(
     figure: "Figure", kind: str, salt: str, fonttype: str = "path", **options: Any
 ) -> bytes:
     import matplotlib
+    from matplotlib.text import Text
 
+    # a control character has no glyph, and makes an SVG file one that cannot be read
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text(), keep="\n"))
     options = {"metadata": METADATA.get(kind), "dpi": DPI} | options
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": fonttype}):

@@ -90,11 +90,10 @@ class Cost:
 
     def show(self) -> None:
         """Print a table of the layers."""
-        from rich.console import Console
-
         from common.report.cost import layers_table
+        from common.terminal.output import console
 
-        Console().print(layers_table(self))
+        console(0).print(layers_table(self))
 
     def plot(self, lang: str = "en") -> "Figure":
         """A picture of what dominates, layer by layer; ``lang`` is ``en`` or ``tr``."""

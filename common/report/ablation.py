@@ -8,6 +8,7 @@ import numpy as np
 
 from common.files import figures
 from common.report import style
+from common.terminal.output import console
 from common.training.ablation import Ablation, Variant
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ WORDS = {
 
 def show(found: Ablation) -> None:
     """Print the table, and what it does not show."""
-    from rich.console import Console
-
-    Console(width=None if _on_terminal() else 140).print(table(found))
+    console(140).print(table(found))
     print("\n".join(remarks(found)))
 
 
@@ -209,9 +208,3 @@ def _mean(values: list[float], form: str, spread: bool = False) -> str:
     if spread and len(values) > 1:
         text += f" ±{statistics.stdev(values):{form}}"
     return text
-
-
-def _on_terminal() -> bool:
-    import sys
-
-    return sys.stdout.isatty()
