@@ -4,7 +4,6 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Mapping
-from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
@@ -16,14 +15,13 @@ from common.comparison import tables
 from common.comparison.job import Job
 from common.comparison.layer import LayerView
 from common.comparison.levels import INVISIBLE, Comparison, Level
-from common.files import figures
+from common.files import figures, pages
 from common.network.description import CHAPTER
 from common.terminal import output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TEMPLATE = "page.html.j2"
 STYLES = {"agree": "bold green", "deviate": "bold red", 0: "bold green", 1: "bold red"}
 OTHER_STYLE = "bold yellow"
 # of a long training the terminal shows these steps, the page all
@@ -241,13 +239,8 @@ def _show_places(console: Console, view: LayerView) -> None:
 
 def html(report: Comparison) -> str:
     """The whole comparison as one page: styles and pictures are inside."""
-    import jinja2  # only when a page is wanted
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    source = resources.files("common.comparison").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return pages.render(
+        "comparison/page.html.j2",
         report=report,
         about=about(report),
         command=command(report),
@@ -281,7 +274,7 @@ def drawings(report: Comparison) -> dict[str, list[Drawing]]:
             _plot_losses(figure.add_subplot(), report.losses)
             found.append(("Loss of each step", figure))
         pictures[level.name] = [
-            Drawing(caption, _in_ink(figures.svg_element(figure, f"{level.name}{i}")))
+            Drawing(caption, figures.svg_element(figure, f"{level.name}{i}"))
             for i, (caption, figure) in enumerate(found)
         ]
     return pictures
@@ -311,11 +304,6 @@ def _plot_differences(axes: "Axes", rows: list[tables.Row]) -> None:
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=7)
     axes.set_ylabel("relative difference (none: bottom)")
     _finish(axes)
-
-
-def _in_ink(svg: str) -> str:
-    """Black becomes what the page writes in, which is light on a dark page."""
-    return svg.replace("#000000", "currentColor")
 
 
 def _finish(axes: "Axes") -> None:

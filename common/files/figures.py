@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +52,21 @@ def png(figure: "Figure", dpi: float = DPI) -> bytes:
     return _render(figure, "png", "nin", dpi=dpi)
 
 
-def svg_element(figure: "Figure", salt: str) -> str:
+def svg_element(figure: "Figure", salt: str, colours: Mapping[str, str] | None = None) -> str:
     """A figure as the ``<svg>`` element of a page, its text as text, without addresses.
 
-    The salt makes the names inside it different from those of the page's other figures.
+    Black becomes what the page writes in, which is light on a dark page.
+
+    Args:
+        figure: to draw.
+        salt: makes the names inside it different from those of the page's other figures.
+        colours: of the figure, such as ``#0072b2``, and what the page has for each.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     text = _render(figure, "svg", salt, metadata=nothing, transparent=True, fonttype="none")
     element = text.decode()[text.decode().index("<svg") :]
+    for colour, own in {"#000000": "currentColor", **(colours or {})}.items():
+        element = element.replace(colour, own)
     # matplotlib's groups have the same names in every figure, and nothing refers to them
     return re.sub(r'<g id="[^"]*"', "<g", element)
 
