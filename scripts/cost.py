@@ -48,14 +48,7 @@ memory: of a batch; what the layers give is kept in training, and freed in predi
 def parser() -> command_line.Parser:
     """The command line of this script."""
     p = command_line.Parser(DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--networks",
-        nargs="+",
-        default=list(on_paper.COMPARED),
-        metavar="NAME",
-        help=f"nin, {', '.join(NETWORKS)}, or variants of NiN as train.py --network takes them "
-        f"({' '.join(on_paper.COMPARED)})",
-    )
+    command_line.add_networks(p, on_paper.COMPARED)
     p.add_argument(
         "--resize",
         type=int,

@@ -402,10 +402,9 @@ class Page:
         for name, run in self._on_paper().items():
             settings = run.settings
             network = cost.NIN if settings.description == CHAPTER else settings.network
-            key = cost.of(
-                network, settings.resize, settings.batch_size, settings.precision,
-                settings.optimizer, settings.momentum,
-            )  # fmt: skip
+            options = ("batch_size", "precision", "optimizer", "momentum")
+            chosen = {name: getattr(settings, name) for name in options}
+            key = cost.of(network, settings.resize, **chosen)
             found.setdefault(key, []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])

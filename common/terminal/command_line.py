@@ -124,6 +124,22 @@ def add_network(
     )
 
 
+def add_networks(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: Sequence[str]
+) -> None:
+    """Add ``--networks``, each of which :func:`common.network.cost.of` takes."""
+    from common.network.book import NETWORKS
+
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=list(default),
+        metavar="NAME",
+        help=f"nin, {', '.join(NETWORKS)}, or variants of NiN as train.py --network takes them "
+        f"({' '.join(default)})",
+    )
+
+
 def add_language(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, of: str, default: str | None = "en"
 ) -> None:

@@ -214,7 +214,7 @@ def make(
             )
         except NinError as error:
             raise NinError(f"{name}: {error.marked}") from error
-        paid = cost.of(network, settings.resize, settings.batch_size)
+        paid = cost.of(network, settings.resize, batch_size=settings.batch_size)
         variants.append(Variant(name, settings, paid))
     if len(ends) > 1:
         for variant in variants:
