@@ -140,7 +140,7 @@ def command(options: argparse.Namespace) -> int:
     for name, cost in costs.items() if options.workers else ():
         numbers = (options.rate, options.gigabits, options.per_step)
         plans[name] = scale.steps(cost, options.workers, *numbers)
-        console.print(report.workers_table(cost, plans[name]))
+        shown.print(report.workers_table(cost, plans[name]))
     measured = []
     if options.measure:
         measured = measure(costs, options.measure)
