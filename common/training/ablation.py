@@ -323,7 +323,7 @@ def _train(
 ) -> int:
     """Train, or go on; 128 + the signal's number if that was interrupted."""
     try:
-        if (directory / run_directory.CHECKPOINT).is_file():
+        if run_directory.is_begun(directory):
             config = run_directory.open_run(directory)
             kept = Settings(**config["settings"])
             if not run_directory.is_complete(directory):

@@ -96,7 +96,7 @@ def resume(
     with contextlib.ExitStack() as stack:
         if expected(settings.backend) == 1:
             stack.enter_context(run_directory.lock(directory))
-        state, progress = run_directory.load_checkpoint(directory)
+        checkpoint = run_directory.load_checkpoint(directory)
         done = run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
         if done and run_directory.has_curves(directory):
@@ -107,12 +107,14 @@ def resume(
         with _out_of_memory_explained(f" in {directory}"):
             run = make(ready, settings, dataset, net, watchers, started)
             try:
-                run.restore(state, progress)
+                run.restore(checkpoint.state, checkpoint.progress)
             except NinError as error:
-                checkpoint = directory / run_directory.CHECKPOINT
-                raise NinError(f"{checkpoint}: {error}") from error
+                raise NinError(f"{directory / run_directory.CHECKPOINT}: {error}") from error
             if not ready.workers.rank:
                 run.directory = directory
+                if checkpoint.note:
+                    run.note(checkpoint.note)
+                    run_directory.drop_newest_checkpoint(directory)
                 records.add_resumption(run, config, records.describe(run))
                 run.watchers.insert(0, records.Records())
             _train(run)
@@ -157,8 +159,9 @@ def _new_directory(run: Run) -> Iterator[None]:
             run.watchers.insert(0, records.Records())
             yield
         finally:
-            if not (run.progress.epoch or run.progress.step):
-                _remove(run.directory, existed)
+            if not run.steps_done:
+                with contextlib.suppress(OSError):  # deleted by somebody else, or read only
+                    _remove(run.directory, existed)
                 run.directory = None
                 others = (each for each in run.watchers if not isinstance(each, records.Records))
                 run.watchers = list(others)

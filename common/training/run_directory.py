@@ -7,6 +7,8 @@
     curves.svg, curves.png the chapter's figure
     model.safetensors      the weights, for any backend
     checkpoint.safetensors where to go on with --resume
+    checkpoint.previous.safetensors
+                           the one before, for when that is damaged
     result.json            the figures at the end
     tensorboard/           event files
 """
@@ -34,6 +36,7 @@ from common.training.run import Progress
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
+PREVIOUS = "checkpoint.previous.safetensors"
 MODEL = "model.safetensors"
 RESULT = "result.json"
 TENSORBOARD = "tensorboard"
@@ -202,7 +205,7 @@ def is_begun(directory: Path) -> bool:
 
     What one left that was killed before its first checkpoint is removed: nothing was trained.
     """
-    if (directory / CHECKPOINT).is_file():
+    if (directory / CHECKPOINT).is_file() or (directory / PREVIOUS).is_file():
         return True
     if (directory / CONFIG).is_file():
         # of a run that is just beginning nothing is removed
@@ -236,22 +239,52 @@ def has_curves(directory: Path) -> bool:
     return all((directory / f"{CURVES}.{kind}").is_file() for kind in ("svg", "png"))
 
 
+class Checkpoint(NamedTuple):
+    """Where a run goes on."""
+
+    state: dict[str, np.ndarray]
+    """Of the trainer."""
+    progress: Progress
+    note: str
+    """Why it is not the newest; empty if it is."""
+
+
 def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:
-    """Write the checkpoint, whole or not at all; it replaces the last one."""
+    """Write the checkpoint, whole or not at all; the last one is kept as the one before."""
     text = json.dumps(dataclasses.asdict(progress), sort_keys=True)
     metadata = {"progress": text, "sha256": _digest(state, text)}
-    save_arrays(directory / CHECKPOINT, state, metadata)
+    save_arrays(directory / CHECKPOINT, state, metadata, keep=directory / PREVIOUS)
 
 
-def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress]:
-    """Read the checkpoint.
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """Read the newest checkpoint, or the one before if that is damaged or missing.
 
     Raises:
-        NinError: if it is missing or damaged.
+        NinError: if there is none that is whole.
     """
-    path = directory / CHECKPOINT
-    if not path.is_file():
+    newest, previous = directory / CHECKPOINT, directory / PREVIOUS
+    if not (newest.is_file() or previous.is_file()):
         raise NinError(f"`resume={directory}`: it has no {CHECKPOINT}")
+    try:
+        return Checkpoint(*_read_checkpoint(newest), "")
+    except NinError as error:
+        if not previous.is_file():
+            raise
+        try:
+            state, progress = _read_checkpoint(previous)
+        except NinError as older:
+            raise NinError(f"{error.marked}; the one before too: {older.marked}") from error
+        why = error.marked if newest.exists() else f"{newest}: missing"
+    where = f"epoch {progress.epoch + 1}, step {progress.step}"
+    return Checkpoint(state, progress, f"{why}; going on from the one before, at {where}")
+
+
+def drop_newest_checkpoint(directory: Path) -> None:
+    """Put the one before in its place, lest the next one replaces that."""
+    os.replace(directory / PREVIOUS, directory / CHECKPOINT)
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
     state, metadata = load_arrays(path)
     text = metadata.get("progress", "")
     if metadata.get("sha256") != _digest(state, text):
