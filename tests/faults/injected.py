@@ -39,33 +39,13 @@ run_directory.save_checkpoint = save_and_fail
 """
 
 # 38 steps of a network that has all of the chapter's layers and few weights
-SMALL = [
-    "--preset",
-    "fast",
-    "--network",
-    "channels=8-8-8",
-    "--data",
-    "sample",
-    "--limit",
-    "300",
-    "--batch-size",
-    "16",
-    "--resize",
-    "67",
-    "--epochs",
-    "2",
-    "--threads",
-    "1",
-    "--device",
-    "cpu",
-    "--precision",
-    "float32",
-    "--dropout",
-    "0.5",
-    "--shift",
-    "1",
-    "--flip",
-]
+# fmt: off
+SMALL = (
+    "--preset", "fast", "--network", "channels=8-8-8", "--data", "sample", "--limit", "300",
+    "--batch-size", "16", "--resize", "67", "--epochs", "2", "--threads", "1", "--device", "cpu",
+    "--precision", "float32", "--dropout", "0.5", "--shift", "1", "--flip",
+)
+# fmt: on
 
 
 def process(*arguments, fault="", wrapper=(), **options):

@@ -1,4 +1,4 @@
-"""Where a run writes is full, gone or locked: what was trained is not lost, and one line says so."""
+"""Where a run writes is full or gone: what was trained is not lost, and one line says so."""
 
 import os
 import re
