@@ -15,7 +15,6 @@ from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
-from common.files.write import write_json
 from common.network import architecture, initialization, start
 from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
@@ -155,7 +154,7 @@ def _new_directory(run: Run) -> Iterator[None]:
     run.directory = run_directory.create(place, run.settings)
     with run_directory.lock(run.directory):
         try:
-            write_json(run.directory / run_directory.CONFIG, records.describe(run))
+            run_directory.write_config(run.directory, records.describe(run))
             run.watchers.insert(0, records.Records())
             yield
         finally:

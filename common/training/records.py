@@ -18,7 +18,6 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.errors import NinError, one_line
 from common.files import figures
-from common.files.write import write_json
 from common.system import machine
 from common.training import run_directory
 from common.training.run import Run, Watcher
@@ -121,7 +120,7 @@ def _rescue(run: Run, lost: Path) -> str:
                 config = run_directory.open_run(lost)
             except NinError:
                 config = describe(run)
-            write_json(run.directory / run_directory.CONFIG, config)
+            run_directory.write_config(run.directory, config)
             _write_checkpoint(run)
             _write_outcome(run)
         except (NinError, OSError) as error:
@@ -215,7 +214,7 @@ def add_resumption(run: Run, config: dict[str, Any], now: dict[str, Any]) -> Non
         run.note("resumed with a network of other layers (or of another release of the framework)")
     names = ("device", "threads", "versions", "machine", "git_commit", "started")
     config.setdefault("resumed", []).append({name: now[name] for name in names})
-    write_json(_directory(run) / run_directory.CONFIG, config)
+    run_directory.write_config(_directory(run), config)
     changed = [
         f"{name} {now[name]} instead of {config.get(name)}"
         for name in ("device", "threads", "versions")

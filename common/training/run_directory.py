@@ -29,6 +29,7 @@ import numpy as np
 
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
+from common.files.sealed import seal, unseal
 from common.files.write import write_json, write_text
 from common.settings import Settings
 from common.training.run import Progress
@@ -108,7 +109,7 @@ def read(directory: Path) -> Record:
             config[part].items()
         name = METRICS
         text = (directory / METRICS).read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.splitlines()]
+        rows = [unseal(line) for line in text.splitlines()]
         for row in rows:
             accuracy = row[f"{row['evaluated_on']}_accuracy"]
             points = [[row["epoch"], row["train_loss"], row["train_accuracy"], accuracy]]
@@ -131,7 +132,7 @@ def _read_result(directory: Path) -> dict[str, Any] | None:
     path = directory / RESULT
     if not path.exists():
         return None
-    result = dict(json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")))
+    result = unseal(path.read_text(encoding="utf-8", errors="surrogateescape"))
     rate = result["examples_per_second"]
     _check_finite([result["epochs"], result["total_seconds"], *([] if rate is None else [rate])])
     if not isinstance(result["complete"], bool) or not isinstance(result["notes"], list):
@@ -159,7 +160,7 @@ def open_run(directory: Path, called: str | None = None) -> dict[str, Any]:
         raise NinError(f"{called}: not a run directory (it has no {CONFIG})")
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
-        config = dict(json.loads(text))
+        config = unseal(text)
         Settings(**config["settings"]).check(is_by_hand(config))
         if not config["data"].keys() >= {"kind", "directory", "sha256"}:
             raise KeyError("data")
@@ -229,7 +230,7 @@ def is_complete(directory: Path) -> bool:
     """Whether the run's ``result.json`` says that all epochs ran."""
     try:
         text = (directory / RESULT).read_text(encoding="utf-8", errors="surrogateescape")
-        return bool(json.loads(text)["complete"])
+        return bool(unseal(text)["complete"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -297,13 +298,18 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
 
 def write_metrics(directory: Path, progress: Progress) -> None:
     """Write ``metrics.jsonl``: one line per finished epoch."""
-    lines = (json.dumps(row, allow_nan=False) + "\n" for row in progress.rows)
+    lines = (json.dumps(seal(row), allow_nan=False) + "\n" for row in progress.rows)
     write_text(directory / METRICS, "".join(lines))
+
+
+def write_config(directory: Path, config: Mapping[str, Any]) -> None:
+    """Write ``config.json``."""
+    write_json(directory / CONFIG, seal(config))
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:
     """Write ``result.json``."""
-    write_json(directory / RESULT, result)
+    write_json(directory / RESULT, seal(result))
 
 
 def _digest(state: Mapping[str, np.ndarray], text: str) -> str:

@@ -514,7 +514,11 @@ def rows(directory):
     """The lines of ``metrics.jsonl`` without the times."""
     lines = (directory / "metrics.jsonl").read_text().splitlines()
     return [
-        {key: value for key, value in json.loads(each).items() if not key.endswith("seconds")}
+        {
+            key: value
+            for key, value in json.loads(each).items()
+            if not key.endswith("seconds") and key != "checksum"
+        }
         for each in lines
     ]
 
