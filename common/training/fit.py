@@ -15,7 +15,7 @@ from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
-from common.network import architecture, initialization, start
+from common.network import architecture, cost, initialization, start
 from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
 from common.system import machine
@@ -55,7 +55,7 @@ def fit(
         run_directory.check_free(out)
     _check_batch(settings, dataset)
     ready = session.start(settings)
-    with _out_of_memory_explained(f" in {out}" if isinstance(out, Path) else ""):
+    with _out_of_memory_explained(settings, f" in {out}" if isinstance(out, Path) else ""):
         run = make(ready, settings, dataset, net, watchers, started)
         run.out, run.asked_for = None if ready.workers.rank else out, asked_for
         with _new_directory(run):
@@ -103,7 +103,7 @@ def resume(
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
-        with _out_of_memory_explained(f" in {directory}"):
+        with _out_of_memory_explained(settings, f" in {directory}"):
             run = make(ready, settings, dataset, net, watchers, started)
             try:
                 run.restore(checkpoint.state, checkpoint.progress)
@@ -126,7 +126,7 @@ def go_on(run: Run) -> Run:
         raise NinError("that run is complete; nothing is left to do")
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
-    with _out_of_memory_explained(), files:
+    with _out_of_memory_explained(run.settings), files:
         run.resumed_seconds, run.started = run.progress.total_seconds, time.monotonic()
         _train(run)
     return run
@@ -307,17 +307,49 @@ def _check_memory(settings: Settings, num_classes: int) -> None:
         raise NinError(
             f"`batch_size={settings.batch_size}`: needs more than {needed:.0f} GiB of memory at "
             f"`resize={settings.resize}`, this machine has {available:.0f}; take a smaller one"
+            f"{_what_fits(settings)}"
         )
 
 
 @contextlib.contextmanager
-def _out_of_memory_explained(where: str = "") -> Iterator[None]:
+def _out_of_memory_explained(settings: Settings, where: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise NinError(f"out of memory{where}; take a smaller `batch_size` or `resize`") from error
+        raise NinError(
+            f"out of memory{where}; take a smaller `batch_size` or `resize`{_what_fits(settings)}"
+        ) from error
+
+
+def _what_fits(settings: Settings) -> str:
+    """What a step takes by the cost model, and a batch for which there is room; in brackets."""
+
+    def gib(batch_size: int) -> float:
+        return (
+            cost.of(
+                settings.network,
+                settings.resize,
+                batch_size,
+                settings.precision,
+                settings.optimizer,
+                settings.momentum,
+            ).training.total
+            / 2**30
+        )
+
+    size = settings.batch_size
+    try:
+        words = f"a step of {size} takes about {gib(size):.1f} GiB besides the program"
+        # half of it is left to the framework, the data and others
+        room = machine.memory_gib() / 2
+        while size > 1 and (size == settings.batch_size or gib(size) > room):
+            size = 2 ** ((size - 1).bit_length() - 1)
+        fits = f", of `batch_size={size}` {gib(size):.1f}" if gib(size) <= room else ""
+    except NinError:  # a network built by hand, or of a kind that is not in the model
+        return ""
+    return f" ({words}{fits})"
 
 
 def _remove(directory: Path, existed: bool) -> None:
