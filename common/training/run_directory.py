@@ -47,10 +47,14 @@ CURVES = "curves"
 def check_free(out: Path | None) -> None:
     """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise NinError(
-            f"`out={out}`: exists and is not an empty directory; choose another, "
-            "or continue a run with `resume`"
-        )
+        raise _taken(out)
+
+
+def _taken(out: Path) -> NinError:
+    return NinError(
+        f"`out={out}`: exists and is not an empty directory; choose another, "
+        "or continue a run with `resume`"
+    )
 
 
 def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) -> Path:
@@ -80,7 +84,10 @@ def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) ->
 
 
 def _writable(directory: Path) -> Path:
-    write_text(directory / METRICS, "")
+    try:
+        (directory / METRICS).touch(exist_ok=False)
+    except FileExistsError as error:  # another run was started at the same instant
+        raise _taken(directory) from error
     return directory
 
 

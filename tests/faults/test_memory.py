@@ -32,8 +32,8 @@ backend, steps, out = sys.argv[1:]
 epochs = max(10, int(steps) // 10_000)
 fit(backend, "sample", "fast", out=out, watchers=[Memory()], epochs=epochs,
     limit=int(steps) // epochs, batch_size=1, resize=4,
-    network="channels=1,inner=0,kernels=1-1,strides=1-1,pool=2", device="cpu", precision="float32", threads=1,
-    init="he", last_block="random")
+    network="channels=1,inner=0,kernels=1-1,strides=1-1,pool=2", device="cpu",
+    precision="float32", threads=1, init="he", last_block="random")
 """
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from injected import (
     after_a_checkpoint,
     assert_same_weights,
     on_a_disk_of,
+    process,
     train,
     without_privileges,
 )
@@ -114,4 +116,21 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(arguments, undisturbe
     assert done.returncode == 0, done.stderr
     assert "; going on from the one before, at epoch 1, step 2" in done.stdout
     assert newest.name in done.stdout
+    assert_same_weights(tmp_path / "run", undisturbed)
+
+
+def test_of_two_runs_that_are_started_at_once_in_one_place_one_runs(
+    arguments, undisturbed, tmp_path
+):
+    place = ["--out", tmp_path / "run"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = [process(*arguments, *place, **pipes) for _ in range(2)]
+    ended = []
+    for each in running:
+        with each:
+            out, errors = each.communicate(timeout=300)
+        ended.append(subprocess.CompletedProcess((), each.returncode, out, errors))
+    won, lost = sorted(ended, key=lambda done: done.returncode)
+    assert won.returncode == 0, won.stderr
+    assert_one_clear_line(lost, str(tmp_path / "run"))
     assert_same_weights(tmp_path / "run", undisturbed)
