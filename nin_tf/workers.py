@@ -13,6 +13,9 @@ class _Group(Workers):
     """The workers of ``TF_CONFIG``, one device each."""
 
     def __init__(self, device: Device) -> None:
+        # the strategy would take each GPU that it sees for a worker
+        gpus = tf.config.list_physical_devices("GPU")[:1] if device.kind == "gpu" else []
+        tf.config.set_visible_devices(gpus, "GPU")
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         resolver = self.strategy.cluster_resolver
         self.rank, self.count = resolver.task_id, self.strategy.num_replicas_in_sync

@@ -21,9 +21,14 @@ def find_device(kind: str) -> Device:
             on a machine has one of its own.
 
     Raises:
-        NinError: for ``gpu`` where PyTorch sees none.
+        NinError: for ``gpu`` where PyTorch sees none, and for more workers than GPUs.
     """
     if kind != "cpu" and torch.cuda.is_available():
+        if _local_rank() >= torch.cuda.device_count():
+            raise NinError(
+                f"`device={kind}`: this machine has {torch.cuda.device_count()} GPUs, fewer than "
+                "workers; start fewer, or use `device=cpu`"
+            )
         name = f"cuda:{_local_rank()}"
         torch.cuda.set_device(name)
         return Device("gpu", name, torch.device(name))

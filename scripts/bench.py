@@ -28,17 +28,19 @@ SAVE_SECONDS = 60
 EXAMPLES = """\
 examples:
   bench.py --quick                              two minutes
-  bench.py                                      all but d2l: half an hour on 2 cores
+  bench.py                                      all parts but the last two: half an hour on 2 cores
   bench.py --against d2l --parts d2l            d2l's own loop beside train.py, wall clock
   bench.py --backends torch,tf --parts step --sizes 68
   bench.py --parts accuracy --seeds 5           whole runs beside each other, an hour
+  bench.py --workers 1,2                        do two workers train faster than one? 2 minutes
   bench.py --quick --compare docs/bench.json    ratios to the stored bench
   bench.py --show docs/bench.json               print a stored bench again
 
 parts: limit (matrix products), step (the bare training step), train (the whole of train.py in
 steady state), predict, memory, startup (from the start of a process to its first step), accuracy
 (whole runs of train.py: the preset fast, one epoch of it, and four epochs of AdamW, which fast was
-before), d2l (its own loop beside train.py). Let nothing else run meanwhile; rounds go through all
+before), workers (train.py with several workers on this machine, which share its threads), d2l (its
+own loop beside train.py). Let nothing else run meanwhile; rounds go through all
 backends, so that what disturbs one disturbs all.
 
 exit status: 0 all was measured, 1 something was left out (a backend is missing, say), 2 nothing.
@@ -60,7 +62,12 @@ def parser() -> command_line.Parser:
     p.add_argument(
         "--parts",
         metavar="NAMES",
-        help=f"some of {','.join(bench.KNOWN_PARTS)} (all but d2l; quick: the first 4)",
+        help=f"some of {', '.join(bench.KNOWN_PARTS)} (all but the last 2; quick: the first 4)",
+    )
+    p.add_argument(
+        "--workers",
+        metavar="NUMBERS",
+        help="how fast so many workers train together, beside one; nothing else without --parts",
     )
     p.add_argument("--against", metavar="d2l", help="also d2l 1.0.3's own loop, wall clock")
     p.add_argument(
@@ -98,16 +105,21 @@ def plan(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
     names = {field.name for field in dataclasses.fields(Plan)}
     given = {k: value for k, value in vars(options).items() if k in names and value is not None}
-    for name in ("backends", "parts", "sizes"):
+    for name in ("backends", "parts", "sizes", "workers"):
         if name in given:
             parts = (part.strip() for part in given[name].split(","))
             given[name] = tuple(dict.fromkeys(part for part in parts if part))
+    if options.workers is not None:
+        given["parts"] = tuple(dict.fromkeys((*given.get("parts", ()), bench.WORKERS)))
     if options.quick:
         given = {**bench.QUICK, **given}
-    try:
-        given["sizes"] = tuple(int(size) for size in given.get("sizes", Plan.sizes))
-    except ValueError as error:
-        raise NinError(f"`sizes={options.sizes}`: must be whole numbers of pixels") from error
+    for name in ("sizes", "workers"):
+        try:
+            given[name] = tuple(int(number) for number in given.get(name, getattr(Plan, name)))
+        except ValueError as error:
+            raise NinError(
+                f"`{name}={getattr(options, name)}`: must be whole numbers, with commas"
+            ) from error
     if options.against is not None:
         if options.against != bench.D2L:
             raise NinError(f"`against={options.against}`: must be {bench.D2L}")

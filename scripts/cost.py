@@ -17,6 +17,7 @@ from common.errors import NinError
 from common.files import figures
 from common.files.write import write_json
 from common.network import cost as on_paper
+from common.network import scale
 from common.network.book import NETWORKS
 from common.network.cost import Cost
 from common.report import cost as report
@@ -37,6 +38,7 @@ examples:
   cost.py --networks nin one-1x1 no-1x1        what the 1x1 convolutions cost (exercise 2)
   cost.py --networks nin --resize 96 --batch-size 256 --precision bfloat16 --optimizer adamw
   cost.py --networks nin --measure torch tf mxnet     beside the memory that is really allocated
+  cost.py --networks nin --workers 1 2 8 --rate 93 --gigabits 10     several workers (docs/scale.md)
 
 docs/cost.md has the rules of the computation, and how far from it the frameworks are.
 """
@@ -85,6 +87,23 @@ def parser() -> command_line.Parser:
         help="also train a few steps and predict with these backends on the CPU, each in a "
         "process of its own, and show how much memory that really took",
     )
+    plan = p.add_argument_group("a step of several workers, on paper (docs/scale.md)")
+    plan.add_argument(
+        "--workers", type=int, nargs="+", metavar="N", help="share the batch among so many"
+    )
+    plan.add_argument(
+        "--rate", type=float, default=100.0, metavar="X", help="examples/s of one worker (100)"
+    )
+    plan.add_argument(
+        "--gigabits", type=float, default=10.0, metavar="X", help="per second, of the network (10)"
+    )
+    plan.add_argument(
+        "--per-step",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="what of a step does not depend on the batch, such as the optimizer (0)",
+    )
     out = p.add_argument_group("what to write besides")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers, memory in bytes")
     out.add_argument(
@@ -126,6 +145,11 @@ def command(options: argparse.Namespace) -> int:
     if len(costs) > 1:
         console.print(report.comparison_table(list(costs.values())))
     print(BASIS)
+    plans = {}
+    for name, cost in costs.items() if options.workers else ():
+        numbers = (options.rate, options.gigabits, options.per_step)
+        plans[name] = scale.steps(cost, options.workers, *numbers)
+        console.print(report.workers_table(cost, plans[name]))
     measured = []
     if options.measure:
         measured = measure(costs, options.measure)
@@ -140,6 +164,7 @@ def command(options: argparse.Namespace) -> int:
                 "momentum": options.momentum,
                 "basis": BASIS.splitlines(),
                 "networks": {name: cost.report() for name, cost in costs.items()},
+                "workers": {n: [each._asdict() for each in plan] for n, plan in plans.items()},
                 "measured": measured,
             },
         )

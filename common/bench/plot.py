@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, Row, flop
-from common.bench.run import ACCURACY, RECIPES
+from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, flop
 from common.files import figures
 
 if TYPE_CHECKING:
@@ -26,18 +25,14 @@ def draw(results: Results, directory: Path) -> list[Path]:
         for bars, size in (*((TRAINING, size) for size in results.sizes), (AGAINST_D2L, None))
         if any(results.get(what, name, size) for what in bars.values() for name in results.backends)
     ]
-    # older benches have other rows of this part
-    runs = [row for row in results.rows(ACCURACY) if "recipe" in row]
-    count = len(panels) + bool(runs)
+    count = len(panels)
     if not count:
         return []
     rows = (count + 1) // 2
     figure = figures.new(11, 3.4 * rows + 0.5)
     axes = [figure.add_subplot(rows, min(2, count), i + 1) for i in range(count)]
-    for each, (bars, size) in zip(axes, panels, strict=False):
+    for each, (bars, size) in zip(axes, panels, strict=True):
         _bars(each, results, bars, size)
-    if count > len(panels):
-        _accuracies(axes[-1], runs)
     for each in axes:
         each.grid(visible=True, axis="y", alpha=0.5)
         each.set_axisbelow(True)
@@ -69,18 +64,3 @@ def _bars(axes: "Axes", results: Results, bars: dict[str, str], size: int | None
     axes.set_ylim(bottom=0)
     axes.set_ylabel("examples/s")
     axes.set_title(f"training at {size}x{size}" if size else "against d2l, wall clock")
-
-
-def _accuracies(axes: "Axes", runs: list[Row]) -> None:
-    markers = dict(zip(RECIPES, "osx^v", strict=False))
-    names = dict.fromkeys((row["recipe"], row["backend"]) for row in runs)
-    backends = list(dict.fromkeys(backend for _, backend in names))
-    for recipe, backend in names:
-        found = [row for row in runs if (row["recipe"], row["backend"]) == (recipe, backend)]
-        points = [[row[what] for row in found] for what in ("seconds", "test_accuracy")]
-        colour, marker = f"C{backends.index(backend)}", markers.get(recipe, ".")
-        axes.plot(*points, colour + marker, label=f"{recipe}, {backend}", fillstyle="none")
-    axes.set_xlim(left=0)
-    axes.set_xlabel("seconds from the command to its end")
-    axes.set_ylabel("test accuracy")
-    axes.set_title("whole runs, each seed")

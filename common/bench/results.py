@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from common.bench.run import ACCURACY, D2L, FORMAT, STARTUP
+from common.bench.run import ACCURACY, D2L, FORMAT, STARTUP, WORKERS
 from common.errors import NinError
 from common.files.sealed import CHECKSUM, seal, unseal
 from common.files.write import write_text
@@ -93,6 +93,10 @@ class Value(NamedTuple):
         return f"{text} ±{100 * spread / self.median:.0f}%" if spread else text
 
 
+def _value(*rounds: float) -> Value:
+    return Value(median(rounds), min(rounds), max(rounds), len(rounds))
+
+
 class Results:
     """The numbers of a bench.
 
@@ -131,9 +135,9 @@ class Results:
                         n: sum(a[n] / b[n] for a, b in pairs) for n in both
                     }
         self.figures = {
-            _label(*key): Value(median(values), min(values), max(values), len(values))
+            _label(*key): _value(*found.values())
             for key, found in rounds.items()
-            if not key[0].startswith("_") and (values := list(found.values()))
+            if not key[0].startswith("_") and found
         }
         """Label -> value; a label stays the same from bench to bench."""
 
@@ -172,9 +176,40 @@ def whole_runs(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def scaling(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How fast workers train together, beside one of them alone in the same round.
+
+    Args:
+        record: as :class:`Results` takes it.
+    """
+    alone: dict[tuple[str, int, int], tuple[float, int]] = {}
+    crews: dict[tuple[Any, ...], list[tuple[float, float, float]]] = defaultdict(list)
+    names: tuple[str, ...] = ("size", "backend", "workers", "threads", "batch")
+    for row in record["rows"]:
+        if row["part"] == WORKERS:
+            rate = row["batch"] * row["steps"] / row["seconds"]
+            # each round begins with one worker
+            one, threads = alone.setdefault(
+                (row["backend"], row["size"], row["round"]), (rate, row["threads"])
+            )
+            more = row["workers"] * (row["threads"] / threads if row["device"] == "cpu" else 1)
+            crews[tuple(row[name] for name in names)].append((rate, rate / one, rate / one / more))
+    values = ("examples/s", "times one worker", "efficiency")
+    return [
+        {
+            **dict(zip(names, crew, strict=True)),
+            **dict(zip(values, map(_value, *found), strict=True)),
+        }
+        for crew, found in crews.items()
+    ]
+
+
 def flop(size: int) -> int:
     """Floating point operations of a training step for one image of this size."""
     return 2 * cost.of(resize=size).training_multiply_adds
+
+
+OF_COMMANDS = {"whole runs of train.py --preset fast": whole_runs, "several workers": scaling}
 
 
 def _label(name: str, backend: str, size: int | None) -> str:
@@ -186,14 +221,19 @@ def _label(name: str, backend: str, size: int | None) -> str:
 
 def save(record: Mapping[str, Any], path: Path) -> Results:
     """Write a record with its numbers, a line for each row; an error in them loses no row."""
-    figures: dict[str, Any] = {}
-    runs: list[dict[str, Any]] = []
+    found = {name: value for name, value in record.items() if name != "rows"}
     try:
-        results, runs = Results(record), whole_runs(record)
-        figures = {label: value._asdict() for label, value in results.figures.items()}
+        results = Results(record)
+        found["figures"] = {label: value._asdict() for label, value in results.figures.items()}
+        found["whole_runs"] = whole_runs(record)
+        found["scaling"] = [
+            {
+                name: value._asdict() if isinstance(value, Value) else value
+                for name, value in row.items()
+            }
+            for row in scaling(record)
+        ]
     finally:
-        rest = {name: value for name, value in record.items() if name != "rows"}
-        found = {**rest, "figures": figures, "whole_runs": runs}
         found[CHECKSUM] = seal({**found, "rows": record["rows"]})[CHECKSUM]
         head = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
         rows = ",\n".join(f"    {json.dumps(row)}" for row in record["rows"])
@@ -264,11 +304,12 @@ def tables(results: Results) -> list[Printed]:
         ]
         head = ["size", "backend", *columns]
         found.append(Printed(title, head, rows, _caption(results, title)))
-    runs = whole_runs(results.record)
     digits = {"mean accuracy": ".4f", "worst": ".4f", "mean seconds": ".1f", "longest": ".1f"}
-    cells = [[format(value, digits.get(name, "")) for name, value in run.items()] for run in runs]
-    title = "whole runs of train.py --preset fast"
-    return [*found, Printed(title, [*(runs or [{}])[0]], cells, "")]
+    for title, of in OF_COMMANDS.items():
+        runs = of(results.record)
+        cells = [[format(value, digits.get(name, "")) for name, value in r.items()] for r in runs]
+        found.append(Printed(title, [*(runs or [{}])[0]], cells, _caption(results, title)))
+    return found
 
 
 def _print(
@@ -320,6 +361,11 @@ def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:
 def _caption(results: Results, title: str) -> str:
     if title == "training" and LIMIT in results.figures:
         return f"limit: {results.figures[LIMIT]} GFLOP/s, the best product of two large matrices"
+    if title == "several workers" and results.rows(WORKERS):
+        return (
+            "batch: of all workers together; threads: of each; efficiency: of one worker's rate, "
+            "times the workers\n(on a CPU times all their threads); all are on this machine"
+        )
     if title == "against d2l" and (rows := results.rows(D2L)):
         counts = "{train_examples} training and {test_examples} test images of {size}x{size}"
         return f"rounds: {len({row['round'] for row in rows})}; {counts.format(**rows[0])}"

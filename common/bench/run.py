@@ -6,7 +6,6 @@ whatever disturbs the machine disturbs all alike, and what is compared was measu
 
 import contextlib
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -29,13 +28,14 @@ from common.errors import NinError, NinWarning, in_python
 from common.system import machine
 from common.system.processes import LostError
 from common.system.signals import as_interrupts
+from common.training import run_directory
 
 FORMAT = 1
-STARTUP, ACCURACY, D2L = "startup", "accuracy", "d2l"
+STARTUP, ACCURACY, WORKERS, D2L = "startup", "accuracy", "workers", "d2l"
 # what long-lived processes measure in every round, in this order
 ROUND_PARTS = ("limit", "train", "step", "predict")
 PARTS = (*ROUND_PARTS, "memory", STARTUP, ACCURACY)
-KNOWN_PARTS = (*PARTS, D2L)
+KNOWN_PARTS = (*PARTS, WORKERS, D2L)
 QUICK = {"parts": ROUND_PARTS, "repeats": 2, "seconds": 1.0, "seeds": 1}
 # Whole runs that are timed beside each other: name -> settings beside those of the preset fast. The
 # last is what fast was before it had Muon and the start from training images.
@@ -58,10 +58,12 @@ PRODUCT_SIZES, QUICK_PRODUCT_SIZES = (1024, 2048, 4096), (2048,)
 MOST_D2L_ROUNDS = 2
 # so many that what is done once in a run weighs no more than in one of the book's length
 D2L_TRAIN_BATCHES, D2L_TEST_BATCHES = 10, 2
+# of an epoch with several workers; the second epoch is timed
+WORKERS_STEPS = 20
 # None of a bench's measurements takes longer on a machine that is fit for it.
 TIMEOUT_SECONDS = 3600
 MEASURE = "common.bench.worker:measure"
-TRAIN = machine.PROJECT_DIRECTORY / "scripts" / "train.py"
+SCRIPTS = machine.PROJECT_DIRECTORY / "scripts"
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,16 @@ class Plan:
     seconds: float = 5.0
     """To spend on one measurement of one backend, about."""
     seeds: int = 3
+    workers: tuple[int, ...] = (2,)
+    """How many are to train together; one is always measured too."""
     device: str = "auto"
     threads: int = 0
     data: str = "auto"
     quick: bool = False
-    accuracy_limit: int | None = None
-    """Train on so many examples only, for tests."""
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for what in ("backends", "parts", "sizes"):
+        for what in ("backends", "parts", "sizes", "workers"):
             if not getattr(self, what):
                 raise NinError(f"`{what}`: name at least one")
         for name in self.backends:
@@ -101,6 +103,9 @@ class Plan:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise NinError(f"`{name}={value}`: must be a number from {least} to {most}")
+        for count in self.workers:
+            if not 1 <= count <= 256:
+                raise NinError(f"`workers={count}`: must be whole numbers from 1 to 256")
         for size in self.sizes:
             try:
                 bench_worker.settings_for(
@@ -156,9 +161,29 @@ def tasks(plan: Plan) -> list[Task]:
     for seed in range(plan.seeds):
         for recipe, changes in RECIPES.items():
             add(ACCURACY, seed, 10 + 50 * changes.get("epochs", 0.5), seed=seed, recipe=recipe)
+    for number in range(plan.repeats):
+        for size in plan.sizes:
+            for request in crews(plan):
+                add(WORKERS, number, 10 + seconds, size=size, **request)
     for number in range(min(plan.repeats, MOST_D2L_ROUNDS)):
         add(D2L, number, 90, size=max(plan.sizes))
     return found
+
+
+def crews(plan: Plan) -> list[dict[str, int]]:
+    """The workers that train together: how many, their threads each, and the batch of all.
+
+    A worker has the same threads whether it is alone or not: its share of the machine when there
+    are most of them. Last comes one worker with all threads, as ``train.py`` has them.
+    """
+    threads, batch = machine.threads_for(plan.threads), plan.batch_size
+    share = max(1, threads // max(plan.workers))
+    found = [(1, share, batch)]
+    for count in plan.workers:
+        found += [(count, share, batch), (count, share, batch * count)]
+    found.append((1, threads, batch))
+    names = ("workers", "threads", "batch")
+    return [dict(zip(names, crew, strict=True)) for crew in dict.fromkeys(found)]
 
 
 class Bench:
@@ -303,23 +328,39 @@ class Bench:
         if task.part == D2L:
             return self._against_d2l(task)
         if task.part == ACCURACY:
-            return self._command(task)
+            return self._whole_run(task)
+        if task.part == WORKERS:
+            return self._together(task)
         # a fresh process: memory and time that others have used would count
         with self.start(task.backend) as worker:
             return worker.call(MEASURE, method=task.part, **task.request)
 
-    def _command(self, task: Task) -> dict[str, Any]:
+    def _whole_run(self, task: Task) -> dict[str, Any]:
         """A run of ``train.py`` as a user starts it, from the command to its end."""
-        plan, changes = self.plan, RECIPES[task.request["recipe"]]
-        options: dict[str, Any] = {"backend": task.backend, "preset": "fast", "data": self.data}
-        options |= {"device": plan.device, "threads": plan.threads, "seed": task.request["seed"]}
-        options |= changes
-        if plan.accuracy_limit is not None:
-            options["limit"] = plan.accuracy_limit
+        options = {"preset": "fast", "threads": self.plan.threads, "seed": task.request["seed"]}
+        options |= RECIPES[task.request["recipe"]]
+        seconds, run = self._train(["train.py"], task, **options)
+        kept = ("epochs", "train_examples", "train_seconds", "precision", "test_accuracy")
+        return {"seconds": seconds, **{name: run.result[name] for name in kept}}
+
+    def _together(self, task: Task) -> dict[str, Any]:
+        """An epoch of workers that ``launch.py`` starts, after another one."""
+        size, workers, threads, batch = task.request.values()
+        chosen = bench_worker.settings_for(size, batch)
+        options = {name: getattr(chosen, name) for name in ("preset", "precision", "resize")}
+        options |= {"batch_size": batch, "limit": WORKERS_STEPS * batch, "epochs": 2}
+        start = ["launch.py", "--workers", str(workers), "--"]
+        _, run = self._train(start, task, threads=threads, **options)
+        seconds, device = run.rows[-1]["train_seconds"], run.result["device"]
+        return {"seconds": seconds, "steps": WORKERS_STEPS, "device": device}
+
+    def _train(self, script: Sequence[str], task: Task, **options: Any) -> tuple[float, Any]:
+        """Run a script with options of ``train.py``: its seconds, and what the run recorded."""
+        options |= {"backend": task.backend, "data": self.data, "device": self.plan.device}
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             out = Path(temporary) / "run"
-            command = [self.python[task.backend], str(TRAIN), "--out", str(out)]
-            for name, value in options.items():
+            command = [self.python[task.backend], str(SCRIPTS / script[0]), *script[1:]]
+            for name, value in {**options, "out": out}.items():
                 command += [f"--{name.replace('_', '-')}", str(value)]
             started = time.monotonic()
             done = subprocess.run(
@@ -329,9 +370,7 @@ class Bench:
             seconds = round(time.monotonic() - started, 3)
             if done.returncode:
                 raise RefusedError(done.stderr.strip().rpartition("\n")[2])
-            result = json.loads((out / "result.json").read_text())
-        kept = ("epochs", "train_examples", "train_seconds", "precision", "test_accuracy")
-        return {"seconds": seconds, **{name: result[name] for name in kept}}
+            return seconds, run_directory.read(out)
 
     def _against_d2l(self, task: Task) -> dict[str, Any]:
         """The same work on the same files in d2l's loop and the project's, in fresh processes."""

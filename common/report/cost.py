@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.files import figures
 from common.network.cost import Cost, LayerCost
+from common.network.scale import Step
 from common.report import style
 
 if TYPE_CHECKING:
@@ -92,6 +93,26 @@ def layers_table(cost: Cost) -> "Table":
     counts = (cost.parameters, cost.multiply_adds)
     totals = (cost.training.total, cost.prediction.total)
     table.add_row("at one time", "", *(f"{n:,}" for n in counts), *map(_mib, totals))
+    return table
+
+
+def workers_table(cost: Cost, steps: Sequence[Step]) -> "Table":
+    """A line for each number of workers; the last columns beside one worker."""
+    numbers = ("batch\nof each", "MB sent", "ms\ncomputing", "ms\nsending", "times\none worker")
+    table = _table(
+        ["workers"], (*numbers, "efficiency"), f"{cost.title}, a step of several workers"
+    )
+    alone = next((step.seconds for step in steps if step.workers == 1), None)
+    for step in steps:
+        times = alone / step.seconds if alone else None
+        table.add_row(
+            str(step.workers),
+            f"{cost.batch_size / step.workers:.4g}",
+            f"{step.bytes_sent / 1e6:.1f}",
+            f"{1e3 * step.compute:.4g}",
+            f"{1e3 * step.send:.3g}",
+            *((f"{times:.3g}", f"{times / step.workers:.2f}") if times else ("", "")),
+        )
     return table
 
 

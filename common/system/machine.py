@@ -108,19 +108,27 @@ class FamilyMemory(threading.Thread):
             self._seen = max(self._seen, now)
 
 
+def threads_for(wish: int) -> int:
+    """How many CPU threads to compute with.
+
+    Args:
+        wish: so many; 0: the user's ``OMP_NUM_THREADS``, or else one for each physical core.
+    """
+    variable = given(THREADS_VARIABLE) or ""
+    of_user = int(variable) if variable.isdecimal() else 0
+    return wish or of_user or physical_cores()
+
+
 def prepare(threads: int) -> int:
     """Set the number of CPU threads; to be called before a backend is imported.
 
     Args:
-        threads: how many; 0: the user's ``OMP_NUM_THREADS``, or else one for each physical core.
+        threads: as :func:`threads_for` takes it.
 
     Returns:
         the number.
     """
-    before = given(THREADS_VARIABLE)
-    if not threads:
-        wish = before or ""
-        threads = int(wish) if wish.isdecimal() and int(wish) > 0 else physical_cores()
+    before, threads = given(THREADS_VARIABLE), threads_for(threads)
     # MXNet reads this once, when it is imported, and by default takes half of the processors
     os.environ[THREADS_VARIABLE] = str(threads)
     _put[THREADS_VARIABLE] = before, str(threads)

@@ -22,6 +22,8 @@ HERE = "127.0.0.1"
 SERVE = [sys.executable, "-c", "import nin_mxnet"]
 # between two looks at whether a worker has ended
 LOOK_SECONDS = 0.1
+# the exit status of a command that prints one line, and the time that worker 0 has to print it
+BAD_INPUT, COMPLAIN_SECONDS = 2, 10
 # for a stopped worker to write its checkpoint
 STOP_SECONDS = 60
 
@@ -71,21 +73,27 @@ def members(backend: str, count: int) -> list[Member]:
                 "TF_CONFIG": json.dumps(
                     {"cluster": cluster, "task": {"type": "worker", "index": i}}
                 ),
-                # one device for each; a variable that is set stays
-                "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", str(i)),
+                **_gpu(i),
             }
             for i in ranks
         ]
     elif backend == "mxnet":
         place = {"DMLC_PS_ROOT_URI": HERE, "DMLC_PS_ROOT_PORT": str(_free_ports(1)[0])}
         place |= {"DMLC_NUM_WORKER": str(count), "DMLC_NUM_SERVER": "1"}
-        every = [{**place, "DMLC_ROLE": "worker"} for _ in ranks]
+        every = [{**place, "DMLC_ROLE": "worker", **_gpu(i)} for i in ranks]
     else:
         raise NinError(f"`backend={backend}`: several workers train with torch, tf or mxnet only")
     found = [Member(f"worker {i}", environment) for i, environment in enumerate(every)]
     if backend == "mxnet":
         found += [Member(role, {**place, "DMLC_ROLE": role}) for role in ("scheduler", "server")]
     return found
+
+
+def _gpu(number: int) -> dict[str, str]:
+    """The variable by which a process sees one GPU: that of this number among those of the user."""
+    name = "CUDA_VISIBLE_DEVICES"
+    given = os.environ.get(name)
+    return {name: str(number) if given is None else "".join(given.split(",")[number:][:1])}
 
 
 def launch(backend: str, count: int, command: Sequence[str]) -> int:
@@ -99,10 +107,10 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
         command: to run, the same in each.
 
     Returns:
-        The exit status: worker 0's, if no worker failed.
+        The exit status: worker 0's, if no worker failed, or if it has printed why.
 
     Raises:
-        NinError: if a worker fails.
+        NinError: if a worker fails otherwise.
     """
     threads = str(max(1, machine.physical_cores() // count))
     common = {machine.THREADS_VARIABLE: threads, **machine.given_environment()}
@@ -145,6 +153,9 @@ def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int
             status = process.poll()
             if status not in good:
                 assert status is not None
+                # what worker 0 complains of it has printed, and there is nothing to add
+                if status == BAD_INPUT and _complains(workers[0]):
+                    return BAD_INPUT
                 lines = [] if errors is None else _lines(errors)
                 # worker 0 has printed it
                 why = why_it_ended(status, lines) if lines or status < 0 else "see above"
@@ -154,6 +165,13 @@ def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int
         if asked and time.monotonic() - asked[0] > STOP_SECONDS:
             raise NinError(f"the workers did not stop in {STOP_SECONDS} s and were ended")
         time.sleep(LOOK_SECONDS)
+
+
+def _complains(worker: "subprocess.Popen[bytes]") -> bool:
+    """Whether a worker ends for bad input too, which all of them find at about the same time."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return worker.wait(COMPLAIN_SECONDS) == BAD_INPUT
+    return False
 
 
 def _kill(running: Sequence[Running]) -> None:

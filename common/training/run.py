@@ -480,7 +480,7 @@ class Run:
         self._watch("epoch", row)
         # of a plateau it was said why
         if self.complete and not progress.stuck:
-            self._look_at_the_end(np.concatenate(batches), row["dead_classes"])
+            self._look_at_the_end(logits, row["dead_classes"])
         return True
 
     def _look_at_the_end(self, logits: np.ndarray, dead: list[int]) -> None:

@@ -133,6 +133,46 @@ def test_whole_runs_are_averaged_over_seeds_by_recipe_and_backend():
     assert all(word in text for word in ("0.9040", "0.9160", "140.0"))
 
 
+def crew(workers, threads, batch, seconds, number=0, device="cpu"):
+    return row("workers", "torch", number, size=68, workers=workers, threads=threads, batch=batch,
+               steps=20, seconds=seconds, device=device)  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "of_all_threads"), [("cpu", 0.75), ("cuda:0", 1.5)])
+def test_workers_are_beside_one_of_their_round_with_the_same_threads(device, of_all_threads):
+    rows = []
+    for number, slow in enumerate((1, 5)):
+        rows += [
+            crew(1, 1, 10, 2.0 * slow, number, device),
+            crew(2, 1, 10, 1.25 * slow, number, device),
+            crew(2, 1, 20, 2.0 * slow, number, device),
+            crew(1, 2, 10, 2.0 / 1.5 * slow, number, device),
+        ]
+    results = make_results(rows, names=("torch",))
+    found = bench_results.scaling(results.record)
+    assert [(r["workers"], r["threads"], r["batch"]) for r in found] == [
+        (1, 1, 10), (2, 1, 10), (2, 1, 20), (1, 2, 10),
+    ]  # fmt: skip
+    assert [r["examples/s"].high for r in found] == pytest.approx([100, 160, 200, 150])
+    for name, expected in {
+        "times one worker": [1, 1.6, 2, 1.5],
+        "efficiency": [1, 0.8, 1, of_all_threads],
+    }.items():
+        for r, value in zip(found, expected, strict=True):
+            assert r[name] == pytest.approx((value, value, value, 2)), r
+    assert re.search(r"68 +torch +2 +1 +10 .* 1\.60 +0\.800", printed(results))
+
+
+def test_workers_share_the_threads_and_one_that_has_them_all_comes_last():
+    def crews(threads, *workers):
+        plan = Plan(("torch",), ("workers",), (68,), 8, repeats=1, workers=workers, threads=threads)
+        return [tuple(task.request.values()) for task in tasks(plan)]
+
+    assert crews(2, 1, 2) == [(68, 1, 1, 8), (68, 2, 1, 8), (68, 2, 1, 16), (68, 1, 2, 8)]
+    assert crews(2, 2) == crews(2, 1, 2)
+    assert crews(1, 3) == [(68, 1, 1, 8), (68, 3, 1, 8), (68, 3, 1, 24)]
+
+
 def test_a_bench_of_before_is_shown_without_the_parts_that_are_no_more(tmp_path):
     results = bench_results.load(ROOT / "docs" / "bench.json")
     stored = results.record["figures"]
@@ -157,6 +197,7 @@ def full_rows(names, sizes):
                 seconds=1.0, d2l_seconds=1000.0, bytes=1e9, d2l_bytes=2e9),
             whole_run(name, 0),
             whole_run(name, 1),
+            {**crew(256, 128, 4096, 1.0), "backend": name},
         ]  # fmt: skip
         for size in sizes:
             rows += [
@@ -252,7 +293,9 @@ def test_a_results_and_its_json_are_the_same_bench(tmp_path):
     assert again.figures == results.figures
     figures = {name: value._asdict() for name, value in results.figures.items()}
     runs = bench_results.whole_runs(results.record)
-    assert again.record == {**results.record, "figures": figures, "whole_runs": runs}
+    assert again.record["scaling"][0]["efficiency"]["median"] == 1 / 256
+    computed = {"figures": figures, "whole_runs": runs, "scaling": again.record["scaling"]}
+    assert again.record == {**results.record, **computed}
 
 
 def test_a_figure_that_fails_loses_no_measurement(tmp_path):
@@ -293,7 +336,7 @@ BAD_INPUT = {
     "unknown backend": ("--backends jax", "--backends jax: unknown; choose one of torch, tf"),
     "no backend": ("--backends ,", "--backends: name at least one"),
     "unknown part": ("--parts speed", "--parts speed: unknown; choose from limit, train, step, "
-                     "predict, memory, startup, accuracy, d2l"),
+                     "predict, memory, startup, accuracy, workers, d2l"),
     "no parts": ("--parts ,", "--parts: name at least one"),
     "not a size": ("--sizes large", "--sizes large: must be whole numbers"),
     "no size": ("--sizes ,", "--sizes: name at least one"),
@@ -301,6 +344,8 @@ BAD_INPUT = {
     "too large": ("--sizes 5000", "--sizes 5000: must be a whole number of pixels up to 4096"),
     "no repeats": ("--repeats 0", "--repeats 0: must be"),
     "no time": ("--seconds nan", "--seconds nan: must be"),
+    "no workers": ("--workers 2,0", "--workers 0: must be whole numbers from 1 to 256"),
+    "not workers": ("--workers two", "--workers two: must be whole numbers"),
     "no seeds": ("--seeds 0", "--seeds 0: must be"),
     "no batch": ("--batch-size 0", "--batch-size 0: must be"),
     "against whom": ("--against keras", "--against keras: must be d2l"),
@@ -323,8 +368,8 @@ def test_bad_input_to_the_bench_gets_one_clear_line(tmp_path, arguments, words):
 
 def test_the_help_names_every_part():
     said = " ".join(run("bench.py", "--help").stdout.split())
-    parts = ",".join(bench.KNOWN_PARTS)
-    assert f"--parts NAMES some of {parts} (all but d2l; quick: the first 4)" in said
+    parts = ", ".join(bench.KNOWN_PARTS)
+    assert f"--parts NAMES some of {parts} (all but the last 2; quick: the first 4)" in said
     assert bench.KNOWN_PARTS[:4] == QUICK["parts"]
     explained = said.split("parts: ")[1]
     assert all(re.search(rf"\b{part}\b", explained) for part in bench.KNOWN_PARTS)
@@ -585,8 +630,8 @@ def test_the_bars_of_a_terminal_are_drawn_while_a_run_trains_and_at_no_other_tim
 
 
 def test_a_whole_run_is_a_run_of_the_command(backend, backend_name, monkeypatch):
-    monkeypatch.setattr(bench, "RECIPES", {"short": {"epochs": 0.5, "batch_size": 20}})
-    plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample", accuracy_limit=80)
+    monkeypatch.setattr(bench, "RECIPES", {"short": {"epochs": 0.5, "batch_size": 20, "limit": 80}})
+    plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample")
     running = bench.Bench(plan)
     running.measure(lambda done, what: None)
     (found,) = running.rows
@@ -630,6 +675,20 @@ def test_d2ls_loop_runs_in_its_environment_beside_the_same_work(
     results = Results(running.record())
     assert results.get("times as fast as d2l", backend_name).rounds == 1
     assert results.get("d2l, peak memory, GiB", backend_name).median > 0
+
+
+@pytest.mark.long
+def test_two_workers_are_measured_beside_one(backend, backend_name, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "WORKERS_STEPS", 2)
+    plan = Plan(
+        (backend_name,), ("workers",), (68,), 4, repeats=1, threads=1, data="sample", device="cpu"
+    )
+    running = bench.Bench(plan)
+    running.measure(lambda done, what: None)
+    found = bench_results.scaling(running.record())
+    assert [(r["workers"], r["batch"]) for r in found] == [(1, 4), (2, 4), (2, 8)]
+    assert found[0]["efficiency"].median == 1
+    assert all(r["examples/s"].median > 0 for r in found)
 
 
 @pytest.mark.long

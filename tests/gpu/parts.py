@@ -828,14 +828,37 @@ def best(part):
 # ------------------------------------------------------------------ the rest
 
 
-def bench(part):
+def workers(part):
+    """Two GPUs beside one: whether they train the same, and how fast."""
+    if part.on_gpu and torch.cuda.device_count() < 2:
+        part.check("two workers take the steps of one", None, "needs two GPUs")
+        return
+    arguments = ["--preset", "fast", "--data", "sample", "--precision", "float64", "--epochs", "2"]
+    arguments += ["--limit", part.size("6000", "90"), "--batch-size", part.size("128", "20")]
+    losses = []
+    for count in ("1", "2"):
+        out = Path(tempfile.mkdtemp()) / "run"
+        more = ["--device", part.device, "--out", str(out)]
+        done = ran(command("launch.py", "--workers", count, "--", *arguments, *more))
+        part.check(f"launch.py --workers {count}", done.returncode == 0, done.stderr[-1500:])
+        losses.append([point[1] for row in rows(out) for point in row["within_epoch"]])
+    found = relative(*map(np.array, losses))
+    part.check("two workers take the steps of one in float64", found < FLOAT64, found)
+    if part.on_gpu:
+        bench(part, "--workers", "1,2", "--repeats", "2")
+
+
+def bench(part, *more):
     out = Path(tempfile.mkdtemp()) / "bench"
-    arguments = ["--quick", "--backends", "torch", "--device", "auto", "--out", str(out)]
+    arguments = [*(more or ["--quick"]), "--backends", "torch", "--device", "auto"]
+    arguments += ["--out", str(out)]
     if not part.on_gpu:
         arguments += ["--data", "sample", "--parts", "step,limit", "--seconds", "0.01"]
         arguments += ["--repeats", "1", "--batch-size", "8", "--sizes", "67"]
     done = ran(command("bench.py", *arguments))
-    part.check("scripts/bench.py --quick", done.returncode == 0, done.stderr[-1500:])
+    part.check(
+        f"scripts/bench.py {' '.join(more) or '--quick'}", done.returncode == 0, done.stderr[-1500:]
+    )
     part.value("table", done.stdout.splitlines())
     part.value("bench.json", json.loads((out / "bench.json").read_text()))
 

@@ -41,6 +41,21 @@ def test_the_launcher_announces_its_workers_as_each_framework_reads_it(backend, 
         assert expected(backend, member.environment) == count
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, ["0", "1", "2"]), ("3,5,7", ["3", "5", "7"]), ("4,2", ["4", "2", ""]), ("", [""] * 3)],
+)
+def test_each_worker_on_a_machine_sees_one_gpu_of_those_that_the_user_gives(
+    given, expected, monkeypatch
+):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    for backend in ("tf", "mxnet"):
+        workers = [each for each in launch.members(backend, 3) if each.works]
+        assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in workers] == expected
+
+
 @pytest.mark.parametrize("value", ["", "none", "{}", "[]", '{"cluster": 3}', "-1"])
 def test_variables_that_announce_nothing_mean_one_worker(value):
     for backend, name in (
@@ -215,6 +230,8 @@ def test_a_batch_that_leaves_a_worker_without_examples_is_refused(backend_name, 
     few = options(tmp_path / "run")
     few[few.index("--limit") + 1] = "65"
     done = run("launch.py", *launcher(backend_name, 2, *few))
-    assert done.returncode == 2
-    assert "the last batch of an epoch has 1 examples, too few for 2 workers" in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2, done.stderr
+    assert len(errors) == 1, done.stderr
+    assert "the last batch of an epoch has 1 examples, too few for 2 workers" in errors[0]
     assert not (tmp_path / "run").exists()
