@@ -48,6 +48,7 @@ def _torch():
         average=lambda: nn.AdaptiveAvgPool2d(1),
         flatten=nn.Flatten,
         dense=lambda outputs: nn.LazyLinear(outputs),
+        softmax=lambda: nn.Softmax(1),
         # what a sequence of 8 channels may hold, but no network of ours
         refused={
             "BatchNorm2d": lambda: nn.BatchNorm2d(8),
@@ -107,6 +108,7 @@ def _tf():
         average=lambda: layers.GlobalAveragePooling2D(keepdims=True),
         flatten=layers.Flatten,
         dense=layers.Dense,
+        softmax=layers.Softmax,
         refused={
             "BatchNormalization": layers.BatchNormalization,
             "LayerNormalization": layers.LayerNormalization,
@@ -195,6 +197,7 @@ def _mxnet():
         average=nn.GlobalAvgPool2D,
         flatten=nn.Flatten,
         dense=nn.Dense,
+        softmax=lambda: nn.HybridLambda(lambda F, X: F.npx.softmax(X)),
         refused={
             "BatchNorm": nn.BatchNorm,
             "LayerNorm": nn.LayerNorm,

@@ -254,8 +254,7 @@ def test_every_parameter_of_a_network_built_by_hand_is_trained_saved_and_loaded(
             np.testing.assert_array_equal(start.weights[weight][:, :, 0, 0], np.eye(10))
     else:
         assert name not in WITH_LAST_BLOCK
-        (note,) = run.notes
-        assert "the last block starts at random" in note
+        assert "the last block starts at random" in " ".join(run.notes)
 
     path = tmp_path / "net.safetensors"
     run.save(path)
@@ -471,6 +470,19 @@ def test_a_dropout_beside_a_network_is_refused(fit, make):
     with pytest.raises(NinError) as caught:
         fit(plain(make), dropout=0.3)
     assert message(caught).startswith("dropout: ")
+
+
+def test_a_softmax_at_the_end_is_refused(fit, make):
+    with pytest.raises(NinError) as caught:
+        fit(make.sequence(plain(make), make.softmax()))
+    assert "logits: leave out the softmax" in message(caught)
+
+
+def test_a_networks_dropout_that_is_not_the_presets_is_noted(fit, backend):
+    run = fit(backend.nin(), epochs=1, resize=67)
+    assert "keeps its dropout of 0.5; the preset's is 0" in " ".join(run.notes)
+    run = fit(backend.nin(dropout=0.0), epochs=1, resize=67)
+    assert "dropout" not in " ".join(run.notes)
 
 
 def test_weights_are_kept_if_that_is_asked_for(fit, make, backend):

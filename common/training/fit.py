@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.backends import session
 from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
@@ -194,7 +196,7 @@ def make(
         _check_classes(
             need(backend, "allocate")(net, architecture.random_image(settings.resize)), dataset
         )
-        dropout = need(backend, "dropout_rate")(net)
+        dropout, usual = need(backend, "dropout_rate")(net), settings.dropout
         settings = dataclasses.replace(settings, dropout=dropout)
         known = recognise(
             backend,
@@ -223,10 +225,14 @@ def make(
     # before anything is drawn: a layer whose parameters would not be trained is refused
     need(backend, "get_weights")(net)
     settings, note = _start(net, backend, settings, dataset, described=known is not None)
+    if known is None:
+        _check_logits(backend.Predictor(net, settings).logits(dataset.train_images[:4]))
     run = Run(net, ready, settings, dataset, watchers, started=started)
     run.own = own
     if note:
         run.note(note)
+    if own and dropout != usual:
+        run.note(f"the network keeps its dropout of {dropout:g}; the preset's is {usual:g}")
     return run
 
 
@@ -288,6 +294,15 @@ def _check_classes(shape: tuple[int, ...], dataset: Dataset) -> None:
         raise NinError(
             f"`net`: gives {' x '.join(map(str, shape[1:]))} numbers for an image, and the data "
             f"have {dataset.num_classes} classes"
+        )
+
+
+def _check_logits(outputs: np.ndarray) -> None:
+    """Refuse a network that ends in a softmax, which the loss would take once more."""
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=0.01):
+        raise NinError(
+            "`net`: its outputs are probabilities, and the loss takes logits: leave out the "
+            "softmax at its end"
         )
 
 
