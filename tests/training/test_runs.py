@@ -275,13 +275,16 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
     options = {"epochs": 1, "limit": EXAMPLES, "batch_size": BATCH, "device": "cpu", "watchers": ()}
     with monkeypatch.context() as patch:
         patch.setattr("common.training.curves.plot_curves", broken)
-        run = common.fit(backend_name, "sample", "fast", out=tmp_path / "run", **options)
+        out = tmp_path / "run"
+        run = common.fit(backend_name, "sample", "fast", out=out, lang="tr", **options)
     assert run.complete
     assert "could not be drawn (RuntimeError: no fonts)" in run.notes[-1]
     assert run_directory.is_complete(tmp_path / "run")
     assert not run_directory.has_curves(tmp_path / "run")
     assert common.resume(tmp_path / "run", watchers=()).test_accuracy == run.test_accuracy
     assert run_directory.has_curves(tmp_path / "run")
+    # and in the language that was asked for
+    assert "eğitim kaybı" in (tmp_path / "run" / "curves.svg").read_text(encoding="utf-8")
     with pytest.raises(NinError, match="nothing is left to do"):
         common.resume(tmp_path / "run")
 
