@@ -17,6 +17,7 @@ from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher, summary
+from common.training.workers import Workers
 
 EXAMPLES = 150
 BATCH = 32  # 5 steps an epoch, the last one smaller
@@ -322,6 +323,24 @@ def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
     assert "pullover, " in note
     assert "shirt" in note
     assert "another seed" in note
+
+
+def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend, monkeypatch):
+    class OneOfTwo(Workers):
+        count = 2
+
+        def sum(self, values):
+            """The other's loss is ours, and its images are ours from the last to the first."""
+            return 2 * values if values.ndim == 1 else values + values[::-1]
+
+    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    run = start(epochs=1)
+    run.workers = OneOfTwo()
+    weights = backend.get_weights(run.trainer.net)
+    weights["block4.conv3.bias"][2] -= 1000
+    backend.set_weights(run.trainer.net, weights)
+    assert run.train()
+    assert f"0 for all {len(run.dataset.test_images)} images" in run.notes[0]
     seen = run.predict(run.dataset.test_images, run.dataset.test_labels)
     assert "pullover" in seen.notes[0]
     assert "train it anew" in seen.notes[1]
