@@ -353,10 +353,10 @@ def _what_fits(settings: Settings) -> str:
             cost.of(
                 settings.network,
                 settings.resize,
-                batch_size,
-                settings.precision,
-                settings.optimizer,
-                settings.momentum,
+                batch_size=batch_size,
+                precision=settings.precision,
+                optimizer=settings.optimizer,
+                momentum=settings.momentum,
             ).training.total
             / 2**30
         )
