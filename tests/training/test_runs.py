@@ -293,7 +293,7 @@ def test_what_was_trained_is_not_lost_with_the_directory(finished, start, tmp_pa
     run = start(watcher=Lines(lambda run: shutil.rmtree(run.directory, ignore_errors=True)))
     # the records come after the watcher that takes the directory away
     run.watchers.reverse()
-    with pytest.raises(NinError, match="what was trained is in .*; go on with resume="):
+    with pytest.raises(NinError, match=r"what was trained is in .*; go on with resume="):
         run.train()
     resumed = start(directory=run.directory)
     assert resumed.train()
