@@ -24,6 +24,7 @@ from common.api import (
     look,
     resume,
     shape_walk,
+    tune,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "look",
     "resume",
     "shape_walk",
+    "tune",
 ]

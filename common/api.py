@@ -23,6 +23,7 @@ from common.data.dataset import Dataset
 from common.errors import NinError
 from common.network import architecture
 from common.prediction.classifier import Classifier, load
+from common.report import style
 from common.settings import Settings, from_preset
 from common.terminal import display
 from common.training import fit as training
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from common.network.cost import Cost
     from common.report.look import Look
     from common.training.ablation import Ablation
+    from common.training.tune import Tuning
 
 __all__ = [
     "Classifier",
@@ -50,6 +52,7 @@ __all__ = [
     "look",
     "resume",
     "shape_walk",
+    "tune",
 ]
 
 
@@ -94,23 +97,23 @@ def build(backend: str, network: str = "chapter", *, resize: int = 224) -> Any:
     return parts.make_network(ready.backend, chosen.description, size=resize)
 
 
-def shape_walk(net: Any, resize: int = 224, language: str = "en") -> None:
+def shape_walk(net: Any, resize: int = 224, lang: str = "en") -> None:
     """Print the book's lines: the layers of a network, and the shape of what each gives.
 
     Args:
         net: a sequence of layers in any of the frameworks.
         resize: height and width of the one random image that goes through it, in pixels.
-        language: ``en`` or ``tr``, the words between name and shape.
+        lang: ``en`` or ``tr``, the words between name and shape.
 
     >>> from nin_torch import nin
-    >>> shape_walk(nin(), language="tr")
+    >>> shape_walk(nin(), lang="tr")
     Sequential cikti sekli:	 torch.Size([1, 96, 54, 54])
     MaxPool2d cikti sekli:	 torch.Size([1, 96, 26, 26])
     ...
     Flatten cikti sekli:	 torch.Size([1, 10])
     """
     backend = registry.load(registry.backend_of(net))
-    for line in shapes.book_lines(shapes.walk_through(backend, net, resize), language):
+    for line in shapes.book_lines(shapes.walk_through(backend, net, resize), lang):
         print(line)
 
 
@@ -121,6 +124,7 @@ def fit(
     *,
     out: str | Path | bool | None = None,
     watchers: Sequence[Watcher] | None = None,
+    lang: str = "en",
     **settings: Any,
 ) -> Run:
     """Train a network.
@@ -134,6 +138,7 @@ def fit(
             nothing is written.
         watchers: see the run as it goes (:class:`common.training.run.Watcher`); what suits
             notebook, terminal or file if not given.
+        lang: language of the curves, ``en`` or ``tr``.
         settings: any field of :class:`common.settings.Settings`, such as ``epochs=1`` or
             ``network="one-1x1"`` (docs/variants.md); weights are drawn anew unless ``init="keep"``.
 
@@ -163,6 +168,7 @@ def fit(
     if own is not None and "network" in settings:
         raise NinError("`network`: that is a network of your own; leave it out")
     registry.check_spec(backend)
+    style.check(lang)
     chosen = from_preset(preset, own is not None, backend=backend, **settings)
     where = out if out is None or isinstance(out, bool) else Path(out).expanduser()
     if isinstance(where, Path):
@@ -171,7 +177,7 @@ def fit(
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(chosen.validation).limit(chosen.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
-    return training.fit(chosen, dataset, own, where or None, asked_for, seen_by)
+    return training.fit(chosen, dataset, own, where or None, asked_for, seen_by, lang)
 
 
 def resume(
@@ -180,6 +186,7 @@ def resume(
     data: Dataset | str | Path | None = None,
     *,
     watchers: Sequence[Watcher] | None = None,
+    lang: str | None = None,
     **given: Any,
 ) -> Run:
     """Go on with a run from the checkpoint in its directory.
@@ -189,6 +196,7 @@ def resume(
         net: the network, if the run is of one that was built by hand.
         data: where the data are now; where they were if not given.
         watchers: as :func:`fit`.
+        lang: language of the curves; that of the run if not given.
         given: settings, which must be the run's own.
 
     Raises:
@@ -202,6 +210,8 @@ def resume(
     common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do
     """
     directory = Path(directory).expanduser()
+    if lang is not None:
+        style.check(lang)
     config = run_directory.open_run(directory)
     settings = Settings(**config["settings"])
     training.given_settings(settings, given, f"`resume={directory}`")
@@ -209,7 +219,7 @@ def resume(
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(settings.validation).limit(settings.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
-    return training.resume(directory, config, settings, dataset, net, seen_by)
+    return training.resume(directory, config, settings, dataset, net, seen_by, lang)
 
 
 def compare(
@@ -401,3 +411,58 @@ def look(
     else:
         images = predict.from_dataset(data or "auto", split, indices, trained.model)
     return Look(trained, images)
+
+
+def tune(
+    *search: str,
+    backend: str = "torch",
+    data: Dataset | str | Path = "auto",
+    preset: str = "fast",
+    trials: int = 20,
+    jobs: int = 1,
+    out: str | Path,
+    **settings: Any,
+) -> "Tuning":
+    """Search for hyperparameters of a higher accuracy, on a validation split (exercise 1).
+
+    Args:
+        search: what is searched: ``"lr=0.01:0.5"``, ``"batch_size=64,128,256"``, or a name alone;
+            without any the six of docs/tune.md.
+        backend: trains.
+        data: as for :func:`fit`.
+        preset: gives the settings that are not searched.
+        trials: how many, with those that the search has already.
+        jobs: processes that search at the same time.
+        out: a new directory; or that of a search, which then goes on.
+        settings: any other field of :class:`common.settings.Settings`; ``validation`` is a sixth of
+            the training images if not given.
+
+    Returns:
+        The search: ``best``, ``show()``, ``plot("history")``, ``report()``; ``test()`` measures
+        the best on the test set, once, and ends the search.
+
+    Raises:
+        NinError: for whatever you can put right, or if Optuna is not installed.
+
+    >>> options = {"limit": 40, "epochs": 1, "data": "sample", "out": "runs/tune", "resize": 68}
+    >>> found = tune("lr=0.01:0.05", "batch_size=10,20", trials=2, **options)
+    trial 0: validation accuracy ...
+    >>> sorted(found.best.values)
+    ['batch_size', 'lr']
+    """
+    from common.terminal.search import SearchDisplay
+    from common.training import tune as tuning
+
+    for name, value in (("trials", trials), ("jobs", jobs)):
+        if not 1 <= value <= 100_000:
+            raise NinError(f"`{name}={value}`: must be a whole number of at least 1")
+    registry.check_spec(backend)
+    whole = data if isinstance(data, Dataset) else load_data(data)
+    directory = Path(out).expanduser()
+    found = tuning.begin(search, whole, directory, preset, backend=backend, **settings)
+    observer = SearchDisplay(jobs)
+    if jobs == 1:
+        tuning.search(found, trials, observer)
+    else:
+        tuning.search_apart(found, trials, jobs, observer)
+    return found

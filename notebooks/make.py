@@ -148,6 +148,9 @@ class Cell(NamedTuple):
 def cells(backend: str, language: str) -> list[Cell]:
     """What a notebook holds, in order."""
     framework = FRAMEWORKS[backend]
+    # English is what is drawn and printed if nothing is asked for
+    asked = "" if language == "en" else f'lang="{language}"'
+    more = asked and f", {asked}"
     return [
         Cell(
             f"""\
@@ -155,13 +158,15 @@ def cells(backend: str, language: str) -> list[Cell]:
 
 The chapter *Network in Network* of *Dive into Deep Learning*: build the network, train it, use
 it, and do the exercises. Run the cells from top to bottom, then change them. The notebooks for
-PyTorch, TensorFlow and MXNet differ only in the name of the framework and in its layers.""",
+PyTorch, TensorFlow and MXNet differ only in the name of the framework and in its layers.
+[docs/notebooks.md](../docs/notebooks.md) explains how to open them on Colab or Binder.""",
             f"""\
 # {framework.name} ile Ağ İçinde Ağ (NiN)
 
 *Derin Öğrenmeye Dalış* kitabının *Ağ İçinde Ağ* bölümü: ağı kurun, eğitin, kullanın ve
 alıştırmaları yapın. Hücreleri önce baştan sona çalıştırın, sonra değiştirin. PyTorch, TensorFlow
-ve MXNet defterleri yalnızca çerçevenin adında ve katmanlarında ayrılır.""",
+ve MXNet defterleri yalnızca çerçevenin adında ve katmanlarında ayrılır. Colab'da ya da Binder'da
+nasıl açılacakları [docs/notebooks.md](../docs/notebooks.md) sayfasındadır (İngilizce).""",
             f"from common import fit, load, load_data, shape_walk\n"
             f"from nin_{backend} import get_weights, nin, nin_block",
         ),
@@ -195,7 +200,7 @@ Pencereleri ve kanal sayıları AlexNet'teki gibi olan üç blok, her birinin ar
 ortaklama ve her sınıf için bir kanalı olan son bir blok. Her kanalın bütün pikseller üzerinden
 ortalaması o sınıfın logitidir; tam bağlı katman yoktur. `shape_walk`, 224×224'lük rastgele bir
 imgeyi ağdan geçirir ve her katmanın çıktı şeklini yazdırır.""",
-            f'net = nin()\nshape_walk(net, language="{language}")',
+            f"net = nin()\nshape_walk(net{more})",
         ),
         Cell(
             """\
@@ -222,7 +227,7 @@ interrupt the kernel, training stops after the current step, and `run.resume()` 
 burada `epochs` (dönem sayısı) ve `limit` (eğitim imgelerinin sayısı) böyle verilmiştir. Eğriler
 eğitim sürerken çizilir. Çekirdeği durdurursanız eğitim o adımdan sonra durur, `run.resume()`
 kaldığı yerden sürdürür.""",
-            'run = fit(net, data, preset="fast", epochs=3, limit=2000)',
+            f'run = fit(net, data, preset="fast", epochs=3, limit=2000{more})',
         ),
         Cell(
             """\
@@ -242,7 +247,7 @@ class and its probability, then the true class; wrong predictions are red.""",
             """\
 Ağ, görmediği imgeler için ne tahmin ediyor? Her imgenin altında en olası sınıf ile olasılığı,
 onun altında doğru sınıf yazar; yanlış tahminler kırmızıdır.""",
-            "run.predict(data.test_images[:16], data.test_labels[:16]).plot()",
+            f"run.predict(data.test_images[:16], data.test_labels[:16]).plot({asked})",
         ),
         Cell(
             """\

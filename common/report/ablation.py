@@ -8,6 +8,7 @@ import numpy as np
 
 from common.files import figures
 from common.report import style
+from common.terminal.output import console
 from common.training.ablation import Ablation, Variant
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ WORDS = {
 
 def show(found: Ablation) -> None:
     """Print the table, and what it does not show."""
-    from rich.console import Console
-
-    Console(width=None if _on_terminal() else 140).print(table(found))
+    console(140).print(table(found))
     print("\n".join(remarks(found)))
 
 
@@ -107,7 +106,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
         found: has a run at least.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = figures.new(style.WIDTH, style.HEIGHT)
     title = f"{words['title']}: {len(found.seeds)} {words['seeds']}, "
     examples = f"{found.train_examples:,}"
@@ -128,7 +127,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
 
 def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
     """A row for each network: a mark for each seed, a line at the mean; training accuracy open."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     for i, variant in enumerate(found.variants):
         colour, mark = _look(i)
         values = list(variant.accuracies.values())
@@ -152,7 +151,7 @@ def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
 
 def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
     """For each network the mean over its runs, with the range of them in its colour."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     for i, variant in enumerate(found.variants):
         curves = [outcome.curve for outcome in variant.outcomes if outcome.curve]
         if not curves:
@@ -209,9 +208,3 @@ def _mean(values: list[float], form: str, spread: bool = False) -> str:
     if spread and len(values) > 1:
         text += f" ±{statistics.stdev(values):{form}}"
     return text
-
-
-def _on_terminal() -> bool:
-    import sys
-
-    return sys.stdout.isatty()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from common.errors import in_python
 from common.network import architecture
+from common.terminal import output
 from common.training.run import Run, Watcher, summary
 
 PLAIN_LINE_SECONDS = 30
@@ -22,7 +23,7 @@ def choose(words: Callable[[str], str] | None = None) -> "Display":
         from common.terminal.notebook import NotebookDisplay
 
         return NotebookDisplay(words)
-    if _on_terminal():
+    if on_terminal():
         from common.terminal.bars import Bars
 
         return Bars(words)
@@ -204,22 +205,20 @@ def seconds_left(run: Run, rate: float, steps: int, evaluations: int) -> float:
 
 def track(batches: Sequence[Any], what: str) -> Iterable[Any]:
     """The same batches, with a bar on a terminal while they are gone through."""
-    if len(batches) < 2 or not _on_terminal():
+    if len(batches) < 2 or not on_terminal():
         return batches
-    from rich.console import Console
     from rich.progress import track as rich_track
 
-    return rich_track(batches, what, console=Console(stderr=True), transient=True)
+    return rich_track(batches, what, console=output.console(stderr=True), transient=True)
 
 
 @contextlib.contextmanager
 def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, for so many bytes; what is yielded moves it on by some."""
-    if not _on_terminal():
+    if not on_terminal():
         yield lambda _: None
         return
     from rich import progress
-    from rich.console import Console
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -227,12 +226,13 @@ def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
         progress.DownloadColumn(),
         progress.TransferSpeedColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with progress.Progress(*columns, console=output.console(stderr=True), transient=True) as bars:
         task = bars.add_task(what, total=size or None)
         yield lambda count: bars.advance(task, count)
 
 
-def _on_terminal() -> bool:
+def on_terminal() -> bool:
+    """Whether there is a terminal that can move bars."""
     # a variable that asks for colours makes no terminal of a pipe; a command in a notebook's cell
     # has a terminal that cannot move bars, and Jupyter's MPLBACKEND
     in_cell = "matplotlib_inline" in os.environ.get("MPLBACKEND", "")

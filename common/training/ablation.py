@@ -141,11 +141,11 @@ class Ablation:
 
         ablation.show(self)
 
-    def plot(self, language: str = "en") -> "Figure":
-        """Accuracies of all runs, and the curves of the loss; the language is ``en`` or ``tr``."""
+    def plot(self, lang: str = "en") -> "Figure":
+        """Accuracies of all runs, and the curves of the loss; ``lang`` is ``en`` or ``tr``."""
         from common.report import ablation
 
-        return ablation.plot(self, language)
+        return ablation.plot(self, lang)
 
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
@@ -214,7 +214,7 @@ def make(
             )
         except NinError as error:
             raise NinError(f"{name}: {error.marked}") from error
-        paid = cost.of(network, settings.resize, settings.batch_size)
+        paid = cost.of(network, settings.resize, batch_size=settings.batch_size)
         variants.append(Variant(name, settings, paid))
     if len(ends) > 1:
         for variant in variants:
@@ -410,12 +410,7 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
         found = dict(unseal(file.read_bytes())["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise NinError(
-                f"`out={out}`: the runs there have `{name}={found.get(name)}`, not {value}; "
-                "choose another directory, or leave that out"
-            )
+    run_directory.check_same(out, found, wanted)
 
 
 def _folder(name: str) -> str:

@@ -34,6 +34,7 @@ def fit(
     out: Path | bool | None = None,
     asked_for: str = "",
     watchers: Sequence[Watcher] = (),
+    lang: str = "en",
 ) -> Run:
     """Train a network.
 
@@ -44,6 +45,7 @@ def fit(
         out: a new directory for the files of the run; True picks one in ``runs/``; None: no files.
         asked_for: the data, as the user named them, for the records.
         watchers: show the run.
+        lang: of the curves, ``en`` or ``tr``.
 
     Returns:
         The run, complete or stopped by a signal.
@@ -55,11 +57,12 @@ def fit(
     # the cheap checks first: a framework takes seconds to import
     if isinstance(out, Path):
         run_directory.check_free(out)
-    _check_batch(settings, dataset)
+    check_batch(settings, dataset)
     ready = session.start(settings)
     with _out_of_memory_explained(settings, f" in {out}" if isinstance(out, Path) else ""):
         run = make(ready, settings, dataset, net, watchers, started)
         run.out, run.asked_for = None if ready.workers.rank else out, asked_for
+        run.lang = lang
         with _new_directory(run):
             _train(run)
     return run
@@ -72,6 +75,7 @@ def resume(
     dataset: Dataset,
     net: Any = None,
     watchers: Sequence[Watcher] = (),
+    lang: str | None = None,
 ) -> Run:
     """Go on with a run from its checkpoint.
 
@@ -82,12 +86,13 @@ def resume(
         dataset: that it was trained on.
         net: the network, if it was one of the user's own.
         watchers: show the run.
+        lang: of the curves; that of the run if not given.
 
     Raises:
         NinError: for whatever the user can put right.
     """
     started = time.monotonic()
-    _check_batch(settings, dataset)
+    check_batch(settings, dataset)
     records.check_same_data(config, dataset, f"`resume={directory}`")
     if run_directory.is_by_hand(config) and net is None:
         raise NinError(
@@ -111,6 +116,7 @@ def resume(
                 run.restore(checkpoint.state, checkpoint.progress)
             except NinError as error:
                 raise NinError(f"{directory / run_directory.CHECKPOINT}: {error}") from error
+            run.lang = lang or config.get("lang", "en")
             if not ready.workers.rank:
                 run.directory = directory
                 if checkpoint.note:
@@ -271,7 +277,8 @@ def _start(
     return settings, "; ".join(notes)
 
 
-def _check_batch(settings: Settings, dataset: Dataset) -> None:
+def check_batch(settings: Settings, dataset: Dataset) -> None:
+    """Raise :class:`NinError` for a batch that is larger than the data."""
     if settings.batch_size > len(dataset.train_images):
         raise NinError(
             f"`batch_size={settings.batch_size}`: larger than the data "

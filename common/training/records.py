@@ -179,6 +179,7 @@ def describe(run: Run) -> dict[str, Any]:
             "evaluated_on": dataset.evaluated_on,
             "notice": dataset.notice,
         },
+        "lang": run.lang,
         "device": ready.device.name,
         **ready.prepared,
         "versions": versions,

@@ -18,6 +18,7 @@ from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher, summary
+from common.training.workers import Workers
 
 EXAMPLES = 150
 BATCH = 32  # 5 steps an epoch, the last one smaller
@@ -276,13 +277,16 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
     options = {"epochs": 1, "limit": EXAMPLES, "batch_size": BATCH, "device": "cpu", "watchers": ()}
     with monkeypatch.context() as patch:
         patch.setattr("common.training.curves.plot_curves", broken)
-        run = common.fit(backend_name, "sample", "fast", out=tmp_path / "run", **options)
+        out = tmp_path / "run"
+        run = common.fit(backend_name, "sample", "fast", out=out, lang="tr", **options)
     assert run.complete
     assert "could not be drawn (RuntimeError: no fonts)" in run.notes[-1]
     assert run_directory.is_complete(tmp_path / "run")
     assert not run_directory.has_curves(tmp_path / "run")
     assert common.resume(tmp_path / "run", watchers=()).test_accuracy == run.test_accuracy
     assert run_directory.has_curves(tmp_path / "run")
+    # and in the language that was asked for
+    assert "eğitim kaybı" in (tmp_path / "run" / "curves.svg").read_text(encoding="utf-8")
     with pytest.raises(NinError, match="nothing is left to do"):
         common.resume(tmp_path / "run")
 
@@ -333,6 +337,24 @@ def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
     assert "pullover, " in note
     assert "shirt" in note
     assert "another seed" in note
+
+
+def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend, monkeypatch):
+    class OneOfTwo(Workers):
+        count = 2
+
+        def sum(self, values):
+            """The other's loss is ours, and its images are ours from the last to the first."""
+            return 2 * values if values.ndim == 1 else values + values[::-1]
+
+    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    run = start(epochs=1)
+    run.workers = OneOfTwo()
+    weights = backend.get_weights(run.trainer.net)
+    weights["block4.conv3.bias"][2] -= 1000
+    backend.set_weights(run.trainer.net, weights)
+    assert run.train()
+    assert f"0 for all {len(run.dataset.test_images)} images" in run.notes[0]
     seen = run.predict(run.dataset.test_images, run.dataset.test_labels)
     assert "pullover" in seen.notes[0]
     assert "train it anew" in seen.notes[1]
