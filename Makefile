@@ -16,8 +16,8 @@
 #   convert.py   weights to other programs     doctor.py    what works on this machine
 #   bench.py     speed and memory              cost.py      what networks cost (exercise 3)
 #   look.py      what the layers see           figure.py    the chapter's figure
-#   report.py    runs side by side on one page
 #   ablate.py    variants side by side         launch.py    several workers on this machine
+#   tune.py      hyperparameters (exercise 1)  report.py    runs side by side on one page
 
 PYTHON ?= python3
 BACKEND ?= torch

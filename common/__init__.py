@@ -19,6 +19,7 @@ from common.api import (
     look,
     resume,
     shape_walk,
+    tune,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "look",
     "resume",
     "shape_walk",
+    "tune",
 ]

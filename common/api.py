@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from common.network.cost import Cost
     from common.report.look import Look
     from common.training.ablation import Ablation
+    from common.training.tune import Tuning
 
 __all__ = [
     "Classifier",
@@ -51,6 +52,7 @@ __all__ = [
     "look",
     "resume",
     "shape_walk",
+    "tune",
 ]
 
 
@@ -409,3 +411,58 @@ def look(
     else:
         images = predict.from_dataset(data or "auto", split, indices, trained.model)
     return Look(trained, images)
+
+
+def tune(
+    *search: str,
+    backend: str = "torch",
+    data: Dataset | str | Path = "auto",
+    preset: str = "fast",
+    trials: int = 20,
+    jobs: int = 1,
+    out: str | Path,
+    **settings: Any,
+) -> "Tuning":
+    """Search for hyperparameters of a higher accuracy, on a validation split (exercise 1).
+
+    Args:
+        search: what is searched: ``"lr=0.01:0.5"``, ``"batch_size=64,128,256"``, or a name alone;
+            without any the six of docs/tune.md.
+        backend: trains.
+        data: as for :func:`fit`.
+        preset: gives the settings that are not searched.
+        trials: how many, with those that the search has already.
+        jobs: processes that search at the same time.
+        out: a new directory; or that of a search, which then goes on.
+        settings: any other field of :class:`common.settings.Settings`; ``validation`` is a sixth of
+            the training images if not given.
+
+    Returns:
+        The search: ``best``, ``show()``, ``plot("history")``, ``report()``; ``test()`` measures
+        the best on the test set, once, and ends the search.
+
+    Raises:
+        NinError: for whatever you can put right, or if Optuna is not installed.
+
+    >>> options = {"limit": 40, "epochs": 1, "data": "sample", "out": "runs/tune", "resize": 68}
+    >>> found = tune("lr=0.01:0.05", "batch_size=10,20", trials=2, **options)
+    trial 0: validation accuracy ...
+    >>> sorted(found.best.values)
+    ['batch_size', 'lr']
+    """
+    from common.terminal.search import SearchDisplay
+    from common.training import tune as tuning
+
+    for name, value in (("trials", trials), ("jobs", jobs)):
+        if not 1 <= value <= 100_000:
+            raise NinError(f"`{name}={value}`: must be a whole number of at least 1")
+    registry.check_spec(backend)
+    whole = data if isinstance(data, Dataset) else load_data(data)
+    directory = Path(out).expanduser()
+    found = tuning.begin(search, whole, directory, preset, backend=backend, **settings)
+    observer = SearchDisplay(jobs)
+    if jobs == 1:
+        tuning.search(found, trials, observer)
+    else:
+        tuning.search_apart(found, trials, jobs, observer)
+    return found

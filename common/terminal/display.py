@@ -23,7 +23,7 @@ def choose(words: Callable[[str], str] | None = None) -> "Display":
         from common.terminal.notebook import NotebookDisplay
 
         return NotebookDisplay(words)
-    if _on_terminal():
+    if on_terminal():
         from common.terminal.bars import Bars
 
         return Bars(words)
@@ -205,7 +205,7 @@ def seconds_left(run: Run, rate: float, steps: int, evaluations: int) -> float:
 
 def track(batches: Sequence[Any], what: str) -> Iterable[Any]:
     """The same batches, with a bar on a terminal while they are gone through."""
-    if len(batches) < 2 or not _on_terminal():
+    if len(batches) < 2 or not on_terminal():
         return batches
     from rich.progress import track as rich_track
 
@@ -215,7 +215,7 @@ def track(batches: Sequence[Any], what: str) -> Iterable[Any]:
 @contextlib.contextmanager
 def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, for so many bytes; what is yielded moves it on by some."""
-    if not _on_terminal():
+    if not on_terminal():
         yield lambda _: None
         return
     from rich import progress
@@ -231,7 +231,8 @@ def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: bars.advance(task, count)
 
 
-def _on_terminal() -> bool:
+def on_terminal() -> bool:
+    """Whether there is a terminal that can move bars."""
     # a variable that asks for colours makes no terminal of a pipe; a command in a notebook's cell
     # has a terminal that cannot move bars, and Jupyter's MPLBACKEND
     in_cell = "matplotlib_inline" in os.environ.get("MPLBACKEND", "")

@@ -410,12 +410,7 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
         found = dict(json.loads(file.read_text())["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise NinError(
-                f"`out={out}`: the runs there have `{name}={found.get(name)}`, not {value}; "
-                "choose another directory, or leave that out"
-            )
+    run_directory.check_same(out, found, wanted)
 
 
 def _folder(name: str) -> str:

@@ -58,7 +58,7 @@ def fit(
     # the cheap checks first: a framework takes seconds to import
     if isinstance(out, Path):
         run_directory.check_free(out)
-    _check_batch(settings, dataset)
+    check_batch(settings, dataset)
     ready = session.start(settings)
     with _out_of_memory_explained(f" in {out}" if isinstance(out, Path) else ""):
         run = make(ready, settings, dataset, net, watchers, started)
@@ -93,7 +93,7 @@ def resume(
         NinError: for whatever the user can put right.
     """
     started = time.monotonic()
-    _check_batch(settings, dataset)
+    check_batch(settings, dataset)
     records.check_same_data(config, dataset, f"`resume={directory}`")
     if run_directory.is_by_hand(config) and net is None:
         raise NinError(
@@ -275,7 +275,8 @@ def _start(
     return settings, "; ".join(notes)
 
 
-def _check_batch(settings: Settings, dataset: Dataset) -> None:
+def check_batch(settings: Settings, dataset: Dataset) -> None:
+    """Raise :class:`NinError` for a batch that is larger than the data."""
     if settings.batch_size > len(dataset.train_images):
         raise NinError(
             f"`batch_size={settings.batch_size}`: larger than the data "

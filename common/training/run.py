@@ -4,7 +4,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,8 @@ class Run:
         """Of the curves."""
         self.directory: Path | None = None
         """Where the files of the run are, if it writes any."""
+        self.marks: Collection[int] = ()
+        """After so many steps of the whole run watchers are called, whatever the clock shows."""
         self.progress = Progress()
         self.resumed_seconds = 0.0
         self.train_count = len(dataset.train_images)
@@ -413,7 +415,7 @@ class Run:
                 due = progress.step - looked_at >= interval
             else:
                 due = time.monotonic() - last_look > METRICS_SECONDS
-            if due or looked_at == first_step:
+            if due or looked_at == first_step or self.steps_done in self.marks:
                 look()
         # every step counts with the time that it took, also before a stop
         if looked_at < progress.step:

@@ -49,6 +49,16 @@ def check_free(out: Path | None) -> None:
         )
 
 
+def check_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise :class:`NinError` if the runs in a directory have other settings than are wanted."""
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise NinError(
+                f"`out={out}`: the runs there have `{name}={found.get(name)}`, not {value}; "
+                "choose another directory, or leave that out"
+            )
+
+
 def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) -> Path:
     """Make a new, empty run directory.
 

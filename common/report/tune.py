@@ -1,0 +1,335 @@
+"""The table and the pictures of a search."""
+
+import dataclasses
+import shlex
+import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.files import figures
+from common.report import page_words, style
+from common.settings import Settings, from_preset
+from common.terminal.output import console
+from common.training.space import Range
+from common.training.tune import LEAST_TRIALS, Trial, Tuning
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+# of all ended trials, the best
+MOST_ROWS = 12
+# In characters, of the size that the notice has.
+NOTICE_WIDTH = 150
+# Of accuracy, where it is drawn at all.
+TICKS = (0.1, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98, 0.99)
+# what a number of trials is called in a legend, with its colour and mark
+OUTCOMES = {
+    "complete": (style.BLUE, "o"),
+    "pruned": (style.ORANGE, "v"),
+    "diverged": (style.VERMILION, "X"),
+}
+# of the values of a setting without an order
+CHOICES = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "D"), (style.PURPLE, "^"))
+WORDS = {
+    "en": {
+        "history": "The search: {0} trials, {1} training and {2} validation images",
+        "importance": "How much of the differences between trials each setting explains",
+        "values": "Accuracy by the values of each setting",
+        "trial": "trial",
+        "accuracy": "validation accuracy",
+        "complete": "trained to the end",
+        "pruned": "stopped early",
+        "diverged": "diverged",
+        "best": "best so far",
+        "preset": "the preset's own values",
+        "share": "share of the variation of the trials' ranks that it explains by itself",
+        "chance": "up to here it may be chance (95 of 100 shuffles)",
+        "few": "{0} trials are too few: {1} are needed",
+        "none": "no trial has come to its end yet",
+    },
+    "tr": {
+        "history": "Arama: {0} deneme, {1} eğitim ve {2} geçerleme imgesi",
+        "importance": "Her ayar, denemeler arasındaki farkların ne kadarını açıklıyor",
+        "values": "Her ayarın değerlerine göre doğruluk",
+        "trial": "deneme",
+        "accuracy": "geçerleme doğruluğu",
+        "complete": "sonuna kadar eğitildi",
+        "pruned": "erken durduruldu",
+        "diverged": "ıraksadı",
+        "best": "o ana kadarki en iyi",
+        "preset": "ön ayarın kendi değerleri",
+        "share": "denemelerin sıralamasındaki değişimden tek başına açıkladığı pay",
+        "chance": "buraya kadarı şans eseri olabilir (100 karıştırmanın 95'i)",
+        "few": "{0} deneme az: {1} deneme gerekir",
+        "none": "henüz sona eren deneme yok",
+    },
+}
+
+
+def show(found: Tuning, words: Callable[[str], str]) -> None:
+    """Print the table, and what it does not show; what spells arguments in its lines."""
+    if found.ended:
+        console(140).print(table(found))
+    print("\n".join(map(words, remarks(found))))
+
+
+def table(found: Tuning) -> "Table":
+    """A line for each of the best trials."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE)
+    made.add_column("trial", justify="right", no_wrap=True)
+    made.add_column("validation\naccuracy", justify="right", no_wrap=True)
+    for name in found.space:
+        made.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
+    made.add_column("seconds", justify="right", no_wrap=True)
+    made.add_column("", no_wrap=True)
+    for trial in found.ended[:MOST_ROWS]:
+        accuracy = f"{trial.accuracy:.4f}" if trial.accuracy is not None else _last(trial)
+        values = [str(trial.values.get(name, "-")) for name in found.space]
+        seconds = "-" if trial.seconds is None else f"{trial.seconds:.0f}"
+        notes = [*(["the preset's values"] if trial.preset else []), *_outcome(trial)]
+        made.add_row(str(trial.number), accuracy, *values, seconds, ", ".join(notes))
+    return made
+
+
+def remarks(found: Tuning) -> list[str]:
+    """How the table is to be read, and what comes next."""
+    ended = found.ended
+    count = {name: sum(t.outcome == name for t in found.trials) for name in _ORDER}
+    counted = ", ".join(f"{number} {_SAID[name]}" for name, number in count.items() if number)
+    lines = [f"{len(ended)} trials: {counted or 'none has begun'}"]
+    if len(ended) > MOST_ROWS:
+        lines[0] += f"; the table has the {MOST_ROWS} best"
+    best = found.best
+    if best is None:
+        return lines
+    images = len(found.dataset.test_images)
+    lines.append(
+        f"an accuracy on {images:,} images is known to ±{found.noise:.4f} (standard error); the "
+        "best of many trials is in part the luckiest"
+    )
+    own = next((t for t in ended if t.preset and t.accuracy is not None), None)
+    if own is not None:
+        lines.append(f"the preset's own values: {own.accuracy:.4f}, the best: {best.accuracy:.4f}")
+    if found.importance:
+        lines.append(
+            "importance, and what shuffled accuracies give: "
+            + ", ".join(
+                f"{n} {i.share:.0%} ({i.by_chance:.0%})" for n, i in found.importance.items()
+            )
+        )
+    else:
+        lines.append(f"importance: from {LEAST_TRIALS} trials on")
+    if found.dataset.notice:
+        lines.append(found.dataset.notice)
+    lines.append(f"trains with the best: {command(found.settings_of(best))}")
+    tested = found.tested
+    if tested:
+        lines.append(
+            f"trial {tested['trial']}, trained on {tested['train_examples']:,} images, training "
+            f"and validation: test accuracy {tested['accuracy']:.4f} on {tested['examples']:,} "
+            "images, measured once; the search is over"
+        )
+    else:
+        lines.append("the test set has not been looked at; add `test` when you are done searching")
+    return lines
+
+
+def command(settings: Settings) -> str:
+    """What trains with these settings, on training and validation images."""
+    kept = ("backend", "preset", "validation", "threads", "device")
+    preset = from_preset(settings.preset)
+    words = ["train.py", "--backend", settings.backend, "--preset", settings.preset]
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in kept or value == getattr(preset, field.name):
+            continue
+        option = f"--{field.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
+        else:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def history(found: Tuning, language: str = "en") -> "Figure":
+    """Each trial's accuracy, and the best so far."""
+    words = style.words(WORDS, language)
+    title = words["history"].format(
+        len(found.ended),
+        _thousands(len(found.dataset.train_images), language),
+        _thousands(len(found.dataset.test_images), language),
+    )
+    figure = _new(title, found)
+    axes = figure.add_subplot()
+    trials = sorted(found.ended, key=lambda trial: trial.number)
+    _draw(axes, [t.number for t in trials], trials, words)
+    best, steps = 0.0, []
+    for trial in trials:
+        best = max(best, trial.accuracy or 0.0)
+        steps.append(best or np.nan)
+    axes.step([t.number for t in trials], steps, where="post", color="black", lw=2.5, zorder=1)
+    axes.plot([], [], color="black", lw=2.5, label=words["best"])
+    for trial in trials:
+        if trial.preset:
+            axes.plot(
+                trial.number, _floor(trial, trials), "o", ms=24, mfc="none", color="black",
+                mew=2, label=words["preset"],
+            )  # fmt: skip
+    axes.set_xlabel(words["trial"], fontsize=style.TEXT)
+    axes.set_ylabel(words["accuracy"], fontsize=style.TEXT)
+    axes.locator_params("x", integer=True)
+    _finish(axes, language)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=style.SMALL, frameon=False)
+    return figure
+
+
+def importance(found: Tuning, language: str = "en") -> "Figure":
+    """A bar for each setting, with what chance alone gives."""
+    words = style.words(WORDS, language)
+    figure = _new(words["importance"], found)
+    axes = figure.add_subplot()
+    if not found.importance:
+        text = words["few"].format(len(found.ended), LEAST_TRIALS)
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=style.TEXT)
+        axes.set_axis_off()
+        return figure
+    for i, each in enumerate(found.importance.values()):
+        axes.barh(i, each.share, color=style.BLUE, height=0.6)
+        axes.plot([each.by_chance] * 2, [i - 0.38, i + 0.38], color=style.VERMILION, lw=4)
+        axes.text(
+            each.share + 0.01, i, style.share(each.share, language), va="center",
+            fontsize=style.TEXT, bbox={"color": "white", "alpha": 0.8, "pad": 1},
+        )  # fmt: skip
+    axes.plot([], [], color=style.VERMILION, lw=4, label=words["chance"])
+    names = [_name(name, language) for name in found.importance]
+    axes.set_yticks(range(len(names)), names, fontsize=style.TEXT)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    most = max(max(each) for each in found.importance.values())
+    axes.set_xlim(0, min(1.1, most + 0.1))
+    axes.xaxis.set_major_formatter(lambda value, _: style.share(value, language))
+    axes.set_xlabel(words["share"], fontsize=style.TEXT)
+    axes.tick_params(labelsize=style.SMALL)
+    axes.tick_params("y", labelsize=style.TEXT)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", fontsize=style.SMALL, frameon=False)
+    return figure
+
+
+def values(found: Tuning, language: str = "en") -> "Figure":
+    """For each setting the accuracy of all trials over its values."""
+    words = style.words(WORDS, language)
+    figure = _new(words["values"], found)
+    columns = min(3, len(found.space))
+    rows = -(-len(found.space) // columns)
+    trials = sorted(found.ended, key=lambda trial: trial.number)
+    first = None
+    for i, (name, choices) in enumerate(found.space.items(), start=1):
+        axes = figure.add_subplot(rows, columns, i, sharey=first)
+        first = first or axes
+        shown = [trial for trial in trials if name in trial.values]
+        if isinstance(choices, Range):
+            places = [trial.values[name] for trial in shown]
+            if choices.logarithmic:
+                axes.set_xscale("log")
+        else:
+            # beside each other, so that equal ones can be told apart
+            order = list(choices.values)
+            rng = np.random.default_rng(0)
+            spread = rng.uniform(-0.22, 0.22, len(shown))
+            places = [order.index(t.values[name]) + s for t, s in zip(shown, spread, strict=True)]
+            labels = ["\n".join(textwrap.wrap(str(value), 12)) for value in order]
+            axes.set_xticks(range(len(order)), labels, parse_math=False)
+            axes.set_xlim(-0.5, len(order) - 0.5)
+        _draw(axes, places, shown, words, small=True)
+        axes.set_title(_name(name, language), fontsize=style.TEXT)
+        _finish(axes, language)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=3, fontsize=style.SMALL, frameon=False
+    )
+    figure.supylabel(words["accuracy"], fontsize=style.TEXT)
+    return figure
+
+
+PICTURES = {"history": history, "importance": importance, "values": values}
+_SAID = {
+    "complete": "trained to the end",
+    "pruned": "stopped early",
+    "diverged": "diverged",
+    "failed": "failed",
+    "running": "running in another process",
+    "interrupted": "interrupted",
+}
+_ORDER = tuple(_SAID)
+
+
+def _new(title: str, found: Tuning) -> "Figure":
+    figure = figures.new(style.WIDTH, style.HEIGHT)
+    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
+    return figure
+
+
+def _draw(
+    axes: "Axes", places: list[Any], trials: list[Trial], words: dict[str, str], small: bool = False
+) -> None:
+    """A mark for each trial: its accuracy, or where it was stopped the last that was measured."""
+    for outcome, (colour, mark) in OUTCOMES.items():
+        chosen = [i for i, trial in enumerate(trials) if trial.outcome == outcome]
+        if chosen:
+            axes.plot(
+                [places[i] for i in chosen], [_floor(trials[i], trials) for i in chosen], mark,
+                ms=9 if small else 13, color=colour, alpha=0.85, label=words[outcome], zorder=2,
+            )  # fmt: skip
+
+
+def _floor(trial: Trial, trials: list[Trial]) -> float:
+    """Where a trial is drawn; one without an accuracy at the lower edge."""
+    return trial.reached or min((t.reached for t in trials if t.reached), default=0.0)
+
+
+def _finish(axes: "Axes", language: str) -> None:
+    """Halving the errors is as far everywhere, so that the good trials can be told apart."""
+    axes.set_yscale("function", functions=(_errors_halved, lambda y: 1 - 2.0**-y))
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in TICKS if low <= tick <= high])
+    axes.set_ylim(low, high)
+    axes.minorticks_off()
+    axes.tick_params(labelsize=style.SMALL)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, axis="y", alpha=0.4)
+    for axis in (axes.xaxis, axes.yaxis) if axes.get_xscale() == "log" else (axes.yaxis,):
+        axis.set_major_formatter(lambda value, _: style.decimal(f"{value:.4g}", language))
+
+
+def _errors_halved(accuracy: np.ndarray) -> np.ndarray:
+    return -np.log2(np.maximum(1 - np.asarray(accuracy, float), 1e-6))
+
+
+def _name(name: str, language: str) -> str:
+    return page_words.WORDS[language]["settings"][name]
+
+
+def _thousands(number: int, language: str) -> str:
+    text = f"{number:,}"
+    return text.replace(",", ".") if language == "tr" else text
+
+
+def _last(trial: Trial) -> str:
+    if trial.outcome != "pruned" or not trial.curve:
+        return "-"
+    percent, accuracy = list(trial.curve.items())[-1]
+    return f"{accuracy:.4f} at {percent}%"
+
+
+def _outcome(trial: Trial) -> list[str]:
+    return [] if trial.outcome == "complete" else [_SAID[trial.outcome]]
