@@ -119,7 +119,10 @@ def _layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any] | No
     """The layers beside a file; None without any, or if they are of other parameters."""
     if not _symbol(path).exists():
         return None
-    layers: dict[str, Any] = json.loads(_symbol(path).read_text())
+    try:
+        layers: dict[str, Any] = dict(json.loads(_symbol(path).read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise NinError(f"{_symbol(path)}: damaged, or not MXNet's layers") from error
     for node in layers["nodes"]:
         if node["op"] in ("Convolution", "FullyConnected"):
             if any(layers["nodes"][i]["name"] not in arrays for i, *_ in node["inputs"][1:]):

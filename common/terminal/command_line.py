@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from common import errors
 from common.errors import NinError, NinWarning, printable, shortened
+from common.system import signals
 from common.terminal import output
 
 # A home directory at the beginning of a path: also in --out=~/run, NAME=~/python and a list.
@@ -168,7 +169,14 @@ def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoRetur
     if not sys.stdout.isatty():
         for name in NO_TERMINAL:
             os.environ.pop(name, None)
-    sys.exit(execute(command, parser, sys.argv[1:]))
+    signals.set_up_command()
+    try:
+        status = execute(command, parser, sys.argv[1:])
+    except KeyboardInterrupt:  # in the few lines there that are not guarded
+        status = 130
+    finally:
+        signals.end_command()
+    sys.exit(status)
 
 
 def execute(

@@ -480,7 +480,8 @@ class Run:
             batches.append(logits)
             self._watch("evaluating", min(end, len(images)) * workers.count)
 
-        logits = np.concatenate(batches)
+        # of fewer images than workers some get none
+        logits = np.concatenate(batches or [np.zeros((0, self.dataset.num_classes))])
         if workers.count > 1:
             every = np.zeros((len(self.dataset.test_images), logits.shape[1]))
             every[mine] = logits

@@ -65,7 +65,8 @@ def test_a_checkpoint_gives_back_the_progress_exactly(tmp_path):
         epoch=2, step=3, losses=[0.1, 1 / 3], correct=[5, 6], rows=[{"epoch": 1, "x": 2 / 3}]
     )
     run_directory.save_checkpoint(tmp_path, {"w": np.ones(3)}, progress)
-    state, found = run_directory.load_checkpoint(tmp_path)
+    state, found, note = run_directory.load_checkpoint(tmp_path)
+    assert not note
     assert found == progress
     assert state["w"].tolist() == [1, 1, 1]
 

@@ -17,6 +17,7 @@ from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher, summary
+from common.training.workers import Workers
 
 EXAMPLES = 150
 BATCH = 32  # 5 steps an epoch, the last one smaller
@@ -84,7 +85,7 @@ def start(backend, backend_name, sample, tmp_path_factory):
         run = fit.make(ready, settings, dataset, watchers=watchers)
         run.stop = StopAfter(looks)
         if directory is not None:
-            run.restore(*run_directory.load_checkpoint(directory))
+            run.restore(*run_directory.load_checkpoint(directory)[:2])
         run.directory = directory or run_directory.create(None, settings, parent)
         return run
 
@@ -104,7 +105,7 @@ def rows_of(run):
 
 
 def without_times(row):
-    return {name: value for name, value in row.items() if not name.endswith("seconds")}
+    return {n: v for n, v in row.items() if not n.endswith("seconds") and n != "checksum"}
 
 
 def test_a_finished_run_leaves_every_file(finished):
@@ -116,6 +117,7 @@ def test_a_finished_run_leaves_every_file(finished):
         "curves.png",
         "model.safetensors",
         "checkpoint.safetensors",
+        "checkpoint.previous.safetensors",
         "result.json",
         "tensorboard",
     }
@@ -233,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         DivergedError, match=r"not finite .*at epoch 2, step [1-5]: .* try a lower lr"
     ):
         run.train()
-    state, progress = run_directory.load_checkpoint(run.directory)
+    state, progress, _ = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
     assert all(map(math.isfinite, progress.losses))
     assert json.loads((run.directory / "result.json").read_text())["complete"] is False
@@ -251,7 +253,7 @@ def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
     with pytest.raises(DivergedError, match=r"block3\.conv2\.bias is not finite"):
         run.train()
     assert not (run.directory / "model.safetensors").exists()
-    state, _ = run_directory.load_checkpoint(run.directory)
+    state, *_ = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
 
 
@@ -321,6 +323,24 @@ def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
     assert "pullover, " in note
     assert "shirt" in note
     assert "another seed" in note
+
+
+def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend, monkeypatch):
+    class OneOfTwo(Workers):
+        count = 2
+
+        def sum(self, values):
+            """The other's loss is ours, and its images are ours from the last to the first."""
+            return 2 * values if values.ndim == 1 else values + values[::-1]
+
+    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    run = start(epochs=1)
+    run.workers = OneOfTwo()
+    weights = backend.get_weights(run.trainer.net)
+    weights["block4.conv3.bias"][2] -= 1000
+    backend.set_weights(run.trainer.net, weights)
+    assert run.train()
+    assert f"0 for all {len(run.dataset.test_images)} images" in run.notes[0]
     seen = run.predict(run.dataset.test_images, run.dataset.test_labels)
     assert "pullover" in seen.notes[0]
     assert "train it anew" in seen.notes[1]
