@@ -349,17 +349,7 @@ def _what_fits(settings: Settings) -> str:
     """What a step takes by the cost model, and a batch for which there is room; in brackets."""
 
     def gib(batch_size: int) -> float:
-        return (
-            cost.of(
-                settings.network,
-                settings.resize,
-                batch_size=batch_size,
-                precision=settings.precision,
-                optimizer=settings.optimizer,
-                momentum=settings.momentum,
-            ).training.total
-            / 2**30
-        )
+        return cost.of_run(settings, batch_size=batch_size).training.total / 2**30
 
     size = settings.batch_size
     try:
