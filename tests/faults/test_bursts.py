@@ -31,7 +31,9 @@ def test_a_training_run_stops_after_its_step_and_is_not_cut_short(backend, backe
                 break
         errors = hold_ctrl_c(running)
     assert running.returncode == 130, errors
-    assert errors.strip() == "stopping after this step; again to stop at once"
+    # a slow machine may have shown the progress before
+    assert errors.strip().splitlines()[-1] == "stopping after this step; again to stop at once"
+    assert "Traceback" not in errors
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 

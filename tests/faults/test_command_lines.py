@@ -14,7 +14,7 @@ from common.data import fashion_mnist
 from common.errors import NinError
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("[a-z]*.py"))
-EXAMPLES = int(os.environ.get("NIN_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("NIN_EXAMPLES", "15"))
 
 VALUES = st.one_of(
     st.sampled_from([

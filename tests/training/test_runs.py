@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -288,6 +289,19 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
     assert "eğitim kaybı" in (tmp_path / "run" / "curves.svg").read_text(encoding="utf-8")
     with pytest.raises(NinError, match="nothing is left to do"):
         common.resume(tmp_path / "run")
+
+
+def test_what_was_trained_is_not_lost_with_the_directory(finished, start, tmp_path, monkeypatch):
+    whole, _ = finished
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = start(watcher=Lines(lambda run: shutil.rmtree(run.directory, ignore_errors=True)))
+    # the records come after the watcher that takes the directory away
+    run.watchers.reverse()
+    with pytest.raises(NinError, match=r"what was trained is in .*; go on with resume="):
+        run.train()
+    resumed = start(directory=run.directory)
+    assert resumed.train()
+    assert list(map(without_times, rows_of(resumed))) == list(map(without_times, rows_of(whole)))
 
 
 def kill_the_last_block(run, backend):
