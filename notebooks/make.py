@@ -166,7 +166,8 @@ PyTorch, TensorFlow and MXNet differ only in the name of the framework and in it
 *Derin Öğrenmeye Dalış* kitabının *Ağ İçinde Ağ* bölümü: ağı kurun, eğitin, kullanın ve
 alıştırmaları yapın. Hücreleri önce baştan sona çalıştırın, sonra değiştirin. PyTorch, TensorFlow
 ve MXNet not defterleri yalnızca çerçevenin adı ve katmanları bakımından farklıdır. Colab'da ya da
-Binder'da nasıl açılacakları [docs/notebooks.md](../docs/notebooks.md) sayfasındadır (İngilizce).""",
+Binder'da nasıl açılacakları [docs/notebooks.md](../docs/notebooks.md) sayfasındadır
+(İngilizce).""",
             f"from common import fit, load, load_data, shape_walk\n"
             f"from nin_{backend} import get_weights, nin, nin_block",
         ),
