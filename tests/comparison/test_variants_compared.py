@@ -50,7 +50,13 @@ def test_two_of_the_same_agree_and_are_not_refused(network, size, sample):
 
 @pytest.mark.parametrize(
     ("network", "size"),
-    [("one-1x1", 67), ("dense-head", 67), ("vgg-12-32", 28), ("no-last-relu,last=32/16", 67)],
+    [
+        ("one-1x1", 67),
+        ("dense-head", 67),
+        ("vgg-12-32", 28),
+        ("lin-cifar", 15),
+        ("no-last-relu,last=32/16", 67),
+    ],
 )
 def test_a_variant_is_one_network_in_a_framework_and_in_numpy(sample, backend, network, size):
     last = levels.layer_names(parse(network))[-2]
