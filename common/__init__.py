@@ -4,6 +4,11 @@ The functions here are those of :mod:`common.api`; the same code runs in each fr
 ``common`` imports one.
 """
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("this project runs on Linux and macOS; on Windows, install and run it in WSL")
+
 from common.api import (
     Classifier,
     Dataset,

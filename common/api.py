@@ -23,6 +23,7 @@ from common.data.dataset import Dataset
 from common.errors import NinError
 from common.network import architecture
 from common.prediction.classifier import Classifier, load
+from common.report import style
 from common.settings import Settings, from_preset
 from common.terminal import display
 from common.training import fit as training
@@ -96,23 +97,23 @@ def build(backend: str, network: str = "chapter", *, resize: int = 224) -> Any:
     return parts.make_network(ready.backend, chosen.description, size=resize)
 
 
-def shape_walk(net: Any, resize: int = 224, language: str = "en") -> None:
+def shape_walk(net: Any, resize: int = 224, lang: str = "en") -> None:
     """Print the book's lines: the layers of a network, and the shape of what each gives.
 
     Args:
         net: a sequence of layers in any of the frameworks.
         resize: height and width of the one random image that goes through it, in pixels.
-        language: ``en`` or ``tr``, the words between name and shape.
+        lang: ``en`` or ``tr``, the words between name and shape.
 
     >>> from nin_torch import nin
-    >>> shape_walk(nin(), language="tr")
+    >>> shape_walk(nin(), lang="tr")
     Sequential cikti sekli:	 torch.Size([1, 96, 54, 54])
     MaxPool2d cikti sekli:	 torch.Size([1, 96, 26, 26])
     ...
     Flatten cikti sekli:	 torch.Size([1, 10])
     """
     backend = registry.load(registry.backend_of(net))
-    for line in shapes.book_lines(shapes.walk_through(backend, net, resize), language):
+    for line in shapes.book_lines(shapes.walk_through(backend, net, resize), lang):
         print(line)
 
 
@@ -123,6 +124,7 @@ def fit(
     *,
     out: str | Path | bool | None = None,
     watchers: Sequence[Watcher] | None = None,
+    lang: str = "en",
     **settings: Any,
 ) -> Run:
     """Train a network.
@@ -136,6 +138,7 @@ def fit(
             nothing is written.
         watchers: see the run as it goes (:class:`common.training.run.Watcher`); what suits
             notebook, terminal or file if not given.
+        lang: language of the curves, ``en`` or ``tr``.
         settings: any field of :class:`common.settings.Settings`, such as ``epochs=1`` or
             ``network="one-1x1"`` (docs/variants.md); weights are drawn anew unless ``init="keep"``.
 
@@ -165,6 +168,7 @@ def fit(
     if own is not None and "network" in settings:
         raise NinError("`network`: that is a network of your own; leave it out")
     registry.check_spec(backend)
+    style.check(lang)
     chosen = from_preset(preset, own is not None, backend=backend, **settings)
     where = out if out is None or isinstance(out, bool) else Path(out).expanduser()
     if isinstance(where, Path):
@@ -173,7 +177,7 @@ def fit(
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(chosen.validation).limit(chosen.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
-    return training.fit(chosen, dataset, own, where or None, asked_for, seen_by)
+    return training.fit(chosen, dataset, own, where or None, asked_for, seen_by, lang)
 
 
 def resume(
@@ -182,6 +186,7 @@ def resume(
     data: Dataset | str | Path | None = None,
     *,
     watchers: Sequence[Watcher] | None = None,
+    lang: str | None = None,
     **given: Any,
 ) -> Run:
     """Go on with a run from the checkpoint in its directory.
@@ -191,6 +196,7 @@ def resume(
         net: the network, if the run is of one that was built by hand.
         data: where the data are now; where they were if not given.
         watchers: as :func:`fit`.
+        lang: language of the curves; that of the run if not given.
         given: settings, which must be the run's own.
 
     Raises:
@@ -204,6 +210,8 @@ def resume(
     common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do
     """
     directory = Path(directory).expanduser()
+    if lang is not None:
+        style.check(lang)
     config = run_directory.open_run(directory)
     settings = Settings(**config["settings"])
     training.given_settings(settings, given, f"`resume={directory}`")
@@ -211,7 +219,7 @@ def resume(
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(settings.validation).limit(settings.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
-    return training.resume(directory, config, settings, dataset, net, seen_by)
+    return training.resume(directory, config, settings, dataset, net, seen_by, lang)
 
 
 def compare(

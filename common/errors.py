@@ -76,9 +76,21 @@ def one_line(error: BaseException) -> str:
     return " ".join(COLOUR.sub("", str(error)).split()) or type(error).__name__
 
 
-def printable(text: str) -> str:
-    """Text of a stranger with its control characters spelt out, so that a terminal is safe."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def printable(text: str, keep: str = "") -> str:
+    """Text of a stranger with its control characters spelt out, so that a terminal is safe.
+
+    Args:
+        text: any.
+        keep: control characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def shortened(text: str, most: int = 1000) -> str:
+    """Text without its middle if it is long: names can be, and the end says what is wrong."""
+    return text if len(text) <= most else f"{text[: most // 4]} [...] {text[-most // 2 :]}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

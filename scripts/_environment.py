@@ -1,12 +1,34 @@
 """Imported first by every script: one clear line when Python cannot find this project."""
 
 import importlib.util
+import os
+import signal
 import sys
 from pathlib import Path
 
 
+def _interrupted(*_: object) -> None:
+    os.write(2, b"error: interrupted\n")
+    os._exit(130)
+
+
+# until the command begins, which has its own way
+_main = getattr(sys.modules["__main__"], "__file__", None)
+if (
+    _main is not None
+    and Path(_main).parent.resolve() == Path(__file__).parent.resolve()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, _interrupted)
+
+
 def _problem() -> str | None:
     """What keeps the scripts from running, and what to do."""
+    if sys.platform == "win32":
+        return (
+            "this project runs on Linux and macOS; on Windows, install and run it in WSL "
+            "(wsl --install)"
+        )
     common = importlib.util.find_spec("common")
     if common is None or importlib.util.find_spec("numpy") is None:
         return (

@@ -108,7 +108,7 @@ def parser() -> command_line.Parser:
     out.add_argument(
         "--picture", type=Path, nargs="+", default=[], metavar="FILE", help=".svg, .png or .pdf"
     )
-    out.add_argument("--lang", choices=style.LANGUAGES, default="en", help="of the picture (en)")
+    command_line.add_language(out, "the picture")
     return p
 
 

@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
 from common.bench import plot as bench_plot
 from common.bench import results as bench_results
 from common.bench import run as bench
 from common.terminal import command_line
+from common.terminal.output import console
 from common.backends.registry import BACKENDS
 from common.bench.results import Results
 from common.bench.run import Plan
@@ -131,8 +131,7 @@ def command(options: argparse.Namespace) -> int:
     """Measure and report; returns the exit status."""
     stored = None if options.compare is None else bench_results.load(options.compare)
     results = measure(options) if options.show is None else bench_results.load(options.show)
-    console = Console(width=bench_results.WIDTH, highlight=False)
-    bench_results.show(results, console, stored)
+    bench_results.show(results, console(bench_results.WIDTH, highlight=False), stored)
     return 0 if options.show is not None or results.record["complete"] else 1
 
 
@@ -151,7 +150,7 @@ def measure(options: argparse.Namespace) -> Results:
 
     # drawn between measurements only: a thread that draws would take time from them
     bar = Progress(
-        *Progress.get_default_columns(), console=Console(stderr=True), transient=True,
+        *Progress.get_default_columns(), console=console(stderr=True), transient=True,
         auto_refresh=False, speed_estimate_period=3600, redirect_stdout=sys.stdout.isatty(),
         disable=not sys.stderr.isatty(),
     )  # fmt: skip

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from common import api
@@ -23,6 +22,7 @@ from common.network.cost import Cost
 from common.report import cost as report
 from common.report import style
 from common.terminal import command_line
+from common.terminal.output import console
 
 DESCRIPTION = """\
 Compute what networks cost: parameters, multiply-adds, memory.
@@ -50,14 +50,7 @@ memory: of a batch; what the layers give is kept in training, and freed in predi
 def parser() -> command_line.Parser:
     """The command line of this script."""
     p = command_line.Parser(DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--networks",
-        nargs="+",
-        default=list(on_paper.COMPARED),
-        metavar="NAME",
-        help=f"nin, {', '.join(NETWORKS)}, or variants of NiN as train.py --network takes them "
-        f"({' '.join(on_paper.COMPARED)})",
-    )
+    command_line.add_networks(p, on_paper.COMPARED)
     p.add_argument(
         "--resize",
         type=int,
@@ -114,9 +107,7 @@ def parser() -> command_line.Parser:
         metavar="FILE",
         help="what dominates, of several networks or in the layers of one (.svg, .png or .pdf)",
     )
-    out.add_argument(
-        "--lang", choices=style.LANGUAGES, default="en", help="language of the picture (en)"
-    )
+    command_line.add_language(out, "the picture")
     return p
 
 
@@ -139,21 +130,21 @@ def command(options: argparse.Namespace) -> int:
         )
         for name in names
     }
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    shown = console()
     for cost in costs.values():
-        console.print(report.layers_table(cost))
+        shown.print(report.layers_table(cost))
     if len(costs) > 1:
-        console.print(report.comparison_table(list(costs.values())))
+        shown.print(report.comparison_table(list(costs.values())))
     print(BASIS)
     plans = {}
     for name, cost in costs.items() if options.workers else ():
         numbers = (options.rate, options.gigabits, options.per_step)
         plans[name] = scale.steps(cost, options.workers, *numbers)
-        console.print(report.workers_table(cost, plans[name]))
+        shown.print(report.workers_table(cost, plans[name]))
     measured = []
     if options.measure:
         measured = measure(costs, options.measure)
-        console.print(measured_table(measured))
+        shown.print(measured_table(measured))
     if options.json:
         write_json(
             options.json,

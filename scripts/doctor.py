@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from common.backends import registry
 from common.system import doctor
 from common.terminal import command_line
+from common.terminal.output import console
 from common.backends.registry import BACKENDS
 
 EXAMPLES = """\
@@ -57,13 +57,13 @@ def command(options: argparse.Namespace) -> int:
 
 def show(report: dict) -> None:
     """Print the report for a person."""
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    shown = console(140)
     machine = Table("machine", "", show_header=False, title="machine", title_justify="left")
     # Python's version is among those of the packages too
     rows = {**report["machine"], **report["environment"], **report["packages"]}
     for name, value in {**rows, "git commit": report["git_commit"]}.items():
         machine.add_row(name, escape(str(value)))
-    console.print(machine)
+    shown.print(machine)
 
     found = Table("backend", "works", "versions", "devices", "import", title="backends",
                   title_justify="left")  # fmt: skip
@@ -74,13 +74,13 @@ def show(report: dict) -> None:
             found.add_row(name, "yes", versions, devices, f"{backend['import_seconds']} s")
         else:
             found.add_row(name, "no", escape(backend["reason"]), "", "")
-    console.print(found)
+    shown.print(found)
 
     places = Table("data", "directory", "state", title="data, in the order of search",
                    title_justify="left")  # fmt: skip
     for place in report["data"]:
         places.add_row(*(escape(place[key]) for key in ("place", "directory", "state")))
-    console.print(places)
+    shown.print(places)
 
 
 if __name__ == "__main__":

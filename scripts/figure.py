@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from common.files import figures
-from common.network.book import NETWORKS
 from common.report import figure, style
 from common.terminal import command_line
 
@@ -37,15 +36,8 @@ def parser() -> command_line.Parser:
         metavar="FILE",
         help="where to draw it: .svg, .pdf or .png",
     )
-    p.add_argument(
-        "--networks",
-        nargs="+",
-        default=list(figure.DEFAULT),
-        metavar="NAME",
-        help=f"nin, {', '.join(NETWORKS)}, or variants of NiN as train.py --network takes them "
-        f"({' '.join(figure.DEFAULT)})",
-    )
-    p.add_argument("--lang", choices=style.LANGUAGES, default="en", help="language (en)")
+    command_line.add_networks(p, figure.DEFAULT)
+    command_line.add_language(p, "the picture")
     return p
 
 

@@ -38,6 +38,8 @@ def command(options: argparse.Namespace) -> int:
     if not 1 <= options.workers <= 256:
         raise NinError(f"`workers={options.workers}`: must be a whole number from 1 to 256")
     registry.check_name(options.backend)
+    if any(word.partition("=")[0] == "--backend" for word in options.train):
+        raise NinError("`backend`: name it before --; each framework's workers start differently")
     script = Path(__file__).with_name("train.py")
     train = [sys.executable, str(script), "--backend", options.backend, *options.train]
     return launch.launch(options.backend, options.workers, train)

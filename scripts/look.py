@@ -3,11 +3,9 @@
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
-import sys
 import warnings
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,9 +14,9 @@ from common.backends.registry import check_spec
 from common.errors import NinError, NinWarning
 from common.files import figures
 from common.files.write import write_json
-from common.report import style
 from common.report.look import VIEWS, View
 from common.terminal import command_line
+from common.terminal.output import console
 
 DESCRIPTION = """\
 Look at what the layers of a trained network see.
@@ -65,9 +63,7 @@ def parser() -> command_line.Parser:
         "--out", type=Path, metavar="DIR", help="the pictures, NAME.svg and NAME.png for each view"
     )
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
-    out.add_argument(
-        "--lang", choices=style.LANGUAGES, default="en", help="language of the pictures (en)"
-    )
+    command_line.add_language(out, "the pictures")
     return p
 
 
@@ -113,7 +109,7 @@ def command(options: argparse.Namespace) -> int:
             figures.save_svg_and_png(view.plot(options.lang), options.out, name)
         print(f"pictures: {options.out}")
     for line in look.images.refused:
-        print(f"error: {parser().in_options(line)}", file=sys.stderr)
+        command_line.show_line("error", parser().in_options(line))
     return 1 if look.images.refused else 0
 
 
@@ -122,7 +118,7 @@ def show(name: str, view: View) -> None:
     table = Table(*view.headers, title=name)
     for row in view.rows:
         table.add_row(*map(escape, row))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console().print(table)
     print(view.summary)
 
 

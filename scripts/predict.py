@@ -7,16 +7,16 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from common import api
 from common.backends.registry import check_spec
-from common.errors import NinError
+from common.errors import NinError, printable
 from common.prediction import predict
 from common.prediction.predict import Outputs, Predictions
 from common.terminal import command_line
+from common.terminal.output import console
 
 EXAMPLES = """\
 examples:
@@ -45,6 +45,7 @@ def parser() -> command_line.Parser:
         "--picture", type=Path, metavar="FILE", help="the images with their classes, wrong ones red"
     )
     out.add_argument("--json", type=Path, metavar="FILE", help="all probabilities")
+    command_line.add_language(out, "the picture")
     return p
 
 
@@ -77,11 +78,11 @@ def command(options: argparse.Namespace) -> int:
         print(images.notice)
     predictions = classifier.predict(images)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
-    predictions.write(outputs)
+    predictions.write(outputs, options.lang)
     for note in predictions.notes:
-        print(f"note: {parser().in_options(note)}", file=sys.stderr)
+        command_line.show_line("note", parser().in_options(note))
     for line in images.refused:
-        print(f"error: {parser().in_options(line)}", file=sys.stderr)
+        command_line.show_line("error", parser().in_options(line))
     return 1 if images.refused else 0
 
 
@@ -94,10 +95,10 @@ def show(predictions: Predictions, most: int | None) -> None:
         for row in rows:
             # a file's name is no markup
             table.add_row(*map(escape, row), style="red" if row[-1] == "wrong" else None)
-        Console().print(table)
+        console().print(table)
     else:
         for row in rows:
-            print("\t".join(row).rstrip())
+            print("\t".join(map(printable, row)).rstrip())
     left = 0 if most is None else len(predictions.logits) - most
     if left > 0:
         print(f"... and {left} more; --indices or --json shows them")

@@ -3,13 +3,12 @@
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
-import sys
 from pathlib import Path
 
 from common.backends.registry import BACKENDS, check_spec
 from common.errors import NinError
 from common.files.write import write_text
-from common.report import page, style
+from common.report import page
 from common.terminal import command_line
 
 EXAMPLES = """\
@@ -36,9 +35,7 @@ def parser() -> command_line.Parser:
     p.add_argument(
         "--out", type=Path, default=Path("report.html"), metavar="FILE", help="(report.html)"
     )
-    p.add_argument(
-        "--lang", choices=style.LANGUAGES, default="en", help="language of the page (en)"
-    )
+    command_line.add_language(p, "the page")
     seen = p.add_argument_group("predictions")
     seen.add_argument(
         "--predict",
@@ -70,7 +67,7 @@ def command(options: argparse.Namespace) -> int:
         page.predict(sources, options.backend, options.data, options.indices)
     write_text(options.out, page.html(sources, options.lang))
     for problem in sources.problems:
-        print(f"error: {parser().in_options(problem)}", file=sys.stderr)
+        command_line.show_line("error", parser().in_options(problem))
     print(options.out)
     return 1 if sources.problems else 0
 

@@ -3,14 +3,13 @@
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from common.comparison import shapes
 from common.terminal import command_line
+from common.terminal.output import console
 from common.backends import registry, session
 from common.backends.registry import BACKENDS
 from common.errors import NinError
@@ -37,7 +36,7 @@ def parser() -> command_line.Parser:
     )
     p.add_argument("--resize", type=int, default=224, metavar="PIXELS", help="image size (224)")
     command_line.add_network(p)
-    p.add_argument("--lang", choices=sorted(shapes.WORDS), default="en", help="of the lines (en)")
+    command_line.add_language(p, "the lines")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the shapes there as well")
     command_line.add_python(p)
     return p
@@ -67,7 +66,7 @@ def command(options: argparse.Namespace) -> int:
             print(flush=True)
 
     if about_size := architecture.note_on_size(options.resize, network):
-        print(f"note: {parser().in_options(about_size)}", file=sys.stderr)
+        command_line.show_line("note", parser().in_options(about_size))
 
     first_difference = None
     if everything:
@@ -75,8 +74,7 @@ def command(options: argparse.Namespace) -> int:
         table = Table("layer", "on paper", *walks, title="batch x channels x height x width")
         for row in rows:
             table.add_row(*row)
-        console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(table)
+        console().print(table)
         print(
             f"the first difference is in {first_difference}"
             if first_difference

@@ -4,7 +4,6 @@
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 from common import api, settings
@@ -157,6 +156,7 @@ def parser() -> command_line.Parser:
         f"made for it and the backend has it, otherwise float32 {of('precision')}",
     )
     more.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
+    command_line.add_language(more, "the curves", default=None)
     return p
 
 
@@ -181,14 +181,21 @@ def command(options: argparse.Namespace) -> int:
             backend = given.pop("backend", settings.Settings.backend)
             preset = given.pop("preset", "book")
             run = api.fit(
-                backend, data or "auto", preset, out=options.out or True, watchers=watchers, **given
+                backend,
+                data or "auto",
+                preset,
+                out=options.out or True,
+                watchers=watchers,
+                lang=options.lang or "en",
+                **given,
             )
         else:
             if options.out is not None:
                 raise NinError("`out`: a resumed run stays in its directory; leave it out")
-            run = api.resume(options.resume, data=data, watchers=watchers, **given)
+            lang = options.lang
+            run = api.resume(options.resume, data=data, watchers=watchers, lang=lang, **given)
     except DivergedError as error:
-        print(f"error: {parser().in_options(error.marked)}", file=sys.stderr)
+        command_line.show_line("error", parser().in_options(error.marked))
         return 1
     return 0 if run.complete else run.stop.exit_status
 

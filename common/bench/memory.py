@@ -10,6 +10,7 @@ import numpy as np
 
 from common.backends import registry, session
 from common.backends.parts import make_network, need
+from common.errors import NinError
 from common.network import cost as on_paper
 from common.settings import Settings
 from common.system import machine
@@ -73,6 +74,8 @@ def peak(what: str, network: str, **options: Any) -> int:
     with suppress(OSError):  # sets the peak back to what is resident now
         Path("/proc/self/clear_refs").write_text("5")
     before = machine.peak_memory()
+    if not before:
+        raise NinError("memory can be measured on Linux only")
     _work(ready, what, network, settings, settings.batch_size)
     return machine.peak_memory() - before
 

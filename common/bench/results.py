@@ -22,6 +22,7 @@ from rich.table import Table
 
 from common.bench.run import ACCURACY, D2L, FORMAT, STARTUP, WORKERS
 from common.errors import NinError
+from common.files.sealed import CHECKSUM, seal, unseal
 from common.files.write import write_text
 from common.network import cost
 
@@ -233,6 +234,7 @@ def save(record: Mapping[str, Any], path: Path) -> Results:
             for row in scaling(record)
         ]
     finally:
+        found[CHECKSUM] = seal({**found, "rows": record["rows"]})[CHECKSUM]
         head = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
         rows = ",\n".join(f"    {json.dumps(row)}" for row in record["rows"])
         write_text(path, head.removesuffix("\n}") + f',\n  "rows": [\n{rows}\n  ]\n}}\n')
@@ -246,7 +248,7 @@ def load(path: Path) -> Results:
         NinError: if it cannot be read, or lacks what is printed of it.
     """
     try:
-        record = json.loads(path.read_text())
+        record = unseal(path.read_bytes())
         if record["format"] != FORMAT:
             raise NinError(f"{path}: of format {record['format']}, this is {FORMAT}")
         results = Results(record)

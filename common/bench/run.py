@@ -339,7 +339,7 @@ class Bench:
         """A run of ``train.py`` as a user starts it, from the command to its end."""
         options = {"preset": "fast", "threads": self.plan.threads, "seed": task.request["seed"]}
         options |= RECIPES[task.request["recipe"]]
-        seconds, run = self._train(["train.py"], task, **options)
+        seconds, run = self._train(["train.py", "--backend", task.backend], task, **options)
         kept = ("epochs", "train_examples", "train_seconds", "precision", "test_accuracy")
         return {"seconds": seconds, **{name: run.result[name] for name in kept}}
 
@@ -349,14 +349,14 @@ class Bench:
         chosen = bench_worker.settings_for(size, batch)
         options = {name: getattr(chosen, name) for name in ("preset", "precision", "resize")}
         options |= {"batch_size": batch, "limit": WORKERS_STEPS * batch, "epochs": 2}
-        start = ["launch.py", "--workers", str(workers), "--"]
+        start = ["launch.py", "--backend", task.backend, "--workers", str(workers), "--"]
         _, run = self._train(start, task, threads=threads, **options)
         seconds, device = run.rows[-1]["train_seconds"], run.result["device"]
         return {"seconds": seconds, "steps": WORKERS_STEPS, "device": device}
 
     def _train(self, script: Sequence[str], task: Task, **options: Any) -> tuple[float, Any]:
         """Run a script with options of ``train.py``: its seconds, and what the run recorded."""
-        options |= {"backend": task.backend, "data": self.data, "device": self.plan.device}
+        options |= {"data": self.data, "device": self.plan.device}
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             out = Path(temporary) / "run"
             command = [self.python[task.backend], str(SCRIPTS / script[0]), *script[1:]]

@@ -3,9 +3,7 @@
 import dataclasses
 import math
 import shlex
-import sys
 from collections.abc import Mapping
-from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
@@ -17,13 +15,13 @@ from common.comparison import tables
 from common.comparison.job import Job
 from common.comparison.layer import LayerView
 from common.comparison.levels import INVISIBLE, Comparison, Level
-from common.files import figures
+from common.files import figures, pages
 from common.network.description import CHAPTER
+from common.terminal import output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TEMPLATE = "page.html.j2"
 STYLES = {"agree": "bold green", "deviate": "bold red", 0: "bold green", 1: "bold red"}
 OTHER_STYLE = "bold yellow"
 # of a long training the terminal shows these steps, the page all
@@ -77,6 +75,19 @@ def about(report: Comparison) -> str:
     )
 
 
+def seconds(report: Comparison) -> str:
+    """What each precision cost, in a line; nothing for one precision."""
+    spent: dict[str, float] = {}
+    for facts in report.backends.values():
+        for dtype, some in facts.get("seconds_in", {}).items():
+            spent[dtype] = spent.get(dtype, 0.0) + some
+    if len(spent) < 2:
+        return ""
+    total = sum(facts["seconds"] for facts in report.backends.values())
+    each = ", ".join(f"{dtype} took {some:.1f} s" for dtype, some in spent.items())
+    return f"Of the backends' {total:.1f} s in all, {each}; --dtype NAME computes in one alone"
+
+
 def command(report: Comparison) -> str | None:
     """The command that shows the layer alone; None if there is none to show."""
     view = report.layer
@@ -103,7 +114,7 @@ def show(report: Comparison, everything: bool = False) -> None:
         report: of a comparison.
         everything: all tables too, not only the rows around the first deviation.
     """
-    console = _console()
+    console = output.console(highlight=False)
     _show_verdict(console, report)
     console.print(_levels_table(report))
     for level in report.levels:
@@ -120,13 +131,14 @@ def show(report: Comparison, everything: bool = False) -> None:
         _show_places(console, report.layer)
         if command(report):
             console.print(f"\nThat layer alone: {command(report)}", soft_wrap=True)
+    console.print(f"\n{seconds(report)}" if seconds(report) else "")
     if not everything:
-        console.print("\nAll tables: --verbose, or --html FILE; the numbers: --json FILE")
+        console.print("All tables: --verbose, or --html FILE; the numbers: --json FILE")
 
 
 def show_layer(report: Comparison) -> None:
     """Print one layer alone."""
-    console, view = _console(), report.layer
+    console, view = output.console(highlight=False), report.layer
     if view is None:
         console.print("fewer than two backends give that layer")
         return
@@ -146,10 +158,6 @@ def show_layer(report: Comparison) -> None:
 
 def _table(first: str, *columns: str, title: str | None = None) -> Table:
     return Table(first, *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def _show_verdict(console: Console, report: Comparison) -> None:
@@ -245,13 +253,8 @@ def _show_places(console: Console, view: LayerView) -> None:
 
 def html(report: Comparison) -> str:
     """The whole comparison as one page: styles and pictures are inside."""
-    import jinja2  # only when a page is wanted
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    source = resources.files("common.comparison").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return pages.render(
+        "comparison/page.html.j2",
         report=report,
         about=about(report),
         command=command(report),
@@ -285,7 +288,7 @@ def drawings(report: Comparison) -> dict[str, list[Drawing]]:
             _plot_losses(figure.add_subplot(), report.losses)
             found.append(("Loss of each step", figure))
         pictures[level.name] = [
-            Drawing(caption, _in_ink(figures.svg_element(figure, f"{level.name}{i}")))
+            Drawing(caption, figures.svg_element(figure, f"{level.name}{i}"))
             for i, (caption, figure) in enumerate(found)
         ]
     return pictures
@@ -315,11 +318,6 @@ def _plot_differences(axes: "Axes", rows: list[tables.Row]) -> None:
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=7)
     axes.set_ylabel("relative difference (none: bottom)")
     _finish(axes)
-
-
-def _in_ink(svg: str) -> str:
-    """Black becomes what the page writes in, which is light on a dark page."""
-    return svg.replace("#000000", "currentColor")
 
 
 def _finish(axes: "Axes") -> None:

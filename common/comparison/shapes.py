@@ -11,6 +11,7 @@ from common.contract import Backend
 from common.errors import NinError, one_line
 from common.network import architecture, description
 from common.network.description import CHAPTER, Network
+from common.report import style
 
 # what stands between the layer's name and the tab
 WORDS = {"tr": "cikti sekli", "en": "output shape"}
@@ -76,8 +77,9 @@ def walk_apart(
 
 def book_lines(layers: Iterable[Mapping[str, Any]], language: str) -> list[str]:
     """The lines that the book's loop prints, for :func:`walk`'s layers; ``tr`` or ``en``."""
+    words = style.words(WORDS, language)
     # the book prints with commas, which puts a blank behind the tab
-    return [f"{layer['book_name']} {WORDS[language]}:\t {layer['book_shape']}" for layer in layers]
+    return [f"{layer['book_name']} {words}:\t {layer['book_shape']}" for layer in layers]
 
 
 def side_by_side(

@@ -95,7 +95,8 @@ def load(spec: str = "auto") -> Dataset:
     refused: list[str] = []
     for directory in places().values():
         try:
-            if directory.is_dir():
+            # an empty one is what a download that failed leaves
+            if directory.is_dir() and any(directory.iterdir()):
                 return dataclasses.replace(_read_full(directory), refused=tuple(refused))
         except (NinError, OSError) as error:
             # a directory of other people's may well hold something else

@@ -178,6 +178,8 @@ def _table(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
         )  # fmt: skip
     except ValueError as error:
         raise NinError(f"{path}: not a table of numbers ({one_line(error)})") from error
+    if not table.size:
+        raise NinError(f"{path}: holds no images")
     labels, pixels = table[:, column], np.delete(table, column, axis=1)
     size = round(pixels.shape[1] ** 0.5)
     if size * size != pixels.shape[1]:

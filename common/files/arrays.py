@@ -20,13 +20,25 @@ DTYPES = {
 }  # fmt: skip
 
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write arrays and text metadata as one safetensors file, whole or not at all."""
+def save_arrays(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: dict[str, str],
+    keep: Path | None = None,
+) -> None:
+    """Write arrays and text metadata as one safetensors file, whole or not at all.
+
+    Args:
+        path: the file.
+        arrays: by name.
+        metadata: text by name.
+        keep: as for :func:`common.files.write.write_bytes`.
+    """
     # ascontiguousarray alone would turn a scalar into an array of one element
     contiguous = {
         name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()
     }
-    write_bytes(path, save(contiguous, metadata=metadata))
+    write_bytes(path, save(contiguous, metadata=metadata), keep)
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

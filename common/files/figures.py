@@ -11,10 +11,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.errors import printable
 from common.files.write import write_bytes
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ BACKEND_VARIABLE = "MPLBACKEND"
 # the same figure gives the same file
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 DPI = 150
+KINDS = ("png", "svg", "pdf")
 
 
 def new(width: float, height: float) -> "Figure":
@@ -50,14 +52,21 @@ def png(figure: "Figure", dpi: float = DPI) -> bytes:
     return _render(figure, "png", "nin", dpi=dpi)
 
 
-def svg_element(figure: "Figure", salt: str) -> str:
+def svg_element(figure: "Figure", salt: str, colours: Mapping[str, str] | None = None) -> str:
     """A figure as the ``<svg>`` element of a page, its text as text, without addresses.
 
-    The salt makes the names inside it different from those of the page's other figures.
+    Black becomes what the page writes in, which is light on a dark page.
+
+    Args:
+        figure: to draw.
+        salt: makes the names inside it different from those of the page's other figures.
+        colours: of the figure, such as ``#0072b2``, and what the page has for each.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     text = _render(figure, "svg", salt, metadata=nothing, transparent=True, fonttype="none")
     element = text.decode()[text.decode().index("<svg") :]
+    for colour, own in {"#000000": "currentColor", **(colours or {})}.items():
+        element = element.replace(colour, own)
     # matplotlib's groups have the same names in every figure, and nothing refers to them
     return re.sub(r'<g id="[^"]*"', "<g", element)
 
@@ -72,7 +81,11 @@ def _render(
     figure: "Figure", kind: str, salt: str, fonttype: str = "path", **options: Any
 ) -> bytes:
     import matplotlib
+    from matplotlib.text import Text
 
+    # a control character has no glyph, and makes an SVG file one that cannot be read
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text(), keep="\n"))
     options = {"metadata": METADATA.get(kind), "dpi": DPI} | options
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": fonttype}):

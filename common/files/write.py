@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old or the new one.
 
     Args:
         path: the file; its directory must exist.
         content: what it holds.
+        keep: gets the old one, once the new one is whole; a crash just then leaves this one only.
 
     Raises:
         OSError: naming the file, if it cannot be written; an existing file is then unchanged.
@@ -22,12 +23,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         if path.exists() and not path.is_file():  # a device or a pipe is not to be replaced
             path.write_bytes(content)
         else:
-            _replace(path, content)
+            _replace(path, content, keep)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes, keep: Path | None) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -39,6 +40,8 @@ def _replace(path: Path, content: bytes) -> None:
         os.umask(umask)
         with contextlib.suppress(OSError):  # a file system without permissions
             os.chmod(temporary, 0o666 & ~umask)
+        if keep is not None and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

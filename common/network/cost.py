@@ -16,6 +16,8 @@ from common.network import architecture, book, description
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from common.settings import Settings
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 # bytes of one number: of an activation; of a weight, with the copy that bfloat16 computes with
@@ -85,22 +87,35 @@ class Cost:
     """The first is the image itself."""
     batch_size: int = 128
     precision: str = "float32"
+    """``float32``, ``float64`` or ``bfloat16``; in the last, weights and their gradients stay in
+    float32, and are computed with in copies."""
     optimizer: str = "sgd"
+    """``sgd``, ``adamw`` or ``muon``."""
     momentum: float = 0.0
+    """Of sgd; what it is does not matter to the cost, only whether it is 0."""
+
+    def __post_init__(self) -> None:
+        """Raise :class:`NinError` for an option that is not known."""
+        for name, known in (("precision", ACTIVATION_BYTES), ("optimizer", OPTIMIZER_STATE)):
+            if getattr(self, name) not in known:
+                raise NinError(f"`{name}={getattr(self, name)}`: must be one of {', '.join(known)}")
+        if self.batch_size < 1:
+            raise NinError(f"`batch_size={self.batch_size}`: must be a whole number of at least 1")
+        if self.momentum and self.optimizer != "sgd":
+            raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
 
     def show(self) -> None:
         """Print a table of the layers."""
-        from rich.console import Console
-
         from common.report.cost import layers_table
+        from common.terminal.output import console
 
-        Console().print(layers_table(self))
+        console(0).print(layers_table(self))
 
-    def plot(self, language: str = "en") -> "Figure":
-        """A picture of what dominates, layer by layer; the language is ``en`` or ``tr``."""
+    def plot(self, lang: str = "en") -> "Figure":
+        """A picture of what dominates, layer by layer; ``lang`` is ``en`` or ``tr``."""
         from common.report.cost import plot
 
-        return plot([self], language)
+        return plot([self], lang)
 
     @property
     def parameters(self) -> int:
@@ -207,25 +222,14 @@ class Cost:
         return numbers * GRADIENT_BYTES[self.precision]
 
 
-def of(
-    network: str = NIN,
-    resize: int | None = None,
-    batch_size: int = 128,
-    precision: str = "float32",
-    optimizer: str = "sgd",
-    momentum: float = 0.0,
-) -> Cost:
+def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
     """What a network costs.
 
     Args:
         network: ``nin``, ``lenet``, ``alexnet``, ``vgg11``, or one of NiN's variants as
             :func:`common.network.description.parse` takes it.
         resize: height and width of the images, in pixels; None for what the book trains it on.
-        batch_size: images at a time.
-        precision: ``float32``, ``float64`` or ``bfloat16``; in the last, weights and their
-            gradients stay in float32, and are computed with in copies.
-        optimizer: ``sgd`` or ``adamw``.
-        momentum: of sgd; what it is does not matter to the cost, only whether it is 0.
+        options: ``batch_size``, ``precision``, ``optimizer`` and ``momentum`` of :class:`Cost`.
 
     Raises:
         NinError: for an unknown network, precision or optimizer, or images that are too small.
@@ -243,7 +247,14 @@ def of(
             f"`resize={size}`: too small for {title}; the smallest that works is {smallest}"
         )
     shapes = found.shapes(size) if network in book.NETWORKS else _shapes(variant, size)
-    return of_shapes(title, size, *shapes, batch_size, precision, optimizer, momentum)
+    return of_shapes(title, size, *shapes, **options)
+
+
+def of_run(settings: "Settings", **changed: Any) -> Cost:
+    """What the network of a run costs in its steps, or would with other options."""
+    names = ("batch_size", "precision", "optimizer", "momentum")
+    options = {name: getattr(settings, name) for name in names}
+    return of(settings.network, settings.resize, **(options | changed))
 
 
 def description_of(network: str) -> description.Network:
@@ -256,12 +267,9 @@ def of_shapes(
     resize: int,
     parameters: Shapes,
     outputs: Shapes,
-    batch_size: int = 128,
-    precision: str = "float32",
-    optimizer: str = "sgd",
-    momentum: float = 0.0,
+    **options: Any,
 ) -> Cost:
-    """What any network costs, from shapes alone; as :func:`of`.
+    """What any network costs, from shapes alone.
 
     Args:
         title: of the network.
@@ -269,21 +277,8 @@ def of_shapes(
         parameters: ``NAME.weight`` and ``NAME.bias`` of each convolution (out, in, height, width)
             and fully connected layer (out, in) -> shape.
         outputs: ``input`` and each layer's name, in order -> shape for one image.
-        batch_size: images at a time.
-        precision: of the computation.
-        optimizer: of the training.
-        momentum: of sgd.
+        options: as for :func:`of`.
     """
-    for name, value, known in (
-        ("precision", precision, ACTIVATION_BYTES),
-        ("optimizer", optimizer, OPTIMIZER_STATE),
-    ):
-        if value not in known:
-            raise NinError(f"`{name}={value}`: must be one of {', '.join(known)}")
-    if batch_size < 1:
-        raise NinError(f"`batch_size={batch_size}`: must be a whole number of at least 1")
-    if momentum and optimizer != "sgd":
-        raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
     found = []
     for name, shape in outputs.items():
         weight = parameters.get(f"{name}.weight", ())
@@ -295,7 +290,7 @@ def of_shapes(
         pixels = math.prod(shape[1:])
         biases = math.prod(parameters.get(f"{name}.bias", (0,)))
         found.append(LayerCost(name, kind, tuple(shape), weights, biases, weights * pixels))
-    return Cost(title, resize, tuple(found), batch_size, precision, optimizer, momentum)
+    return Cost(title, resize, tuple(found), **options)
 
 
 def _shapes(network: description.Network, size: int) -> tuple[Shapes, Shapes]:

@@ -1,26 +1,34 @@
 """A grid of images, each with some words below it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.data.photos import Photo
-from common.errors import NinError
 from common.files import figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KINDS = ("png", "svg", "pdf")
 COLUMNS = 8
 
-
-def check_name(path: Path) -> None:
-    """Raise :class:`NinError` for a file whose name does not end in a kind of picture we write."""
-    if path.suffix[1:].lower() not in KINDS:
-        raise NinError(f"`picture={path}`: its name must end with .{', .'.join(KINDS)}")
+WORDS = {
+    "en": {
+        "one": "1 image",
+        "images": "{0} images",
+        "right": "{0} of {1} right: accuracy {2}",
+        "first": "the first {0}",
+        "is": "is: {0}",
+    },
+    "tr": {
+        "one": "1 imge",
+        "images": "{0} imge",
+        "right": "{1}nin {0} tanesi doğru, doğruluk {2}",
+        "first": "ilk {0} imge",
+        "is": "doğrusu: {0}",
+    },
+}
 
 
 def plot_images(

@@ -4,7 +4,6 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from common.files import figures, write
 from common.model import Model
 from common.network import architecture
 from common.prediction import outputs, pictures
+from common.report import style
 from common.settings import Settings
 from common.terminal import display
 
@@ -67,7 +67,7 @@ class Outputs:
             if path is not None and (path.is_dir() or not path.parent.is_dir()):
                 raise NinError(f"`{name}={path}`: not a file in an existing directory")
         if self.picture is not None:
-            pictures.check_name(self.picture)
+            style.check_pictures([self.picture])
 
 
 def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Model) -> Images:
@@ -238,14 +238,14 @@ class Predictions:
                 cells += [self._true(i), "wrong" if self.wrong[i] else ""]
             yield tuple(cells)
 
-    def summary(self) -> str:
-        """How many are right, if that is known."""
-        count = len(self.logits)
-        images = "1 image" if count == 1 else f"{count} images"
+    def summary(self, lang: str = "en") -> str:
+        """How many are right, if that is known; ``lang`` is ``en`` or ``tr``."""
+        words, count = style.words(pictures.WORDS, lang), len(self.logits)
+        images = words["one"] if count == 1 else words["images"].format(count)
         if self.images.labels is None:
             return images
         right = count - int(self.wrong.sum())
-        return f"{right} of {images} right: accuracy {right / count:.3f}"
+        return words["right"].format(right, images, style.decimal(f"{right / count:.3f}", lang))
 
     def _notes(self) -> list[str]:
         same = (self.images.pixels == self.images.pixels[:1]).all()
@@ -294,8 +294,8 @@ class Predictions:
             "predictions": predictions,
         }
 
-    def write(self, outputs: Outputs) -> None:
-        """Write the files that are asked for."""
+    def write(self, outputs: Outputs, lang: str = "en") -> None:
+        """Write the files that are asked for, the picture in ``en`` or ``tr``."""
         if outputs.logits is not None:
             buffer = io.BytesIO()
             np.save(buffer, self.logits)
@@ -304,7 +304,7 @@ class Predictions:
             write.write_json(outputs.json, self.report())
         if outputs.picture is not None:
             try:
-                figures.save(self.plot(), outputs.picture)
+                figures.save(self.plot(lang), outputs.picture)
             except OSError:
                 raise
             except Exception as error:  # matplotlib's, which may not even be importable
@@ -319,22 +319,30 @@ class Predictions:
         names = self.images.class_names
         return names[label] if names else self.model.class_name(label)
 
-    def _likely(self, image: int, label: int) -> str:
-        return f"{self.model.class_name(int(label))} {self.probabilities[image, label]:.1%}"
+    def _likely(self, image: int, label: int, lang: str = "en") -> str:
+        share = style.share(self.probabilities[image, label], lang, digits=1)
+        return f"{self.model.class_name(int(label))} {share}"
 
-    def plot(self) -> "Figure":
-        """A figure of the images with their predicted and true classes, the wrong ones red."""
+    def plot(self, lang: str = "en") -> "Figure":
+        """A figure of the images with their predicted and true classes, the wrong ones red.
+
+        Args:
+            lang: ``en`` or ``tr``; names of classes, and the notice, stay as they are.
+        """
+        words = style.words(pictures.WORDS, lang)
         captions = []
-        for row in islice(self.rows(), MOST_PICTURES):
+        for i, name in enumerate(self.images.names[:MOST_PICTURES]):
+            lines = [self._likely(i, self.labels[i], lang)]
             if self.images.labels is None:
-                captions.append(f"{Path(row[0]).name}\n{row[1]}")
+                lines.insert(0, Path(name).name)
             else:
-                captions.append(f"{row[1]}\nis: {row[3]}")
+                lines.append(words["is"].format(self._true(i)))
+            captions.append("\n".join(lines))
         first = len(captions)
         title = f"NiN, {self.settings.backend}, {self.settings.resize}x{self.settings.resize}"
-        title += f"; {self.summary()}"
+        title += f"; {self.summary(lang)}"
         if first < len(self.logits):
-            title += f"; the first {first}"
+            title += f"; {words['first'].format(first)}"
         if self.images.notice:
             title += f"\n{self.images.notice}"
         wrong, pixels = self.wrong[:first].tolist(), self.images.pixels[:first]

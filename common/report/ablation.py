@@ -8,6 +8,7 @@ import numpy as np
 
 from common.files import figures
 from common.report import style
+from common.terminal.output import console
 from common.training.ablation import Ablation, Variant
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ WORDS = {
     "tr": {
         "test": "test doğruluğu",
         "validation": "geçerleme doğruluğu",
-        "training": "eğitim doğruluğu, iletim sönümü kapalı",
-        "loss": "eğitim kaybı, dönem başından beri ortalama",
+        "training": "eğitim doğruluğu, hattan düşürme kapalı",
+        "loss": "eğitim kaybı, dönem içindeki ortalama",
         "epoch": "dönem",
-        "title": "NiN çeşitlemeleri",
+        "title": "NiN varyantları",
         "seeds": "rastgele tohum",
         "examples": "eğitim örneği",
     },
@@ -46,7 +47,7 @@ WORDS = {
 
 def show(found: Ablation) -> None:
     """Print the table, and what it does not show."""
-    style.print_table(table(found))
+    console(140).print(table(found))
     print("\n".join(remarks(found)))
 
 
@@ -105,7 +106,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
         found: has a run at least.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = figures.new(style.WIDTH, style.HEIGHT)
     title = f"{words['title']}: {len(found.seeds)} {words['seeds']}, "
     examples = f"{found.train_examples:,}"
@@ -126,7 +127,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
 
 def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
     """A row for each network: a mark for each seed, a line at the mean; training accuracy open."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     for i, variant in enumerate(found.variants):
         colour, mark = _look(i)
         values = list(variant.accuracies.values())
@@ -150,7 +151,7 @@ def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
 
 def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
     """For each network the mean over its runs, with the range of them in its colour."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     for i, variant in enumerate(found.variants):
         curves = [outcome.curve for outcome in variant.outcomes if outcome.curve]
         if not curves:

@@ -43,7 +43,7 @@ WORDS = {
         "working": "geçici bellek",
         "of_parameters": "ağırlık, gradyan, eniyileyici",
         "cost": "Maliyet",
-        "batch": "minigrup:",
+        "batch": "minigrup boyutu",
         "input": "imgeler",
     },
 }
@@ -71,7 +71,7 @@ class _Panel(NamedTuple):
 def settings_words(cost: Cost, language: str = "en") -> str:
     """The batch size, precision and optimizer in a few words."""
     momentum = f" {cost.momentum:g}" if cost.momentum else ""
-    batch = f"{WORDS[language]['batch']} {cost.batch_size}"
+    batch = f"{style.words(WORDS, language)['batch']} {cost.batch_size}"
     return f"{batch}, {cost.precision}, {cost.optimizer}{style.decimal(momentum, language)}"
 
 
@@ -157,7 +157,7 @@ def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
         costs: at least one.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     if len(costs) == 1:
         (cost,) = costs
         layers = [layer for layer in cost.layers if layer.numbers]
@@ -234,7 +234,7 @@ def _layer_panels(cost: Cost, layers: Sequence[LayerCost]) -> list[_Panel]:
 
 def _draw(axes: "Axes", panel: _Panel, letters: float, language: str) -> None:
     """The bars and their legend."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     lefts = [0] * len(panel.bars)
     for i, part in enumerate(panel.parts):
         numbers = [bar[i] for bar in panel.bars]

@@ -44,8 +44,8 @@ WORDS = {
         "global_pool": "küresel ortalama\nortaklama",
         "block": "{0} bloğu",
         "channels": "{0} kanal",
-        "stride": "adım {0}",
-        "padding": "doldurma {0}",
+        "stride": "uzun adım {0}",
+        "padding": "dolgu {0}",
     },
 }
 # light, under black letters; told apart by colour-blind people, and the words say it too
@@ -88,7 +88,8 @@ def plot(networks: Sequence[str] = DEFAULT, language: str = "en") -> "Figure":
     Raises:
         NinError: for an unknown network.
     """
-    columns = [column for name in networks for column in _columns(name, WORDS[language])]
+    words = style.words(WORDS, language)
+    columns = [column for name in networks for column in _columns(name, words)]
     if not columns:
         raise NinError("`networks`: there is none to draw")
     height = max(sum(_height(box) + GAP for box in column.boxes) for column in columns)

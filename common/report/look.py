@@ -83,9 +83,9 @@ class Look:
         found: View = getattr(self, f"_{name}")()
         return found
 
-    def plot(self, name: str, language: str = "en") -> "Figure":
+    def plot(self, name: str, lang: str = "en") -> "Figure":
         """The picture of a view, in ``en`` or ``tr``."""
-        return self.view(name).plot(language)
+        return self.view(name).plot(lang)
 
     @cached_property
     def predictions(self) -> Predictions:

@@ -35,7 +35,7 @@ WORDS = {
         "no_dead": "none",
     },
     "tr": {
-        "mlp": "1×1 evrişim, piksel başına tam bağlı katmandır",
+        "mlp": "1×1 evrişim, piksel başına tam bağlı bir katmandır",
         "by_hand": "tam bağlı, piksel piksel (NumPy)",
         "by_framework": "1×1 evrişimler (çerçeve)",
         "maps": "Son bloğun haritaları, her sınıfa bir tane: ortalamaları logitlerdir",
@@ -59,7 +59,7 @@ def mlp(points: Sequence[tuple[str, np.ndarray, np.ndarray]], language: str) -> 
         points: of each block its name, and the outputs of the framework and of NumPy, (count,).
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = _new(words["mlp"], 3.3 * -(-len(points) // 4) + 1.9)
     columns = min(4, len(points))
     rows = -(-len(points) // columns)
@@ -98,7 +98,7 @@ def maps(
         place: the edges of the maps, as shares of the image's height.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = _new(words["maps"], max(4, 1.45 * len(pixels) + 1.7))
     columns = len(classes) + 1
     for i, image in enumerate(pixels):
@@ -142,7 +142,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Fig
         classes: their names.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = _new(words["confusion"], 9)
     axes = figure.add_subplot()
     shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -172,7 +172,7 @@ def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: st
         entries: ``predicted``, ``probability`` and ``true`` of each.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     columns = min(5, len(pixels))
     rows = -(-len(pixels) // columns)
     figure = _new(words["wrong"], 3.4 * rows + 0.7)
@@ -201,7 +201,7 @@ def filters(weights: np.ndarray, language: str) -> "Figure":
     for i, each in enumerate(weights):
         top, left = (i // columns) * (height + 1), (i % columns) * (width + 1)
         canvas[top : top + height, left : left + width] = each / max(np.abs(each).max(), 1e-30)
-    figure = _new(WORDS[language]["filters"], min(12, 13 * rows / columns + 1))
+    figure = _new(style.words(WORDS, language)["filters"], min(12, 13 * rows / columns + 1))
     axes = figure.add_subplot()
     axes.imshow(canvas[:-1, :-1], cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     axes.axis("off")
@@ -216,7 +216,7 @@ def dead(bars: Sequence[tuple[str, int, int]], seen: int, language: str) -> "Fig
         seen: number of images.
         language: ``en`` or ``tr``.
     """
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = _new(words["dead"].format(seen), max(4, 0.42 * len(bars) + 1.2))
     axes = figure.add_subplot()
     places = range(len(bars))

@@ -5,7 +5,6 @@ import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 from common.bench import results as bench_results
 from common.bench.results import Results
 from common.errors import NinError, in_python
-from common.files import figures
+from common.files import figures, pages
 from common.network import architecture, cost
 from common.network.description import CHAPTER
 from common.prediction.predict import Predictions
@@ -27,7 +26,6 @@ from common.training.run_directory import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TEMPLATE = "page.html.j2"
 SAMPLES = 12
 FRAMEWORKS = {"mxnet": "MXNet", "torch": "PyTorch", "tf": "TensorFlow"}
 
@@ -144,13 +142,7 @@ def html(sources: Sources, language: str = "en") -> str:
         sources: to show, at least one.
         language: one of :data:`common.report.style.LANGUAGES`.
     """
-    import jinja2  # only when a page is wanted
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    source = resources.files("common.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(page=Page(sources, language))
+    return pages.render("report/page.html.j2", page=Page(sources, language))
 
 
 class Row(NamedTuple):
@@ -202,7 +194,7 @@ class Page:
     def __init__(self, sources: Sources, language: str) -> None:
         self.sources = sources
         self.language = language
-        self.words = WORDS[language]
+        self.words = style.words(WORDS, language)
         self.runs = sources.runs
         self.problems = [in_python(problem) for problem in sources.problems]
 
@@ -338,14 +330,15 @@ class Page:
         axes.set_xlabel(self.words["epoch"], fontsize=12)
         axes.tick_params(labelsize=11)
         axes.locator_params(nbins=6)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: self._number(value, ".4g"))
+        style.write_numbers(axes, self.language)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, alpha=0.5)
         caption = self.words[name]
         shown = caption if self.language == "en" else caption[0].lower() + caption[1:]
         words = self.words["of_runs"].format(shown, ", ".join(ends))
-        return Drawing(caption, words, _for_paper(figures.svg_element(figure, name)))
+        # the page has each colour for light and for dark paper
+        colours = {colour: f"var(--run{number})" for number, colour in enumerate(COLOURS)}
+        return Drawing(caption, words, figures.svg_element(figure, name, colours))
 
     def _draw_book(self, axes: "Axes") -> None:
         """What the book reaches with the frameworks of these runs."""
@@ -407,13 +400,7 @@ class Page:
         """A row for each network at a size and in a kind of training; then the book's."""
         found: dict[cost.Cost, list[str]] = {}
         for name, run in self._on_paper().items():
-            settings = run.settings
-            network = cost.NIN if settings.description == CHAPTER else settings.network
-            key = cost.of(
-                network, settings.resize, settings.batch_size, settings.precision,
-                settings.optimizer, settings.momentum,
-            )  # fmt: skip
-            found.setdefault(key, []).append(name)
+            found.setdefault(cost.of_run(run.settings), []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
         from common.report.cost import settings_words
@@ -496,8 +483,10 @@ class Page:
         words = self.words["bench_columns"]
         tables = []
         for title, head, rows, _ in bench_results.tables(results):
-            columns = [words.get(name, name) for name in head]
-            cells = [[style.decimal(cell, self.language) for cell in row] for row in rows]
+            # d2l's table has no sizes: an empty cell names no row
+            kept = [i for i, _ in enumerate(head) if any(row[i] for row in rows)]
+            columns = [words.get(head[i], head[i]) for i in kept]
+            cells = [[style.decimal(row[i], self.language) for i in kept] for row in rows]
             if rows and title:
                 found = [Row(first, rest) for first, *rest in cells]
                 tables.append(Table(words.get(title, title), columns, found))
@@ -559,14 +548,6 @@ def _evaluations(run: Record) -> list[tuple[float, float]]:
 def _within_epochs(run: Record, column: int) -> list[tuple[float, float]]:
     """The points of a training curve: of the loss, 1, or the accuracy, 2."""
     return [(point[0], point[column]) for row in run.rows for point in row["within_epoch"]]
-
-
-def _for_paper(svg: str) -> str:
-    """Colours become the page's, which has others on dark paper."""
-    svg = svg.replace("#000000", "currentColor")
-    for number, colour in enumerate(COLOURS):
-        svg = svg.replace(colour, f"var(--run{number})")
-    return svg
 
 
 def _data_address(image: np.ndarray) -> str:

@@ -3,16 +3,17 @@
 They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters are a slide's too.
 """
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import NinError
-from common.prediction.pictures import KINDS
+from common.files.figures import KINDS
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from matplotlib.axes import Axes
+
+Words = TypeVar("Words")
 
 LANGUAGES = ("en", "tr")
 
@@ -34,11 +35,26 @@ def check_pictures(paths: Sequence[Path]) -> None:
             raise NinError(f"`picture={path}`: its name must end with .{', .'.join(KINDS)}")
 
 
-def print_table(table: "Table") -> None:
-    """Print a table, on a terminal in its width."""
-    from rich.console import Console
+def check(language: str) -> None:
+    """Raise :class:`NinError` for a language that is none of :data:`LANGUAGES`."""
+    if language not in LANGUAGES:
+        raise NinError(f"`lang={language}`: must be {' or '.join(LANGUAGES)}")
 
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+def words(table: Mapping[str, Words], language: str) -> Words:
+    """The words of a language, of a table that has those of :data:`LANGUAGES`.
+
+    Raises:
+        NinError: for another language.
+    """
+    check(language)
+    return table[language]
+
+
+def write_numbers(axes: "Axes", language: str) -> None:
+    """Write the numbers along both axes as the language does."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: decimal(f"{value:.4g}", language))
 
 
 def decimal(text: str, language: str) -> str:
@@ -46,9 +62,10 @@ def decimal(text: str, language: str) -> str:
     return text.replace(".", ",") if language == "tr" else text
 
 
-def share(part: float, language: str) -> str:
+def share(part: float, language: str, digits: int = 0) -> str:
     """A part of one in per cent."""
-    return f"%{part:.0%}".rstrip("%") if language == "tr" else f"{part:.0%}"
+    number = decimal(f"{100 * part:.{digits}f}", language)
+    return f"%{number}" if language == "tr" else f"{number}%"
 
 
 def count(value: float, language: str = "en") -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from common.files import figures
 from common.report import page_words, style
 from common.settings import Settings, from_preset
+from common.terminal.output import console
 from common.training.space import Range
 from common.training.tune import LEAST_TRIALS, Trial, Tuning
 
@@ -72,7 +73,7 @@ WORDS = {
 def show(found: Tuning, words: Callable[[str], str]) -> None:
     """Print the table, and what it does not show; what spells arguments in its lines."""
     if found.ended:
-        style.print_table(table(found))
+        console(140).print(table(found))
     print("\n".join(map(words, remarks(found))))
 
 
@@ -161,7 +162,7 @@ def command(settings: Settings) -> str:
 
 def history(found: Tuning, language: str = "en") -> "Figure":
     """Each trial's accuracy, and the best so far."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     title = words["history"].format(
         len(found.ended),
         _thousands(len(found.dataset.train_images), language),
@@ -193,7 +194,7 @@ def history(found: Tuning, language: str = "en") -> "Figure":
 
 def importance(found: Tuning, language: str = "en") -> "Figure":
     """A bar for each setting, with what chance alone gives."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = _new(words["importance"], found)
     axes = figure.add_subplot()
     if not found.importance:
@@ -225,7 +226,7 @@ def importance(found: Tuning, language: str = "en") -> "Figure":
 
 def values(found: Tuning, language: str = "en") -> "Figure":
     """For each setting the accuracy of all trials over its values."""
-    words = WORDS[language]
+    words = style.words(WORDS, language)
     figure = _new(words["values"], found)
     columns = min(3, len(found.space))
     rows = -(-len(found.space) // columns)

@@ -39,7 +39,9 @@ def given_environment() -> dict[str, str]:
 def physical_cores() -> int:
     """How many cores this process may use, hyper-threads not counted, at least 1."""
     cores = set()
-    for processor in os.sched_getaffinity(0):
+    # of these two, macOS has the second only
+    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    for processor in affinity(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
         # where the system does not list them, a processor counts as a core
         cores.add(_read(siblings) or str(processor))

@@ -1,20 +1,40 @@
 """Ctrl-C, ``kill`` and a closed terminal as a request to stop at the next safe point."""
 
 import contextlib
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Ctrl-C again so soon after the last one is a key that is held down, and the same wish.
+BURST_SECONDS = 0.5
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def once(handler: Handler) -> Handler:
+    """The same for every signal but the later ones in a burst of Ctrl-C, which are dropped.
+
+    One that raises then does not raise again while the first exception is being dealt with.
+    """
+    last = -math.inf
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if number != signal.SIGINT or last - before > BURST_SECONDS:
+            handler(number, frame)
+
+    return handle
 
 
 @contextlib.contextmanager
-def handling(
-    handler: Callable[[int, FrameType | None], Any], numbers: Sequence[int] = SIGNALS
-) -> Iterator[None]:
+def handling(handler: Handler, numbers: Sequence[int] = SIGNALS) -> Iterator[None]:
     """Handle signals, in the main thread, as no other gets any; what was ignored stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         numbers = ()
@@ -46,7 +66,7 @@ class StopRequest(contextlib.ExitStack):
 
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""
-        self.enter_context(handling(self._note))
+        self.enter_context(handling(once(self._note)))
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -73,3 +93,14 @@ def deferred() -> Iterator[None]:
 def as_interrupts() -> contextlib.AbstractContextManager[None]:
     """``kill`` and a closed terminal interrupt as Ctrl-C does, so that what was begun is undone."""
     return handling(signal.default_int_handler, (signal.SIGTERM, signal.SIGHUP))
+
+
+def set_up_command() -> None:
+    """Let Ctrl-C interrupt this process once, however often it comes."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, once(signal.default_int_handler))
+
+
+def end_command() -> None:
+    """Drop Ctrl-C from here on: Python itself is about to end this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

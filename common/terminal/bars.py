@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from common.terminal import output
 from common.terminal.display import Display, Shown, duration
 from common.training.run import Run
 
@@ -24,7 +25,7 @@ class Bars(Display):
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[rate]}"),
             _TimeLeft(),
-            console=console or Console(stderr=True),
+            console=console or output.console(stderr=True),
             # bars go to stderr: do not pull what is printed on a piped stdout there too
             redirect_stdout=sys.stdout.isatty(),
             transient=True,

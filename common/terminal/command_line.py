@@ -2,16 +2,20 @@
 
 import argparse
 import io
+import itertools
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from common import errors
-from common.errors import NinError, NinWarning
+from common.errors import NinError, NinWarning, printable, shortened
+from common.system import signals
+from common.terminal import output
 
 # A home directory at the beginning of a path: also in --out=~/run, NAME=~/python and a list.
 HOME = re.compile(r"(?:^|(?<=[=,]))~[^/=,\s]*(?=/|$)")
@@ -34,7 +38,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit."""
-        self.exit(2, f"error: {message}; --help lists the options\n")
+        show_line("error", f"{shortened(message)}; --help lists the options")
+        self.exit(2)
 
     def in_options(self, text: str) -> str:
         """The arguments in a message (:class:`NinError`) spelt as this command's options.
@@ -45,6 +50,16 @@ class Parser(argparse.ArgumentParser):
         options = {action.dest: action.option_strings[0] for action in named}
         singular = {name.removesuffix("s"): option for name, option in options.items()}
         return errors.in_options(text, singular | options)
+
+
+def show_line(kind: str, text: str) -> None:
+    """Print one line on standard error.
+
+    Args:
+        kind: with which it begins, ``error`` or ``note``.
+        text: the rest, of any length and any characters.
+    """
+    print(f"{kind}: {shortened(printable(' '.join(text.split())))}", file=sys.stderr)
 
 
 def add_python(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +125,37 @@ def add_network(
     )
 
 
+def add_networks(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: Sequence[str]
+) -> None:
+    """Add ``--networks``, each of which :func:`common.network.cost.of` takes."""
+    from common.network.book import NETWORKS
+
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=list(default),
+        metavar="NAME",
+        help=f"nin, {', '.join(NETWORKS)}, or variants of NiN as train.py --network takes them "
+        f"({' '.join(default)})",
+    )
+
+
+def add_language(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, of: str, default: str | None = "en"
+) -> None:
+    """Add ``--lang``.
+
+    Args:
+        parser: gets it.
+        of: what is written in that language.
+        default: if the option is not given.
+    """
+    from common.report.style import LANGUAGES
+
+    parser.add_argument("--lang", choices=LANGUAGES, default=default, help=f"language of {of} (en)")
+
+
 def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoReturn:
     """Parse the command line, run the command, and exit with its status.
 
@@ -123,13 +169,31 @@ def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoRetur
     if not sys.stdout.isatty():
         for name in NO_TERMINAL:
             os.environ.pop(name, None)
-    sys.exit(execute(command, parser, sys.argv[1:]))
+    signals.set_up_command()
+    try:
+        status = execute(command, parser, sys.argv[1:])
+    except KeyboardInterrupt:  # in the few lines there that are not guarded
+        status = 130
+    finally:
+        signals.end_command()
+    sys.exit(status)
 
 
 def execute(
     command: Callable[[argparse.Namespace], int], parser: Parser, arguments: Sequence[str]
 ) -> int:
     """Parse arguments and run a command; errors become one line and an exit status."""
+    with output.guarded():
+        return _execute(command, parser, arguments)
+
+
+def _execute(
+    command: Callable[[argparse.Namespace], int], parser: Parser, arguments: Sequence[str]
+) -> int:
+    for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
+        # argparse takes the value for the mark before positional arguments, and leaves nothing
+        if re.fullmatch(r"-[^=]*=--", argument):
+            parser.error(f"{argument}: -- is not a value")
     options = parser.parse_args([HOME.sub(_home, argument) for argument in arguments])
     warnings.showwarning = _note(parser, warnings.showwarning)
     try:
@@ -142,11 +206,10 @@ def execute(
         return 141
     except (NinError, OSError, MemoryError) as error:
         if options.debug:
-            raise
+            traceback.print_exc()
+            return 1
         message = parser.in_options(error.marked) if isinstance(error, NinError) else str(error)
-        line = " ".join(message.split()) or type(error).__name__
-        # a file's name, or what is in it, must not command the terminal
-        print(f"error: {errors.printable(line)}", file=sys.stderr)
+        show_line("error", message.strip() or type(error).__name__)
         return 2
 
 
@@ -160,8 +223,7 @@ def _note(parser: Parser, otherwise: Callable[..., None]) -> Callable[..., None]
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, NinWarning):
-            line = errors.printable(parser.in_options(str(message)))
-            print(f"note: {line}", file=sys.stderr)
+            show_line("note", parser.in_options(str(message)))
         else:
             otherwise(message, category, *rest)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from common.errors import in_python
 from common.network import architecture
+from common.terminal import output
 from common.training.run import Run, Watcher, summary
 
 PLAIN_LINE_SECONDS = 30
@@ -206,10 +207,9 @@ def track(batches: Sequence[Any], what: str) -> Iterable[Any]:
     """The same batches, with a bar on a terminal while they are gone through."""
     if len(batches) < 2 or not on_terminal():
         return batches
-    from rich.console import Console
     from rich.progress import track as rich_track
 
-    return rich_track(batches, what, console=Console(stderr=True), transient=True)
+    return rich_track(batches, what, console=output.console(stderr=True), transient=True)
 
 
 @contextlib.contextmanager
@@ -219,7 +219,6 @@ def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     from rich import progress
-    from rich.console import Console
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -227,7 +226,7 @@ def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
         progress.DownloadColumn(),
         progress.TransferSpeedColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with progress.Progress(*columns, console=output.console(stderr=True), transient=True) as bars:
         task = bars.add_task(what, total=size or None)
         yield lambda count: bars.advance(task, count)
 

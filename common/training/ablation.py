@@ -7,7 +7,6 @@ on where it was, and seeds and networks can be added later.
 import dataclasses
 import gc
 import itertools
-import json
 import re
 import statistics
 import time
@@ -20,6 +19,7 @@ import numpy as np
 
 from common.data.dataset import Dataset
 from common.errors import NinError
+from common.files.sealed import seal, unseal
 from common.files.write import write_json
 from common.network import architecture, cost
 from common.network.cost import Cost
@@ -141,11 +141,11 @@ class Ablation:
 
         ablation.show(self)
 
-    def plot(self, language: str = "en") -> "Figure":
-        """Accuracies of all runs, and the curves of the loss; the language is ``en`` or ``tr``."""
+    def plot(self, lang: str = "en") -> "Figure":
+        """Accuracies of all runs, and the curves of the loss; ``lang`` is ``en`` or ``tr``."""
         from common.report import ablation
 
-        return ablation.plot(self, language)
+        return ablation.plot(self, lang)
 
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
@@ -214,7 +214,7 @@ def make(
             )
         except NinError as error:
             raise NinError(f"{name}: {error.marked}") from error
-        paid = cost.of(network, settings.resize, settings.batch_size)
+        paid = cost.of(network, settings.resize, batch_size=settings.batch_size)
         variants.append(Variant(name, settings, paid))
     if len(ends) > 1:
         for variant in variants:
@@ -265,21 +265,21 @@ def train(
             break
         if outcome is not None:
             variant.outcomes.append(outcome)
-        write_json(out / ABLATION, {**_identity(variants, dataset), **found.report()})
+        write_json(out / ABLATION, seal({**_identity(variants, dataset), **found.report()}))
     return found
 
 
 def read(directory: Path, seed: int) -> Outcome | None:
     """What the run in a directory came to; None if it has not come to its end."""
     try:
-        result = json.loads((directory / run_directory.RESULT).read_text())
-        lines = (directory / run_directory.METRICS).read_text().splitlines()
+        result = unseal((directory / run_directory.RESULT).read_bytes())
+        lines = (directory / run_directory.METRICS).read_bytes().splitlines()
+        rows = [unseal(line) for line in lines]
         measured = {"training_accuracy": None, "dead_channels": None}
         if result["complete"]:
-            measured = json.loads((directory / MEASURED).read_text())
+            measured = unseal((directory / MEASURED).read_bytes())
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    rows = [json.loads(line) for line in lines]
     return Outcome(
         seed=seed,
         complete=result["complete"],
@@ -323,7 +323,7 @@ def _train(
 ) -> int:
     """Train, or go on; 128 + the signal's number if that was interrupted."""
     try:
-        if (directory / run_directory.CHECKPOINT).is_file():
+        if run_directory.is_begun(directory):
             config = run_directory.open_run(directory)
             kept = Settings(**config["settings"])
             if not run_directory.is_complete(directory):
@@ -341,7 +341,7 @@ def _train(
         return 0  # its result.json says so
     # a trainer and what it captured on a GPU hold on to each other
     gc.collect()
-    write_json(directory / MEASURED, measure(directory, settings, dataset))
+    write_json(directory / MEASURED, seal(measure(directory, settings, dataset)))
     return 0
 
 
@@ -404,10 +404,10 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
     if not file.is_file():
         run_directory.check_free(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"settings": wanted})
+        write_json(file, seal({"settings": wanted}))
         return
     try:
-        found = dict(json.loads(file.read_text())["settings"])
+        found = dict(unseal(file.read_bytes())["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
     run_directory.check_same(out, found, wanted)

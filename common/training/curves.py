@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from common.files import figures
+from common.report import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -12,9 +13,32 @@ if TYPE_CHECKING:
 # In characters, of the size that the notice has.
 NOTICE_WIDTH = 100
 
+WORDS = {
+    "en": {
+        "loss": "train loss",
+        "train": "train acc",
+        "test": "test acc",
+        "validation": "validation acc",
+        "epoch": "epoch",
+        "seed": "seed",
+    },
+    "tr": {
+        "loss": "eğitim kaybı",
+        "train": "eğitim doğruluğu",
+        "test": "test doğruluğu",
+        "validation": "geçerleme doğruluğu",
+        "epoch": "dönem",
+        "seed": "rastgele tohum",
+    },
+}
+
 
 def plot_curves(
-    points: Sequence[Sequence[float]], rows: Sequence[dict[str, Any]], title: str, notice: str
+    points: Sequence[Sequence[float]],
+    rows: Sequence[dict[str, Any]],
+    title: str,
+    notice: str,
+    language: str = "en",
 ) -> "Figure":
     """The curves of a run, as far as it has come.
 
@@ -23,22 +47,25 @@ def plot_curves(
         rows: one for each epoch that is done, as in ``metrics.jsonl``.
         title: what was trained.
         notice: printed above the title when the data are not the whole real set.
+        language: ``en`` or ``tr``; the notice stays as it is.
     """
+    words = style.words(WORDS, language)
     figure = figures.new(6, 4)
     axes = figure.add_subplot()
     # as in the book, the training curves have five points per epoch
     fractions = [point[0] for point in points]
-    axes.plot(fractions, [point[1] for point in points], "C0-", label="train loss")
-    axes.plot(fractions, [point[2] for point in points], "C3--", label="train acc")
+    axes.plot(fractions, [point[1] for point in points], "C0-", label=words["loss"])
+    axes.plot(fractions, [point[2] for point in points], "C3--", label=words["train"])
     if rows:
         epochs = [row["epoch"] for row in rows]
         evaluated_on = rows[0]["evaluated_on"]
         accuracies = [row[f"{evaluated_on}_accuracy"] for row in rows]
-        axes.plot(epochs, accuracies, "C2-.o", markersize=3, label=f"{evaluated_on} acc")
-    axes.set_xlabel("epoch")
+        axes.plot(epochs, accuracies, "C2-.o", markersize=3, label=words[evaluated_on])
+    axes.set_xlabel(words["epoch"])
     axes.set_ylim(bottom=0)
     if fractions and fractions[-1] > 1:
         axes.locator_params("x", integer=True)
+    style.write_numbers(axes, language)
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
     axes.set_title(title, fontsize=11, parse_math=False)

@@ -17,8 +17,7 @@ from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, is_out_of_memory
-from common.files.write import write_json
-from common.network import architecture, initialization, start
+from common.network import architecture, cost, initialization, start
 from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
 from common.system import machine
@@ -35,6 +34,7 @@ def fit(
     out: Path | bool | None = None,
     asked_for: str = "",
     watchers: Sequence[Watcher] = (),
+    lang: str = "en",
 ) -> Run:
     """Train a network.
 
@@ -45,6 +45,7 @@ def fit(
         out: a new directory for the files of the run; True picks one in ``runs/``; None: no files.
         asked_for: the data, as the user named them, for the records.
         watchers: show the run.
+        lang: of the curves, ``en`` or ``tr``.
 
     Returns:
         The run, complete or stopped by a signal.
@@ -58,9 +59,10 @@ def fit(
         run_directory.check_free(out)
     check_batch(settings, dataset)
     ready = session.start(settings)
-    with _out_of_memory_explained(f" in {out}" if isinstance(out, Path) else ""):
+    with _out_of_memory_explained(settings, f" in {out}" if isinstance(out, Path) else ""):
         run = make(ready, settings, dataset, net, watchers, started)
         run.out, run.asked_for = None if ready.workers.rank else out, asked_for
+        run.lang = lang
         with _new_directory(run):
             _train(run)
     return run
@@ -73,6 +75,7 @@ def resume(
     dataset: Dataset,
     net: Any = None,
     watchers: Sequence[Watcher] = (),
+    lang: str | None = None,
 ) -> Run:
     """Go on with a run from its checkpoint.
 
@@ -83,6 +86,7 @@ def resume(
         dataset: that it was trained on.
         net: the network, if it was one of the user's own.
         watchers: show the run.
+        lang: of the curves; that of the run if not given.
 
     Raises:
         NinError: for whatever the user can put right.
@@ -98,7 +102,7 @@ def resume(
     with contextlib.ExitStack() as stack:
         if expected(settings.backend) == 1:
             stack.enter_context(run_directory.lock(directory))
-        state, progress = run_directory.load_checkpoint(directory)
+        checkpoint = run_directory.load_checkpoint(directory)
         done = run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
         if done and run_directory.has_curves(directory):
@@ -106,15 +110,18 @@ def resume(
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
-        with _out_of_memory_explained(f" in {directory}"):
+        with _out_of_memory_explained(settings, f" in {directory}"):
             run = make(ready, settings, dataset, net, watchers, started)
             try:
-                run.restore(state, progress)
+                run.restore(checkpoint.state, checkpoint.progress)
             except NinError as error:
-                checkpoint = directory / run_directory.CHECKPOINT
-                raise NinError(f"{checkpoint}: {error}") from error
+                raise NinError(f"{directory / run_directory.CHECKPOINT}: {error}") from error
+            run.lang = lang or config.get("lang", "en")
             if not ready.workers.rank:
                 run.directory = directory
+                if checkpoint.note:
+                    run.note(checkpoint.note)
+                    run_directory.drop_newest_checkpoint(directory)
                 records.add_resumption(run, config, records.describe(run))
                 run.watchers.insert(0, records.Records())
             _train(run)
@@ -127,7 +134,7 @@ def go_on(run: Run) -> Run:
         raise NinError("that run is complete; nothing is left to do")
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
-    with _out_of_memory_explained(), files:
+    with _out_of_memory_explained(run.settings), files:
         run.resumed_seconds, run.started = run.progress.total_seconds, time.monotonic()
         _train(run)
     return run
@@ -155,12 +162,13 @@ def _new_directory(run: Run) -> Iterator[None]:
     run.directory = run_directory.create(place, run.settings)
     with run_directory.lock(run.directory):
         try:
-            write_json(run.directory / run_directory.CONFIG, records.describe(run))
+            run_directory.write_config(run.directory, records.describe(run))
             run.watchers.insert(0, records.Records())
             yield
         finally:
-            if not (run.progress.epoch or run.progress.step):
-                _remove(run.directory, existed)
+            if not run.steps_done:
+                with contextlib.suppress(OSError):  # deleted by somebody else, or read only
+                    _remove(run.directory, existed)
                 run.directory = None
                 others = (each for each in run.watchers if not isinstance(each, records.Records))
                 run.watchers = list(others)
@@ -321,17 +329,39 @@ def _check_memory(settings: Settings, num_classes: int) -> None:
         raise NinError(
             f"`batch_size={settings.batch_size}`: needs more than {needed:.0f} GiB of memory at "
             f"`resize={settings.resize}`, this machine has {available:.0f}; take a smaller one"
+            f"{_what_fits(settings)}"
         )
 
 
 @contextlib.contextmanager
-def _out_of_memory_explained(where: str = "") -> Iterator[None]:
+def _out_of_memory_explained(settings: Settings, where: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise NinError(f"out of memory{where}; take a smaller `batch_size` or `resize`") from error
+        raise NinError(
+            f"out of memory{where}; take a smaller `batch_size` or `resize`{_what_fits(settings)}"
+        ) from error
+
+
+def _what_fits(settings: Settings) -> str:
+    """What a step takes by the cost model, and a batch for which there is room; in brackets."""
+
+    def gib(batch_size: int) -> float:
+        return cost.of_run(settings, batch_size=batch_size).training.total / 2**30
+
+    size = settings.batch_size
+    try:
+        words = f"a step of {size} takes about {gib(size):.1f} GiB besides the program"
+        # half of it is left to the framework, the data and others
+        room = machine.memory_gib() / 2
+        while size > 1 and (size == settings.batch_size or gib(size) > room):
+            size = 2 ** ((size - 1).bit_length() - 1)
+        fits = f", of `batch_size={size}` {gib(size):.1f}" if gib(size) <= room else ""
+    except NinError:  # a network built by hand, or of a kind that is not in the model
+        return ""
+    return f" ({words}{fits})"
 
 
 def _remove(directory: Path, existed: bool) -> None:

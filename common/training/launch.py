@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from common.errors import NinError
 from common.system import machine
 from common.system.processes import why_it_ended
-from common.system.signals import handling
+from common.system.signals import handling, once
 
 HERE = "127.0.0.1"
 # in these roles MXNet serves as soon as it is imported, and then ends the process
@@ -124,7 +124,7 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
                 if each.member.works:
                     each.process.send_signal(number)
 
-        stack.enter_context(handling(stop))
+        stack.enter_context(handling(once(stop)))
         stack.callback(_kill, running)
         for member in members(backend, count):
             errors = None

@@ -1,19 +1,23 @@
 """What a run writes into its directory while it goes; :mod:`run_directory` says what is where."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import shlex
+import shutil
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.data.dataset import Dataset
-from common.errors import NinError
+from common.errors import NinError, one_line
 from common.files import figures
-from common.files.write import write_json
 from common.system import machine
 from common.training import run_directory
 from common.training.run import Run, Watcher
@@ -23,11 +27,15 @@ RECORD_SECONDS = 60
 
 
 class Records(Watcher):
-    """Writes the files of a run into ``run.directory``."""
+    """Writes the files of a run into ``run.directory``.
+
+    When that can no longer be written, the run ends, and what was trained goes elsewhere.
+    """
 
     def __init__(self) -> None:
         self._last = time.monotonic()
-        self._writer: Any = None
+        self._events: Any = None
+        self._has_events = True
 
     def begin(self, run: Run) -> None:
         """A checkpoint from before the first step."""
@@ -36,28 +44,31 @@ class Records(Watcher):
     def step(self, run: Run) -> None:
         """A checkpoint now and then."""
         if time.monotonic() - self._last > RECORD_SECONDS:
-            self.save_checkpoint(run)
+            with _rescuing(run):
+                self.save_checkpoint(run)
 
     def epoch(self, run: Run, row: dict[str, Any]) -> None:
         """The metrics; now and then a checkpoint and the curves."""
-        run_directory.write_metrics(_directory(run), run.progress)
-        if time.monotonic() - self._last > RECORD_SECONDS:
-            self.save_checkpoint(run)
-            self._draw(run)
+        with _rescuing(run):
+            run_directory.write_metrics(_directory(run), run.progress)
+            if time.monotonic() - self._last > RECORD_SECONDS:
+                self.save_checkpoint(run)
+                _draw(run)
         self._log_events(run, row)
 
     def end(self, run: Run, failed: bool) -> None:
         """Everything that a run leaves; of one that failed, the last checkpoint stays as it is."""
-        directory = _directory(run)
-        if not failed:
-            self.save_checkpoint(run)
-            run.save(directory / run_directory.MODEL)
-        run_directory.write_result(directory, run.result())
+        if failed:
+            run_directory.write_result(_directory(run), run.result())
+        else:
+            with _rescuing(run):
+                self.save_checkpoint(run)
+                _write_outcome(run)
         # the figure last: when it fails, nothing else is lost
-        self._draw(run)
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        _draw(run)
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
     def save_checkpoint(self, run: Run) -> None:
         """Write the checkpoint and ``metrics.jsonl``.
@@ -65,35 +76,84 @@ class Records(Watcher):
         Raises:
             DivergedError: if a weight is not finite; the last checkpoint is left as it is.
         """
-        state = run.finite_state()
-        run.progress.total_seconds = run.total_seconds
-        run_directory.save_checkpoint(_directory(run), state, run.progress)
-        run_directory.write_metrics(_directory(run), run.progress)
+        _write_checkpoint(run)
         self._last = time.monotonic()
 
-    def _draw(self, run: Run) -> None:
-        if not run.history:
-            return
-        try:
-            figures.save_svg_and_png(run.plot(), _directory(run), run_directory.CURVES)
-        except Exception as error:  # a figure is no reason to lose a result
-            run.note(f"the curves could not be drawn ({type(error).__name__}: {error})")
-
     def _log_events(self, run: Run, row: dict[str, Any]) -> None:
+        if not self._has_events:
+            return
         epoch = len(run.history)  # a whole number, also where the last is a part of one
-        if self._writer is None:
-            # needed once per epoch, not for the first step
-            from common.training.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(
-                str(_directory(run) / run_directory.TENSORBOARD), purge_step=epoch
-            )
-            if run.dataset.notice:
-                self._writer.add_text("notice", run.dataset.notice, epoch)
         accuracy = f"{row['evaluated_on']}_accuracy"
-        for name in ("train_loss", "train_accuracy", accuracy, "learning_rate"):
-            self._writer.add_scalar(name, row[name], epoch)
-        self._writer.flush()
+        names = ("train_loss", "train_accuracy", accuracy, "learning_rate")
+        try:
+            if self._events is None:
+                # needed once per epoch, not for the first step
+                from common.training.tensorboard import Events
+
+                place = _directory(run) / run_directory.TENSORBOARD
+                self._events = Events(place, epoch, run.dataset.notice)
+            self._events.add(epoch, {name: row[name] for name in names})
+        except Exception as error:  # nor are they
+            self._has_events = False
+            run.note(f"no more events for TensorBoard ({type(error).__name__}: {error})")
+
+
+@contextlib.contextmanager
+def _rescuing(run: Run) -> Iterator[None]:
+    """When the run's directory cannot be written, put what was trained elsewhere, and end."""
+    try:
+        yield
+    except OSError as error:
+        why = f"{error.filename or run.directory}: cannot be written ({error.strerror})"
+        lost, run.directory = _directory(run), None
+        raise NinError(f"{why}; {_rescue(run, lost)}") from error
+
+
+def _rescue(run: Run, lost: Path) -> str:
+    """Write a run into a new directory, wherever that is possible; where, or that it is not."""
+    tried = []
+    # its neighbour, if it is only gone; another disk, if its own is full
+    for place in (lost.parent, Path(tempfile.gettempdir())):
+        try:
+            run.directory = run_directory.create(None, run.settings, place.absolute())
+            try:
+                config = run_directory.open_run(lost)
+            except NinError:
+                config = describe(run)
+            run_directory.write_config(run.directory, config)
+            _write_checkpoint(run)
+            _write_outcome(run)
+        except (NinError, OSError) as error:
+            tried.append(f"{place}: {one_line(error)}")
+            if run.directory is not None:
+                shutil.rmtree(run.directory, ignore_errors=True)
+                run.directory = None
+            continue
+        what = "the complete run" if run.complete else "what was trained"
+        how = "" if run.complete else f"; go on with `resume={run.directory}`"
+        return f"{what} is in {run.directory}{how}"
+    return f"and nowhere else either ({'; '.join(tried)})"
+
+
+def _write_checkpoint(run: Run) -> None:
+    state = run.finite_state()
+    run.progress.total_seconds = run.total_seconds
+    run_directory.save_checkpoint(_directory(run), state, run.progress)
+    run_directory.write_metrics(_directory(run), run.progress)
+
+
+def _write_outcome(run: Run) -> None:
+    run.save(_directory(run) / run_directory.MODEL)
+    run_directory.write_result(_directory(run), run.result())
+
+
+def _draw(run: Run) -> None:
+    if not run.history:
+        return
+    try:
+        figures.save_svg_and_png(run.plot(), _directory(run), run_directory.CURVES)
+    except Exception as error:  # a figure is no reason to lose a result
+        run.note(f"the curves could not be drawn ({type(error).__name__}: {error})")
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -119,6 +179,7 @@ def describe(run: Run) -> dict[str, Any]:
             "evaluated_on": dataset.evaluated_on,
             "notice": dataset.notice,
         },
+        "lang": run.lang,
         "device": ready.device.name,
         **ready.prepared,
         "versions": versions,
@@ -154,7 +215,7 @@ def add_resumption(run: Run, config: dict[str, Any], now: dict[str, Any]) -> Non
         run.note("resumed with a network of other layers (or of another release of the framework)")
     names = ("device", "threads", "versions", "machine", "git_commit", "started")
     config.setdefault("resumed", []).append({name: now[name] for name in names})
-    write_json(_directory(run) / run_directory.CONFIG, config)
+    run_directory.write_config(_directory(run), config)
     changed = [
         f"{name} {now[name]} instead of {config.get(name)}"
         for name in ("device", "threads", "versions")

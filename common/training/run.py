@@ -18,6 +18,7 @@ from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line
 from common.network.description import CHAPTER
 from common.prediction import outputs
+from common.report import style
 from common.settings import Settings
 from common.system.signals import StopRequest
 from common.training import plateau, schedule
@@ -130,6 +131,8 @@ class Run:
         """Where the files of the run are to be; True: in a new directory in ``runs/``."""
         self.asked_for = ""
         """The data, as the user named them, for the records."""
+        self.lang = "en"
+        """Of the curves."""
         self.directory: Path | None = None
         """Where the files of the run are, if it writes any."""
         self.marks: Collection[int] = ()
@@ -150,7 +153,8 @@ class Run:
 
     def __repr__(self) -> str:
         """What was trained, and how far."""
-        return f"<Run: {self.title}, {self.epochs_done:g} of {self.settings.epochs:g} epochs>"
+        done = f"{self.epochs_done:g} of {self.settings.epochs:g} epochs"
+        return f"<Run: {self.title}, seed {self.settings.seed}, {done}>"
 
     @property
     def net(self) -> Any:
@@ -216,11 +220,17 @@ class Run:
         """Since the start, over all resumptions."""
         return self.resumed_seconds + time.monotonic() - self.started
 
-    def plot(self) -> "Figure":
-        """The chapter's figure: train loss, train accuracy and test accuracy over the epochs."""
+    def plot(self, lang: str | None = None) -> "Figure":
+        """The chapter's figure: train loss, train accuracy and test accuracy over the epochs.
+
+        Args:
+            lang: ``en`` or ``tr``; what :func:`common.fit` was given if not given.
+        """
         from common.training import curves
 
-        return curves.plot_curves(self.points(), self.history, self.title, self.dataset.notice)
+        language = self.lang if lang is None else lang
+        title = f"{self.title}, {style.words(curves.WORDS, language)['seed']} {self.settings.seed}"
+        return curves.plot_curves(self.points(), self.history, title, self.dataset.notice, language)
 
     def predict(self, images: np.ndarray, labels: np.ndarray | None = None) -> "Predictions":
         """Predict with the network as it is now; see :meth:`Classifier.predict`."""
@@ -358,11 +368,11 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What was trained, in a few words."""
+        """What was trained, in a few words of no language."""
         settings = self.settings
         size = f"{settings.resize}x{settings.resize}"
         name = "NiN" if settings.description == CHAPTER else f"NiN {settings.network}"
-        return f"{name}, {settings.backend}, {settings.preset}, {size}, seed {settings.seed}"
+        return f"{name}, {settings.backend}, {settings.preset}, {size}"
 
     # ------------------------------------------------------------------ the loop
 
@@ -470,7 +480,8 @@ class Run:
             batches.append(logits)
             self._watch("evaluating", min(end, len(images)) * workers.count)
 
-        logits = np.concatenate(batches)
+        # of fewer images than workers some get none
+        logits = np.concatenate(batches or [np.zeros((0, self.dataset.num_classes))])
         if workers.count > 1:
             every = np.zeros((len(self.dataset.test_images), logits.shape[1]))
             every[mine] = logits

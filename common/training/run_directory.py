@@ -7,6 +7,8 @@
     curves.svg, curves.png the chapter's figure
     model.safetensors      the weights, for any backend
     checkpoint.safetensors where to go on with --resume
+    checkpoint.previous.safetensors
+                           the one before, for when that is damaged
     result.json            the figures at the end
     tensorboard/           event files
 """
@@ -27,6 +29,7 @@ import numpy as np
 
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
+from common.files.sealed import seal, unseal
 from common.files.write import write_json, write_text
 from common.settings import Settings
 from common.training.run import Progress
@@ -34,6 +37,7 @@ from common.training.run import Progress
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
+PREVIOUS = "checkpoint.previous.safetensors"
 MODEL = "model.safetensors"
 RESULT = "result.json"
 TENSORBOARD = "tensorboard"
@@ -43,10 +47,14 @@ CURVES = "curves"
 def check_free(out: Path | None) -> None:
     """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise NinError(
-            f"`out={out}`: exists and is not an empty directory; choose another, "
-            "or continue a run with `resume`"
-        )
+        raise _taken(out)
+
+
+def _taken(out: Path) -> NinError:
+    return NinError(
+        f"`out={out}`: exists and is not an empty directory; choose another, "
+        "or continue a run with `resume`"
+    )
 
 
 def check_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -86,7 +94,10 @@ def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) ->
 
 
 def _writable(directory: Path) -> Path:
-    write_text(directory / METRICS, "")
+    try:
+        (directory / METRICS).touch(exist_ok=False)
+    except FileExistsError as error:  # another run was started at the same instant
+        raise _taken(directory) from error
     return directory
 
 
@@ -115,7 +126,7 @@ def read(directory: Path) -> Record:
             config[part].items()
         name = METRICS
         text = (directory / METRICS).read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.splitlines()]
+        rows = [unseal(line) for line in text.splitlines()]
         for row in rows:
             accuracy = row[f"{row['evaluated_on']}_accuracy"]
             points = [[row["epoch"], row["train_loss"], row["train_accuracy"], accuracy]]
@@ -138,7 +149,7 @@ def _read_result(directory: Path) -> dict[str, Any] | None:
     path = directory / RESULT
     if not path.exists():
         return None
-    result = dict(json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")))
+    result = unseal(path.read_text(encoding="utf-8", errors="surrogateescape"))
     rate = result["examples_per_second"]
     _check_finite([result["epochs"], result["total_seconds"], *([] if rate is None else [rate])])
     if not isinstance(result["complete"], bool) or not isinstance(result["notes"], list):
@@ -166,7 +177,7 @@ def open_run(directory: Path, called: str | None = None) -> dict[str, Any]:
         raise NinError(f"{called}: not a run directory (it has no {CONFIG})")
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
-        config = dict(json.loads(text))
+        config = unseal(text)
         Settings(**config["settings"]).check(is_by_hand(config))
         if not config["data"].keys() >= {"kind", "directory", "sha256"}:
             raise KeyError("data")
@@ -212,7 +223,7 @@ def is_begun(directory: Path) -> bool:
 
     What one left that was killed before its first checkpoint is removed: nothing was trained.
     """
-    if (directory / CHECKPOINT).is_file():
+    if (directory / CHECKPOINT).is_file() or (directory / PREVIOUS).is_file():
         return True
     if (directory / CONFIG).is_file():
         # of a run that is just beginning nothing is removed
@@ -236,7 +247,7 @@ def is_complete(directory: Path) -> bool:
     """Whether the run's ``result.json`` says that all epochs ran."""
     try:
         text = (directory / RESULT).read_text(encoding="utf-8", errors="surrogateescape")
-        return bool(json.loads(text)["complete"])
+        return bool(unseal(text)["complete"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -246,22 +257,52 @@ def has_curves(directory: Path) -> bool:
     return all((directory / f"{CURVES}.{kind}").is_file() for kind in ("svg", "png"))
 
 
+class Checkpoint(NamedTuple):
+    """Where a run goes on."""
+
+    state: dict[str, np.ndarray]
+    """Of the trainer."""
+    progress: Progress
+    note: str
+    """Why it is not the newest; empty if it is."""
+
+
 def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:
-    """Write the checkpoint, whole or not at all; it replaces the last one."""
+    """Write the checkpoint, whole or not at all; the last one is kept as the one before."""
     text = json.dumps(dataclasses.asdict(progress), sort_keys=True)
     metadata = {"progress": text, "sha256": _digest(state, text)}
-    save_arrays(directory / CHECKPOINT, state, metadata)
+    save_arrays(directory / CHECKPOINT, state, metadata, keep=directory / PREVIOUS)
 
 
-def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress]:
-    """Read the checkpoint.
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """Read the newest checkpoint, or the one before if that is damaged or missing.
 
     Raises:
-        NinError: if it is missing or damaged.
+        NinError: if there is none that is whole.
     """
-    path = directory / CHECKPOINT
-    if not path.is_file():
+    newest, previous = directory / CHECKPOINT, directory / PREVIOUS
+    if not (newest.is_file() or previous.is_file()):
         raise NinError(f"`resume={directory}`: it has no {CHECKPOINT}")
+    try:
+        return Checkpoint(*_read_checkpoint(newest), "")
+    except NinError as error:
+        if not previous.is_file():
+            raise
+        try:
+            state, progress = _read_checkpoint(previous)
+        except NinError as older:
+            raise NinError(f"{error.marked}; the one before too: {older.marked}") from error
+        why = error.marked if newest.exists() else f"{newest}: missing"
+    where = f"epoch {progress.epoch + 1}, step {progress.step}"
+    return Checkpoint(state, progress, f"{why}; going on from the one before, at {where}")
+
+
+def drop_newest_checkpoint(directory: Path) -> None:
+    """Put the one before in its place, lest the next one replaces that."""
+    os.replace(directory / PREVIOUS, directory / CHECKPOINT)
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
     state, metadata = load_arrays(path)
     text = metadata.get("progress", "")
     if metadata.get("sha256") != _digest(state, text):
@@ -274,13 +315,18 @@ def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress]:
 
 def write_metrics(directory: Path, progress: Progress) -> None:
     """Write ``metrics.jsonl``: one line per finished epoch."""
-    lines = (json.dumps(row, allow_nan=False) + "\n" for row in progress.rows)
+    lines = (json.dumps(seal(row), allow_nan=False) + "\n" for row in progress.rows)
     write_text(directory / METRICS, "".join(lines))
+
+
+def write_config(directory: Path, config: Mapping[str, Any]) -> None:
+    """Write ``config.json``."""
+    write_json(directory / CONFIG, seal(config))
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:
     """Write ``result.json``."""
-    write_json(directory / RESULT, result)
+    write_json(directory / RESULT, seal(result))
 
 
 def _digest(state: Mapping[str, np.ndarray], text: str) -> str:

@@ -42,8 +42,8 @@ def test_starting_to_train_does_not_import_what_is_needed_later(variable):
 
 
 def test_a_run_without_pytorch_writes_its_events_without_importing_it(tmp_path):
-    writer = "from common.training.tensorboard import SummaryWriter"
-    modules = imported_by(f"{writer}; SummaryWriter({str(tmp_path)!r}).close()")
+    events = "from pathlib import Path; from common.training.tensorboard import Events"
+    modules = imported_by(f"{events}; Events(Path({str(tmp_path)!r}), 1, '').close()")
     assert "tensorboardX" in modules
     assert not modules & FRAMEWORKS
     assert list(tmp_path.iterdir())

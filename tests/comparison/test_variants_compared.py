@@ -7,24 +7,20 @@ import numpy as np
 import numpy_nin
 import pytest
 
-from common.comparison import levels, worker
-from common.comparison.job import Job, below
+from common.comparison import dropout, levels, worker
+from common.comparison.job import LEVELS, Job, below
 from common.comparison.layer import look
 from common.comparison.material import make_material
 from common.errors import NinError
-from common.network.description import parse
-
-# all but dropout, which is counted in the chapter's network only
-LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
-NETWORKS = {"one-1x1": 67, "dense-head": 67, "vgg-12-32": 28, "no-last-relu,last=32/16": 67}
+from common.network.description import CHAPTER, NETWORKS, parse
 
 
-def job_of(network):
-    size = NETWORKS[network]
-    return Job(LEVELS, size, batch_size=2, steps=8, dtype="float64", network=network)
+def job_of(network, size=67, **options):
+    return Job(LEVELS, size, batch_size=2, steps=8, dtype="float64", network=network, **options)
 
 
 def compare(sample, job, backends, layer=None):
+    job.check()
     material = make_material(job, sample)
     recordings = [each for n, b in backends.items() for each in worker.record(n, b, job, material)]
     found = levels.compare(recordings, job, below("weights", material))
@@ -32,24 +28,49 @@ def compare(sample, job, backends, layer=None):
     return found
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_variant_is_one_network_in_a_framework_and_in_numpy(sample, backend, network):
-    job = job_of(network)
-    last = levels.layer_names(parse(network))[-2]
-    found = compare(sample, job, {"numpy": numpy_nin, "framework": backend}, last)
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        ("no-1x1", 67),
+        ("gentle", 67),
+        ("no-last-relu", 67),
+        ("lin-cifar", 15),
+        ("vgg-12-32", 28),
+        ("vgg-12-32,head=dense", 28),
+        ("channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden=90/70", 28),
+        ("channels=8-12,kernels=5-3-3,strides=2-1-2,inner_kernel=3,last=9/7,dropout=every", 41),
+        ("channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden=,dropout=every", 28),
+    ],
+)
+def test_two_of_the_same_agree_and_are_not_refused(network, size, sample):
+    found = compare(sample, job_of(network, size), {"one": numpy_nin, "two": numpy_nin})
     assert {level.name: level.status for level in found.levels} == dict.fromkeys(LEVELS, "agree")
-    assert not [level.part for level in found.levels if level.part]
+    assert found.exit_status == 0
+
+
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        ("one-1x1", 67),
+        ("dense-head", 67),
+        ("vgg-12-32", 28),
+        ("lin-cifar", 15),
+        ("no-last-relu,last=32/16", 67),
+    ],
+)
+def test_a_variant_is_one_network_in_a_framework_and_in_numpy(sample, backend, network, size):
+    last = levels.layer_names(parse(network))[-2]
+    sides = {"numpy": numpy_nin, "framework": backend}
+    found = compare(sample, job_of(network, size), sides, last)
+    assert {level.name: level.status for level in found.levels} == dict.fromkeys(LEVELS, "agree")
+    parts = {level.name: level.part for level in found.levels if level.part}
+    assert parts == ({"dropout": "the last of 2 layers"} if network == "lin-cifar" else {})
     assert all(text.startswith("as on paper") for text in found.layer.findings.values())
 
 
-def setting(change):
-    """The NumPy backend, its weights changed as they are set."""
-    return types.SimpleNamespace(
-        **{
-            **vars(numpy_nin),
-            "set_weights": lambda net, weights: numpy_nin.set_weights(net, change(dict(weights))),
-        }
-    )
+def changed(**names):
+    """The NumPy backend with other names in it."""
+    return types.SimpleNamespace(**{**vars(numpy_nin), **names})
 
 
 MISTAKES = {
@@ -74,18 +95,41 @@ MISTAKES = {
 @pytest.mark.parametrize("network", MISTAKES)
 def test_a_mistake_in_a_variant_is_found_and_named(sample, network):
     layer, change, words = MISTAKES[network]
+    wrong = changed(set_weights=lambda net, weights: numpy_nin.set_weights(net, change(weights)))
     job = dataclasses.replace(job_of(network), levels=("activations",))
-    found = compare(sample, job, {"right": numpy_nin, "wrong": setting(change)})
+    found = compare(sample, job, {"right": numpy_nin, "wrong": wrong})
     assert found.deviation.first == layer
     assert words in found.layer.mistakes["wrong"]
     assert list(found.layer.mistakes) == ["wrong"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "built", "level", "first"),
+    [
+        ("no-last-relu", CHAPTER, "activations", "block4.conv3"),
+        ("one-1x1", NETWORKS["chapter"], "parameters", "block1.conv3.weight"),
+    ],
+    ids=["a ReLU too many", "a 1x1 convolution too many"],
+)
+def test_another_network_than_was_asked_for_deviates_where_it_is_another(
+    sample, asked, built, level, first
+):
+    another = changed(build=lambda _, *rest: numpy_nin.build(built, *rest))
+    found = compare(sample, job_of(asked), {"right": numpy_nin, "another": another})
+    assert (found.deviation.name, found.deviation.first) == (level, first)
+
+
+def test_a_backend_without_variants_is_listed_as_that(sample):
+    lacking = types.SimpleNamespace(__name__="mine", nin=numpy_nin.nin)
+    found = compare(sample, job_of("one-1x1"), {"whole": numpy_nin, "lacking": lacking})
+    assert any("mine has no build" in note for level in found.levels for note in level.notes)
+
+
 def test_a_variant_that_is_none_or_takes_larger_images_is_refused():
     with pytest.raises(NinError, match="network=two-2x2"):
-        Job(network="two-2x2").check()
+        job_of("two-2x2").check()
     with pytest.raises(NinError, match="resize=40"):
-        Job(network="one-1x1", resize=40).check()
+        job_of("one-1x1", 40).check()
 
 
 def test_the_same_seed_gives_other_weights_to_another_network(sample):
@@ -94,3 +138,34 @@ def test_the_same_seed_gives_other_weights_to_another_network(sample):
     assert dense["weights/dense1.weight"].ndim == 2
     assert not [name for name in one if ".conv3." in name]
     assert np.isfinite(dense["weights/dense1.weight"]).all()
+
+
+@pytest.mark.parametrize(
+    "network", ["gentle", "dense-head", "lin-cifar", "head=alexnet,hidden=90/70", "vgg-12-32"]
+)
+@pytest.mark.parametrize("wrong", [0.499, 0.0])
+def test_another_dropout_in_a_variant_deviates(network, wrong, sample, monkeypatch):
+    forward = numpy_nin.Dropout.forward
+
+    def scaled(self, X, training=False):
+        self.rate = min(self.rate, wrong)
+        return forward(self, X, training)
+
+    job = Job(("dropout",), 67, batch_size=1, dtype="float64", network=network)
+    material = {"images": sample.train_images[:1], "labels": sample.train_labels[:1]}
+    (right,) = worker.record("right", numpy_nin, job, material)
+    monkeypatch.setattr(numpy_nin.Dropout, "forward", scaled)
+    (other,) = worker.record("wrong", numpy_nin, job, material)
+    (level,) = levels.compare([right, other], job, {}).levels
+    where = "scale of a kept unit" if wrong else "units dropped"
+    assert {row.name: row.deviating for row in level.tables[0].rows}[where] == ["wrong"]
+
+
+def test_a_network_without_dropout_is_said_to_have_none(sample):
+    network = "channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden="
+    assert dropout.site(Job(network=network).description) is None
+    found = compare(sample, job_of(network, 28), {"one": numpy_nin, "two": numpy_nin})
+    assert (found.levels[-1].status, found.levels[-1].notes) == (
+        "not compared",
+        ["this network has no dropout"],
+    )

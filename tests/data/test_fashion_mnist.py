@@ -309,3 +309,51 @@ def test_a_broken_download_never_ends_up_in_the_cache(nothing_around, mirror):
         fashion_mnist.load("full")
     cached = fashion_mnist.cache_directories()[0]
     assert not (cached / path.name).exists()
+
+
+PAGE = b"<html>Service unavailable</html>"
+ANSWERS = {
+    "hangs": None,
+    "redirects for ever": b"HTTP/1.0 302 Found\r\nLocation: /again\r\n\r\n",
+    "redirects to a file": b"HTTP/1.0 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
+    "an error": b"HTTP/1.0 503 Service Unavailable\r\n\r\n" + PAGE,
+    "an error page that claims to be the file": b"HTTP/1.0 200 OK\r\n\r\n" + PAGE,
+    "half": b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\nhalf",
+    "half of a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
+    "no answer in HTTP": b"220 mail.example.org ESMTP\r\n",
+    "an absurd length": b"HTTP/1.0 200 OK\r\nContent-Length: many\r\n\r\nx",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_a_mirror_that_answers_badly_is_passed_over(nothing_around, mirror, monkeypatch, answer):
+    import os
+
+    monkeypatch.setattr(fetch, "PATIENCE_SECONDS", 0.3)
+    working = os.environ[fashion_mnist.MIRRORS_VARIABLE]
+
+    def serve():
+        while True:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                if not connection.recv(10_000):
+                    return
+                if answer is None:
+                    connection.settimeout(30)
+                    connection.recv(1)  # until the other side has given up
+                else:
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = server.getsockname()
+        monkeypatch.setenv(
+            fashion_mnist.MIRRORS_VARIABLE, f"http://{address[0]}:{address[1]} {working}"
+        )
+        try:
+            assert fashion_mnist.load("full").kind == "full"
+        finally:
+            socket.create_connection(address).close()
+            thread.join()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import NinError
-from common.files import write
+from common.files import sealed, write
 from common.files.arrays import load_arrays, save_arrays
 from common.settings import Settings
 from common.system import machine
@@ -65,7 +65,8 @@ def test_a_checkpoint_gives_back_the_progress_exactly(tmp_path):
         epoch=2, step=3, losses=[0.1, 1 / 3], correct=[5, 6], rows=[{"epoch": 1, "x": 2 / 3}]
     )
     run_directory.save_checkpoint(tmp_path, {"w": np.ones(3)}, progress)
-    state, found = run_directory.load_checkpoint(tmp_path)
+    state, found, note = run_directory.load_checkpoint(tmp_path)
+    assert not note
     assert found == progress
     assert state["w"].tolist() == [1, 1, 1]
 
@@ -78,6 +79,29 @@ def test_a_changed_bit_in_a_checkpoint_is_noticed(tmp_path):
     path.write_bytes(content)
     with pytest.raises(NinError, match="damaged checkpoint"):
         run_directory.load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"half")])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_which_is_then_kept(tmp_path, damage):
+    for step in (1, 2):
+        run_directory.save_checkpoint(tmp_path, {"w": np.ones(3)}, Progress(step=step))
+    damage(tmp_path / run_directory.CHECKPOINT)
+    _, found, note = run_directory.load_checkpoint(tmp_path)
+    assert found.step == 1
+    assert run_directory.CHECKPOINT in note
+    assert "going on from the one before, at epoch 1, step 1" in note
+    run_directory.drop_newest_checkpoint(tmp_path)
+    run_directory.save_checkpoint(tmp_path, {"w": np.ones(3)}, Progress(step=2))
+    damage(tmp_path / run_directory.CHECKPOINT)
+    assert run_directory.load_checkpoint(tmp_path).progress.step == 1
+
+
+def test_a_digit_that_was_changed_in_a_record_is_noticed_and_older_ones_claim_nothing():
+    text = json.dumps(sealed.seal({"accuracy": 0.625, "name": "müşteri"}))
+    assert sealed.unseal(text) == {"accuracy": 0.625, "name": "müşteri"}
+    with pytest.raises(ValueError, match="checksum"):
+        sealed.unseal(text.replace("0.625", "0.925"))
+    assert sealed.unseal('{"accuracy": 0.925}') == {"accuracy": 0.925}
 
 
 def test_runs_started_in_the_same_second_get_directories_of_their_own(tmp_path):

@@ -43,7 +43,8 @@ def test_the_chapters_network_needs_three_quarters_of_a_billion_multiply_adds():
 )
 @settings(max_examples=40, deadline=None)
 def test_the_parts_make_the_whole(name, resize, batch_size, precision, optimizer):
-    found = cost.of(name, resize, batch_size, precision, optimizer)
+    options = {"precision": precision, "optimizer": optimizer}
+    found = cost.of(name, resize, batch_size=batch_size, **options)
     report = found.report()
     assert sum(layer["parameters"] for layer in report["layers"]) == found.parameters
     assert sum(layer["multiply_adds"] for layer in report["layers"]) == found.multiply_adds
@@ -56,7 +57,7 @@ def test_the_parts_make_the_whole(name, resize, batch_size, precision, optimizer
     weights = prediction.weights
     assert weights + images < prediction.total <= weights + images + largest
     # with more of everything nothing gets cheaper; twice the batch, twice the activations
-    twice = cost.of(name, resize, 2 * batch_size, precision, optimizer)
+    twice = cost.of(name, resize, batch_size=2 * batch_size, **options)
     assert twice.training.activations == 2 * training.activations
     assert twice.parameters == found.parameters
 
@@ -158,7 +159,7 @@ def test_pytorch_allocates_what_is_computed_and_a_copy_of_a_convolutions_weights
     torch, backend, name
 ):
     batch = 128 if name == "lenet" else 8
-    found = cost.of(name, None if name == "lenet" else 99, batch)
+    found = cost.of(name, None if name == "lenet" else 99, batch_size=batch)
     net = backend.nin() if name == "nin" else build(torch, name, found.resize)
     # as our backend lays them out; otherwise PyTorch's convolutions copy what they get
     net = net.to(memory_format=torch.channels_last)
@@ -194,7 +195,7 @@ def allocated_peak(torch, function):
 
 @pytest.mark.long
 def test_what_is_measured_is_not_far_from_what_is_computed(backend, backend_name):
-    found = cost.of("one-1x1", 112, 64)
+    found = cost.of("one-1x1", 112, batch_size=64)
     taken = memory.measure(found, "one-1x1", backend_name)
     for what in memory.WHAT:
         computed = getattr(found, what).total

@@ -47,8 +47,8 @@ def test_the_stored_notebooks_have_been_run_and_are_small(name, language):
 
 
 @each
-def test_the_languages_have_the_same_code_but_for_the_words_of_the_shape_walk(name, language):
-    code = [cell.code.replace('"tr"', '"en"') for cell in make.cells(name, language)]
+def test_the_languages_have_the_same_code_but_for_the_words_in_lines_and_pictures(name, language):
+    code = [re.sub(r'(, )?lang="tr"', "", cell.code) for cell in make.cells(name, language)]
     assert code == [cell.code for cell in make.cells(name, "en")]
 
 

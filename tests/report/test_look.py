@@ -15,7 +15,6 @@ from common.model import save_model
 from common.network import architecture
 from common.prediction import classifier
 from common.prediction.predict import Images
-from common.report import look_pictures
 from common.report.look import VIEWS, Look
 from common.settings import Settings
 
@@ -43,10 +42,6 @@ def weights(model, tmp_path_factory):
 def look(backend, backend_name, weights):
     options = {"data": "sample", "indices": f"0:{COUNT}", "device": "cpu"}
     return api.look(weights, backend=backend_name, **options)
-
-
-def test_pictures_have_the_same_words_in_both_languages():
-    assert set(look_pictures.WORDS["en"]) == set(look_pictures.WORDS["tr"])
 
 
 @pytest.mark.parametrize(

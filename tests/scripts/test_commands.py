@@ -423,6 +423,7 @@ def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(backe
     ):
         assert_one_clear_line(run("train.py", "--resume", copy, *arguments), words)
 
+    (copy / "checkpoint.previous.safetensors").unlink()
     checkpoint = copy / "checkpoint.safetensors"
     content = bytearray(checkpoint.read_bytes())
     content[-1000] ^= 1

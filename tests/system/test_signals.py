@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from common.system.signals import SIGNALS, StopRequest, deferred
+from common.system.signals import SIGNALS, StopRequest, deferred, handling, once
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -65,3 +65,21 @@ def test_without_a_signal_nothing_is_deferred():
     with deferred():
         pass
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_burst_of_ctrl_c_is_one_and_a_later_one_is_another(monkeypatch):
+    clock = iter([0, 0.1, 0.5, 0.9, 1.5])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    came = []
+    with handling(once(lambda number, _: came.append(number))):
+        for _ in range(5):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert len(came) == 2
+
+
+def test_no_other_signal_is_taken_for_a_burst():
+    came = []
+    with handling(once(lambda number, _: came.append(number))):
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert len(came) == 3

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher, summary
+from common.training.workers import Workers
 
 EXAMPLES = 150
 BATCH = 32  # 5 steps an epoch, the last one smaller
@@ -84,7 +86,7 @@ def start(backend, backend_name, sample, tmp_path_factory):
         run = fit.make(ready, settings, dataset, watchers=watchers)
         run.stop = StopAfter(looks)
         if directory is not None:
-            run.restore(*run_directory.load_checkpoint(directory))
+            run.restore(*run_directory.load_checkpoint(directory)[:2])
         run.directory = directory or run_directory.create(None, settings, parent)
         return run
 
@@ -104,7 +106,7 @@ def rows_of(run):
 
 
 def without_times(row):
-    return {name: value for name, value in row.items() if not name.endswith("seconds")}
+    return {n: v for n, v in row.items() if not n.endswith("seconds") and n != "checksum"}
 
 
 def test_a_finished_run_leaves_every_file(finished):
@@ -116,6 +118,7 @@ def test_a_finished_run_leaves_every_file(finished):
         "curves.png",
         "model.safetensors",
         "checkpoint.safetensors",
+        "checkpoint.previous.safetensors",
         "result.json",
         "tensorboard",
     }
@@ -233,7 +236,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         DivergedError, match=r"not finite .*at epoch 2, step [1-5]: .* try a lower lr"
     ):
         run.train()
-    state, progress = run_directory.load_checkpoint(run.directory)
+    state, progress, _ = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
     assert all(map(math.isfinite, progress.losses))
     assert json.loads((run.directory / "result.json").read_text())["complete"] is False
@@ -251,7 +254,7 @@ def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
     with pytest.raises(DivergedError, match=r"block3\.conv2\.bias is not finite"):
         run.train()
     assert not (run.directory / "model.safetensors").exists()
-    state, _ = run_directory.load_checkpoint(run.directory)
+    state, *_ = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
 
 
@@ -274,15 +277,31 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
     options = {"epochs": 1, "limit": EXAMPLES, "batch_size": BATCH, "device": "cpu", "watchers": ()}
     with monkeypatch.context() as patch:
         patch.setattr("common.training.curves.plot_curves", broken)
-        run = common.fit(backend_name, "sample", "fast", out=tmp_path / "run", **options)
+        out = tmp_path / "run"
+        run = common.fit(backend_name, "sample", "fast", out=out, lang="tr", **options)
     assert run.complete
     assert "could not be drawn (RuntimeError: no fonts)" in run.notes[-1]
     assert run_directory.is_complete(tmp_path / "run")
     assert not run_directory.has_curves(tmp_path / "run")
     assert common.resume(tmp_path / "run", watchers=()).test_accuracy == run.test_accuracy
     assert run_directory.has_curves(tmp_path / "run")
+    # and in the language that was asked for
+    assert "eğitim kaybı" in (tmp_path / "run" / "curves.svg").read_text(encoding="utf-8")
     with pytest.raises(NinError, match="nothing is left to do"):
         common.resume(tmp_path / "run")
+
+
+def test_what_was_trained_is_not_lost_with_the_directory(finished, start, tmp_path, monkeypatch):
+    whole, _ = finished
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = start(watcher=Lines(lambda run: shutil.rmtree(run.directory, ignore_errors=True)))
+    # the records come after the watcher that takes the directory away
+    run.watchers.reverse()
+    with pytest.raises(NinError, match=r"what was trained is in .*; go on with resume="):
+        run.train()
+    resumed = start(directory=run.directory)
+    assert resumed.train()
+    assert list(map(without_times, rows_of(resumed))) == list(map(without_times, rows_of(whole)))
 
 
 def kill_the_last_block(run, backend):
@@ -318,6 +337,24 @@ def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
     assert "pullover, " in note
     assert "shirt" in note
     assert "another seed" in note
+
+
+def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend, monkeypatch):
+    class OneOfTwo(Workers):
+        count = 2
+
+        def sum(self, values):
+            """The other's loss is ours, and its images are ours from the last to the first."""
+            return 2 * values if values.ndim == 1 else values + values[::-1]
+
+    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    run = start(epochs=1)
+    run.workers = OneOfTwo()
+    weights = backend.get_weights(run.trainer.net)
+    weights["block4.conv3.bias"][2] -= 1000
+    backend.set_weights(run.trainer.net, weights)
+    assert run.train()
+    assert f"0 for all {len(run.dataset.test_images)} images" in run.notes[0]
     seen = run.predict(run.dataset.test_images, run.dataset.test_labels)
     assert "pullover" in seen.notes[0]
     assert "train it anew" in seen.notes[1]

@@ -71,6 +71,7 @@ def test_variables_that_announce_nothing_mean_one_worker(value):
     ("arguments", "words"),
     {
         "no workers": (["--workers", "0"], "--workers 0: must be a whole number"),
+        "its backend too late": (["--", "--backend", "tf"], "--backend: name it before --"),
         "another backend": (["--backend", "examples/nin_numpy.py"], "unknown; choose one of"),
     }.values(),
 )

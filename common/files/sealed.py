@@ -1,0 +1,34 @@
+"""JSON that is read again by this program, with a checksum: a changed digit is noticed.
+
+A file without one is of an older release, or written by hand, and is taken as it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+CHECKSUM = "checksum"
+
+
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with a checksum, as the last entry."""
+    return {**content, CHECKSUM: _of(content)}
+
+
+def unseal(text: str | bytes) -> dict[str, Any]:
+    """The object in a JSON text, without its checksum.
+
+    Raises:
+        ValueError: if it is damaged or no JSON.
+        TypeError: if it is another value than an object.
+    """
+    content = dict(json.loads(text))
+    stated = content.pop(CHECKSUM, None)
+    if stated not in (None, _of(content)):
+        raise ValueError("its checksum does not match its content")
+    return content
+
+
+def _of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

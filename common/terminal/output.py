@@ -1,0 +1,83 @@
+"""What is printed cannot command the terminal: control characters in it are spelt out.
+
+They come in names of files, options, and what is inside of files. What is printed goes through
+:class:`Guarded`, and what rich draws, which needs some itself, through :func:`console`.
+"""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+from common.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+# control characters that are harmless
+LAYOUT = "\n\t"
+
+
+class Guarded:
+    """A text stream that spells out control characters, but for line breaks and tabs."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write it, and return how much of it that was."""
+        self.stream.write(printable(text, LAYOUT))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the stream's."""
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Guard standard output and standard error."""
+    out, err = Guarded(sys.stdout), Guarded(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
+        yield
+
+
+def console(width: int = 120, *, stderr: bool = False, **options: Any) -> "Console":
+    """A console of rich that spells out control characters in what it is given.
+
+    Args:
+        width: in characters where there is no terminal; 0 for what rich takes.
+        stderr: on standard error.
+        options: of rich's console.
+    """
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    # rich's own colours are control characters too
+    stream = stream.stream if isinstance(stream, Guarded) else stream
+    made = Console(file=stream, width=None if stream.isatty() else width or None, **options)
+    made.push_render_hook(_SpellOut())  # type: ignore[arg-type]
+    return made
+
+
+class _SpellOut:
+    """What rich calls with everything that is to be drawn."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [_SpeltOut(each) for each in renderables]
+
+
+class _SpeltOut:
+    def __init__(self, drawn: Any) -> None:
+        self.drawn = drawn
+
+    def __rich_console__(self, console: "Console", options: Any) -> Iterator[Any]:
+        from rich.segment import Segment
+
+        for segment in console.render(self.drawn, options):
+            yield (
+                segment
+                if segment.control
+                else Segment(printable(segment.text, LAYOUT), segment.style)
+            )
