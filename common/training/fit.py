@@ -349,17 +349,9 @@ def _what_fits(settings: Settings) -> str:
     """What a step takes by the cost model, and a batch for which there is room; in brackets."""
 
     def gib(batch_size: int) -> float:
-        return (
-            cost.of(
-                settings.network,
-                settings.resize,
-                batch_size,
-                settings.precision,
-                settings.optimizer,
-                settings.momentum,
-            ).training.total
-            / 2**30
-        )
+        options = {n: getattr(settings, n) for n in ("precision", "optimizer", "momentum")}
+        found = cost.of(settings.network, settings.resize, batch_size=batch_size, **options)
+        return found.training.total / 2**30
 
     size = settings.batch_size
     try:
