@@ -5,15 +5,15 @@ parameters stand beside them and go into each call; gradients and compiled code 
 functions; random numbers come from keys. Channels first (NCHW) and weights (out, in, height, width)
 are what ``lax.conv_general_dilated`` takes unless it is told otherwise.
 
-``scripts/compare.py`` takes it as ``--backends torch,examples/nin_jax.py``, ``train.py``,
-``predict.py`` and ``shapes.py`` as ``--backend examples/nin_jax.py``. What each function has to do
-is written in ``common/contract.py``.
+What each function has to do is written in ``common/contract.py``. It lacks an ``Exporter``, as JAX
+has no file format of its own (``safetensors.flax.load_file`` reads our ``model.safetensors``), and
+``Distribution``: it trains alone.
 """
 
 import os
+from collections import namedtuple
 from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,8 @@ from common.contract import Device, LayerOutput, Work
 from common.data import augmentation
 from common.data.resize import resize_matrix
 from common.errors import NinError, one_line
-from common.network.names import Named, leaves, name_layers
+from common.network import architecture, description
+from common.network.names import leaves, name_layers
 from common.network.parameters import check_parameters
 from common.settings import Settings, check_precision
 from common.training import muon
@@ -74,34 +75,39 @@ def nin(num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5) -> "N
     )
 
 
-class Conv(NamedTuple):
-    in_channels: int
-    out_channels: int
-    kernel_size: int
-    strides: int = 1
-    padding: int = 0
+def build(
+    network: description.Network, num_classes: int = 10, in_channels: int = 1,
+    dropout: float = 0.5, size: int = 224,
+) -> "Network":  # fmt: skip
+    """Any network of the exercises."""
+    layers: list[Any] = []
+    for block in network.blocks(num_classes):
+        layers.append([])
+        for channels, kernel_size, strides, padding, relu in block.convolutions:
+            layers[-1].append(Conv(in_channels, channels, kernel_size, strides, padding))
+            layers[-1] += [ReLU()] * relu
+            in_channels = channels
+        layers += [MaxPool(block.pool, strides=2)] * (block.pool > 0)
+        layers += [Dropout(dropout)] * block.dropout
+    layers += [GlobalAvgPool()] * (network.head == "average") + [Flatten()]
+    for dense in architecture.dense_layers(size, num_classes, network):
+        layers.append(Dense(dense.in_channels, dense.out_channels))
+        layers += [ReLU(), Dropout(dropout)] * dense.relu
+    return Network(*layers)
 
 
-class MaxPool(NamedTuple):
-    kernel_size: int
-    strides: int
+# ------------------------------------------------------------------ the layers
 
-
-class Dropout(NamedTuple):
-    rate: float
-
-
-class ReLU(NamedTuple): ...
-
-
-class GlobalAvgPool(NamedTuple): ...
-
-
-class Flatten(NamedTuple): ...
-
+Conv = namedtuple("Conv", "in_channels out_channels kernel_size strides padding", defaults=(1, 0))
+Dense = namedtuple("Dense", "in_channels out_channels")
+MaxPool = namedtuple("MaxPool", "kernel_size strides")
+Dropout = namedtuple("Dropout", "rate")
+ReLU, GlobalAvgPool, Flatten = (
+    namedtuple(name, "") for name in ("ReLU", "GlobalAvgPool", "Flatten")
+)
 
 KINDS = {
-    Conv: "conv", ReLU: "relu", MaxPool: "pool", Dropout: "dropout",
+    Conv: "conv", Dense: "dense", ReLU: "relu", MaxPool: "pool", Dropout: "dropout",
     GlobalAvgPool: "global_pool", Flatten: "flatten",
 }  # fmt: skip
 
@@ -110,23 +116,29 @@ class Network:
     """Layers, a block being a list of them, and beside them their parameters by canonical name."""
 
     def __init__(self, *layers: Any) -> None:
-        blocks = lambda layer: layer if isinstance(layer, list) else None  # noqa: E731
-        self.layers = name_layers(layers, blocks, lambda layer: KINDS[type(layer)])
+        def inside(layer: Any) -> list[Any] | None:
+            return layer if isinstance(layer, list) else None
+
+        self.named = name_layers(layers, inside, lambda layer: KINDS[type(layer)])
         self.parameters: Arrays = {}
-        for name, layer, _ in leaves(self.layers):
-            if isinstance(layer, Conv):
-                shape = layer.out_channels, layer.in_channels, *[layer.kernel_size] * 2
+        for name, layer, _ in leaves(self.named):
+            if isinstance(layer, Conv | Dense):
+                window = (layer.kernel_size,) * 2 if isinstance(layer, Conv) else ()
+                shape = (layer.out_channels, layer.in_channels, *window)
                 self.parameters[f"{name}.weight"] = jnp.zeros(shape, jnp.float32)
-                self.parameters[f"{name}.bias"] = jnp.zeros(shape[0], jnp.float32)
+                self.parameters[f"{name}.bias"] = jnp.zeros(shape[:1], jnp.float32)
 
 
-def apply(each: Named, parameters: Arrays, X: jax.Array, key: jax.Array | None = None) -> jax.Array:
+def apply(
+    layer: Any, X: jax.Array, weight: Any = None, bias: Any = None, key: jax.Array | None = None
+) -> jax.Array:
     """The output of a layer; dropout is on where there is a key for its random numbers."""
-    match each.layer:
+    match layer:
         case Conv(_, _, _, stride, padding):
-            weight, bias = (parameters[f"{each.name}.{what}"] for what in ("weight", "bias"))
             X = lax.conv_general_dilated(X, weight, (stride, stride), [(padding, padding)] * 2)
             return X + bias[:, None, None]
+        case Dense():
+            return X @ weight.T + bias
         case MaxPool(size, stride):
             window, strides = (1, 1, size, size), (1, 1, stride, stride)
             return lax.reduce_window(X, -jnp.inf, lax.max, window, strides, "VALID")
@@ -141,32 +153,39 @@ def apply(each: Named, parameters: Arrays, X: jax.Array, key: jax.Array | None =
     return X
 
 
-def forward(
-    net: Network, parameters: Arrays, X: jax.Array, key: jax.Array | None = None
-) -> list[jax.Array]:
+def forward(net: Network, parameters: Arrays, X: Any, key: Any = None) -> list[jax.Array]:
     """Outputs of all layers; what is not used of them is not computed once this is compiled."""
-    outputs = [X]
-    for place, each in enumerate(leaves(net.layers)):
-        own = None if key is None else jax.random.fold_in(key, place)
-        outputs.append(apply(each, parameters, outputs[-1], own))
+    outputs = []
+    for place, (name, layer, _) in enumerate(leaves(net.named)):
+        weight, bias = (parameters.get(f"{name}.{what}") for what in ("weight", "bias"))
+        own_key = None if key is None else jax.random.fold_in(key, place)
+        try:
+            X = apply(layer, X, weight, bias, own_key)
+        except (TypeError, ValueError) as error:
+            raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
+        outputs.append(X)
     return outputs
 
 
 def shape_walk(net: Network, images: np.ndarray) -> Iterator[LayerOutput]:
-    X = jnp.asarray(images)
-    for each in net.layers:
-        for layer in leaves([each]):
-            X = apply(layer, net.parameters, X)
-        kind = "Sequential" if each.inner else type(each.layer).__name__
-        yield LayerOutput(kind, str(X.shape), each.name, np.asarray(X))
+    outputs = iter(forward(net, net.parameters, jnp.asarray(images)))
+    for name, layer, inner in net.named:
+        # of a block, what its last layer gives
+        X = [next(outputs) for _ in inner or [layer]][-1]
+        kind = "Sequential" if inner else type(layer).__name__
+        yield LayerOutput(kind, str(X.shape), name, np.asarray(X))
 
 
 def describe(net: Network) -> list[str]:
-    return [f"{each.name}: {each.layer}" for each in leaves(net.layers)]
+    return [f"{each.name}: {each.layer}" for each in leaves(net.named)]
 
 
 def dropout_rate(net: Network) -> float:
-    return next((e.layer.rate for e in leaves(net.layers) if isinstance(e.layer, Dropout)), 0.0)
+    return next((e.layer.rate for e in leaves(net.named) if isinstance(e.layer, Dropout)), 0.0)
+
+
+def allocate(net: Network, images: np.ndarray) -> tuple[int, ...]:
+    return tuple(jax.eval_shape(lambda X: forward(net, net.parameters, X), images)[-1].shape)
 
 
 def initialize(net: Network, scheme: str, seed: int) -> None:
@@ -175,26 +194,16 @@ def initialize(net: Network, scheme: str, seed: int) -> None:
     if scheme not in schemes:
         raise ValueError(f"unknown initialization {scheme!r}")
     draw = jax.nn.initializers.variance_scaling(*schemes[scheme], in_axis=1, out_axis=0)
+    keys = jax.random.split(jax.random.key(seed), len(net.parameters))
     weights = {name: np.zeros(value.shape) for name, value in net.parameters.items()}
-    for place, (name, array) in enumerate(weights.items()):
-        if array.ndim > 1:
-            key = jax.random.fold_in(jax.random.key(seed), place)
-            weights[name] = np.asarray(draw(key, array.shape, jnp.float32))
+    for key, (name, value) in zip(keys, weights.items(), strict=True):
+        if value.ndim > 1:
+            weights[name] = np.asarray(draw(key, value.shape, jnp.float32))
     set_weights(net, weights)
 
 
-def allocate(net: Network, images: np.ndarray) -> tuple[int, ...]:
-    X: Any = jax.ShapeDtypeStruct(images.shape, jnp.float32)
-    for each in leaves(net.layers):
-        try:
-            X = jax.eval_shape(partial(apply, each), net.parameters, X)
-        except (TypeError, ValueError) as error:
-            raise NinError(f"`net`: layer {each.name}: {one_line(error)}") from error
-    return tuple(X.shape)
-
-
 def get_weights(net: Network) -> dict[str, np.ndarray]:
-    return {name: np.array(value) for name, value in net.parameters.items()}
+    return copies(net.parameters)
 
 
 def set_weights(net: Network, weights: Mapping[str, np.ndarray]) -> None:
@@ -205,47 +214,11 @@ def set_weights(net: Network, weights: Mapping[str, np.ndarray]) -> None:
         net.parameters[name] = jax.device_put(array, value.sharding)
 
 
-class Predictor:
-    def __init__(self, net: Network, settings: Settings) -> None:
-        check_precision(settings.precision, PRECISIONS)
-        self.device = find_device(settings.device)
-        self.net, self.size = net, settings.resize
-        self.dtype = jnp.dtype(settings.precision)
-        moved = {name: value.astype(self.dtype) for name, value in net.parameters.items()}
-        net.parameters = self.on_device(moved)
-        self._outputs = jax.jit(self._forward)
-        self._logits = jax.jit(lambda *given: self._forward(*given)[-1])
-        self._gradients = jax.jit(jax.value_and_grad(self._loss))
+def copies(arrays: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+    return {name: np.array(value) for name, value in arrays.items()}
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return np.array(self._logits(self.net.parameters, self.on_device(images)))
 
-    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._outputs(self.net.parameters, self.on_device(images))
-        names = ["input", *(str(each.name) for each in leaves(self.net.layers))]
-        # a ReLU overwrites the entry of its convolution
-        return {name: np.array(X) for name, X in zip(names, outputs, strict=True)}
-
-    def gradients(
-        self, images: np.ndarray, labels: np.ndarray
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        given = self.on_device((images, labels.astype(np.int64)))
-        loss, slopes = self._gradients(self.net.parameters, *given)
-        return float(loss), {name: np.array(slopes[name]) for name in self.net.parameters}
-
-    def pixels(self, images: jax.Array) -> jax.Array:
-        """What the network sees, (batch, 1, resize, resize), of uint8 images."""
-        matrix = jnp.asarray(resize_matrix(images.shape[1], self.size), self.dtype)
-        return (matrix @ (images.astype(self.dtype) / 255) @ matrix.mT)[:, None]
-
-    def on_device(self, arrays: Any) -> Any:
-        return jax.device_put(arrays, self.device.native)
-
-    def _forward(self, parameters: Arrays, images: jax.Array) -> list[jax.Array]:
-        return forward(self.net, parameters, self.pixels(images))
-
-    def _loss(self, parameters: Arrays, images: jax.Array, labels: jax.Array) -> jax.Array:
-        return cross_entropy(self._forward(parameters, images)[-1], labels)
+# ------------------------------------------------------- prediction and training
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
@@ -254,28 +227,81 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) 
     return -(1 - smoothing) * right.mean() - smoothing * logarithms.mean()
 
 
+class Predictor:
+    def __init__(self, net: Network, settings: Settings) -> None:
+        check_precision(settings.precision, PRECISIONS)
+        self.net, self.settings = net, settings
+        self.device = find_device(settings.device)
+        self.dtype = jnp.dtype(settings.precision)
+        # differs: JAX sorts a dictionary that it is given by name, so one value at a time
+        for name, value in net.parameters.items():
+            net.parameters[name] = self.on_device(value.astype(self.dtype))
+        self._logits = jax.jit(lambda *given: self._forward(*given)[-1])
+        self._activations = jax.jit(self._forward)
+        self._gradients = jax.jit(jax.value_and_grad(
+            lambda parameters, images, labels:
+            cross_entropy(self._forward(parameters, images)[-1], labels)
+        ))  # fmt: skip
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        return np.array(self._logits(self.net.parameters, self.on_device(images)))
+
+    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self._activations(self.net.parameters, self.on_device(images))
+        names = ["input", *(str(each.name) for each in leaves(self.net.named))]
+        # a ReLU overwrites the entry of its convolution
+        return copies(dict(zip(names, outputs, strict=True)))
+
+    def gradients(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        given = self.on_device((images, labels.astype(np.int64)))
+        loss, slopes = self._gradients(self.net.parameters, *given)
+        return float(loss), copies({name: slopes[name] for name in self.net.parameters})
+
+    def pixels(self, images: jax.Array, rows: Any = None, columns: Any = None) -> jax.Array:
+        """What the network sees, (batch, 1, resize, resize), of uint8 images and their views."""
+        matrix = jnp.asarray(resize_matrix(images.shape[1], self.settings.resize), self.dtype)
+        rows, columns = (matrix if each is None else each for each in (rows, columns))
+        return (rows @ (images.astype(self.dtype) / 255) @ columns.mT)[:, None]
+
+    def on_device(self, arrays: Any) -> Any:
+        return jax.device_put(arrays, self.device.native)
+
+    def _forward(self, parameters: Arrays, images: jax.Array) -> list[jax.Array]:
+        X = self.pixels(images)
+        return [X, *forward(self.net, parameters, X)]
+
+
 class Trainer(Predictor):
     def __init__(
         self, net: Network, settings: Settings, images: np.ndarray, labels: np.ndarray
     ) -> None:
         super().__init__(net, settings)
-        self.settings = settings
+        self.seed = settings.seed
         self.data = self.on_device((images, labels.astype(np.int64)))
         self.views = augmentation.views(images.shape[1], settings)
-        if self.views is not None:
-            self.matrices = self.on_device([each.astype(self.dtype) for each in self.views])
-        self.memory = self.on_device(make_memory(net.parameters, settings))
-        self.metrics: list[tuple[jax.Array, jax.Array]] = []
-        self._train = jax.jit(self._step)
+        self.metrics: list[Any] = []
+        # what an update remembers beside the parameters, 0 at first
+        after = jax.eval_shape(self.update, net.parameters, net.parameters, 0.0)
+        self.memory = self.on_device({
+            name: jnp.zeros_like(value) for name, value in after.items()
+            if name not in net.parameters
+        })  # fmt: skip
+        # compiled once for each length of a batch
+        self._train = jax.jit(
+            lambda state, images, labels, indices, views, *rest:
+            self.step(state, self.pixels(images[indices], *views), labels[indices], *rest)
+        )  # fmt: skip
 
     def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
-        views = None
+        views: list[np.ndarray] = []
         if self.views is not None:
-            drawn = augmentation.draw(self.views, self.settings.seed, step, len(indices))
-            views = *self.matrices, drawn
-        seed = np.uint32(step_seed(self.settings.seed, step))
+            drawn = augmentation.draw(self.views, self.seed, step, len(indices)).T
+            views = [np.asarray(m, self.dtype)[i] for m, i in zip(self.views, drawn, strict=True)]
+        key = jax.random.key(np.uint32(step_seed(self.seed, step)))
         state = {**self.net.parameters, **self.memory}
-        state, metrics = self._train(state, *self.data, indices, views, learning_rate, seed)
+        state, metrics = self._train(state, *self.data, indices, views, learning_rate, key)
         self.net.parameters = {name: state.pop(name) for name in self.net.parameters}
         self.memory = state
         self.metrics.append(metrics)
@@ -286,88 +312,58 @@ class Trainer(Predictor):
         return losses, correct.astype(np.int64)
 
     def state(self) -> dict[str, np.ndarray]:
-        state = {**self.net.parameters, **self.memory}
-        return {name: np.array(value) for name, value in state.items()}
+        return copies({**self.net.parameters, **self.memory})
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.net.parameters = self.on_device({name: state[name] for name in self.net.parameters})
+        self.net.parameters = {name: self.on_device(state[name]) for name in self.net.parameters}
         self.memory = self.on_device({name: state[name] for name in self.memory})
 
-    def _step(
-        self, state: Arrays, images: jax.Array, labels: jax.Array, indices: jax.Array,
-        views: tuple[jax.Array, jax.Array, jax.Array] | None, rate: jax.Array, seed: jax.Array,
-    ) -> tuple[Arrays, tuple[jax.Array, jax.Array]]:  # fmt: skip
-        """What :meth:`train_batch` computes; compiled once for each length of a batch."""
-        images, labels = images[indices], labels[indices]
-        if views is None:
-            X = self.pixels(images)
-        else:
-            rows, columns, choice = views
-            scaled = images.astype(self.dtype) / 255
-            X = (rows[choice[:, 0]] @ scaled @ columns[choice[:, 1]].mT)[:, None]
-        key = jax.random.key(seed) if dropout_rate(self.net) else None
+    def step(self, state: Arrays, X: Any, y: Any, rate: Any, key: Any) -> tuple[Arrays, Any]:
+        """The next state, and the loss and the number of correct answers before it."""
 
-        def objective(parameters: Arrays) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            logits = forward(self.net, parameters, X, key)[-1]
-            metrics = cross_entropy(logits, labels), (logits.argmax(1) == labels).sum()
-            return cross_entropy(logits, labels, self.settings.label_smoothing), metrics
+        def objective(parameters: Arrays) -> tuple[jax.Array, Any]:
+            logits = forward(self.net, parameters, X, key if dropout_rate(self.net) else None)[-1]
+            metrics = cross_entropy(logits, y), (logits.argmax(1) == y).sum()
+            return cross_entropy(logits, y, self.settings.label_smoothing), metrics
 
         parameters = {name: state[name] for name in self.net.parameters}
         slopes, metrics = jax.grad(objective, has_aux=True)(parameters)
-        # differs: what comes back is sorted by name, and not in the order of the layers
-        slopes = {name: slopes[name] for name in parameters}
-        return update(self.settings, state, slopes, rate), metrics
+        return self.update(state, slopes, rate), metrics
 
+    def update(self, state: Arrays, slopes: Arrays, rate: Any) -> Arrays:
+        """The next parameters and memory, by the rules of PyTorch's optimizers and of Muon."""
+        optimizer, decay = self.settings.optimizer, self.settings.weight_decay
+        if optimizer not in ("sgd", "adamw", "muon"):
+            raise ValueError(f"unknown optimizer {optimizer!r}")
+        new = {"optimizer_steps": state.get("optimizer_steps", jnp.zeros(())) + 1}
 
-def make_memory(parameters: Arrays, settings: Settings) -> Arrays:
-    """What the optimizer remembers, by the name of what it is and of the parameter."""
-    kinds = {
-        "sgd": ["momentum"] if settings.momentum else [],
-        "adamw": ["mean", "variance"],
-        # for the weights; the biases have Adam
-        "muon": ["momentum"],
-    }
-    if settings.optimizer not in kinds:
-        raise ValueError(f"unknown optimizer {settings.optimizer!r}")
-    memory = {"optimizer_steps": jnp.zeros((), jnp.float64)}
-    for name, value in parameters.items():
-        is_bias = settings.optimizer == "muon" and value.ndim == 1
-        for kind in kinds["adamw" if is_bias else settings.optimizer]:
-            memory[f"{kind}.{name}"] = jnp.zeros_like(value)
-    return memory
+        def mean(kind: str, name: str, keep: float, add: float, value: jax.Array) -> jax.Array:
+            kind = f"{kind}.{name}"
+            new[kind] = keep * state.get(kind, jnp.zeros_like(value)) + add * value
+            return new[kind]
 
-
-def update(settings: Settings, state: Arrays, slopes: Arrays, rate: Any) -> Arrays:
-    """The next parameters and memory, by the rules of PyTorch's optimizers and of Muon."""
-    steps = state["optimizer_steps"] + 1
-    new = {"optimizer_steps": steps}
-    is_muon, decay = settings.optimizer == "muon", settings.weight_decay
-    scales = muon.weights(slopes) if is_muon else {}
-    beta1, beta2 = muon.BETAS if is_muon else (0.9, 0.999)
-    for name, g in slopes.items():
-        w, momentum, mean, variance = (
-            state[name],
-            *(f"{kind}.{name}" for kind in ("momentum", "mean", "variance")),
-        )
-        if settings.optimizer == "sgd":
-            g = g + decay * w
-            if settings.momentum:
-                g = new[momentum] = settings.momentum * state[momentum] + g
-            new[name] = w - rate * g
-        elif name in scales:
-            new[momentum] = muon.MOMENTUM * state[momentum] + g
-            change = orthogonal(g + muon.MOMENTUM * new[momentum])
-            new[name] = w * (1 - rate * decay) - rate * scales[name] * change
-        else:
-            new[mean] = beta1 * state[mean] + (1 - beta1) * g
-            new[variance] = beta2 * state[variance] + (1 - beta2) * g * g
-            m, v = (
-                new[moment] / (1 - beta**steps).astype(w.dtype)
-                for moment, beta in ((mean, beta1), (variance, beta2))
-            )
-            own_rate, own_decay = (muon.BIAS_RATE * rate, 0.0) if is_muon else (rate, decay)
-            new[name] = w * (1 - own_rate * own_decay) - own_rate * m / (jnp.sqrt(v) + 1e-8)
-    return new
+        # not of the slopes, which are sorted by name: whose block is the last
+        scales = muon.weights(self.net.parameters) if optimizer == "muon" else {}
+        for name, g in slopes.items():
+            w = state[name]
+            if optimizer == "sgd":
+                new[name] = w - rate * mean(
+                    "momentum", name, self.settings.momentum, 1, g + decay * w
+                )
+            elif name in scales:
+                m = mean("momentum", name, muon.MOMENTUM, 1, g)
+                change = scales[name] * orthogonal(g + muon.MOMENTUM * m)
+                new[name] = w - rate * (change + decay * w)
+            else:
+                betas = muon.BETAS if scales else (0.9, 0.999)
+                own_rate, own_decay = (muon.BIAS_RATE * rate, 0) if scales else (rate, decay)
+                # mean and variance, each scaled up as both began at 0
+                corrections = [1 - beta ** new["optimizer_steps"] for beta in betas]
+                m = mean("mean", name, betas[0], 1 - betas[0], g) / corrections[0].astype(w.dtype)
+                v = mean("variance", name, betas[1], 1 - betas[1], g * g)
+                v = v / corrections[1].astype(w.dtype)
+                new[name] = w - own_rate * (m / (jnp.sqrt(v) + muon.EPSILON) + own_decay * w)
+        return new
 
 
 def orthogonal(change: jax.Array) -> jax.Array:
@@ -381,6 +377,9 @@ def orthogonal(change: jax.Array) -> jax.Array:
         A = X @ X.T
         X = a * X + (b * A + c * A @ A) @ X
     return (X.T if tall else X).reshape(change.shape)
+
+
+# ---------------------------------------------------------- the machine, and the bench
 
 
 def find_device(kind: str) -> Device:
@@ -402,30 +401,21 @@ def versions() -> dict[str, str]:
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
-    X = trainer.on_device(trainer.pixels(jnp.asarray(images)))
-    y = trainer.on_device(labels.astype(np.int64))
-    net, key = trainer.net, jax.random.key(0)
-
-    def loss(parameters: Arrays, X: jax.Array, y: jax.Array) -> jax.Array:
-        return cross_entropy(forward(net, parameters, X, key)[-1], y)
-
-    @jax.jit
-    def step(state: Arrays, X: jax.Array, y: jax.Array) -> Arrays:
-        slopes = jax.grad(loss)({name: state[name] for name in net.parameters}, X, y)
-        return update(trainer.settings, state, slopes, learning_rate)
+    X, y = trainer.pixels(trainer.on_device(images)), trainer.on_device(labels.astype(np.int64))
+    step, key = jax.jit(trainer.step), jax.random.key(0)
 
     def work(times: int) -> None:
-        state = {**net.parameters, **trainer.memory}
+        state = {**trainer.net.parameters, **trainer.memory}
         for _ in range(times):
-            state = step(state, X, y)
+            state, _ = step(state, X, y, learning_rate, key)
         trainer.load_state(jax.block_until_ready(state))
 
     return work
 
 
 def matrix_product(device: Device, size: int) -> Work:
-    key, product = jax.random.key(0), jax.jit(jnp.matmul)
-    A = jax.device_put(jax.random.normal(key, (size, size), jnp.float32), device.native)
+    A = jax.device_put(jnp.ones((size, size), jnp.float32), device.native)
+    product = jax.jit(jnp.matmul)
 
     def work(times: int) -> None:
         jax.block_until_ready([product(A, A) for _ in range(times)][-1])
@@ -439,4 +429,5 @@ if TYPE_CHECKING:
     from common import contract
 
     _backend: contract.Backend = nin_jax
+    _variants: contract.Variants = nin_jax
     _benchmark: contract.Benchmark = nin_jax

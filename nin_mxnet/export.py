@@ -14,6 +14,7 @@ from mxnet import np as mnp
 from mxnet.gluon import nn
 
 from common.contract import Content
+from common.conversion.kinds import layers_of_mxnet
 from common.errors import NinError
 from common.model import network_of, size_of
 from common.network import architecture
@@ -38,10 +39,10 @@ def save_native(net: nn.Sequential, path: Path, metadata: Mapping[str, str]) -> 
     graph(mnp.zeros((1, in_channels, size, size))).wait_to_read()
     graph.export(str(path.with_suffix("")), epoch=0)
     path.with_name(f"{path.stem}-0000.params").rename(path)
-    layers = json.loads(_symbol(path).read_text())
+    layers = json.loads(layers_of_mxnet(path).read_text())
     layers["attrs"][METADATA] = ["str", json.dumps(dict(metadata))]
-    _symbol(path).write_text(json.dumps(layers, indent=2))
-    return [_symbol(path), path]
+    layers_of_mxnet(path).write_text(json.dumps(layers, indent=2))
+    return [layers_of_mxnet(path), path]
 
 
 def load_native(path: Path) -> Content:
@@ -51,8 +52,8 @@ def load_native(path: Path) -> Content:
     if layers is None:
         # differs: Gluon's save_parameters writes no layers
         notes = (
-            (f"{_symbol(path)} is of other parameters than {path}, and was passed over",)
-            if _symbol(path).exists()
+            (f"{layers_of_mxnet(path)} is of other parameters than {path}, and was passed over",)
+            if layers_of_mxnet(path).exists()
             else ()
         )
         return Content({"": arrays}, True, {}, notes=notes)
@@ -92,11 +93,6 @@ def run_native(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     return [each.asnumpy() for each in (outputs if isinstance(outputs, list) else [outputs])]
 
 
-def _symbol(path: Path) -> Path:
-    """Where the layers are, as ``export`` names it: beside X.params and X-0010.params."""
-    return path.with_name(f"{re.sub(r'-[0-9]{4}$', '', path.stem)}-symbol.json")
-
-
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays in a file, whether or not NumPy's semantics were on when it was written."""
     try:
@@ -117,18 +113,20 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
     """The layers beside a file; None without any, or if they are of other parameters."""
-    if not _symbol(path).exists():
+    if not layers_of_mxnet(path).exists():
         return None
     try:
-        layers: dict[str, Any] = dict(json.loads(_symbol(path).read_bytes()))
+        layers: dict[str, Any] = dict(json.loads(layers_of_mxnet(path).read_bytes()))
     except (ValueError, TypeError) as error:
-        raise NinError(f"{_symbol(path)}: damaged, or not MXNet's layers") from error
+        raise NinError(f"{layers_of_mxnet(path)}: damaged, or not MXNet's layers") from error
     for node in layers["nodes"]:
         if node["op"] in ("Convolution", "FullyConnected"):
             if any(layers["nodes"][i]["name"] not in arrays for i, *_ in node["inputs"][1:]):
                 return None
         elif node["op"] == "Custom":
-            raise NinError(f"{_symbol(path)}: it has a layer that is code, which is not run")
+            raise NinError(
+                f"{layers_of_mxnet(path)}: it has a layer that is code, which is not run"
+            )
         elif node["op"] == "SoftmaxOutput":  # it wants the labels too
             node.update(op="softmax", inputs=node["inputs"][:1], attrs={})
         # in float32, to be judged beside ours

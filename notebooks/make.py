@@ -165,8 +165,9 @@ PyTorch, TensorFlow and MXNet differ only in the name of the framework and in it
 
 *Derin Öğrenmeye Dalış* kitabının *Ağ İçinde Ağ* bölümü: ağı kurun, eğitin, kullanın ve
 alıştırmaları yapın. Hücreleri önce baştan sona çalıştırın, sonra değiştirin. PyTorch, TensorFlow
-ve MXNet defterleri yalnızca çerçevenin adında ve katmanlarında ayrılır. Colab'da ya da Binder'da
-nasıl açılacakları [docs/notebooks.md](../docs/notebooks.md) sayfasındadır (İngilizce).""",
+ve MXNet not defterleri yalnızca çerçevenin adı ve katmanları bakımından farklıdır. Colab'da ya da
+Binder'da nasıl açılacakları [docs/notebooks.md](../docs/notebooks.md) sayfasındadır
+(İngilizce).""",
             f"from common import fit, load, load_data, shape_walk\n"
             f"from nin_{backend} import get_weights, nin, nin_block",
         ),
@@ -181,8 +182,9 @@ three is followed by a ReLU, so a block is a small multilayer perceptron for eve
 ## NiN bloğu
 
 Penceresi seçilebilen bir evrişim, ardından iki 1×1 evrişim. 1×1 evrişim, her piksele tek başına
-uygulanan tam bağlı bir katmandır: kanalları karıştırır, komşu pikselleri asla. Üçünün de
-ardından ReLU gelir; böylece blok, her piksel için küçük bir çok katmanlı algılayıcıdır.""",
+uygulanan tam bağlı bir katmandır: kanalları karıştırır, komşu pikselleri asla
+karıştırmaz. Üçünün de ardından ReLU gelir; böylece blok, her piksel için küçük, çok katmanlı bir
+algılayıcı olur.""",
             "import inspect\n\nprint(inspect.getsource(nin_block))",
         ),
         Cell(
@@ -196,10 +198,10 @@ network and prints the shape of each layer's output.""",
             """\
 ## Model
 
-Pencereleri ve kanal sayıları AlexNet'teki gibi olan üç blok, her birinin ardından maksimum
-ortaklama ve her sınıf için bir kanalı olan son bir blok. Her kanalın bütün pikseller üzerinden
-ortalaması o sınıfın logitidir; tam bağlı katman yoktur. `shape_walk`, 224×224'lük rastgele bir
-imgeyi ağdan geçirir ve her katmanın çıktı şeklini yazdırır.""",
+Pencereleri ve kanal sayıları AlexNet'teki gibi olan üç blok; her birinin ardından maksimum
+ortaklama; en sonda da her sınıf için bir kanalı olan bir blok. Her kanalın bütün pikseller
+üzerinden ortalaması, ait olduğu sınıfın logitidir; tam bağlı katman yoktur. `shape_walk`,
+224×224'lük rastgele bir imgeyi ağdan geçirir ve her katmanın çıktı şeklini yazdırır.""",
             f"net = nin()\nshape_walk(net{more})",
         ),
         Cell(
@@ -222,11 +224,11 @@ every setting from the chapter. You can set anything else by keyword, as `epochs
 (the number of training images) are here. The curves are drawn while the network trains. If you
 interrupt the kernel, training stops after the current step, and `run.resume()` continues it.""",
             """\
-`fast` ön ayarı imgeleri 68×68 boyutuna getirir, böylece eğitim bir CPU'da saniyeler sürer;
-`book` ön ayarında bütün ayarlar bölümdeki gibidir. Geri kalan her şeyi adıyla verebilirsiniz;
-burada `epochs` (dönem sayısı) ve `limit` (eğitim imgelerinin sayısı) böyle verilmiştir. Eğriler
-eğitim sürerken çizilir. Çekirdeği durdurursanız eğitim o adımdan sonra durur, `run.resume()`
-kaldığı yerden sürdürür.""",
+`fast` ön ayarı imgeleri 68×68 boyutuna getirir, böylece eğitim CPU'da birkaç saniye sürer;
+`book` ön ayarında bütün ayarlar bölümdeki gibidir. Diğer her ayarı adlı argüman olarak
+verebilirsiniz; burada `epochs` (dönem sayısı) ve `limit` (eğitim imgelerinin sayısı) böyle
+verilmiştir. Eğriler eğitim sürerken çizilir. Jupyter çekirdeğini keserseniz (*Interrupt*) eğitim,
+o andaki adım bitince durur; `run.resume()` kaldığı yerden sürdürür.""",
             f'run = fit(net, data, preset="fast", epochs=3, limit=2000{more})',
         ),
         Cell(
@@ -234,8 +236,8 @@ kaldığı yerden sürdürür.""",
 The history has one entry per epoch: a dictionary. `run.plot()` gives the curves again, as a
 figure of matplotlib that you can change or save.""",
             """\
-`run.history` her dönem için bir sözlük içerir. `run.plot()` eğrileri, değiştirip
-kaydedebileceğiniz bir matplotlib şekli olarak yeniden verir.""",
+`run.history` her dönem için bir sözlük içerir. `run.plot()` eğrileri, değiştirebileceğiniz ya
+da kaydedebileceğiniz bir matplotlib şekli olarak yeniden verir.""",
             """\
 for row in run.history:
     print(f"{row['epoch']}: {row['train_loss']:.3f} {row['test_accuracy']:.3f}")""",
@@ -246,7 +248,7 @@ What does the network predict for images that it has not seen? Below each image 
 class and its probability, then the true class; wrong predictions are red.""",
             """\
 Ağ, görmediği imgeler için ne tahmin ediyor? Her imgenin altında en olası sınıf ile olasılığı,
-onun altında doğru sınıf yazar; yanlış tahminler kırmızıdır.""",
+onun altında gerçek sınıf yazar; yanlış tahminler kırmızıdır.""",
             f"run.predict(data.test_images[:16], data.test_labels[:16]).plot({asked})",
         ),
         Cell(
@@ -273,8 +275,9 @@ learning rates, batch sizes (`batch_size=`) and image sizes (`resize=`).""",
 ## Alıştırma 1: hiper parametreleri ayarlayın
 
 Seçimi test kümesine göre değil, eğitimden ayrılan imgelere göre yapın: `validation=1000`
-bunlardan 1.000 tanesini ayırır, onlardaki doğruluk `run.validation_accuracy` olur. Başka öğrenme
-oranları, toplu iş boyutları (`batch_size=`) ve imge boyutları (`resize=`) deneyin.""",
+eğitim imgelerinden 1.000 tanesini ayırır, bunlardaki doğruluk `run.validation_accuracy` olur.
+Başka öğrenme oranları, minigrup boyutları (`batch_size=`) ve imge
+boyutları (`resize=`) deneyin.""",
             """\
 for lr in (0.01, 0.03, 0.1):
     tried = fit(nin(), data, "fast", epochs=3, limit=2000, validation=1000, lr=lr, watchers=[])
@@ -303,8 +306,8 @@ luck. Before you draw a conclusion train longer, on more images, with several va
 `scripts/ablate.py` does that.""",
             """\
 2.000 imgeyle üç dönem, hangi ağın daha iyi olduğuna karar vermek için çok azdır; tek bir tohum
-değeri (`seed`) ise şanstır. Sonuç çıkarmadan önce daha uzun, daha çok imgeyle ve birkaç `seed`
-değeriyle eğitin; `scripts/ablate.py` bunu yapar.""",
+değeriyle (`seed`) çıkan sonuç da şans işidir. Sonuç çıkarmadan önce daha uzun süre, daha çok
+imgeyle ve birkaç `seed` değeriyle eğitin; `scripts/ablate.py` bunu yapar.""",
             """\
 for ones in (0, 1, 2):
     own = my_nin(partial(my_block, ones=ones))
@@ -322,7 +325,8 @@ them.""",
 ## Alıştırma 3: kaynak kullanımı
 
 Parametre sayısı ağırlıklardan okunabilir. `scripts/cost.py` hesaplama miktarını, eğitimde ve
-tahminde gereken belleği de hesaplar; yanlarına LeNet, AlexNet ve VGG'yi koyar.""",
+tahminde gereken belleği de hesaplar; karşılaştırma için LeNet, AlexNet ve
+VGG'nin değerlerini de verir.""",
             """\
 sizes = {name: array.size for name, array in get_weights(net).items()}
 for block in ("block1", "block2", "block3", "block4"):
@@ -339,9 +343,9 @@ size at which global average pooling has something to average.""",
             """\
 ## Alıştırma 4: tek adımda 384 kanaldan 10 kanala
 
-Son blok, ilk evrişiminde 384 kanalı 10 kanala indirir. Burada bu üç adımda yapılıyor. 68×68
-boyutunda son öznitelik haritası tek bir pikseldir; bu yüzden imgeler burada 99×99: küresel
-ortalama ortaklamanın ortalamasını alacağı pikseller bulduğu en küçük boyut.""",
+Son blok, ilk evrişiminde 384 kanalı 10 kanala indirir. Burada bu iş üç adımda yapılıyor.
+68×68 boyutunda son öznitelik haritası tek bir pikseldir; bu yüzden imgeler burada 99×99'dur:
+küresel ortalama ortaklamaya birden çok pikselin kaldığı en küçük boyut.""",
             f"""\
 {framework.gentle}
 own = my_nin(last=gentle)
@@ -357,8 +361,8 @@ only.""",
             """\
 ## Küresel ortalama ortaklama yerine tam bağlı katman
 
-İngilizce sürümlerin bir alıştırması. Bu katmanın kendi parametreleri vardır ve yalnızca tek bir
-boyutta imge alır.""",
+İngilizce sürümlerdeki bir alıştırma. Bu katmanın kendi parametreleri vardır ve yalnızca tek bir
+boyuttaki imgeleri kabul eder.""",
             f"""\
 own = my_nin(head={framework.dense})
 tried = fit(own, data, "fast", epochs=2, limit=1000, resize=99, watchers=[])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from common import api
 from common.backends.registry import BACKENDS
-from common.report import style
 from common.terminal import command_line
 from common.terminal.search import SearchDisplay
 from common.training.space import DEFAULT, VALUES
@@ -97,7 +96,7 @@ def parser() -> command_line.Parser:
     how.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads of each process (one per core)"
     )
-    p.add_argument("--lang", choices=style.LANGUAGES, default="en", help="of the pictures (en)")
+    command_line.add_language(p, "the pictures")
     return p
 
 

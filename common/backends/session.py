@@ -117,7 +117,15 @@ class Apart(Process):
             RefusedError: if the function raises an error.
             LostError: if the process is no more, or does not answer in time.
         """
+        self.ask(function, **arguments)
+        return self.result()
+
+    def ask(self, function: str, **arguments: Any) -> None:
+        """As :meth:`call`, but :meth:`result` waits for what comes of it."""
         self.send({"function": function, "arguments": arguments})
+
+    def result(self) -> Any:
+        """What the function that was asked for returns; raises as :meth:`call`."""
         answer = self._answer()
         if "refused" in answer:
             raise RefusedError(answer["refused"])

@@ -1,51 +1,114 @@
 """Is dropout on in training, and how: a network whose loss shows how many units it kept.
 
 Masks are random and no backend gives them out. But under the weights made here every unit that
-enters dropout is 1, the first class's logit is the sum of what leaves it times :data:`SHARE`,
-averaged over the last map, and all other logits are 0: the loss of a step then gives that sum. Kept
-units are each 1 / (1 - rate), so it is a whole number of those.
+enters the last dropout layer is 1, the first class's logit is the sum of what leaves it times
+:attr:`Site.share`, averaged over the map, and all other logits are 0: the loss of a step then gives
+that sum. Kept units are each 1 / (1 - rate), so it is a whole number of those.
 """
+
+import itertools
+import math
+from typing import NamedTuple
 
 import numpy as np
 
 from common.network import architecture
+from common.network.description import CHAPTER, Network
 
-# The smallest image, in pixels, for which dropout sees more than one place of each channel.
-SIZE = 99
 # Each with one image. Masks that drop whole channels pass for others in a quarter of the steps.
 STEPS = 16
-# Small enough that the loss, -log(softmax), still depends on the logit.
-SHARE = 1 / 128
+# Of the first class, when as many units are kept as should be: so small that the loss,
+# -log(softmax), still depends on it.
+LOGIT = 3
 # A kept unit that is 1e-3 off moves the sum, some hundreds of units, by some tenths.
 NEAR_WHOLE = 1e-2
+WITH_WEIGHTS = ("block", "dense")
 # Standard deviations of a share, beyond which it is no chance.
 CHANCE = 6
 
 
-def counting_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """The weights, float64, for parameters of these shapes by canonical name."""
+class Site(NamedTuple):
+    """Where units are counted: the last dropout layer of a network."""
+
+    size: int
+    """The smallest image, in pixels, for which it sees more than one place of each channel."""
+    layers: int
+    """How many dropout layers there are."""
+    before: str
+    """The layer that gives what enters."""
+    after: tuple[str, ...]
+    """The layers with weights behind it."""
+    channels: int
+    places: int
+    """Of each channel, of which the next layer takes notice."""
+
+    @property
+    def share(self) -> float:
+        """What a unit adds to the logit."""
+        return LOGIT / self.channels
+
+
+def site(network: Network = CHAPTER) -> Site | None:
+    """Where units are counted in a network; None if it has no dropout."""
+    for size in itertools.count(architecture.smallest_input(network)):
+        shapes, names = (
+            architecture.layer_shapes(size, network=network),
+            architecture.layer_names(network),
+        )
+        dropouts = [name for name in shapes if name.startswith("dropout")]
+        if not dropouts:
+            break
+        place = names.index(dropouts[-1])
+        before = [name for name in names[:place] if name.startswith(WITH_WEIGHTS)][-1]
+        after = [name for name in names[place:] if name.startswith(WITH_WEIGHTS)]
+        # the stride of a convolution may pass over some
+        counted = after[0].partition(".")[0] if after[0].startswith("block") else dropouts[-1]
+        _, channels, *_ = shapes[dropouts[-1]]
+        places = math.prod(shapes[counted][2:])
+        if places > 1 or len(shapes[dropouts[-1]]) == 2:
+            return Site(size, len(dropouts), before, tuple(after), channels, places)
+    return None
+
+
+def counting_weights(network: Network = CHAPTER) -> dict[str, np.ndarray]:
+    """The weights, float64, by canonical name, of a network that has dropout."""
+    where = site(network)
+    assert where is not None
+    shapes = architecture.parameter_shapes(network=network, size=where.size)
     weights = {name: np.zeros(shape) for name, shape in shapes.items()}
-    weights["block3.conv3.bias"][:] = 1
-    # the middle of the window, so that each place counts once
-    middle = weights["block4.conv1.weight"].shape[-1] // 2
-    weights["block4.conv1.weight"][0, :, middle, middle] = SHARE
-    for name in ("block4.conv2.weight", "block4.conv3.weight"):
-        weights[name][0, 0] = 1
+    weights[f"{where.before}.bias"][:] = 1
+    for name in where.after:
+        weight, is_first = weights[f"{name}.weight"], name == where.after[0]
+        if weight.ndim == 4:
+            # the middle of the window, so that each place counts once
+            middle = weight.shape[-1] // 2
+            weight[0, slice(None) if is_first else 0, middle, middle] = (
+                where.share if is_first else 1
+            )
+        elif is_first:
+            weight[0] = where.share / where.places
+        else:  # the mean of the first channel's map
+            weight[0, : where.places] = 1 / where.places
     return weights
 
 
-def judge(losses: np.ndarray) -> dict[str, tuple[str, bool]]:
+def judge(losses: np.ndarray, network: Network = CHAPTER) -> dict[str, tuple[str, bool]]:
     """What the losses of the steps, for label 0, show of dropout.
+
+    Args:
+        losses: of :data:`STEPS` steps with :func:`counting_weights`.
+        network: whose; it has dropout.
 
     Returns:
         property -> what was found, and whether that is the chapter's dropout.
     """
-    _, channels, *places = architecture.layer_shapes(SIZE)["dropout"]
-    units, rate = channels * int(np.prod(places)), architecture.DROPOUT
+    where = site(network)
+    assert where is not None
+    units, rate = where.channels * where.places, architecture.DROPOUT
     with np.errstate(all="ignore"):
         # loss = log(1 + (classes - 1) * exp(-logit))
         logit = -np.log(np.expm1(losses) / (architecture.NUM_CLASSES - 1))
-    kept = logit / SHARE * int(np.prod(places)) * (1 - rate)
+    kept = logit / where.share * where.places * (1 - rate)
     if len(losses) != STEPS or not np.isfinite(kept).all():
         return {"kept units": (f"losses {losses.min(initial=0)} to {losses.max(initial=0)}", False)}
     whole = np.round(kept)
@@ -53,7 +116,7 @@ def judge(losses: np.ndarray) -> dict[str, tuple[str, bool]]:
     chance = CHANCE * np.sqrt(rate * (1 - rate) / (units * STEPS))
     scale = np.median(kept / np.maximum(whole, 1)) / (1 - rate)
     share = whole.mean() / units
-    channelwise = not alike and not (whole % np.prod(places)).any()
+    channelwise = where.places > 1 and not alike and not (whole % where.places).any()
     mask = "the same in all steps" if alike else "whole channels" if channelwise else "drawn anew"
     return {
         "scale of a kept unit": (f"{scale:.6f}", bool(np.abs(kept - whole).max() < NEAR_WHOLE)),

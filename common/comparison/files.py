@@ -1,24 +1,27 @@
 """A weights file as one side of a comparison: its own weights, and its own layers if it has any.
 
-An ONNX or Keras file holds layers, which its own software runs one by one. A PyTorch state dict,
-Gluon parameters and a safetensors file hold weights only, which our network in the file's framework
-runs. All others in the comparison are given the weights of the first file.
+An ONNX or Keras file holds layers, which its own software runs one by one, and so does an export of
+MXNet, whose layers stand in a file beside. A PyTorch state dict, Gluon parameters alone and a
+safetensors file hold weights only, which our network in the file's framework runs. All others in
+the comparison are given the weights of the first file.
 """
 
 import dataclasses
 import importlib
 import importlib.util
+import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.backends import session
+from common.backends import parts, session
 from common.backends.parts import LackingError
 from common.backends.registry import BACKENDS
 from common.contract import Device, LayerOutput
-from common.conversion import convert, onnx_format
+from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS
 from common.data.resize import resize_matrix
 from common.errors import NinError, one_line
@@ -75,8 +78,11 @@ def start(path: str, settings: Settings) -> session.Started:
         installed = [name for name in packages if importlib.util.find_spec(packages[name])]
         name = [*installed, *packages][0]
     started = session.start(dataclasses.replace(settings, backend=name))
-    kind = KerasFile if file.suffix in FORMATS["keras"].suffixes else WeightsFile
     try:
+        kind: Any = KerasFile if file.suffix in FORMATS["keras"].suffixes else WeightsFile
+        if file.suffix in FORMATS["mxnet"].suffixes:
+            content = parts.exporter(started.backend).load_native(file)
+            kind = WeightsFile if content.input_shape is None else GluonFile
         backend: Any = kind(file, started.backend)
     except NinError:
         raise
@@ -201,13 +207,53 @@ class KerasPredictor:
         return loss, self.file.canonical(slopes)
 
 
-class OnnxFile:
-    """An ONNX model, run by onnxruntime, the outputs of its operations as further outputs."""
+class LayersFile:
+    """A file with layers, which its own software runs: weights, and the outputs of all layers."""
 
     PRECISIONS = ("float32",)
+    weights: dict[str, np.ndarray]
+    """By canonical name."""
+
+    def __init__(self, path: Path) -> None:
+        self.__name__, self.__file__ = path.name, str(path)
+
+    def nin(self, *options: Any) -> "LayersFile":
+        """The one network that there is."""
+        return self
+
+    def get_weights(self, net: Any) -> dict[str, np.ndarray]:
+        """The file's."""
+        return dict(self.weights)
+
+    def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
+        """It keeps its own."""
+
+    def shape_walk(self, net: Any, images: np.ndarray) -> Iterator[LayerOutput]:
+        """The chapter's layers."""
+        outputs = self.run(images)
+        for name in architecture.layer_shapes(architecture.smallest_input()):
+            last = f"{name}.conv3" if name.startswith("block") else name
+            if last in outputs:
+                yield LayerOutput(self.word(last), str(outputs[last].shape), name, outputs[last])
+
+    def Predictor(self, net: Any, settings: Settings) -> "LayersPredictor":
+        """See :class:`common.contract.Predictor`."""
+        return LayersPredictor(self, settings)
+
+    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
+        raise NotImplementedError
+
+    def word(self, name: str) -> str:
+        """What the file calls the kind of a layer."""
+        raise NotImplementedError
+
+
+class OnnxFile(LayersFile):
+    """An ONNX model, run by onnxruntime, the outputs of its operations as further outputs."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self.__name__, self.__file__ = path.name, str(path)
+        super().__init__(path)
         onnx_format.require()
         self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
         try:
@@ -234,36 +280,12 @@ class OnnxFile:
             raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
 
-    def nin(self, *options: Any) -> "OnnxFile":
-        """The one network that there is."""
-        return self
-
-    def get_weights(self, net: Any) -> dict[str, np.ndarray]:
-        """The file's, by canonical name: in the order of the graph."""
-        return dict(self.weights)
-
-    def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
-        """It keeps its own."""
-
     def versions(self) -> dict[str, str]:
         """Package name -> version of what runs it."""
         return {each.__name__: each.__version__ for each in (self.onnx, self.runtime)}
 
-    def shape_walk(self, net: Any, images: np.ndarray) -> Iterator[LayerOutput]:
-        """The chapter's layers."""
-        outputs = self.run(images)
-        for name in architecture.layer_shapes(architecture.smallest_input()):
-            last = f"{name}.conv3" if name.startswith("block") else name
-            if last in outputs:
-                word = self.layers[last].op_type if last in self.layers else "-"
-                yield LayerOutput(word, str(outputs[last].shape), name, outputs[last])
-
-    def Predictor(self, net: Any, settings: Settings) -> "OnnxPredictor":
-        """See :class:`common.contract.Predictor`."""
-        return OnnxPredictor(self, settings)
-
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
+        """See :meth:`LayersFile.run`."""
         shape = [n if isinstance(n, int) else None for n in self.given.shape]
         last = len(shape) == 4 and shape[1] != pixels.shape[1] and shape[3] == pixels.shape[1]
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
@@ -285,6 +307,10 @@ class OnnxFile:
             outputs.setdefault("dropout", outputs["pool3"])
         return outputs
 
+    def word(self, name: str) -> str:
+        """The operation."""
+        return str(self.layers[name].op_type) if name in self.layers else "-"
+
     def _read_weights(self, graph: Any) -> dict[str, np.ndarray]:
         tensors = {tensor.name: tensor for tensor in graph.initializer}
         for node in graph.node:
@@ -298,10 +324,48 @@ class OnnxFile:
         return dict(zip(names, arrays, strict=True))
 
 
-class OnnxPredictor:
+class GluonFile(LayersFile):
+    """MXNet's layers (``X-symbol.json``) with their parameters, each layer as a further output."""
+
+    def __init__(self, path: Path, backend: Any) -> None:
+        super().__init__(path)
+        self.weights = convert.read(path, beside=backend.NAME, check=False).model.weights
+        check_parameters(self.weights, architecture.parameter_shapes(), str(path))
+        self.exporter, self.versions = parts.exporter(backend), backend.versions
+        self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())
+        nodes = self.graph["nodes"]
+        self.layers = name_layers((_gluon_kind(node), i) for i, node in enumerate(nodes))
+        self.graph["heads"] += [[i, 0, 0] for i in self.layers.values()]
+
+    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """See :meth:`LayersFile.run`."""
+        with tempfile.TemporaryDirectory() as directory:
+            # the same file with more outputs
+            file = Path(directory) / Path(self.__file__).name
+            file.symlink_to(Path(self.__file__).absolute())
+            kinds.layers_of_mxnet(file).write_text(json.dumps(self.graph))
+            outputs = self.exporter.run_native(file, pixels)
+        first = len(outputs) - len(self.layers)
+        return {**dict(zip(self.layers, outputs[first:], strict=True)), "logits": outputs[0]}
+
+    def word(self, name: str) -> str:
+        """The operation."""
+        return str(self.graph["nodes"][self.layers[name]]["op"])
+
+
+def _gluon_kind(node: Mapping[str, Any]) -> str:
+    whole = node.get("attrs", {}).get("global_pool") in ("True", "1")
+    operations = {
+        "Convolution": "conv", "Activation": "relu", "LeakyReLU": "relu", "Dropout": "dropout",
+        "Pooling": "global_pool" if whole else "pool", "Flatten": "flatten", "Reshape": "flatten",
+    }  # fmt: skip
+    return operations.get(node["op"], "")
+
+
+class LayersPredictor:
     """See :class:`common.contract.Predictor`."""
 
-    def __init__(self, file: OnnxFile, settings: Settings) -> None:
+    def __init__(self, file: LayersFile, settings: Settings) -> None:
         self.net, self.size = file, settings.resize
 
     def pixels(self, images: np.ndarray) -> np.ndarray:

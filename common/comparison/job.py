@@ -117,6 +117,8 @@ class Recording:
     dtype: str = "float64"
     about: dict[str, Any] = field(default_factory=dict)
     """Versions, device, seconds, interpreter."""
+    seconds: float = 0.0
+    """That the levels took which are recorded in each precision."""
     shapes: list[dict[str, Any]] | None = None
     """As :func:`common.comparison.shapes.walk`, and ``oblong``: the shape for an oblong image."""
     arrays: dict[str, np.ndarray] = field(default_factory=dict)

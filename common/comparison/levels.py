@@ -184,6 +184,8 @@ def compare(
         if name not in job.levels:
             continue
         level = Level(name, "agree", "")
+        if name == "dropout" and dropout.site(job.description) is None:
+            level.notes.append("this network has no dropout")
         for recording in recordings:
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")
@@ -318,9 +320,10 @@ def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
 
 
 def _dropout(level: Level, have: Have, job: Job, weights: Weights) -> None:
-    found = {
-        recording.name: dropout.judge(recording.arrays["dropout/losses"]) for recording in have
-    }
+    where = dropout.site(job.description)
+    if where is not None and where.layers > 1:
+        level.part = f"the last of {where.layers} layers"
+    found = {r.name: dropout.judge(r.arrays["dropout/losses"], job.description) for r in have}
     rows = []
     for name in dict.fromkeys(itertools.chain(dropout.EXPECTED, *found.values())):
         row = Row(name, {"on paper": dropout.EXPECTED.get(name, "")})

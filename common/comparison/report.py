@@ -75,6 +75,19 @@ def about(report: Comparison) -> str:
     )
 
 
+def seconds(report: Comparison) -> str:
+    """What each precision cost, in a line; nothing for one precision."""
+    spent: dict[str, float] = {}
+    for facts in report.backends.values():
+        for dtype, some in facts.get("seconds_in", {}).items():
+            spent[dtype] = spent.get(dtype, 0.0) + some
+    if len(spent) < 2:
+        return ""
+    total = sum(facts["seconds"] for facts in report.backends.values())
+    each = ", ".join(f"{dtype} took {some:.1f} s" for dtype, some in spent.items())
+    return f"Of the backends' {total:.1f} s in all, {each}; --dtype NAME computes in one alone"
+
+
 def command(report: Comparison) -> str | None:
     """The command that shows the layer alone; None if there is none to show."""
     view = report.layer
@@ -118,8 +131,9 @@ def show(report: Comparison, everything: bool = False) -> None:
         _show_places(console, report.layer)
         if command(report):
             console.print(f"\nThat layer alone: {command(report)}", soft_wrap=True)
+    console.print(f"\n{seconds(report)}" if seconds(report) else "")
     if not everything:
-        console.print("\nAll tables: --verbose, or --html FILE; the numbers: --json FILE")
+        console.print("All tables: --verbose, or --html FILE; the numbers: --json FILE")
 
 
 def show_layer(report: Comparison) -> None:

@@ -1,8 +1,10 @@
-"""Run a comparison: one process for each backend, then :func:`common.comparison.levels.compare`."""
+"""Run a comparison: a process for each backend, then :func:`common.comparison.levels.compare`."""
 
+import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from common.comparison.job import Job, Recording, below
 from common.comparison.layer import check_name, look
 from common.comparison.levels import Comparison, compare
 from common.comparison.material import make_material
-from common.comparison.worker import MATERIAL, RECORDING
+from common.comparison.worker import MATERIAL
 from common.data import fashion_mnist
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.network.description import CHAPTER
+from common.system import machine
+from common.system.signals import as_interrupts
 
+WORK = "common.comparison.worker:work"
 # NVIDIA's libraries: no TF32, whose products have 10 bits, whatever a framework asks for
 EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}
 
@@ -74,41 +79,85 @@ def run(
             material.update({f"weights/{name}": array for name, array in weights.items()})
             log(f"weights: those of {owner[0]}")
         save_arrays(Path(directory) / MATERIAL, material, {})
-        for name, spec in zip(names, specs, strict=True):
-            try:
-                found = session.call_apart(
-                    python_of[name],
-                    "common.comparison.worker:work",
-                    timeout,
-                    EXACT,
-                    directory=directory,
-                    backend=registry.absolute(spec),
-                    job=dataclasses.asdict(job),
-                )
-                recordings += read(found, name, directory)
-            except NinError as error:
-                lost[name] = str(error)
-                log(f"{name}: {error}")
-                continue
-            log(f"{name}: recorded in {found[0]['about']['seconds']} s")
+        sides = [(name, python_of[name], spec) for name, spec in zip(names, specs, strict=True)]
+        for name, found in _record(sides, job, directory, timeout):
+            if isinstance(found, NinError):
+                lost[name] = str(found)
+                log(f"{name}: {found}")
+            else:
+                recordings += found
+                log(f"{name}: recorded in {found[0].about['seconds']} s")
     comparison = compare(recordings, job, below("weights", material), lost)
     comparison.asked = {"backends": list(specs), "python": list(python)}
     comparison.layer = look(comparison, recordings, job, material, layer)
     return comparison
 
 
-def read(found: Sequence[dict[str, Any]], name: str, directory: str) -> list[Recording]:
-    """The recordings that :func:`common.comparison.worker.work` left in a directory.
+def side_by_side(job: Job, count: int) -> tuple[int, int]:
+    """How many of so many backends compute at once, and on how many threads each.
+
+    One thread in each of two processes is faster than two threads in one process after the other:
+    not everything that a process does is done on all threads. A GPU's memory is for one.
+    """
+    with machine.prepared(job.threads) as threads:
+        if job.device == "gpu":
+            return 1, threads
+    if job.threads:
+        return max(1, min(count, machine.physical_cores() // threads)), threads
+    at_once = min(count, threads)
+    return at_once, threads // at_once
+
+
+def _record(
+    sides: Sequence[tuple[str, str, str]], job: Job, directory: str, timeout: float
+) -> Iterator[tuple[str, list[Recording] | NinError]]:
+    """Each backend's recordings, or why there are none, in order.
+
+    Args:
+        sides: name, interpreter and specification of each backend.
+        job: to do.
+        directory: of the material; each recording passes through it.
+        timeout: seconds for each backend.
+    """
+    at_once, threads = side_by_side(job, len(sides))
+    todo = dataclasses.asdict(dataclasses.replace(job, threads=threads))
+    running: deque[tuple[str, session.Apart]] = deque()
+
+    def finish() -> tuple[str, list[Recording] | NinError]:
+        name, process = running.popleft()
+        try:
+            with process:
+                return name, read(process.result(), name)
+        except NinError as error:
+            return name, error
+
+    with as_interrupts(), contextlib.ExitStack() as processes:
+        for name, interpreter, spec in sides:
+            if len(running) == at_once:
+                yield finish()
+            try:
+                process = session.Apart(interpreter, timeout, EXACT)
+            except NinError as error:
+                yield from (finish() for _ in range(len(running)))
+                yield name, error
+                continue
+            # whatever happens to the others
+            processes.callback(process.kill)
+            process.ask(WORK, directory=directory, backend=registry.absolute(spec), job=todo)
+            running.append((name, process))
+        yield from (finish() for _ in range(len(running)))
+
+
+def read(found: Sequence[dict[str, Any]], name: str) -> list[Recording]:
+    """The recordings of :func:`common.comparison.worker.work`.
 
     Args:
         found: what it returned.
         name: what the backend is called here.
-        directory: as it got it.
     """
-    files = [Path(directory) / RECORDING.format(dtype=fields["dtype"]) for fields in found]
     return [
-        Recording(**{**fields, "name": name, "arrays": load_arrays(file)[0]})
-        for fields, file in zip(found, files, strict=True)
+        Recording(**{**fields, "name": name, "arrays": load_arrays(Path(fields["arrays"]))[0]})
+        for fields in found
     ]
 
 

@@ -7,6 +7,7 @@ A backend that lacks a function is recorded as far as it goes; there must be ``n
 import dataclasses
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -23,11 +24,10 @@ from common.contract import Backend
 from common.errors import NinError, one_line
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
-from common.network.description import CHAPTER
 from common.settings import Settings
 
-# files in the comparison's directory
-MATERIAL, RECORDING = "material.safetensors", "recording-{dtype}.safetensors"
+# a file in the comparison's directory
+MATERIAL = "material.safetensors"
 
 
 def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -39,7 +39,8 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
         job: fields of :class:`Job`.
 
     Returns:
-        The other fields of each :class:`Recording`, one for each precision.
+        The fields of each :class:`Recording`, one for each precision; its arrays are in the file
+        that they name.
     """
     started = time.monotonic()
     todo = Job(**{**job, "levels": tuple(job["levels"])})
@@ -55,13 +56,15 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
         "interpreter": sys.executable,
         "threads": ready.prepared["threads"],
         "seconds": round(time.monotonic() - started, 1),
+        "seconds_in": {r.dtype: round(r.seconds, 1) for r in recordings},
     }
     found = []
     for recording in recordings:
-        file = Path(directory) / RECORDING.format(dtype=recording.dtype)
+        # others do the same beside it
+        file = Path(tempfile.mkdtemp(dir=directory)) / "recording.safetensors"
         # a file without any array cannot be read back (safetensors 0.8.0)
         save_arrays(file, recording.arrays or {"none": np.zeros(1)}, {})
-        found.append({**vars(recording), "arrays": {}, "about": about})
+        found.append({**vars(recording), "arrays": str(file), "about": about})
     return found
 
 
@@ -93,12 +96,15 @@ def record(
             levels = [name for name in levels if name not in OF_NO_PRECISION]
         recorder = _Recorder(name, backend, dataclasses.replace(job, dtype=dtype), material)
         for level in levels:
+            started = time.monotonic()
             try:
                 getattr(recorder, level)()
             except LackingError as error:
                 recorder.recording.absent[level] = str(error)
             except Exception as error:
                 recorder.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
+            if level not in OF_NO_PRECISION:
+                recorder.recording.seconds += time.monotonic() - started
         recordings.append(recorder.recording)
     if len(recordings) > 1 and not hasattr(backend, "PRECISIONS") and _is_rounded(recordings[0]):
         # it takes no notice of the precision
@@ -167,11 +173,12 @@ class _Recorder:
         self._keep("gradients", {"loss": loss, **slopes})
 
     def dropout(self) -> None:
-        if self.job.description != CHAPTER:
-            raise LackingError("the units kept are counted in the chapter's network only")
-        size, labels = dropout.SIZE, np.zeros(len(self.images), self.labels.dtype)
-        trainer = self._make("Trainer", self.images, labels, resize=size, batch_size=1)
-        weights = dropout.counting_weights({n: w.shape for n, w in self.weights.items()})
+        where = dropout.site(self.job.description)
+        if where is None:
+            return
+        labels = np.zeros(len(self.images), self.labels.dtype)
+        trainer = self._make("Trainer", self.images, labels, resize=where.size, batch_size=1)
+        weights = dropout.counting_weights(self.job.description)
         weights = {name: array.astype(self.job.dtype) for name, array in weights.items()}
         self.backend.set_weights(trainer.net, weights)
         batches = [np.zeros(1, np.int64)] * dropout.STEPS
@@ -213,15 +220,15 @@ class _Recorder:
             "network": job.network,
         }
         chosen = Settings(**{**given, **settings})
-        net = self._network(chosen.dropout)
+        net = self._network(chosen.dropout, chosen.resize)
         ready = make(net, chosen, *data)
         if not hasattr(ready, "net"):
             ready.net = net
         return ready
 
-    def _network(self, dropout: float = architecture.DROPOUT) -> Any:
-        described, size = self.job.description, self.job.resize
-        return make_network(self.backend, described, dropout=dropout, size=size)
+    def _network(self, dropout: float = architecture.DROPOUT, size: int = 0) -> Any:
+        size = size or self.job.resize
+        return make_network(self.backend, self.job.description, dropout=dropout, size=size)
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():

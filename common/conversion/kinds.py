@@ -144,6 +144,11 @@ def identify(path: Path) -> str:
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
+def layers_of_mxnet(path: Path) -> Path:
+    """Where the layers are, as MXNet's ``export`` names it: beside X.params and X-0010.params."""
+    return path.with_name(f"{re.sub(r'-[0-9]{4}$', '', path.stem)}-symbol.json")
+
+
 def target_format(path: Path) -> str:
     """The key of :data:`TARGETS` for the name of a file to write, or NinError."""
     for name, suffixes in TARGETS.items():

@@ -16,6 +16,8 @@ from common.network import architecture, book, description
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from common.settings import Settings
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 # bytes of one number: of an activation; of a weight, with the copy that bfloat16 computes with
@@ -246,6 +248,13 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
         )
     shapes = found.shapes(size) if network in book.NETWORKS else _shapes(variant, size)
     return of_shapes(title, size, *shapes, **options)
+
+
+def of_run(settings: "Settings", **changed: Any) -> Cost:
+    """What the network of a run costs in its steps, or would with other options."""
+    names = ("batch_size", "precision", "optimizer", "momentum")
+    options = {name: getattr(settings, name) for name in names}
+    return of(settings.network, settings.resize, **(options | changed))
 
 
 def description_of(network: str) -> description.Network:

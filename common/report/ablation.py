@@ -35,10 +35,10 @@ WORDS = {
     "tr": {
         "test": "test doğruluğu",
         "validation": "geçerleme doğruluğu",
-        "training": "eğitim doğruluğu, iletim sönümü kapalı",
-        "loss": "eğitim kaybı, dönem başından beri ortalama",
+        "training": "eğitim doğruluğu, hattan düşürme kapalı",
+        "loss": "eğitim kaybı, dönem içindeki ortalama",
         "epoch": "dönem",
-        "title": "NiN çeşitlemeleri",
+        "title": "NiN varyantları",
         "seeds": "rastgele tohum",
         "examples": "eğitim örneği",
     },

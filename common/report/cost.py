@@ -43,7 +43,7 @@ WORDS = {
         "working": "geçici bellek",
         "of_parameters": "ağırlık, gradyan, eniyileyici",
         "cost": "Maliyet",
-        "batch": "minigrup:",
+        "batch": "minigrup boyutu",
         "input": "imgeler",
     },
 }

@@ -44,8 +44,8 @@ WORDS = {
         "global_pool": "küresel ortalama\nortaklama",
         "block": "{0} bloğu",
         "channels": "{0} kanal",
-        "stride": "adım {0}",
-        "padding": "doldurma {0}",
+        "stride": "uzun adım {0}",
+        "padding": "dolgu {0}",
     },
 }
 # light, under black letters; told apart by colour-blind people, and the words say it too

@@ -35,7 +35,7 @@ WORDS = {
         "no_dead": "none",
     },
     "tr": {
-        "mlp": "1×1 evrişim, piksel başına tam bağlı katmandır",
+        "mlp": "1×1 evrişim, piksel başına tam bağlı bir katmandır",
         "by_hand": "tam bağlı, piksel piksel (NumPy)",
         "by_framework": "1×1 evrişimler (çerçeve)",
         "maps": "Son bloğun haritaları, her sınıfa bir tane: ortalamaları logitlerdir",

@@ -400,12 +400,7 @@ class Page:
         """A row for each network at a size and in a kind of training; then the book's."""
         found: dict[cost.Cost, list[str]] = {}
         for name, run in self._on_paper().items():
-            settings = run.settings
-            network = cost.NIN if settings.description == CHAPTER else settings.network
-            options = ("batch_size", "precision", "optimizer", "momentum")
-            chosen = {name: getattr(settings, name) for name in options}
-            key = cost.of(network, settings.resize, **chosen)
-            found.setdefault(key, []).append(name)
+            found.setdefault(cost.of_run(run.settings), []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
         from common.report.cost import settings_words

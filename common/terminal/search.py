@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from common.terminal import display
+from common.terminal import display, output
 from common.training.run import Run
 from common.training.tune import Observer, Trial
 
@@ -95,7 +95,6 @@ class SearchDisplay(Observer):
 
     def _bar(self, what: str, share: float) -> None:
         from rich import progress
-        from rich.console import Console
 
         if self._bars is None:
             self._bars = progress.Progress(
@@ -103,7 +102,7 @@ class SearchDisplay(Observer):
                 progress.BarColumn(bar_width=30),
                 progress.TaskProgressColumn(),
                 progress.TimeElapsedColumn(),
-                console=Console(stderr=True),
+                console=output.console(stderr=True),
                 redirect_stdout=sys.stdout.isatty(),
                 transient=True,
             )

@@ -398,13 +398,13 @@ class Tuning:
 
         tune.show(self, words)
 
-    def plot(self, name: str = "history", language: str = "en") -> "Figure":
-        """A picture: ``history``, ``importance`` or ``values``; language ``en`` or ``tr``."""
+    def plot(self, name: str = "history", lang: str = "en") -> "Figure":
+        """A picture: ``history``, ``importance`` or ``values``; ``lang`` is ``en`` or ``tr``."""
         from common.report import tune
 
         if name not in tune.PICTURES:
             raise NinError(f"`name={name}`: choose from {', '.join(tune.PICTURES)}")
-        return tune.PICTURES[name](self, language)
+        return tune.PICTURES[name](self, lang)
 
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
@@ -423,14 +423,14 @@ class Tuning:
             "made_with": self._study.get("made_with"),
         }
 
-    def write(self, language: str = "en") -> None:
+    def write(self, lang: str = "en") -> None:
         """Write the report and the pictures into the directory of the search."""
         from common.files import figures
         from common.report import tune
 
         write_json(self.out / REPORT, self.report())
         for name in tune.PICTURES:
-            figures.save_svg_and_png(self.plot(name, language), self.out, name)
+            figures.save_svg_and_png(self.plot(name, lang), self.out, name)
 
 
 # ------------------------------------------------------------------ the search

@@ -4,11 +4,13 @@
     python tests/comparison/sweep.py --count 500 --out sweep.jsonl
     python tests/comparison/sweep.py --count 20 --seconds 30 --seed 20261126
 
-Each comparison draws a pair of backends (the installed ones and tests/numpy_nin.py), the size of
-the images (67 to 224), the batch (1 to 32 images), the images, one or two threads, and the weights:
-the comparison's own, the book's (Xavier), or trained ones (--trained FILE). Comparison number N of
-a seed is always the same one: --only N repeats it and prints it whole. With --out the results are
-lines of JSON in a file, and what is in it already is not done again.
+Each comparison draws a pair of backends (the installed ones and tests/numpy_nin.py), the network
+(every other time the chapter's, else one of the variants with a name), the size of the images (67
+to 224; of a variant, from the smallest up), the batch (1 to 32 images), the images, one or two
+threads, and the weights: the comparison's own, random ones (Xavier, no biases), or the chapter's
+trained ones (--trained FILE). Comparison number N of a seed is always the same one: --only N
+repeats it and prints it whole. With --out the results are lines of JSON in a file, and what is in
+it already is not done again.
 
 exit status: 0 no alarm, 1 some comparison deviates, 2 something could not run.
 """
@@ -21,6 +23,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -33,24 +36,35 @@ from common.comparison.material import make_material
 from common.comparison.worker import MATERIAL
 from common.data import fashion_mnist
 from common.files.arrays import load_arrays, save_arrays
-from common.network import architecture
+from common.network import architecture, cost
+from common.network.description import NETWORKS, parse
 
 NUMPY = Path(__file__).parents[1] / "numpy_nin.py"
 # A process is not asked more often, so that what a framework keeps of old networks does not add up.
 CALLS = 30
+# Of a batch's forward pass, mostly less: five images of 67x67 with the chapter's network.
+MULTIPLY_ADDS = 270e6
 
 
-def drawn(seed: int, number: int, backends: list[str], trained: list[str]) -> dict:
+def drawn(
+    seed: int, number: int, backends: list[str], trained: list[str], networks: list[str]
+) -> dict:
     """What a comparison compares."""
     rng = np.random.default_rng([seed, number])
-    # half of the sizes are below 106; the larger the images are, the fewer, but for some
-    size = 67 + int(158 * rng.uniform() ** 2)
-    most = 5 / rng.uniform() / (size / 67) ** 2
+    network = "chapter" if rng.uniform() < 0.5 else str(rng.choice(networks))
+    smallest = architecture.smallest_input(parse(network))
+    largest = 224 if network == "chapter" else max(2 * smallest, 64)
+    # half of the chapter's sizes are below 106
+    size = smallest + int((largest + 1 - smallest) * rng.uniform() ** 2)
+    # the more an image costs, the fewer of them, but for some
+    work = cost.of(cost.NIN if network == "chapter" else network, size).multiply_adds
+    most = MULTIPLY_ADDS / rng.uniform() / work
     batch = max(1, min(round(2 ** rng.uniform(0, 5)), int(most)))
     return {
         "number": number,
         "pair": sorted(rng.choice(backends, 2, replace=False).tolist()),
-        "weights": str(rng.choice(["own", "own", "xavier", *trained])),
+        "network": network,
+        "weights": str(rng.choice(["own", "own", "xavier", *(trained * (network == "chapter"))])),
         "threads": int(rng.integers(1, 3)),
         "resize": size,
         "batch_size": batch,
@@ -58,14 +72,15 @@ def drawn(seed: int, number: int, backends: list[str], trained: list[str]) -> di
     }
 
 
-def given_weights(kind: str, seed: int) -> dict[str, np.ndarray] | None:
+def given_weights(kind: str, job: Job) -> dict[str, np.ndarray] | None:
     """Weights by canonical name, None for the comparison's own."""
     if kind == "own":
         return None
     if kind != "xavier":
         return load_arrays(Path(kind))[0]
-    rng, weights = np.random.default_rng(seed), {}
-    for name, shape in architecture.parameter_shapes().items():
+    rng, weights = np.random.default_rng(job.seed), {}
+    shapes = architecture.parameter_shapes(network=job.description, size=job.resize)
+    for name, shape in shapes.items():
         window = int(np.prod(shape[2:]))
         limit = np.sqrt(6 / (sum(shape[:2]) * window)) if name.endswith("weight") else 0
         weights[name] = rng.uniform(-limit, limit, shape)
@@ -92,7 +107,7 @@ class Processes:
         self.running[key] = (apart, calls + 1)
         if calls + 1 >= CALLS:
             self.running.pop(key)[0].close()
-        return run.read(found, backend, directory)
+        return run.read(found, backend)
 
     def close(self) -> None:
         """End all."""
@@ -104,9 +119,10 @@ def one(choice: dict, processes: Processes, dataset, steps: int) -> tuple[dict, 
     """Do a comparison; what is kept of it, and all of it."""
     started = time.monotonic()
     job = Job(
-        steps=steps, **{k: choice[k] for k in ("resize", "batch_size", "seed", "threads")}
-    )  # fmt: skip
-    material = make_material(job, dataset, given_weights(choice["weights"], job.seed))
+        steps=steps,
+        **{k: choice[k] for k in ("network", "resize", "batch_size", "seed", "threads")},
+    )
+    material = make_material(job, dataset, given_weights(choice["weights"], job))
     with tempfile.TemporaryDirectory(prefix="nin-sweep-") as directory:
         save_arrays(Path(directory) / MATERIAL, material, {})
         recordings = [
@@ -143,9 +159,11 @@ def totals(results: list[dict]) -> str:
         for name, share in result["used"].items():
             used[name] = max(used.get(name, 0.0), share)
     shares = ", ".join(f"{name} {share:.1g}" for name, share in used.items())
+    networks = Counter(result["network"] for result in results)
     return (
         f"{len(results)} comparisons, {len(alarms)} alarms {alarms or ''}, {len(failed)} failed "
-        f"{failed or ''}; largest part of what is allowed: {shares}"
+        f"{failed or ''}; largest part of what is allowed: {shares}\n"
+        f"networks: {', '.join(f'{name} {count}' for name, count in networks.most_common())}"
     )
 
 
@@ -161,12 +179,14 @@ def main() -> int:
     p.add_argument("--steps", type=int, default=8, help="of training (8)")
     p.add_argument("--trained", nargs="*", default=[], help="model.safetensors of trained networks")
     p.add_argument("--backends", default="", help="names, with commas; numpy is one (all)")
+    p.add_argument("--network", nargs="*", help="of the variants, only these (all with a name)")
     p.add_argument("--out", type=Path, help="file for the results")
     options = p.parse_args()
 
     have = [n for n, (_, module) in registry.BACKENDS.items() if importlib.util.find_spec(module)]
     backends = [name for name in options.backends.split(",") if name] or [*have, "numpy"]
     trained = [str(Path(file).resolve()) for file in options.trained]
+    networks = options.network or [name for name in NETWORKS if name != "chapter"]
     results = []
     if options.out and options.out.exists():
         results = [json.loads(line) for line in options.out.read_text().splitlines()]
@@ -178,7 +198,7 @@ def main() -> int:
         for number in numbers:
             if number in done or time.monotonic() - started > options.seconds:
                 continue
-            choice = drawn(options.seed, number, backends, trained)
+            choice = drawn(options.seed, number, backends, trained, networks)
             result, report = one(choice, processes, dataset, options.steps)
             results.append(result)
             if options.out:

@@ -27,7 +27,9 @@ from common.comparison import worker as comparison_worker
 from common.comparison.job import Job, below
 from common.comparison.material import make_material
 from common.comparison.measures import Difference, largest_difference, norm_difference
+from common.comparison.run import side_by_side
 from common.network import architecture
+from common.system import machine
 
 ROOT = Path(__file__).parents[2]
 NUMPY = str(ROOT / "tests" / "numpy_nin.py")
@@ -376,12 +378,35 @@ def test_the_comparison_works_with_one_image(sample):
     assert compare([*recordings, *named(recordings, "two")], material, job).exit_status == 0
 
 
+# ------------------------------------------------------------------ side by side
+
+
+@pytest.mark.parametrize(
+    ("cores", "count", "options", "expected"),
+    [
+        (2, 3, {}, (2, 1)),
+        (16, 3, {}, (3, 5)),
+        (1, 3, {}, (1, 1)),
+        (2, 3, {"threads": 2}, (1, 2)),
+        (2, 3, {"threads": 1}, (2, 1)),
+        (2, 2, {"threads": 8}, (1, 8)),
+        (16, 3, {"device": "gpu"}, (1, 16)),
+    ],
+)
+def test_backends_share_the_cores_and_a_gpu_is_for_one(
+    monkeypatch, cores, count, options, expected
+):
+    monkeypatch.setattr(machine, "physical_cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert side_by_side(Job(**options), count) == expected
+
+
 # ---------------------------------------------------------------------- dropout
 
 
 def losses_with(masks, scale):
     """What the counting network's losses are for masks (steps, channels, places)."""
-    logits = masks.sum(1).mean(1) * scale * dropout.SHARE
+    logits = masks.sum(1).mean(1) * scale * dropout.site().share
     return np.log1p((architecture.NUM_CLASSES - 1) * np.exp(-logits))
 
 

@@ -19,7 +19,7 @@ from common.comparison.junit import junit
 from common.comparison.levels import Comparison, Level
 from common.conversion import onnx_format
 
-OPTIONS = "--levels parameters,activations,gradients --resize 67 --batch-size 2"
+OPTIONS = "--levels parameters,activations,gradients --resize 67 --batch-size 2 --threads 1"
 PAGE = (ROOT / "docs" / "comparing-in-ci.md").read_text()
 
 

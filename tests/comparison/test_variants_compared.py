@@ -7,15 +7,12 @@ import numpy as np
 import numpy_nin
 import pytest
 
-from common.comparison import levels, worker
-from common.comparison.job import Job, below
+from common.comparison import dropout, levels, worker
+from common.comparison.job import LEVELS, Job, below
 from common.comparison.layer import look
 from common.comparison.material import make_material
 from common.errors import NinError
 from common.network.description import CHAPTER, NETWORKS, parse
-
-# all but dropout, which is counted in the chapter's network only
-LEVELS = ("shapes", "parameters", "activations", "gradients", "training")
 
 
 def job_of(network, size=67, **options):
@@ -40,7 +37,9 @@ def compare(sample, job, backends, layer=None):
         ("lin-cifar", 15),
         ("vgg-12-32", 28),
         ("vgg-12-32,head=dense", 28),
-        ("channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden=9/7", 28),
+        ("channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden=90/70", 28),
+        ("channels=8-12,kernels=5-3-3,strides=2-1-2,inner_kernel=3,last=9/7,dropout=every", 41),
+        ("channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden=,dropout=every", 28),
     ],
 )
 def test_two_of_the_same_agree_and_are_not_refused(network, size, sample):
@@ -51,14 +50,21 @@ def test_two_of_the_same_agree_and_are_not_refused(network, size, sample):
 
 @pytest.mark.parametrize(
     ("network", "size"),
-    [("one-1x1", 67), ("dense-head", 67), ("vgg-12-32", 28), ("no-last-relu,last=32/16", 67)],
+    [
+        ("one-1x1", 67),
+        ("dense-head", 67),
+        ("vgg-12-32", 28),
+        ("lin-cifar", 15),
+        ("no-last-relu,last=32/16", 67),
+    ],
 )
 def test_a_variant_is_one_network_in_a_framework_and_in_numpy(sample, backend, network, size):
     last = levels.layer_names(parse(network))[-2]
     sides = {"numpy": numpy_nin, "framework": backend}
     found = compare(sample, job_of(network, size), sides, last)
     assert {level.name: level.status for level in found.levels} == dict.fromkeys(LEVELS, "agree")
-    assert not [level.part for level in found.levels if level.part]
+    parts = {level.name: level.part for level in found.levels if level.part}
+    assert parts == ({"dropout": "the last of 2 layers"} if network == "lin-cifar" else {})
     assert all(text.startswith("as on paper") for text in found.layer.findings.values())
 
 
@@ -132,3 +138,34 @@ def test_the_same_seed_gives_other_weights_to_another_network(sample):
     assert dense["weights/dense1.weight"].ndim == 2
     assert not [name for name in one if ".conv3." in name]
     assert np.isfinite(dense["weights/dense1.weight"]).all()
+
+
+@pytest.mark.parametrize(
+    "network", ["gentle", "dense-head", "lin-cifar", "head=alexnet,hidden=90/70", "vgg-12-32"]
+)
+@pytest.mark.parametrize("wrong", [0.499, 0.0])
+def test_another_dropout_in_a_variant_deviates(network, wrong, sample, monkeypatch):
+    forward = numpy_nin.Dropout.forward
+
+    def scaled(self, X, training=False):
+        self.rate = min(self.rate, wrong)
+        return forward(self, X, training)
+
+    job = Job(("dropout",), 67, batch_size=1, dtype="float64", network=network)
+    material = {"images": sample.train_images[:1], "labels": sample.train_labels[:1]}
+    (right,) = worker.record("right", numpy_nin, job, material)
+    monkeypatch.setattr(numpy_nin.Dropout, "forward", scaled)
+    (other,) = worker.record("wrong", numpy_nin, job, material)
+    (level,) = levels.compare([right, other], job, {}).levels
+    where = "scale of a kept unit" if wrong else "units dropped"
+    assert {row.name: row.deviating for row in level.tables[0].rows}[where] == ["wrong"]
+
+
+def test_a_network_without_dropout_is_said_to_have_none(sample):
+    network = "channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden="
+    assert dropout.site(Job(network=network).description) is None
+    found = compare(sample, job_of(network, 28), {"one": numpy_nin, "two": numpy_nin})
+    assert (found.levels[-1].status, found.levels[-1].notes) == (
+        "not compared",
+        ["this network has no dropout"],
+    )

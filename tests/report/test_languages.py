@@ -18,7 +18,7 @@ from common.training import curves
 TABLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted((ROOT / "common").rglob("*.py"))
-    if re.search("^WORDS\\b", path.read_text(), re.MULTILINE)
+    if re.search(r"^WORDS\b[^{]*\{\s*\"(en|tr)\"", path.read_text(), re.MULTILINE)
 ]
 
 
