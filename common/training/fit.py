@@ -347,7 +347,6 @@ def _out_of_memory_explained(settings: Settings, where: str = "") -> Iterator[No
 
 def _what_fits(settings: Settings) -> str:
     """What a step takes by the cost model, and a batch for which there is room; in brackets."""
-
     # what auto comes to is not known here; float32 takes more
     precision = "float32" if settings.precision == "auto" else settings.precision
     known = dataclasses.replace(settings, precision=precision)
