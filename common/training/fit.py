@@ -347,9 +347,12 @@ def _out_of_memory_explained(settings: Settings, where: str = "") -> Iterator[No
 
 def _what_fits(settings: Settings) -> str:
     """What a step takes by the cost model, and a batch for which there is room; in brackets."""
+    # what auto comes to is not known here; float32 takes more
+    precision = "float32" if settings.precision == "auto" else settings.precision
+    known = dataclasses.replace(settings, precision=precision)
 
     def gib(batch_size: int) -> float:
-        return cost.of_run(settings, batch_size=batch_size).training.total / 2**30
+        return cost.of_run(known, batch_size=batch_size).training.total / 2**30
 
     size = settings.batch_size
     try:

@@ -54,4 +54,4 @@ def test_a_batch_that_no_memory_holds_is_answered_with_one_that_fits(backend, ba
     done = run("train.py", *options.split(), backend_name)
     assert_one_clear_line(done, "(a step of 10000 takes about ")
     size = int(done.stderr.split("of --batch-size ")[1].split()[0])
-    assert cost.of("nin", 4096, size).training.total < machine.memory_gib() * 2**30
+    assert cost.of("nin", 4096, batch_size=size).training.total < machine.memory_gib() * 2**30
