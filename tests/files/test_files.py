@@ -101,6 +101,8 @@ def test_a_digit_that_was_changed_in_a_record_is_noticed_and_older_ones_claim_no
     assert sealed.unseal(text) == {"accuracy": 0.625, "name": "müşteri"}
     with pytest.raises(ValueError, match="checksum"):
         sealed.unseal(text.replace("0.625", "0.925"))
+    with pytest.raises(ValueError, match="checksum"):
+        sealed.unseal(text.replace("checksum", "checksvm"))
     assert sealed.unseal('{"accuracy": 0.925}') == {"accuracy": 0.925}
 
 
