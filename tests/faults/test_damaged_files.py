@@ -162,7 +162,7 @@ UNCHECKED = (idx_files, tables, a_photo)
 
 # what numpy and Pillow warn of while they read what is damaged
 pytestmark = pytest.mark.filterwarnings("ignore")
-# NIN_EXAMPLES=2000 is what docs/faults.md reports
+# docs/faults.md says how to have more
 EXAMPLES = int(os.environ.get("NIN_EXAMPLES", "60"))
 
 

@@ -10,7 +10,7 @@ from commands import ROOT, assert_one_clear_line, run
 from common.network import cost
 from common.system import machine
 
-# NIN_STEPS=200000 is what docs/faults.md reports
+# docs/faults.md says how to repeat it at length
 STEPS = int(os.environ.get("NIN_STEPS", "20000"))
 
 # As few weights as there can be, one image a step; prints the memory after each epoch.
