@@ -1,6 +1,8 @@
 """Several processes that train one network together in PyTorch: DistributedDataParallel."""
 
+import atexit
 import functools
+import gc
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ class _Group(Workers):
 
     def __init__(self, device: Device) -> None:
         distributed.init_process_group("nccl" if device.kind == "gpu" else "gloo")
+        atexit.register(_leave)
         self.device = device.native
         self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
 
@@ -23,6 +26,13 @@ class _Group(Workers):
         total = torch.from_numpy(values.copy()).to(self.device)
         distributed.all_reduce(total)
         return total.cpu().numpy()
+
+
+def _leave() -> None:
+    """End gloo's threads, which let go of tensors late: after Python has ended that is an abort."""
+    gc.collect()  # of networks that still refer to the group
+    distributed.destroy_process_group()
+    gc.collect()
 
 
 @functools.cache
