@@ -45,8 +45,8 @@ def test_a_long_run_does_not_grow(backend, backend_name, tmp_path):
     assert done.returncode == 0, done.stderr
     resident = [int(line) / 1024 for line in done.stdout.split()]
     print(f"{backend_name}, {STEPS} steps, MiB after each epoch: {resident}")
-    # the first epoch loads what draws the curves
-    assert max(resident[2:]) - resident[1] < 30
+    # in the first half there is loaded what draws the curves
+    assert resident[-1] - resident[len(resident) // 2] < 10
 
 
 def test_a_batch_that_no_memory_holds_is_answered_with_one_that_fits(backend, backend_name):
