@@ -77,8 +77,9 @@ class Trainer(Predictor):
         """Loss and correct answers of each step; see :class:`common.contract.Trainer`."""
         if not self._losses:
             return np.zeros(0), np.zeros(0, np.int64)
-        losses = tf.stack(self._losses).numpy().astype(np.float64)
-        correct = tf.stack(self._correct).numpy()
+        # one by one: TensorFlow keeps a kernel for every number of tensors that was ever stacked
+        losses = np.array([loss.numpy() for loss in self._losses], np.float64)
+        correct = np.array([count.numpy() for count in self._correct])
         self._losses, self._correct = [], []
         return losses, correct
 

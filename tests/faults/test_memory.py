@@ -45,8 +45,8 @@ def test_a_long_run_does_not_grow(backend, backend_name, tmp_path):
     assert done.returncode == 0, done.stderr
     resident = [int(line) / 1024 for line in done.stdout.split()]
     print(f"{backend_name}, {STEPS} steps, MiB after each epoch: {resident}")
-    # in the first half there is loaded what draws the curves
-    assert resident[-1] - resident[len(resident) // 2] < 10
+    # in the first half there is loaded what draws the curves; a leak of 2 KiB a step is 20 MiB
+    assert resident[-1] - resident[len(resident) // 2] < STEPS / 1000
 
 
 def test_a_batch_that_no_memory_holds_is_answered_with_one_that_fits(backend, backend_name):
