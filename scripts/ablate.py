@@ -90,19 +90,14 @@ def parser() -> command_line.Parser:
     how.add_argument(
         "--resize", type=int, metavar="PIXELS", help="(the preset's, or 99: see below)"
     )
-    how.add_argument("--limit", type=int, metavar="N", help="train on the first N images only")
+    how.add_argument("--limit", type=int, metavar="N", help="train on N images only, as train.py's")
     how.add_argument(
         "--validation",
         type=int,
         metavar="N",
-        help="measure accuracy on the last N training examples, not on the test set",
+        help="measure accuracy on N training examples that are held out, not on the test set",
     )
-    how.add_argument(
-        "--data", default="auto", metavar="auto|full|sample|DIR", help="as train.py's (auto)"
-    )
-    how.add_argument("--precision", metavar="NAME", help="as train.py's (the preset's)")
-    how.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
-    how.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
+    command_line.add_runs(how)
     out = p.add_argument_group("what to write besides DIR/ablation.json, .svg and .png")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
     out.add_argument(

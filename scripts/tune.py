@@ -88,14 +88,7 @@ def parser() -> command_line.Parser:
         metavar="N",
         help="hold N training examples out (a sixth: 10000 of Fashion-MNIST)",
     )
-    how.add_argument(
-        "--data", default="auto", metavar="auto|full|sample|DIR", help="as train.py's (auto)"
-    )
-    how.add_argument("--precision", metavar="NAME", help="as train.py's (the preset's)")
-    how.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
-    how.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads of each process (one per core)"
-    )
+    command_line.add_runs(how, "CPU threads of each process (one per core)")
     command_line.add_language(p, "the pictures")
     return p
 

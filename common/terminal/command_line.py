@@ -111,6 +111,21 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
 
 
+def add_runs(parser: argparse._ArgumentGroup, threads: str = "CPU threads (one per core)") -> None:
+    """Add the options of commands that train many runs: data, precision, device and threads.
+
+    Args:
+        parser: the group.
+        threads: the help of ``--threads``.
+    """
+    parser.add_argument(
+        "--data", default="auto", metavar="auto|full|sample|DIR", help="as train.py's (auto)"
+    )
+    parser.add_argument("--precision", metavar="NAME", help="as train.py's (the preset's)")
+    parser.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
+    parser.add_argument("--threads", type=int, metavar="N", help=threads)
+
+
 def add_network(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str | None = "chapter"
 ) -> None:
