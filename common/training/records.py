@@ -33,7 +33,7 @@ class Records(Watcher):
     """
 
     def __init__(self) -> None:
-        self._last = time.monotonic()
+        self._last = self._drawn = time.monotonic()
         self._events: Any = None
         self._has_events = True
 
@@ -53,7 +53,10 @@ class Records(Watcher):
             run_directory.write_metrics(_directory(run), run.progress)
             if time.monotonic() - self._last > RECORD_SECONDS:
                 self.save_checkpoint(run)
-                _draw(run)
+        # a time of its own: a checkpoint within the epoch would put the curves off again and again
+        if time.monotonic() - self._drawn > RECORD_SECONDS:
+            _draw(run)
+            self._drawn = time.monotonic()
         self._log_events(run, row)
 
     def end(self, run: Run, failed: bool) -> None:
