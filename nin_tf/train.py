@@ -64,12 +64,10 @@ class Trainer(Predictor):
         if self.views is not None:
             drawn = augmentation.draw(self.views, self.seed, step, len(indices))
             choice.append(tf.constant(self.workers.share(drawn)))
-        part, rate = (
-            tf.constant(each, tf.float64) for each in (len(mine) / len(indices), learning_rate)
-        )
-        loss, correct = self._train(
-            tf.constant(mine), part, rate, tf.constant(step, tf.int64), *choice
-        )
+        # as arrays: TensorFlow keeps every Python number that was ever made a tensor
+        numbers = len(mine) / len(indices), float(learning_rate), int(step)
+        part, rate, number = (tf.constant(np.array(each)) for each in numbers)
+        loss, correct = self._train(tf.constant(mine), part, rate, number, *choice)
         self._losses.append(loss)
         self._correct.append(correct)
 
