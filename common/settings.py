@@ -108,8 +108,9 @@ class Settings:
             if isinstance(value, np.generic):
                 object.__setattr__(self, name, value.item())
         # one network, one name; what is none is refused by check()
-        with contextlib.suppress(NinError, AttributeError):
-            object.__setattr__(self, "network", str(self.description))
+        if isinstance(self.network, str):
+            with contextlib.suppress(NinError):
+                object.__setattr__(self, "network", str(self.description))
 
     @property
     def description(self) -> Network:

@@ -22,7 +22,7 @@ from jax import lax
 
 from common.contract import Device, LayerOutput, Work
 from common.data import augmentation
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.errors import NinError, one_line
 from common.network import architecture, description
 from common.network.names import leaves, name_layers

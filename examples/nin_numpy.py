@@ -6,7 +6,7 @@ scripts/compare.py --backends torch,examples/nin_numpy.py
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 
 
 def nin(num_classes=10, in_channels=1, dropout=0.5):

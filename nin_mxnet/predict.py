@@ -6,7 +6,7 @@ from mxnet import np as mnp
 from mxnet.gluon import Block, nn
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.settings import Settings, check_precision
 from nin_mxnet import layers
 from nin_mxnet._graph import as_graph

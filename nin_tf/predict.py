@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.network.names import leaves
 from common.settings import Settings, check_precision
 from nin_tf import layers

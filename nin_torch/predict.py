@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.settings import Settings, check_precision
 from nin_torch import layers
 from nin_torch.device import PRECISIONS, find_device

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from common.contract import LayerOutput
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.network import architecture
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.model import Model
 from common.network import architecture
 

@@ -23,7 +23,7 @@ from common.backends.registry import BACKENDS
 from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.errors import NinError, one_line
 from common.files.arrays import save_arrays
 from common.network import architecture

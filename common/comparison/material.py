@@ -18,8 +18,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from common.comparison.job import PASS_STEPS, Job
 from common.data.dataset import Dataset
+from common.data.interpolation import resize_matrix
 from common.data.order import example_order
-from common.data.resize import resize_matrix
 from common.errors import NinError
 from common.network import architecture
 from common.network.description import CHAPTER, Network

@@ -21,7 +21,7 @@ from common.comparison.diagnosis import (
     round_to,
     sigmoid,
 )
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.network.architecture import Layer
 
 Weights = Mapping[str, Array]

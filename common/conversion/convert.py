@@ -28,7 +28,7 @@ from common.conversion import kinds, onnx_format
 from common.conversion.kinds import FORMATS, TARGETS
 from common.conversion.match import match
 from common.data.fashion_mnist import load as load_data
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.errors import NinError, NinWarning
 from common.files.arrays import load_arrays
 from common.files.write import write_bytes

@@ -1,15 +1,15 @@
 """Another view of a training image in every epoch: moved by some pixels, mirrored or not.
 
-Resizing is ``R @ image @ R.T`` (:mod:`common.data.resize`). A moved or mirrored image is the same
-with another matrix, so each view is a choice among a few matrices, drawn here, and images stay on
-the device as they are.
+Resizing is ``R @ image @ R.T`` (:mod:`common.data.interpolation`). A moved or mirrored image is the
+same with another matrix, so each view is a choice among a few matrices, drawn here, and images stay
+on the device as they are.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.settings import Settings
 
 # distinguishes these random numbers from those of the order and of dropout

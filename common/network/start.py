@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.network.architecture import Layer
 
 # The biases that four times as many give differ in the third digit.

@@ -7,7 +7,7 @@ import pytest
 
 from common.backends import session
 from common.data import augmentation
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.errors import NinError
 from common.network import initialization
 from common.settings import Settings

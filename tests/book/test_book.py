@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.settings import from_preset
 from common.system import machine
 

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from common.comparison.diagnosis import PARAMETER_AXES, explain, softmax
 from common.comparison.mistakes import explain_shape, layer_on_paper
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.network import architecture
 from common.network.architecture import Layer
 

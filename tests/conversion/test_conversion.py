@@ -13,7 +13,7 @@ from commands import assert_one_clear_line, run
 from common.backends import parts
 from common.conversion import convert
 from common.data.fashion_mnist import CLASS_NAMES
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.errors import NinError
 from common.model import load_model, save_model
 from common.prediction import classifier

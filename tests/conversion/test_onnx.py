@@ -9,7 +9,7 @@ import reference
 
 from common.conversion import onnx_format
 from common.conversion.match import match
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.errors import NinError
 
 SIZE = 67

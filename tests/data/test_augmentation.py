@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.data import augmentation
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.settings import Settings
 
 SIZE = 28

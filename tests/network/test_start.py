@@ -7,7 +7,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 from common.model import Model
 from common.network import architecture, start
 from common.network.description import parse

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.data.resize import resize_matrix
+from common.data.interpolation import resize_matrix
 
 sizes = st.integers(1, 80)
 
