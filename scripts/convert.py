@@ -13,7 +13,7 @@ from common.backends.registry import BACKENDS
 
 EXAMPLES = """\
 examples:
-  convert.py model.safetensors nin.pt        a state dict for the book's nn.Sequential
+  convert.py runs/first nin.pt               a state dict for the book's nn.Sequential
   convert.py model.safetensors nin.keras     keras.models.load_model reads it
   convert.py model.safetensors nin.params    and nin-symbol.json: gluon.SymbolBlock
   convert.py model.safetensors nin.onnx      needs the packages onnx and onnxruntime
