@@ -298,10 +298,15 @@ def _floor(trial: Trial, trials: list[Trial]) -> float:
 
 def _finish(axes: "Axes", language: str) -> None:
     """Halving the errors is as far everywhere, so that the good trials can be told apart."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
     axes.set_yscale("function", functions=(_errors_halved, lambda y: 1 - 2.0**-y))
     low, high = axes.get_ylim()
-    axes.set_yticks([tick for tick in TICKS if low <= tick <= high])
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    axes.set_yticks(ticks if len(ticks) > 1 else MaxNLocator(5).tick_values(low, high))
     axes.set_ylim(low, high)
+    if axes.get_xscale() == "log" and np.divide(*axes.get_xlim()[::-1]) < 100:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.minorticks_off()
     axes.tick_params(labelsize=style.SMALL)
     axes.spines[["top", "right"]].set_visible(False)
