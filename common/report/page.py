@@ -527,7 +527,7 @@ class Page:
 
 
 def _runs_inside(path: Path) -> str:
-    """Where the runs of a search or a comparison are, to be added to a message about its folder."""
+    """Where the runs of a comparison are, to be added to a message about its directory."""
     depth = next((d for d in ("*", "*/*") if any(path.glob(f"{d}/{run_directory.CONFIG}"))), None)
     return f"; the runs in it are {path}/{depth}" if depth else ""
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from common.network import architecture
 from common.terminal import display
 from common.terminal.bars import Bars
 from common.terminal.display import Display, duration, seconds_left
@@ -60,6 +61,15 @@ def test_the_rate_is_printed_once_with_the_time_that_is_left(capsys):
     shown.step(run)
     shown.step(run)
     assert capsys.readouterr().out == "321.5 examples/s; about 6 s to go\n"
+
+
+def test_of_many_runs_on_small_images_the_first_has_the_note(capsys):
+    shown, run = Display(), run_of(**SMALL)
+    run.own, run.settings.description = False, architecture.CHAPTER
+    for run.settings.resize in (68, 68, 99, 84, 84):
+        shown.begin(run)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert [note.split()[2] for note in notes] == ["68x68", "84x84"]
 
 
 def test_of_a_run_that_is_nearly_over_no_time_left_is_printed(capsys):
