@@ -29,7 +29,9 @@ docs/your-weights.md lists what can be read.
 def parser() -> command_line.Parser:
     """The command line of this script."""
     p = command_line.Parser("Convert trained weights.", EXAMPLES)
-    p.add_argument("source", type=Path, metavar="FILE", help="the file to read")
+    p.add_argument(
+        "source", type=Path, metavar="FILE", help="the file to read, or the directory of a run"
+    )
     p.add_argument("target", type=Path, metavar="OUT", help="the file to write")
     p.add_argument("--to", metavar="FORMAT", help=f"{', '.join(TARGETS)} (what OUT's name says)")
     p.add_argument(

@@ -127,7 +127,7 @@ def remarks(found: Tuning) -> list[str]:
         lines.append(f"importance: from {LEAST_TRIALS} trials on")
     if found.dataset.notice:
         lines.append(found.dataset.notice)
-    lines.append(f"trains with the best: {command(found.settings_of(best))}")
+    lines.append(f"to train with the best settings: {command(found.settings_of(best))}")
     tested = found.tested
     if tested:
         lines.append(
@@ -144,7 +144,7 @@ def command(settings: Settings) -> str:
     """What trains with these settings, on training and validation images."""
     kept = ("backend", "preset", "validation", "threads", "device")
     preset = from_preset(settings.preset)
-    words = ["train.py", "--backend", settings.backend, "--preset", settings.preset]
+    words = ["scripts/train.py", "--backend", settings.backend, "--preset", settings.preset]
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name in kept or value == getattr(preset, field.name):
