@@ -11,6 +11,8 @@ from common.network import architecture
 from common.terminal import display
 from common.terminal.bars import Bars
 from common.terminal.display import Display, duration, seconds_left
+from common.terminal.search import SearchDisplay
+from common.training import tune
 from common.training.run import Progress
 
 
@@ -95,6 +97,13 @@ def test_elsewhere_a_plain_line_comes_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(display, "PLAIN_LINE_SECONDS", 0)
     Display().step(run_of(**SMALL))
     assert capsys.readouterr().err == "epoch 1/2: 50%, 321.5 examples/s, run 6 s left\n"
+
+
+def test_a_search_counts_the_trials_that_have_ended(monkeypatch, capsys):
+    monkeypatch.setattr(display, "PLAIN_LINE_SECONDS", 0)
+    trials = [tune.Trial(n, "complete", {}, 0.5, {}, 1.0, "", False) for n in range(2)]
+    SearchDisplay().searching(trials, 8)
+    assert capsys.readouterr().err == "2 of 8 trials done, 25% of the search\n"
 
 
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
