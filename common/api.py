@@ -406,8 +406,7 @@ def look(
         data = trained.dataset if data is None else data
         trained = trained.classifier()
     if not isinstance(trained, Classifier):
-        path = Path(trained).expanduser()
-        trained = load(path / run_directory.MODEL if path.is_dir() else path, backend, **settings)
+        trained = load(trained, backend, **settings)
     if photos is not None:
         images = predict.from_files([Path(photo).expanduser() for photo in photos])
     else:

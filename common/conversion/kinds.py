@@ -100,6 +100,12 @@ STRANGERS = (
 )  # fmt: skip
 
 
+def weights_file(path: Path) -> Path:
+    """Where the weights are in the directory of a run; every other path is returned as it is."""
+    file = path / "model.safetensors"
+    return file if file.is_file() else path
+
+
 def identify(path: Path) -> str:
     """The key of :data:`FORMATS` of a file or directory.
 
@@ -161,10 +167,10 @@ def target_format(path: Path) -> str:
 def _directory(path: Path) -> str:
     if (path / "saved_model.pb").is_file():
         return "savedmodel"
-    weights = path / "model.safetensors"
-    if weights.is_file():
-        raise NinError(f"{path}: a directory; give the file in it, {weights}")
-    raise NinError(f"{path}: a directory, and no TensorFlow SavedModel; give a file")
+    raise NinError(
+        f"{path}: a directory with neither the model.safetensors of a run nor a TensorFlow "
+        "SavedModel; give a file"
+    )
 
 
 def _archive(path: Path) -> str:
