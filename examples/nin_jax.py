@@ -128,6 +128,7 @@ class Network:
 @partial(jax.jit, static_argnums=0)
 def forward(layers, parameters, X, key=None):
     """The outputs of all layers; dropout is on where there is a key for its random numbers."""
+    X = X.astype(next(iter(parameters.values()), X).dtype)
     outputs = []
     for place, (name, layer, _) in enumerate(layers):
         weight, bias = (parameters.get(f"{name}.{what}") for what in ("weight", "bias"))
@@ -152,17 +153,16 @@ def forward(layers, parameters, X, key=None):
     return outputs
 
 
-@partial(
-    jax.checkpoint, static_argnums=(2, 3)
-)  # the windows, which take much memory, are made again for the gradients
+@partial(jax.checkpoint, static_argnums=(2, 3))
 def convolve(X, weight, stride, padding):
     if X.dtype == jnp.float32:
         return lax.conv_general_dilated(X, weight, (stride, stride), [(padding, padding)] * 2)
-    # differs: on a CPU, XLA's convolutions in float64 take 40 times as long, its products do not
+    # differs: on a CPU, XLA is ten times as fast with products in float64 as with convolutions; the
+    # windows take memory, so checkpoint has the gradients make them again instead of keeping them
     X = jnp.pad(X, [(0, 0), (0, 0), (padding, padding), (padding, padding)])
-    size = weight.shape[-1]
-    window = np.arange(0, X.shape[-1] - size + 1, stride)[:, None] + np.arange(size)
-    return jnp.einsum("nchiwj,ocij->nohw", X[:, :, window][..., window], weight)
+    offsets = np.arange(weight.shape[-1])
+    rows, columns = (np.arange(0, n - offsets[-1], stride)[:, None] + offsets for n in X.shape[2:])
+    return jnp.einsum("nchiwj,ocij->nohw", X[:, :, rows][..., columns], weight)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -201,9 +201,6 @@ def describe(net):
 
 def dropout_rate(net):
     return next((each.layer.rate for each in net.layers if each.layer.kind == "dropout"), 0.0)
-
-
-# ----------------------------------------------------------------- the weights
 
 
 def initialize(net, scheme, seed):
@@ -302,13 +299,15 @@ class Trainer(Predictor):
         self.data = self.on_device((images, labels.astype(np.int64)))
         self.seed, self.views = settings.seed, augmentation.views(images.shape[1], settings)
         self.metrics = []
-        # of Muon, the weights' learning rates
-        self.scales = muon.weights(net.parameters) if settings.optimizer == "muon" else {}
+        self.update = partial(
+            update, settings.optimizer, momentum=settings.momentum, decay=settings.weight_decay,
+            scales=muon.weights(net.parameters) if settings.optimizer == "muon" else {},
+        )  # fmt: skip
         # what an update remembers beside the parameters, 0 at first
         after = jax.eval_shape(self.update, net.parameters, net.parameters, 0.0)
         remembered = after.keys() - net.parameters.keys()
-        self.memory = {name: np.zeros(after[name].shape, after[name].dtype) for name in remembered}
-        self.memory = self.on_device(self.memory)
+        zeros = {name: np.zeros(after[name].shape, after[name].dtype) for name in remembered}
+        self.memory = self.on_device(zeros)
 
     def train_batch(self, indices, learning_rate, step):
         images, labels = (jnp.take(each, indices, 0) for each in self.data)
@@ -330,10 +329,6 @@ class Trainer(Predictor):
             arrays.update({name: new[name] for name in arrays})
         return metrics
 
-    def update(self, state, slopes, rate):
-        s = self.settings
-        return update(s.optimizer, state, slopes, self.scales, rate, s.momentum, s.weight_decay)
-
     def take_metrics(self):
         losses, correct = np.array(self.metrics, np.float64).reshape(-1, 2).T
         self.metrics = []
@@ -349,8 +344,11 @@ class Trainer(Predictor):
 
 
 @partial(jax.jit, static_argnums=0)
-def update(optimizer, state, slopes, scales, rate, momentum, decay):
-    """The next parameters and what is remembered, by the rules of PyTorch and of Muon."""
+def update(optimizer, state, slopes, rate, momentum, decay, scales):
+    """The next parameters and what is remembered, by the rules of PyTorch and of Muon.
+
+    Muon has scales, of the weights' learning rates.
+    """
     steps = state.get("optimizer_steps", jnp.zeros(())) + 1
     new = {"optimizer_steps": steps}
 
