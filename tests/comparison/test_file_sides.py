@@ -16,7 +16,7 @@ from common.network import architecture
 from common.settings import Settings
 
 NUMPY = str(ROOT / "tests" / "numpy_nin.py")
-LEVELS = ["shapes", "parameters", "activations"]
+LEVELS = ["shapes", "parameters", "activations", "dropout"]
 CHANGED = "block2.conv1.weight"
 
 
