@@ -410,19 +410,17 @@ def _check(
             ]
             differences = probabilities
         if not min(differences) <= TOLERANCE:
+            step = _first_step(lambda p: _run(software, path, called, p, batch), pixels, ours)
             raise NinError(
                 f"{called}: of another network (for images of {height}x{width} its logits differ "
                 f"from {software.backend_name}'s by up to {min(differences):.1e} of the largest "
-                f"one; allowed is {TOLERANCE:.0e})"
-                + _prepares(
-                    lambda pixels: _run(software, path, called, pixels, batch), pixels, ours
-                )
+                f"one; allowed is {TOLERANCE:.0e}){step}"
             )
         worst = max(worst, min(differences))
     return Check(worst, software.backend_name, [height for height, _ in sizes]), notes
 
 
-def _prepares(
+def _first_step(
     run: Callable[[np.ndarray], list[np.ndarray]], pixels: np.ndarray, ours: np.ndarray
 ) -> str:
     """What a network does to its images first, if it is ours but for that."""
