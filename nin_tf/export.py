@@ -28,7 +28,8 @@ _built = {
     "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "Dropout",
     "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "RandomContrast", "RandomFlip",
     "RandomRotation", "RandomTranslation", "RandomZoom", "Activation", "ReLU", "LeakyReLU",
-    "Softmax", "Flatten", "Reshape", "Permute", "Identity", "ZeroPadding2D", "Cropping2D", "Relu", "Mean", "Max", "Sum", "Squeeze",
+    "Softmax", "Flatten", "Reshape", "Permute", "Identity", "ZeroPadding2D",
+    "Cropping2D", "Relu", "Mean", "Max", "Sum", "Squeeze",
     "__keras_tensor__", "__tuple__",
 }  # fmt: skip
 # What a SavedModel may compute: neither files nor code of Python.

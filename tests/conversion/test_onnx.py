@@ -192,7 +192,8 @@ def metadata_of_others(proto):
 
 GRAPHS = (
     constants, identities, transposes, additions, fully_connected, channels_last,
-    channels_last_by_reshape, weights_as_inputs, fixed_batch, two_outputs, metadata_of_others, mixed_precision, half,
+    channels_last_by_reshape, weights_as_inputs, fixed_batch, two_outputs,
+    metadata_of_others, mixed_precision, half,
 )  # fmt: skip
 ROUNDED = (mixed_precision, half)
 
