@@ -113,10 +113,11 @@ def identify(path: Path) -> str:
         NinError: if it is not there or of a kind that cannot be read, naming the kind and what
             helps.
     """
+    several = of_several_files(path)
+    if several:
+        return several
     if path.is_dir():
-        return _directory(path)
-    if index_of_checkpoint(path).is_file() and (not path.exists() or ".data-" in path.name):
-        return "tfcheckpoint"
+        raise NinError(f"{path}: {_directory(path)}")
     if not path.exists():
         raise NinError(f"{path}: no such file")
     if not path.is_file():
@@ -173,20 +174,25 @@ def target_format(path: Path) -> str:
     raise NinError(f"{path}: its name must end with one of {known}")
 
 
-def _directory(path: Path) -> str:
+def of_several_files(path: Path) -> str | None:
+    """The kind of a directory, or of files with a common name, if these are TensorFlow's."""
     if (path / "saved_model.pb").is_file():
         return "savedmodel"
-    if (path / "checkpoint").is_file():
-        return "tfcheckpoint"
+    named = index_of_checkpoint(path).is_file() and (not path.exists() or ".data-" in path.name)
+    return "tfcheckpoint" if named or (path / "checkpoint").is_file() else None
+
+
+def _directory(path: Path) -> str:
+    """What a directory is, and what helps."""
     if (path / ".metadata").is_file():
-        raise NinError(
-            f"{path}: a distributed checkpoint of PyTorch; make it one file: "
-            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE"
+        return (
+            "a distributed checkpoint of PyTorch; make it one file: python -m "
+            f"torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE"
         )
     weights = path / "model.safetensors"
     if weights.is_file():
-        raise NinError(f"{path}: a directory; give the file in it, {weights}")
-    raise NinError(f"{path}: a directory, and no TensorFlow SavedModel; give a file")
+        return f"a directory; give the file in it, {weights}"
+    return "a directory, and no TensorFlow SavedModel; give a file"
 
 
 def _archive(path: Path) -> str:
