@@ -26,6 +26,9 @@ PASS_STEPS = 4
 # steps. At the book's 0.1 they would die, and all dead networks agree; at ten times this rate the
 # branches that rounding decides already show in the third digit of the loss.
 LEARNING_RATE = 3e-6
+# Gradients grow with the depth. At that rate a network of 30 convolutions jumps about, and rounding
+# grows by an order of magnitude in each step, so beyond the chapter's depth the rate falls.
+DEPTH = sum(not layer.is_pool for layer in architecture.layers())
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,22 @@ class Job:
     @property
     def learning_rate(self) -> float:
         """Of the training; the more pixels the global pooling averages, the flatter the loss."""
-        return LEARNING_RATE * self.last_map
+        return LEARNING_RATE * self.last_map / max(1, self.depth / DEPTH) ** 3
+
+    @property
+    def depth(self) -> int:
+        """Number of convolutions."""
+        return sum(not layer.is_pool for layer in architecture.layers(network=self.description))
 
     @property
     def learning_rate_text(self) -> str:
         """The rate, and why it is not the book's."""
+        deep = f", over the cube of {self.depth}/{DEPTH} for the depth" * (self.depth > DEPTH)
         return (
             f"plain SGD at learning rate {self.learning_rate:.2g}, which is {LEARNING_RATE:g} "
-            f"times {self.last_map}, the height of the last map; the book's 0.1 suits its small "
-            "initial weights, and would kill these, which are larger so that every layer counts"
+            f"times {self.last_map}, the height of the last map{deep}; the book's 0.1 suits its "
+            "small initial weights, and would kill these, which are larger so that every layer "
+            "counts"
         )
 
     @property

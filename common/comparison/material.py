@@ -23,6 +23,7 @@ from common.data.order import example_order
 from common.errors import NinError
 from common.network import architecture
 from common.network.description import CHAPTER, Network
+from common.system import machine
 
 # Largest share of a channel's outputs that its ReLU may cut off: no channel is dead, and the
 # classes are alive for most images.
@@ -31,8 +32,13 @@ CUT_OFF, CUT_OFF_LOGITS = 0.9, 0.3
 APART, EQUAL = 5e-6, 1e-12
 # Standard deviation of the biases, before they are chosen.
 BIAS, LAST_BIAS = 0.1, 0.5
+# So often a channel is made anew: deep in a network the flat parts of images are nearly equal, but
+# not quite, whatever the weights. With more such pixels, float32 decides, and that is noticed.
+TRIES = 10
 # images at a time, to bound memory
 CHUNK = 8
+# Arrays as large as the largest layer of all images, which are held at once (measured).
+HELD = 4
 
 
 def make_material(
@@ -51,13 +57,21 @@ def make_material(
         canonical name.
 
     Raises:
-        NinError: if there are not enough images.
+        NinError: if there are not enough images, or too many for this machine's memory.
     """
     count, available = PASS_STEPS * job.batch_size, len(dataset.train_images)
     if count > available:
         raise NinError(
             f"`batch_size={job.batch_size}`: {PASS_STEPS} batches are needed and there are only "
             f"{available} images"
+        )
+    largest = max(math.prod(shape) for shape in job.shapes.values())
+    needed, memory = HELD * count * largest * 8 / 2**30, machine.memory_gib()
+    if needed > memory / 2:
+        raise NinError(
+            f"`batch_size={job.batch_size}`: the comparison computes with {PASS_STEPS} batches in "
+            f"float64, which needs about {needed:.0f} GiB of memory at `resize={job.resize}`, and "
+            f"half of this machine's {memory:.0f} are left for that; take a smaller one"
         )
     order = example_order(job.seed, 0, available)[:count]
     images = dataset.train_images[order]
@@ -112,7 +126,9 @@ def make_weights(
         Y = _convolve(X, weight, stride, padding)
         if after is not None and after.is_pool:
             for channel in _undecided(Y[:batch_size], after):
-                while _undecided(Y[:batch_size, [channel]], after).size:
+                for _ in range(TRIES):
+                    if not _undecided(Y[:batch_size, [channel]], after).size:
+                        break
                     # the same numbers in another order: as large, and of the same mean
                     axis = 0 if layer.in_channels > 1 else None
                     weight[channel] = rng.permuted(weight[channel], axis=axis)

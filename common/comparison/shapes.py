@@ -40,15 +40,17 @@ def walk_through(
     backend: Backend, net: Any, size: int, width: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """As :func:`walk`, of a network that is there already, for an image that may be oblong."""
-    image = architecture.random_image(size, width)
+    image, before = architecture.random_image(size, width), None
     try:
         for layer in need(backend, "shape_walk")(net, image):
             yield {
                 "book_name": layer.book_name,
                 "book_shape": layer.shape_text,
-                "name": layer.name,
+                # the ReLU behind a fully connected layer, which may be part of that layer
+                "name": None if layer.name == before else layer.name,
                 "shape": list(layer.output.shape),
             }
+            before = layer.name
     except (ValueError, RuntimeError) as error:  # the frameworks' own
         raise NinError(f"`net` with `resize={size}`: {one_line(error)}") from error
 

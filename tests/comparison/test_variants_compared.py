@@ -7,11 +7,13 @@ import numpy as np
 import numpy_nin
 import pytest
 
-from common.comparison import dropout, levels, worker
+from common.backends import parts
+from common.comparison import dropout, levels, shapes, tables, worker
 from common.comparison.job import LEVELS, Job, below
 from common.comparison.layer import look
 from common.comparison.material import make_material
 from common.errors import NinError
+from common.network import architecture
 from common.network.description import CHAPTER, NETWORKS, parse
 
 
@@ -66,6 +68,35 @@ def test_a_variant_is_one_network_in_a_framework_and_in_numpy(sample, backend, n
     parts = {level.name: level.part for level in found.levels if level.part}
     assert parts == ({"dropout": "the last of 2 layers"} if network == "lin-cifar" else {})
     assert all(text.startswith("as on paper") for text in found.layer.findings.values())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_each_layer_of_a_network_with_a_name_is_walked_through_once(backend, network):
+    size = architecture.smallest_input(parse(network))
+    net = parts.make_network(backend, parse(network), size=size)
+    layers = list(shapes.walk_through(backend, net, size))
+    on_paper = architecture.layer_shapes(size, network=parse(network))
+    rows = tables.shape_rows({"framework": layers}, on_paper)
+    assert [row.name for row in rows if row.deviating] == []
+
+
+def test_a_network_deeper_than_the_chapters_learns_at_a_lower_rate():
+    rates = [job_of(network, 28).learning_rate for network in ("vgg-12", "vgg-21", "vgg-30")]
+    np.testing.assert_allclose(rates, [9e-6, 9e-6 * (12 / 21) ** 3, 9e-6 * (12 / 30) ** 3])
+    assert "3e-06 times 3, the height of the last map, over the cube of 30/12 for the depth" in (
+        job_of("vgg-30", 28).learning_rate_text
+    )
+
+
+def test_weights_are_made_even_where_flat_parts_of_an_image_stay_nearly_equal(sample):
+    # deep in this network, one of ten images has a window that no order of the weights decides
+    make_material(Job(resize=54, batch_size=10, seed=671743002, network="vgg-30-32"), sample)
+
+
+def test_more_images_than_there_is_memory_for_are_refused(sample, monkeypatch):
+    monkeypatch.setattr("common.system.machine.memory_gib", lambda: 1.0)
+    with pytest.raises(NinError, match=r"batch_size=67: .* about 26 GiB .* at resize=224"):
+        make_material(Job(batch_size=67, network="vgg-12"), sample)
 
 
 def changed(**names):
