@@ -407,8 +407,7 @@ def look(
         data = trained.dataset if data is None else data
         trained = trained.classifier()
     if not isinstance(trained, Classifier):
-        path = expand(trained)
-        trained = load(path / run_directory.MODEL if path.is_dir() else path, backend, **settings)
+        trained = load(trained, backend, **settings)
     if photos is not None:
         images = predict.from_files([expand(photo) for photo in photos])
     else:

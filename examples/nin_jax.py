@@ -45,7 +45,7 @@ Arrays = dict[str, jax.Array]
 def nin_block(
     in_channels: int, out_channels: int, kernel_size: int, strides: int, padding: int
 ) -> list[Any]:
-    """A convolution, then two 1x1 convolutions that are a fully connected layer per pixel."""
+    """A convolution, then two 1x1 convolutions that act as fully connected layers on each pixel."""
     return [
         Conv(in_channels, out_channels, kernel_size, strides, padding),
         ReLU(),

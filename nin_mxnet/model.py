@@ -7,7 +7,7 @@ from nin_mxnet.weights import convolutions
 
 
 def nin_block(num_channels: int, kernel_size: int, strides: int, padding: int) -> nn.Sequential:
-    """A convolution, then two 1x1 convolutions that are a fully connected layer per pixel.
+    """A convolution, then two 1x1 convolutions that act as fully connected layers on each pixel.
 
     Source: d2l, "Network in Network", *NiN Blocks*; Lin, Chen and Yan 2013, section 3.1.
 

@@ -13,7 +13,7 @@ from common.backends.registry import BACKENDS
 
 EXAMPLES = """\
 examples:
-  convert.py model.safetensors nin.pt        a state dict for the book's nn.Sequential
+  convert.py runs/first nin.pt               a state dict for the book's nn.Sequential
   convert.py model.safetensors nin.keras     keras.models.load_model reads it
   convert.py model.safetensors nin.params    and nin-symbol.json: gluon.SymbolBlock
   convert.py model.safetensors nin.onnx      needs the packages onnx and onnxruntime
@@ -29,7 +29,9 @@ docs/your-weights.md lists what can be read.
 def parser() -> command_line.Parser:
     """The command line of this script."""
     p = command_line.Parser("Convert trained weights.", EXAMPLES)
-    p.add_argument("source", type=Path, metavar="FILE", help="the file to read")
+    p.add_argument(
+        "source", type=Path, metavar="FILE", help="the file to read, or the directory of a run"
+    )
     p.add_argument("target", type=Path, metavar="OUT", help="the file to write")
     p.add_argument("--to", metavar="FORMAT", help=f"{', '.join(TARGETS)} (what OUT's name says)")
     p.add_argument(

@@ -44,7 +44,9 @@ docs/cost.md has the rules of the computation, and how far from it the framework
 """
 BASIS = """\
 multiply-adds: of one image, forward; biases, activations and pooling are not counted
-memory: of a batch; what the layers give is kept in training, and freed in prediction"""
+memory in training: of a batch; every layer keeps its output, weights, gradients, optimizer state
+memory in prediction: of a batch; outputs are freed, so it takes all weights, the images, and the
+    outputs around the most expensive layer"""
 
 
 def parser() -> command_line.Parser:
@@ -191,7 +193,10 @@ def measure(costs: dict[str, Cost], backends: list[str]) -> list[dict[str, Any]]
 
 def measured_table(rows: list[dict[str, Any]]) -> Table:
     """Measured beside computed."""
-    table = Table("network", "backend", "", "measured, MiB", "computed, MiB", "measured/computed")
+    table = Table(
+        *("network", "backend", "", "measured, MiB", "computed, MiB", "measured/computed"),
+        caption="below some 100 MiB the measurement is not reliable (docs/cost.md)",
+    )
     for row in rows:
         taken, computed = row["bytes"], row["computed_bytes"]
         mib = (f"{number / report.MIB:,.1f}" for number in (taken, computed))

@@ -20,7 +20,7 @@ from common.terminal.output import console
 
 EXAMPLES = """\
 examples:
-  predict.py --weights runs/first/model.safetensors                  accuracy on the test images
+  predict.py --weights runs/first                                    accuracy on the test images
   predict.py --weights model.safetensors --backend mxnet             weights of any backend
   predict.py --weights model.safetensors --indices 0:64 --picture grid.png
   predict.py --weights model.safetensors --images shirt.jpg boot.png photos, made 28x28 and grey
@@ -36,7 +36,11 @@ def parser() -> command_line.Parser:
     """The command line of this script."""
     p = command_line.Parser("Predict the classes of images.", EXAMPLES)
     p.add_argument(
-        "--weights", type=Path, metavar="FILE", required=True, help="model.safetensors of a run"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        required=True,
+        help="model.safetensors, or the directory of a run",
     )
     command_line.add_prediction(p, "0:64")
     out = p.add_argument_group("what to write besides")

@@ -139,14 +139,15 @@ def parser() -> command_line.Parser:
         "--limit",
         type=int,
         metavar="N",
-        help="train on N images only, of all classes alike, and measure on a sixth as many test "
-        "images",
+        help="train on N images only, the same share of each class, and measure on a sixth as many "
+        "test images",
     )
     more.add_argument(
         "--validation",
         type=int,
         metavar="N",
-        help="hold N training examples out, of all classes alike, and measure accuracy on them",
+        help="hold out N training examples, the same share of each class, and measure accuracy on "
+        "them",
     )
     more.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
     more.add_argument(

@@ -60,7 +60,7 @@ def parser() -> command_line.Parser:
         help="what is searched (see below); all else is the preset's",
     )
     what.add_argument(
-        "--trials", type=int, default=20, metavar="N", help="with those that are there (20)"
+        "--trials", type=int, default=20, metavar="N", help="in all, with those already in DIR (20)"
     )
     what.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time (1)")
     what.add_argument("--out", type=Path, metavar="DIR", required=True, help="of the search")

@@ -110,7 +110,7 @@ def convert(
     """Read a file and write another.
 
     Args:
-        source: a file, or the directory of a SavedModel.
+        source: a file, or the directory of a run or of a SavedModel.
         target: the file to write; MXNet's layers go into a second one beside it.
         origin: as for :func:`read`.
         to: a key of :data:`common.conversion.kinds.TARGETS`; None: by the target's name.
@@ -154,7 +154,8 @@ def read(
     """The chapter's network, or a variant of it, out of any file, checked as far as that allows.
 
     Args:
-        path: a file of ours or of any of :data:`common.conversion.kinds.FORMATS`.
+        path: a file of ours or of any of :data:`common.conversion.kinds.FORMATS`, or the directory
+            of a run.
         origin: which of these it is; None: by its content.
         resize: side of the images that it will be run on; None: what the file says, or the book's
             224. If the file does not say it, it is noted in the model.
@@ -169,6 +170,7 @@ def read(
     """
     if origin is not None and origin not in FORMATS:
         raise NinError(f"`origin={origin}`: unknown; choose one of {', '.join(FORMATS)}")
+    path = kinds.weights_file(path)
     kind = kinds.identify(path)
     if origin not in (None, kind):
         raise NinError(

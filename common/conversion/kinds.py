@@ -106,6 +106,12 @@ STRANGERS = (
 )  # fmt: skip
 
 
+def weights_file(path: Path) -> Path:
+    """Where the weights are in the directory of a run; every other path is returned as it is."""
+    file = path / "model.safetensors"
+    return file if file.is_file() else path
+
+
 def identify(path: Path) -> str:
     """The key of :data:`FORMATS` of a file or directory.
 
@@ -183,16 +189,16 @@ def of_several_files(path: Path) -> str | None:
 
 
 def _directory(path: Path) -> str:
-    """What a directory is, and what helps."""
+    """What a directory is that cannot be read, and what helps."""
     if (path / ".metadata").is_file():
         return (
             "a distributed checkpoint of PyTorch; make it one file: python -m "
             f"torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE"
         )
-    weights = path / "model.safetensors"
-    if weights.is_file():
-        return f"a directory; give the file in it, {weights}"
-    return "a directory, and no TensorFlow SavedModel; give a file"
+    return (
+        "a directory with neither the model.safetensors of a run nor a TensorFlow SavedModel or "
+        "checkpoint; give a file"
+    )
 
 
 def _archive(path: Path) -> str:

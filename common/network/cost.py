@@ -109,7 +109,7 @@ class Cost:
         from common.report.cost import layers_table
         from common.terminal.output import console
 
-        console(0).print(layers_table(self))
+        console().print(layers_table(self))
 
     def plot(self, lang: str = "en") -> "Figure":
         """A picture of what dominates, layer by layer; ``lang`` is ``en`` or ``tr``."""

@@ -142,8 +142,9 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     """Read a network.
 
     Args:
-        path: ``model.safetensors`` of a run, what :meth:`Classifier.save` wrote, or the chapter's
-            network in a file of other software (:mod:`common.conversion.convert`).
+        path: the directory of a run or ``model.safetensors`` in it, what :meth:`Classifier.save`
+            wrote, or the chapter's network in a file of other software
+            (:mod:`common.conversion.convert`).
         backend: the name of a backend, in which the chapter's network is built; or a network that
             was built by hand as the one that was saved, which gets the weights.
         settings: device, precision, threads, resize and network; the last two are what the file

@@ -94,8 +94,11 @@ def remarks(found: Ablation) -> list[str]:
             lines.append(
                 f"{variant.name}: diverged with seed {', '.join(failed)}: not in the means"
             )
-    if any(outcome.dead_classes for outcome in runs):
-        lines.append("dead classes: how many in each run; one of ten costs up to ten points")
+    if runs:
+        lines.append(
+            "dead: 0 for every test image; channels: their share, classes: how many in each run, "
+            "of which one in ten costs up to ten points"
+        )
     return [*lines, found.notice] if found.notice else lines
 
 

@@ -92,7 +92,7 @@ def layers_table(cost: Cost) -> "Table":
     table.add_section()
     counts = (cost.parameters, cost.multiply_adds)
     totals = (cost.training.total, cost.prediction.total)
-    table.add_row("at one time", "", *(f"{n:,}" for n in counts), *map(_mib, totals))
+    table.add_row("the network", "", *(f"{n:,}" for n in counts), *map(_mib, totals))
     return table
 
 
@@ -122,7 +122,7 @@ def comparison_table(costs: Sequence[Cost]) -> "Table":
     for name, counts in (
         ("parameters", [cost.parameters for cost in costs]),
         ("multiply-adds", [cost.multiply_adds for cost in costs]),
-        ("… and backward", [cost.training_multiply_adds for cost in costs]),
+        ("forward and backward", [cost.training_multiply_adds for cost in costs]),
     ):
         table.add_row(name, *(f"{number:,}" for number in counts))
     table.add_section()

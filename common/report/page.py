@@ -94,7 +94,7 @@ def read(paths: Sequence[Path]) -> Sources:
             else:
                 benches[path] = bench_results.load(path)
         except NinError as error:
-            found.problems.append(error.marked)
+            found.problems.append(error.marked + _runs_inside(path))
     if not records and not benches:
         more = f" (and {len(found.problems) - 1} more)" if found.problems[1:] else ""
         raise NinError(found.problems[0] + more)
@@ -524,6 +524,12 @@ class Page:
         if value is None:
             return "–"
         return f"{value:,}".replace(",", "." if self.language == "tr" else ",")
+
+
+def _runs_inside(path: Path) -> str:
+    """Where the runs of a comparison are, to be added to a message about its directory."""
+    depth = next((d for d in ("*", "*/*") if any(path.glob(f"{d}/{run_directory.CONFIG}"))), None)
+    return f"; the runs in it are {path}/{depth}" if depth else ""
 
 
 def _names(paths: Iterable[Path]) -> list[str]:

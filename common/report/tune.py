@@ -127,7 +127,7 @@ def remarks(found: Tuning) -> list[str]:
         lines.append(f"importance: from {LEAST_TRIALS} trials on")
     if found.dataset.notice:
         lines.append(found.dataset.notice)
-    lines.append(f"trains with the best: {command(found.settings_of(best))}")
+    lines.append(f"to train with the best settings: {command(found.settings_of(best))}")
     tested = found.tested
     if tested:
         lines.append(
@@ -144,7 +144,7 @@ def command(settings: Settings) -> str:
     """What trains with these settings, on training and validation images."""
     kept = ("backend", "preset", "validation", "threads", "device")
     preset = from_preset(settings.preset)
-    words = ["train.py", "--backend", settings.backend, "--preset", settings.preset]
+    words = ["scripts/train.py", "--backend", settings.backend, "--preset", settings.preset]
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name in kept or value == getattr(preset, field.name):
@@ -298,10 +298,15 @@ def _floor(trial: Trial, trials: list[Trial]) -> float:
 
 def _finish(axes: "Axes", language: str) -> None:
     """Halving the errors is as far everywhere, so that the good trials can be told apart."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
     axes.set_yscale("function", functions=(_errors_halved, lambda y: 1 - 2.0**-y))
     low, high = axes.get_ylim()
-    axes.set_yticks([tick for tick in TICKS if low <= tick <= high])
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    axes.set_yticks(ticks if len(ticks) > 1 else MaxNLocator(5).tick_values(low, high))
     axes.set_ylim(low, high)
+    if axes.get_xscale() == "log" and np.divide(*axes.get_xlim()[::-1]) < 100:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.minorticks_off()
     axes.tick_params(labelsize=style.SMALL)
     axes.spines[["top", "right"]].set_visible(False)

@@ -72,6 +72,7 @@ class Display(Watcher):
         self.words = words
         self._last_line = time.monotonic()
         self._estimated = False
+        self._about_size = ""
 
     def begin(self, run: Run) -> None:
         """What is trained, on what."""
@@ -87,8 +88,10 @@ class Display(Watcher):
         about_size = ""
         if not run.own:
             about_size = architecture.note_on_size(settings.resize, settings.description)
-        if about_size:
+        # of many runs, one after the other, the first is enough
+        if about_size and about_size != self._about_size:
             self.note(run, about_size)
+            self._about_size = about_size
 
     def step(self, run: Run) -> None:
         """Once the rate is known, how long it will take; then how far it is."""

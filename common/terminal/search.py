@@ -85,13 +85,13 @@ class SearchDisplay(Observer):
             parts = [max(t.curve, default=0) / 100 for t in running]
             if len(parts) == 1:
                 parts = [max(self._part, *parts)]
-            what = f"trial {len(ended) + 1}/{self._wanted}"
+            what = f"{len(ended)} of {self._wanted} trials done"
             share = min(1.0, (len(ended) + sum(parts)) / max(1, self._wanted))
         if display.on_terminal() and not display.in_notebook():
             self._bar(what, share)
         elif time.monotonic() - self._last_line >= display.PLAIN_LINE_SECONDS:
             self._last_line = time.monotonic()
-            print(f"{what}: {share:.0%} of all", file=sys.stderr, flush=True)
+            print(f"{what}, {share:.0%} of the search", file=sys.stderr, flush=True)
 
     def _bar(self, what: str, share: float) -> None:
         from rich import progress

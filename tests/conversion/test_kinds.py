@@ -89,11 +89,15 @@ def test_a_stranger_is_named_with_what_helps(tmp_path, name, content, words):
 def test_directories_and_missing_files_are_named(tmp_path):
     with pytest.raises(NinError, match="nowhere: no such file"):
         kinds.identify(tmp_path / "nowhere")
-    with pytest.raises(NinError, match="a directory, and no TensorFlow SavedModel; give a file"):
+    with pytest.raises(NinError, match=r"neither the model\.safetensors of a run nor a TensorFlow"):
         kinds.identify(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(NinError, match=r"a directory; give the file in it, .*model\.safetensors"):
-        kinds.identify(tmp_path)
+
+
+def test_the_directory_of_a_run_stands_for_the_weights_in_it(tmp_path, model):
+    save_model(tmp_path / "model.safetensors", model)
+    assert convert.read(tmp_path).model.resize == model.resize
+    convert.convert(tmp_path, tmp_path / "copy.safetensors")
+    np.testing.assert_equal(load_model(tmp_path / "copy.safetensors").weights, model.weights)
 
 
 def test_the_commands_give_one_clear_line_and_leave_everything_as_it_was(tmp_path):

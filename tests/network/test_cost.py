@@ -27,6 +27,13 @@ def test_the_books_networks_have_the_parameters_counted_by_hand(name, parameters
     assert cost.of(name).parameters == parameters
 
 
+def test_the_table_is_not_cut_where_there_is_no_terminal(capsys):
+    cost.of("nin").show()
+    shown = capsys.readouterr().out
+    assert "working memory" in shown
+    assert "…" not in shown
+
+
 def test_the_chapters_network_needs_three_quarters_of_a_billion_multiply_adds():
     found = cost.of()
     assert found.multiply_adds == 762_297_352

@@ -168,6 +168,9 @@ def test_what_is_neither_a_run_nor_a_bench_and_a_bad_output_get_one_clear_line(r
     (tmp_path / "a.json").write_text("{}")
     assert_one_clear_line(run_here("report.py", tmp_path / "a.json"), "not a whole bench.json")
     assert_one_clear_line(run_here("report.py", tmp_path), "not a run directory")
+    inside = f"not a run directory (it has no config.json); the runs in it are {runs[0].parent}/*"
+    assert_one_clear_line(run_here("report.py", runs[0].parent), inside)
+    assert_one_clear_line(run_here("report.py", runs[0].parents[1]), f"{runs[0].parents[1]}/*")
     out = tmp_path / "no" / "page.html"
     assert_one_clear_line(run_here("report.py", runs[0], "--out", out), f"--out {out}: not a file")
 

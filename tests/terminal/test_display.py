@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from common.network import architecture
 from common.terminal import display
 from common.terminal.bars import Bars
 from common.terminal.display import Display, duration, seconds_left
+from common.terminal.search import SearchDisplay
+from common.training import tune
 from common.training.run import Progress
 
 
@@ -62,6 +65,15 @@ def test_the_rate_is_printed_once_with_the_time_that_is_left(capsys):
     assert capsys.readouterr().out == "321.5 examples/s; about 6 s to go\n"
 
 
+def test_of_many_runs_on_small_images_the_first_has_the_note(capsys):
+    shown, run = Display(), run_of(**SMALL)
+    run.own, run.settings.description = False, architecture.CHAPTER
+    for run.settings.resize in (68, 68, 99, 84, 84):
+        shown.begin(run)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert [note.split()[2] for note in notes] == ["68x68", "84x84"]
+
+
 def test_of_a_run_that_is_nearly_over_no_time_left_is_printed(capsys):
     run = run_of(**SMALL, timed_seconds=4.0, rate=1e6)
     Display().step(run)
@@ -85,6 +97,13 @@ def test_elsewhere_a_plain_line_comes_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(display, "PLAIN_LINE_SECONDS", 0)
     Display().step(run_of(**SMALL))
     assert capsys.readouterr().err == "epoch 1/2: 50%, 321.5 examples/s, run 6 s left\n"
+
+
+def test_a_search_counts_the_trials_that_have_ended(monkeypatch, capsys):
+    monkeypatch.setattr(display, "PLAIN_LINE_SECONDS", 0)
+    trials = [tune.Trial(n, "complete", {}, 0.5, {}, 1.0, "", False) for n in range(2)]
+    SearchDisplay().searching(trials, 8)
+    assert capsys.readouterr().err == "2 of 8 trials done, 25% of the search\n"
 
 
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,21 @@ def trial(number, values, accuracy):
     curve = {25: accuracy} if outcome == "pruned" else {}
     ended = accuracy if outcome == "complete" else None
     return tune.Trial(number, outcome, values, ended, curve, 1.0, "", False)
+
+
+@pytest.mark.parametrize("accuracies", [(0.612, 0.76), (0.83, 0.84), (0.1, 0.95)])
+@pytest.mark.parametrize("search", ["lr=0.01:0.1", "lr=0.02:0.09", "lr=0.001:0.3"])
+def test_the_axes_of_the_picture_of_values_can_be_read(search, accuracies):
+    choices, _ = space.parse([search], from_preset("fast"))
+    low, high = map(float, search[3:].split(":"))
+    trials = [trial(1, {"lr": low}, accuracies[0]), trial(2, {"lr": high}, accuracies[1])]
+    drawn = report.values(SimpleNamespace(space=choices, ended=trials))
+    figures.png(drawn, 50)  # lays it out
+    (axes,) = drawn.axes
+    for axis, (least, most) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        assert sum(least <= tick <= most for tick in axis.get_ticklocs()) >= 2
+        labels = [text.get_text() for text in axis.get_ticklabels()]
+        assert len(set(labels)) == len(labels)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([np.exp, np.cbrt, lambda x: 3 * x - 1]))
