@@ -1,50 +1,50 @@
 """NiN in JAX: a fourth backend, complete, in one file, to be read beside the three ``model.py``.
 
-What this framework makes different: its functions keep no state, so layers are plain data, and the
-parameters stand beside them and go into each call; gradients and compiled code are made of
-functions; random numbers come from keys. Channels first (NCHW) and weights (out, in, height, width)
-are what ``lax.conv_general_dilated`` takes unless it is told otherwise.
+What this framework makes different: its functions keep no state. So layers are plain data, the
+parameters stand beside them and go into each call, an update gives new ones, and random numbers
+come from keys. A function under ``jax.jit`` is compiled once for the same layers and arrays of the
+same shapes and types, whichever network or trainer calls it. Channels first (NCHW) and weights
+(out, in, height, width) are what ``lax.conv_general_dilated`` takes unless it is told otherwise.
 
-What each function has to do is written in ``common/contract.py``. It lacks an ``Exporter``, as JAX
-has no file format of its own (``safetensors.flax.load_file`` reads our ``model.safetensors``), and
-``Distribution``: it trains alone.
+What each function has to do, and the types, are in ``common/contract.py``. It lacks an
+``Exporter``, as JAX has no file format of its own (``safetensors.flax.load_file`` reads our
+``model.safetensors``), and ``Distribution``: it trains alone.
 """
 
 import os
 from collections import namedtuple
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from common.contract import Device, LayerOutput, Work
+from common.contract import Device, LayerOutput
 from common.data import augmentation
 from common.data.interpolation import resize_matrix
 from common.errors import NinError, one_line
-from common.network import architecture, description
+from common.network.architecture import dense_layers
 from common.network.names import leaves, name_layers
 from common.network.parameters import check_parameters
-from common.settings import Settings, check_precision
+from common.settings import check_precision
 from common.training import muon
 from common.training.schedule import step_seed
 
-# differs: without this, JAX computes in float32 what was asked for in float64
+# differs: without this, JAX computes in float32 what was asked for in float64; it holds for the
+# whole process, so that each array below is made in the type that it is to have
 jax.config.update("jax_enable_x64", True)
 
 NAME = "jax"
 # no bfloat16: on a CPU it takes twice as long as float32 (jaxlib 0.7.1)
-PRECISIONS: tuple[str, ...] = ("float32", "float64")
+PRECISIONS = ("float32", "float64")
 KEEP_MEMORY = False
 
-Arrays = dict[str, jax.Array]
+
+# ----------------------------------------------------------------- the network
 
 
-def nin_block(
-    in_channels: int, out_channels: int, kernel_size: int, strides: int, padding: int
-) -> list[Any]:
+def nin_block(in_channels, out_channels, kernel_size, strides, padding):
     """A convolution, then two 1x1 convolutions that act as fully connected layers on each pixel."""
     return [
         Conv(in_channels, out_channels, kernel_size, strides, padding),
@@ -56,7 +56,7 @@ def nin_block(
     ]
 
 
-def nin(num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5) -> "Network":
+def nin(num_classes=10, in_channels=1, dropout=0.5):
     """The chapter's network: (batch, in_channels, height, width) to (batch, num_classes)."""
     return Network(
         nin_block(in_channels, 96, kernel_size=11, strides=4, padding=0),
@@ -75,12 +75,9 @@ def nin(num_classes: int = 10, in_channels: int = 1, dropout: float = 0.5) -> "N
     )
 
 
-def build(
-    network: description.Network, num_classes: int = 10, in_channels: int = 1,
-    dropout: float = 0.5, size: int = 224,
-) -> "Network":  # fmt: skip
+def build(network, num_classes=10, in_channels=1, dropout=0.5, size=224):
     """Any network of the exercises."""
-    layers: list[Any] = []
+    layers = []
     for block in network.blocks(num_classes):
         layers.append([])
         for channels, kernel_size, strides, padding, relu in block.convolutions:
@@ -90,123 +87,145 @@ def build(
         layers += [MaxPool(block.pool, strides=2)] * (block.pool > 0)
         layers += [Dropout(dropout)] * block.dropout
     layers += [GlobalAvgPool()] * (network.head == "average") + [Flatten()]
-    for dense in architecture.dense_layers(size, num_classes, network):
+    for dense in dense_layers(size, num_classes, network):
         layers.append(Dense(dense.in_channels, dense.out_channels))
         layers += [ReLU(), Dropout(dropout)] * dense.relu
     return Network(*layers)
 
 
-# ------------------------------------------------------------------ the layers
-
-Conv = namedtuple("Conv", "in_channels out_channels kernel_size strides padding", defaults=(1, 0))
-Dense = namedtuple("Dense", "in_channels out_channels")
-MaxPool = namedtuple("MaxPool", "kernel_size strides")
-Dropout = namedtuple("Dropout", "rate")
-ReLU, GlobalAvgPool, Flatten = (
-    namedtuple(name, "") for name in ("ReLU", "GlobalAvgPool", "Flatten")
+# the kind, which no caller gives, names a layer and keeps it from being equal to one of another
+Conv = namedtuple(
+    "Conv", "in_channels out_channels kernel_size strides padding kind", defaults=(1, 0, "conv")
 )
-
-KINDS = {
-    Conv: "conv", Dense: "dense", ReLU: "relu", MaxPool: "pool", Dropout: "dropout",
-    GlobalAvgPool: "global_pool", Flatten: "flatten",
-}  # fmt: skip
+Dense = namedtuple("Dense", "in_channels out_channels kind", defaults=("dense",))
+MaxPool = namedtuple("MaxPool", "kernel_size strides kind", defaults=("pool",))
+Dropout = namedtuple("Dropout", "rate kind", defaults=("dropout",))
+ReLU = namedtuple("ReLU", "kind", defaults=("relu",))
+GlobalAvgPool = namedtuple("GlobalAvgPool", "kind", defaults=("global_pool",))
+Flatten = namedtuple("Flatten", "kind", defaults=("flatten",))
 
 
 class Network:
     """Layers, a block being a list of them, and beside them their parameters by canonical name."""
 
-    def __init__(self, *layers: Any) -> None:
-        def inside(layer: Any) -> list[Any] | None:
-            return layer if isinstance(layer, list) else None
-
-        self.named = name_layers(layers, inside, lambda layer: KINDS[type(layer)])
-        self.parameters: Arrays = {}
-        for name, layer, _ in leaves(self.named):
-            if isinstance(layer, Conv | Dense):
-                window = (layer.kernel_size,) * 2 if isinstance(layer, Conv) else ()
+    def __init__(self, *layers):
+        self.named = name_layers(
+            layers,
+            inside=lambda layer: layer if isinstance(layer, list) else None,
+            kind=lambda layer: layer.kind,
+        )
+        # one after the other, without the blocks
+        self.layers = tuple(leaves(self.named))
+        self.parameters = {}
+        for name, layer, _ in self.layers:
+            if layer.kind in ("conv", "dense"):
+                window = (layer.kernel_size,) * 2 if layer.kind == "conv" else ()
                 shape = (layer.out_channels, layer.in_channels, *window)
                 self.parameters[f"{name}.weight"] = jnp.zeros(shape, jnp.float32)
                 self.parameters[f"{name}.bias"] = jnp.zeros(shape[:1], jnp.float32)
 
 
-def apply(
-    layer: Any, X: jax.Array, weight: Any = None, bias: Any = None, key: jax.Array | None = None
-) -> jax.Array:
-    """The output of a layer; dropout is on where there is a key for its random numbers."""
-    match layer:
-        case Conv(_, _, _, stride, padding):
-            X = lax.conv_general_dilated(X, weight, (stride, stride), [(padding, padding)] * 2)
-            return X + bias[:, None, None]
-        case Dense():
-            return X @ weight.T + bias
-        case MaxPool(size, stride):
-            window, strides = (1, 1, size, size), (1, 1, stride, stride)
-            return lax.reduce_window(X, -jnp.inf, lax.max, window, strides, "VALID")
-        case Dropout(rate) if key is not None:
-            return jnp.where(jax.random.bernoulli(key, 1 - rate, X.shape), X / (1 - rate), 0)
-        case ReLU():
-            return jax.nn.relu(X)
-        case GlobalAvgPool():
-            return X.mean((2, 3), keepdims=True)
-        case Flatten():
-            return X.reshape(len(X), -1)
-    return X
-
-
-def forward(net: Network, parameters: Arrays, X: Any, key: Any = None) -> list[jax.Array]:
-    """Outputs of all layers; what is not used of them is not computed once this is compiled."""
+@partial(jax.jit, static_argnums=0)
+def forward(layers, parameters, X, key=None):
+    """The outputs of all layers; dropout is on where there is a key for its random numbers."""
+    X = X.astype(next(iter(parameters.values()), X).dtype)
     outputs = []
-    for place, (name, layer, _) in enumerate(leaves(net.named)):
+    for place, (name, layer, _) in enumerate(layers):
         weight, bias = (parameters.get(f"{name}.{what}") for what in ("weight", "bias"))
-        own_key = None if key is None else jax.random.fold_in(key, place)
-        try:
-            X = apply(layer, X, weight, bias, own_key)
-        except (TypeError, ValueError) as error:
-            raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
+        match layer:
+            case Conv(_, _, _, stride, padding):
+                X = convolve(X, weight, stride, padding) + bias[:, None, None]
+            case Dense():
+                X = X @ weight.T + bias
+            case ReLU():
+                X = jax.nn.relu(X)
+            case MaxPool(size, stride):
+                window, strides = (1, 1, size, size), (1, 1, stride, stride)
+                X = lax.reduce_window(X, -jnp.inf, lax.max, window, strides, "VALID")
+            case Dropout(rate) if key is not None:
+                kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, X.shape)
+                X = jnp.where(kept, X / (1 - rate), 0)
+            case GlobalAvgPool():
+                X = X.mean((2, 3), keepdims=True)
+            case Flatten():
+                X = X.reshape(len(X), -1)
         outputs.append(X)
     return outputs
 
 
-def shape_walk(net: Network, images: np.ndarray) -> Iterator[LayerOutput]:
-    outputs = iter(forward(net, net.parameters, jnp.asarray(images)))
+@partial(jax.checkpoint, static_argnums=(2, 3))
+def convolve(X, weight, stride, padding):
+    if X.dtype == jnp.float32:
+        return lax.conv_general_dilated(X, weight, (stride, stride), [(padding, padding)] * 2)
+    # differs: on a CPU, XLA is ten times as fast with products in float64 as with convolutions; the
+    # windows take memory, so checkpoint has the gradients make them again instead of keeping them
+    X = jnp.pad(X, [(0, 0), (0, 0), (padding, padding), (padding, padding)])
+    offsets = np.arange(weight.shape[-1])
+    rows, columns = (np.arange(0, n - offsets[-1], stride)[:, None] + offsets for n in X.shape[2:])
+    return jnp.einsum("nchiwj,ocij->nohw", X[:, :, rows][..., columns], weight)
+
+
+@partial(jax.jit, static_argnums=0)
+def predict(layers, parameters, X):
+    """The logits; the compiled function keeps no other output."""
+    return forward(layers, parameters, X)[-1]
+
+
+def named_outputs(net, X):
+    """By name; a ReLU overwrites the entry of the layer before it."""
+    names = [each.name for each in net.layers]
+    return dict(zip(names, forward(net.layers, net.parameters, X), strict=True))
+
+
+def shape_walk(net, images):
+    outputs = named_outputs(net, images)
     for name, layer, inner in net.named:
-        # of a block, what its last layer gives
-        X = [next(outputs) for _ in inner or [layer]][-1]
         kind = "Sequential" if inner else type(layer).__name__
-        yield LayerOutput(kind, str(X.shape), name, np.asarray(X))
+        X = outputs[inner[-1].name if inner else name]
+        yield LayerOutput(kind, str(X.shape), name, np.array(X))
 
 
-def describe(net: Network) -> list[str]:
-    return [f"{each.name}: {each.layer}" for each in leaves(net.named)]
+def allocate(net, images):
+    X = images
+    for each in net.layers:
+        try:
+            (X,) = jax.eval_shape(partial(forward, (each,)), net.parameters, X)
+        except (TypeError, ValueError) as error:
+            raise NinError(f"`net`: layer {each.name}: {one_line(error)}") from error
+    return X.shape
 
 
-def dropout_rate(net: Network) -> float:
-    return next((e.layer.rate for e in leaves(net.named) if isinstance(e.layer, Dropout)), 0.0)
+def describe(net):
+    return [f"{each.name}: {each.layer}" for each in net.layers]
 
 
-def allocate(net: Network, images: np.ndarray) -> tuple[int, ...]:
-    return tuple(jax.eval_shape(lambda X: forward(net, net.parameters, X), images)[-1].shape)
+def dropout_rate(net):
+    return next((each.layer.rate for each in net.layers if each.layer.kind == "dropout"), 0.0)
 
 
-def initialize(net: Network, scheme: str, seed: int) -> None:
+def initialize(net, scheme, seed):
     """The biases are 0 in both schemes."""
-    schemes = {"xavier": (1.0, "fan_avg", "uniform"), "he": (2.0, "fan_in", "normal")}
-    if scheme not in schemes:
+    if scheme not in ("xavier", "he"):
         raise ValueError(f"unknown initialization {scheme!r}")
-    draw = jax.nn.initializers.variance_scaling(*schemes[scheme], in_axis=1, out_axis=0)
-    keys = jax.random.split(jax.random.key(seed), len(net.parameters))
+    # differs: drawn by NumPy, as JAX would first compile a function for each shape
+    rng = np.random.default_rng(seed)
     weights = {name: np.zeros(value.shape) for name, value in net.parameters.items()}
-    for key, (name, value) in zip(keys, weights.items(), strict=True):
-        if value.ndim > 1:
-            weights[name] = np.asarray(draw(key, value.shape, jnp.float32))
+    for name, weight in weights.items():
+        if name.endswith(".weight"):
+            fan_in, fan_out = weight[0].size, weight[:, 0].size
+            if scheme == "he":
+                weights[name] = rng.normal(0, (2 / fan_in) ** 0.5, weight.shape)
+            else:
+                bound = (6 / (fan_in + fan_out)) ** 0.5
+                weights[name] = rng.uniform(-bound, bound, weight.shape)
     set_weights(net, weights)
 
 
-def get_weights(net: Network) -> dict[str, np.ndarray]:
+def get_weights(net):
     return copies(net.parameters)
 
 
-def set_weights(net: Network, weights: Mapping[str, np.ndarray]) -> None:
+def set_weights(net, weights):
     check_parameters(weights, {name: value.shape for name, value in net.parameters.items()})
     for name, value in net.parameters.items():
         # of the type and on the device that they were
@@ -214,159 +233,150 @@ def set_weights(net: Network, weights: Mapping[str, np.ndarray]) -> None:
         net.parameters[name] = jax.device_put(array, value.sharding)
 
 
-def copies(arrays: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+def copies(arrays):
     return {name: np.array(value) for name, value in arrays.items()}
 
 
 # ------------------------------------------------------- prediction and training
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
-    logarithms = jax.nn.log_softmax(logits)
-    right = jnp.take_along_axis(logarithms, labels[:, None], 1)
-    return -(1 - smoothing) * right.mean() - smoothing * logarithms.mean()
+@jax.jit
+def resize(images, rows, columns):
+    """uint8 (batch, height, width), scaled to 0...1 and resized, as (batch, 1, resize, resize)."""
+    return (rows @ (images.astype(rows.dtype) / 255) @ columns.mT)[:, None]
+
+
+@partial(jax.jit, static_argnums=0)
+def differentiate(layers, parameters, X, y, smoothing, key):
+    """The gradients of a batch's smoothed loss; its plain loss and number of correct answers."""
+
+    def objective(parameters):
+        logits = forward(layers, parameters, X, key)[-1]
+        logarithms = jax.nn.log_softmax(logits)
+        loss = -jnp.take_along_axis(logarithms, y[:, None], 1).mean()
+        smoothed = (1 - smoothing) * loss - smoothing * logarithms.mean()
+        return smoothed, (loss, (logits.argmax(1) == y).sum())
+
+    return jax.grad(objective, has_aux=True)(parameters)
 
 
 class Predictor:
-    def __init__(self, net: Network, settings: Settings) -> None:
+    def __init__(self, net, settings):
         check_precision(settings.precision, PRECISIONS)
         self.net, self.settings = net, settings
         self.device = find_device(settings.device)
-        self.dtype = jnp.dtype(settings.precision)
-        # differs: JAX sorts a dictionary that it is given by name, so one value at a time
+        self.dtype = np.dtype(settings.precision)
         for name, value in net.parameters.items():
             net.parameters[name] = self.on_device(value.astype(self.dtype))
-        self._logits = jax.jit(lambda *given: self._forward(*given)[-1])
-        self._activations = jax.jit(self._forward)
-        self._gradients = jax.jit(jax.value_and_grad(
-            lambda parameters, images, labels:
-            cross_entropy(self._forward(parameters, images)[-1], labels)
-        ))  # fmt: skip
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return np.array(self._logits(self.net.parameters, self.on_device(images)))
+    def logits(self, images):
+        return np.array(predict(self.net.layers, self.net.parameters, self.pixels(images)))
 
-    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._activations(self.net.parameters, self.on_device(images))
-        names = ["input", *(str(each.name) for each in leaves(self.net.named))]
-        # a ReLU overwrites the entry of its convolution
-        return copies(dict(zip(names, outputs, strict=True)))
+    def activations(self, images):
+        X = self.pixels(images)
+        return copies({"input": X, **named_outputs(self.net, X)})
 
-    def gradients(
-        self, images: np.ndarray, labels: np.ndarray
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        given = self.on_device((images, labels.astype(np.int64)))
-        loss, slopes = self._gradients(self.net.parameters, *given)
+    def gradients(self, images, labels):
+        X, y = self.pixels(images), self.on_device(labels.astype(np.int64))
+        slopes, (loss, _) = differentiate(self.net.layers, self.net.parameters, X, y, 0.0, None)
+        # differs: JAX sorts a dictionary that it gives back by name
         return float(loss), copies({name: slopes[name] for name in self.net.parameters})
 
-    def pixels(self, images: jax.Array, rows: Any = None, columns: Any = None) -> jax.Array:
-        """What the network sees, (batch, 1, resize, resize), of uint8 images and their views."""
-        matrix = jnp.asarray(resize_matrix(images.shape[1], self.settings.resize), self.dtype)
-        rows, columns = (matrix if each is None else each for each in (rows, columns))
-        return (rows @ (images.astype(self.dtype) / 255) @ columns.mT)[:, None]
+    def pixels(self, images, rows=None, columns=None):
+        """What the network sees of images, or of the views that these matrices make of them."""
+        if rows is None:
+            rows = columns = resize_matrix(images.shape[1], self.settings.resize)
+        matrices = rows.astype(self.dtype), columns.astype(self.dtype)
+        return resize(*self.on_device((images, *matrices)))
 
-    def on_device(self, arrays: Any) -> Any:
+    def on_device(self, arrays):
         return jax.device_put(arrays, self.device.native)
-
-    def _forward(self, parameters: Arrays, images: jax.Array) -> list[jax.Array]:
-        X = self.pixels(images)
-        return [X, *forward(self.net, parameters, X)]
 
 
 class Trainer(Predictor):
-    def __init__(
-        self, net: Network, settings: Settings, images: np.ndarray, labels: np.ndarray
-    ) -> None:
+    def __init__(self, net, settings, images, labels):
         super().__init__(net, settings)
-        self.seed = settings.seed
         self.data = self.on_device((images, labels.astype(np.int64)))
-        self.views = augmentation.views(images.shape[1], settings)
-        self.metrics: list[Any] = []
+        self.seed, self.views = settings.seed, augmentation.views(images.shape[1], settings)
+        self.metrics = []
+        self.update = partial(
+            update, settings.optimizer, momentum=settings.momentum, decay=settings.weight_decay,
+            scales=muon.weights(net.parameters) if settings.optimizer == "muon" else {},
+        )  # fmt: skip
         # what an update remembers beside the parameters, 0 at first
         after = jax.eval_shape(self.update, net.parameters, net.parameters, 0.0)
-        self.memory = self.on_device({
-            name: jnp.zeros_like(value) for name, value in after.items()
-            if name not in net.parameters
-        })  # fmt: skip
-        # compiled once for each length of a batch
-        self._train = jax.jit(
-            lambda state, images, labels, indices, views, *rest:
-            self.step(state, self.pixels(images[indices], *views), labels[indices], *rest)
-        )  # fmt: skip
+        remembered = after.keys() - net.parameters.keys()
+        zeros = {name: np.zeros(after[name].shape, after[name].dtype) for name in remembered}
+        self.memory = self.on_device(zeros)
 
-    def train_batch(self, indices: np.ndarray, learning_rate: float, step: int) -> None:
-        views: list[np.ndarray] = []
+    def train_batch(self, indices, learning_rate, step):
+        images, labels = (jnp.take(each, indices, 0) for each in self.data)
+        matrices = ()
         if self.views is not None:
             drawn = augmentation.draw(self.views, self.seed, step, len(indices)).T
-            views = [np.asarray(m, self.dtype)[i] for m, i in zip(self.views, drawn, strict=True)]
+            matrices = [views[i] for views, i in zip(self.views, drawn, strict=True)]
         key = jax.random.key(np.uint32(step_seed(self.seed, step)))
-        state = {**self.net.parameters, **self.memory}
-        state, metrics = self._train(state, *self.data, indices, views, learning_rate, key)
-        self.net.parameters = {name: state.pop(name) for name in self.net.parameters}
-        self.memory = state
-        self.metrics.append(metrics)
+        X = self.pixels(images, *matrices)
+        self.metrics.append(self.step(X, labels, float(learning_rate), key))
 
-    def take_metrics(self) -> tuple[np.ndarray, np.ndarray]:
+    def step(self, X, y, rate, key):
+        """One optimizer step; loss and number of correct answers before it."""
+        net, smoothing = self.net, self.settings.label_smoothing
+        key = key if dropout_rate(net) else None
+        slopes, metrics = differentiate(net.layers, net.parameters, X, y, smoothing, key)
+        new = self.update({**net.parameters, **self.memory}, slopes, rate)
+        for arrays in (net.parameters, self.memory):
+            arrays.update({name: new[name] for name in arrays})
+        return metrics
+
+    def take_metrics(self):
         losses, correct = np.array(self.metrics, np.float64).reshape(-1, 2).T
         self.metrics = []
         return losses, correct.astype(np.int64)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self):
         return copies({**self.net.parameters, **self.memory})
 
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        self.net.parameters = {name: self.on_device(state[name]) for name in self.net.parameters}
-        self.memory = self.on_device({name: state[name] for name in self.memory})
-
-    def step(self, state: Arrays, X: Any, y: Any, rate: Any, key: Any) -> tuple[Arrays, Any]:
-        """The next state, and the loss and the number of correct answers before it."""
-
-        def objective(parameters: Arrays) -> tuple[jax.Array, Any]:
-            logits = forward(self.net, parameters, X, key if dropout_rate(self.net) else None)[-1]
-            metrics = cross_entropy(logits, y), (logits.argmax(1) == y).sum()
-            return cross_entropy(logits, y, self.settings.label_smoothing), metrics
-
-        parameters = {name: state[name] for name in self.net.parameters}
-        slopes, metrics = jax.grad(objective, has_aux=True)(parameters)
-        return self.update(state, slopes, rate), metrics
-
-    def update(self, state: Arrays, slopes: Arrays, rate: Any) -> Arrays:
-        """The next parameters and memory, by the rules of PyTorch's optimizers and of Muon."""
-        optimizer, decay = self.settings.optimizer, self.settings.weight_decay
-        if optimizer not in ("sgd", "adamw", "muon"):
-            raise ValueError(f"unknown optimizer {optimizer!r}")
-        new = {"optimizer_steps": state.get("optimizer_steps", jnp.zeros(())) + 1}
-
-        def mean(kind: str, name: str, keep: float, add: float, value: jax.Array) -> jax.Array:
-            kind = f"{kind}.{name}"
-            new[kind] = keep * state.get(kind, jnp.zeros_like(value)) + add * value
-            return new[kind]
-
-        # not of the slopes, which are sorted by name: whose block is the last
-        scales = muon.weights(self.net.parameters) if optimizer == "muon" else {}
-        for name, g in slopes.items():
-            w = state[name]
-            if optimizer == "sgd":
-                new[name] = w - rate * mean(
-                    "momentum", name, self.settings.momentum, 1, g + decay * w
-                )
-            elif name in scales:
-                m = mean("momentum", name, muon.MOMENTUM, 1, g)
-                change = scales[name] * orthogonal(g + muon.MOMENTUM * m)
-                new[name] = w - rate * (change + decay * w)
-            else:
-                betas = muon.BETAS if scales else (0.9, 0.999)
-                own_rate, own_decay = (muon.BIAS_RATE * rate, 0) if scales else (rate, decay)
-                # mean and variance, each scaled up as both began at 0
-                corrections = [1 - beta ** new["optimizer_steps"] for beta in betas]
-                m = mean("mean", name, betas[0], 1 - betas[0], g) / corrections[0].astype(w.dtype)
-                v = mean("variance", name, betas[1], 1 - betas[1], g * g)
-                v = v / corrections[1].astype(w.dtype)
-                new[name] = w - own_rate * (m / (jnp.sqrt(v) + muon.EPSILON) + own_decay * w)
-        return new
+    def load_state(self, state):
+        for arrays in (self.net.parameters, self.memory):
+            # copies, as JAX may compute with the memory of the array that it is given
+            arrays.update({name: self.on_device(np.array(state[name])) for name in arrays})
 
 
-def orthogonal(change: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnums=0)
+def update(optimizer, state, slopes, rate, momentum, decay, scales):
+    """The next parameters and what is remembered, by the rules of PyTorch and of Muon.
+
+    Muon has scales, of the weights' learning rates.
+    """
+    steps = state.get("optimizer_steps", jnp.zeros(())) + 1
+    new = {"optimizer_steps": steps}
+
+    def mean(name, keep, add, value):
+        """A running mean, or sum."""
+        new[name] = keep * state.get(name, jnp.zeros_like(value)) + add * value
+        return new[name]
+
+    for name, g in slopes.items():
+        w = state[name]
+        if optimizer == "sgd":
+            change = mean(f"momentum.{name}", momentum, 1, g + decay * w)
+        elif name in scales:
+            m = mean(f"momentum.{name}", muon.MOMENTUM, 1, g)
+            change = scales[name] * orthogonal(g + muon.MOMENTUM * m) + decay * w
+        else:
+            # Adam, which Muon has the biases trained with; its means are scaled up from 0
+            first, second = muon.BETAS if scales else (0.9, 0.999)
+            m = mean(f"mean.{name}", first, 1 - first, g)
+            v = mean(f"variance.{name}", second, 1 - second, g * g)
+            m, v = m / (1 - first**steps).astype(m.dtype), v / (1 - second**steps).astype(v.dtype)
+            change = m / (jnp.sqrt(v) + muon.EPSILON)
+            change = muon.BIAS_RATE * change if scales else change + decay * w
+        new[name] = w - rate * change
+    return new
+
+
+def orthogonal(change):
     """A weight's change with all singular values near 1; see :mod:`common.training.muon`."""
     X = change.reshape(len(change), -1)
     X = X / jnp.maximum(jnp.linalg.norm(X), muon.SMALLEST)
@@ -382,7 +392,7 @@ def orthogonal(change: jax.Array) -> jax.Array:
 # ---------------------------------------------------------- the machine, and the bench
 
 
-def find_device(kind: str) -> Device:
+def find_device(kind):
     if kind != "cpu" and jax.default_backend() == "gpu":
         return Device("gpu", str(jax.devices()[0]), jax.devices()[0])
     if kind == "gpu":
@@ -390,44 +400,31 @@ def find_device(kind: str) -> Device:
     return Device("cpu", "cpu", jax.devices("cpu")[0])
 
 
-def set_threads(count: int) -> None:
+def set_threads(count):
     os.environ["NPROC"] = str(count)  # JAX looks at it before it first computes
 
 
-def versions() -> dict[str, str]:
+def versions():
     return {"jax": jax.__version__, "jaxlib": jax.lib.__version__}
 
 
-def bare_step(
-    trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
-) -> Work:
-    X, y = trainer.pixels(trainer.on_device(images)), trainer.on_device(labels.astype(np.int64))
-    step, key = jax.jit(trainer.step), jax.random.key(0)
+def bare_step(trainer, images, labels, learning_rate):
+    X, y = trainer.pixels(images), trainer.on_device(labels.astype(np.int64))
+    key = jax.random.key(0)
 
-    def work(times: int) -> None:
-        state = {**trainer.net.parameters, **trainer.memory}
+    def work(times):
         for _ in range(times):
-            state, _ = step(state, X, y, learning_rate, key)
-        trainer.load_state(jax.block_until_ready(state))
+            trainer.step(X, y, learning_rate, key)
+        jax.block_until_ready(trainer.net.parameters)
 
     return work
 
 
-def matrix_product(device: Device, size: int) -> Work:
+def matrix_product(device, size):
     A = jax.device_put(jnp.ones((size, size), jnp.float32), device.native)
     product = jax.jit(jnp.matmul)
 
-    def work(times: int) -> None:
+    def work(times):
         jax.block_until_ready([product(A, A) for _ in range(times)][-1])
 
     return work
-
-
-if TYPE_CHECKING:
-    import nin_jax
-
-    from common import contract
-
-    _backend: contract.Backend = nin_jax
-    _variants: contract.Variants = nin_jax
-    _benchmark: contract.Benchmark = nin_jax

@@ -41,7 +41,8 @@ def parser() -> command_line.Parser:
         "--backends",
         default=",".join(BACKENDS),
         metavar="NAMES",
-        help=f"two or more of {', '.join(BACKENDS)}, a file, a package, a weights file (all three)",
+        help=f"two or more of {', '.join(BACKENDS)}, a file, a package, a weights file, a run's "
+        "directory (all three)",
     )
     p.add_argument(
         "--levels",

@@ -50,6 +50,11 @@ def is_file(spec: str) -> bool:
     return Path(spec).suffix in SUFFIXES or of_several_files(Path(spec)) is not None
 
 
+def in_run(spec: str) -> str:
+    """The weights file of a side that is the directory of a run; any other side as it is."""
+    return str(kinds.weights_file(Path(spec))) if Path(spec).is_dir() else spec
+
+
 def check(spec: str) -> None:
     """Raise :class:`NinError` if there is no such file."""
     if not Path(spec).is_file() and of_several_files(Path(spec)) is None:

@@ -40,7 +40,8 @@ def run(
     """Compare backends.
 
     Args:
-        specs: two or more, as :func:`common.backends.registry.load` takes them.
+        specs: two or more, as :func:`common.backends.registry.load` takes them, weights files or
+            directories of runs.
         job: what to compare.
         python: ``NAME=PATH`` each, the interpreter of a backend.
         timeout: seconds for each backend.
@@ -55,6 +56,7 @@ def run(
         raise NinError(f"`timeout={timeout}`: must be a number above 0")
     if layer is not None:
         check_name(layer, job.description)
+    specs = [files.in_run(spec) for spec in specs]
     names = registry.labels(specs)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

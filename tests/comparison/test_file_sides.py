@@ -177,6 +177,15 @@ def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_
         assert {*architecture.layer_names()} <= rows
 
 
+def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").touch()
+    given = ["torch", "./my.py", str(tmp_path / "package"), str(tmp_path / "run")]
+    file = str(tmp_path / "run" / "model.safetensors")
+    assert [files.in_run(spec) for spec in given] == [*given[:3], file]
+
+
 def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_name, tmp_path):
     if backend_name != "torch":
         pytest.skip("the first that is installed runs it")
