@@ -22,6 +22,7 @@ from common.comparison import shapes
 from common.data import fashion_mnist
 from common.data.dataset import Dataset
 from common.errors import NinError
+from common.files.paths import expand
 from common.network import architecture
 from common.prediction.classifier import Classifier, load
 from common.report import style
@@ -172,7 +173,7 @@ def fit(
     registry.check_spec(backend)
     style.check(lang)
     chosen = from_preset(preset, own is not None, backend=backend, **settings)
-    where = out if out is None or isinstance(out, bool) else Path(out).expanduser()
+    where = out if out is None or isinstance(out, bool) else expand(out)
     if isinstance(where, Path):
         run_directory.check_free(where)
     asked_for = "arrays" if isinstance(data, Dataset) else str(data)
@@ -211,7 +212,7 @@ def resume(
     Traceback (most recent call last):
     common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do
     """
-    directory = Path(directory).expanduser()
+    directory = expand(directory)
     if lang is not None:
         style.check(lang)
     config = run_directory.open_run(directory)
@@ -317,7 +318,7 @@ def ablate(
         variants,
         dataset,
         list(chosen),
-        Path(out).expanduser(),
+        expand(out),
         lambda: (display.choose(),) if watchers is None else watchers,
         print,
     )
@@ -408,7 +409,7 @@ def look(
     if not isinstance(trained, Classifier):
         trained = load(trained, backend, **settings)
     if photos is not None:
-        images = predict.from_files([Path(photo).expanduser() for photo in photos])
+        images = predict.from_files([expand(photo) for photo in photos])
     else:
         images = predict.from_dataset(data or "auto", split, indices, trained.model)
     return Look(trained, images)
@@ -459,7 +460,7 @@ def tune(
             raise NinError(f"`{name}={value}`: must be a whole number of at least 1")
     registry.check_spec(backend)
     whole = data if isinstance(data, Dataset) else load_data(data)
-    directory = Path(out).expanduser()
+    directory = expand(out)
     found = tuning.begin(search, whole, directory, preset, backend=backend, **settings)
     observer = SearchDisplay(jobs)
     if jobs == 1:

@@ -117,11 +117,12 @@ def _layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any] | No
         return None
     try:
         layers: dict[str, Any] = dict(json.loads(layers_of_mxnet(path).read_bytes()))
-    except (ValueError, TypeError) as error:
+        nodes = layers["nodes"]
+    except (ValueError, TypeError, KeyError) as error:
         raise NinError(f"{layers_of_mxnet(path)}: damaged, or not MXNet's layers") from error
-    for node in layers["nodes"]:
+    for node in nodes:
         if node["op"] in ("Convolution", "FullyConnected"):
-            if any(layers["nodes"][i]["name"] not in arrays for i, *_ in node["inputs"][1:]):
+            if any(nodes[i]["name"] not in arrays for i, *_ in node["inputs"][1:]):
                 return None
         elif node["op"] == "Custom":
             raise NinError(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.contract import Content
+from common.conversion import kinds
 from common.errors import NinError, printable
 
 # In the archive, beside Keras's own files, which are all that Keras looks at.
@@ -24,8 +26,10 @@ _config, _weights = "config.json", "model.weights.h5"
 _built = {
     "Sequential", "Functional", "Model", "InputLayer", "Conv2D", "Dense", "MaxPooling2D",
     "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "Dropout",
-    "SpatialDropout2D", "Activation", "ReLU", "LeakyReLU", "Softmax", "Flatten", "Reshape",
-    "Permute", "Identity", "ZeroPadding2D", "Cropping2D", "Relu", "Mean", "Max", "Sum", "Squeeze",
+    "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "RandomContrast", "RandomFlip",
+    "RandomRotation", "RandomTranslation", "RandomZoom", "Activation", "ReLU", "LeakyReLU",
+    "Softmax", "Flatten", "Reshape", "Permute", "Identity", "ZeroPadding2D",
+    "Cropping2D", "Relu", "Mean", "Max", "Sum", "Squeeze",
     "__keras_tensor__", "__tuple__",
 }  # fmt: skip
 # What a SavedModel may compute: neither files nor code of Python.
@@ -56,8 +60,11 @@ def save_native(net: tf.keras.Sequential, path: Path, metadata: Mapping[str, str
 
 def load_native(path: Path) -> Content:
     """What a file holds; see :class:`common.contract.Exporter`."""
-    if path.is_dir():
+    kind = kinds.identify(path)
+    if kind == "savedmodel":
         return _saved_content(path)
+    if kind == "tfcheckpoint":
+        return Content({"": _in_checkpoint(path)}, False, {})
     config, archived, metadata = _read(path)
     reason = None if config is None else _only_weights(config)
     if config is None or reason:
@@ -121,7 +128,7 @@ def _plain(config: Any, path: Path, top: bool = False) -> Any:
     plain = {}
     for key, value in config.items():
         if key == "dtype":
-            if "Quantized" in json.dumps(value) or "int8" in json.dumps(value):
+            if re.search("Quantized|(?<!u)int[48]", json.dumps(value)):
                 raise NinError(f"{path}: quantized; save the network before it is quantized")
             value = "float32"
         elif key.endswith("_initializer"):
@@ -201,13 +208,26 @@ def _stored(content: bytes, path: Path) -> tuple[dict[str, dict[str, np.ndarray]
     return {"": tensors}, False
 
 
+def _in_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of TensorFlow's own checkpoint, which holds the optimizer's too."""
+    prefix = tf.train.latest_checkpoint(path) if path.is_dir() else None
+    reader = tf.train.load_checkpoint(prefix or kinds.index_of_checkpoint(path).with_suffix(""))
+    end = "/.ATTRIBUTES/VARIABLE_VALUE"
+    names = [name for name in reader.get_variable_to_shape_map() if name.endswith(end)]
+    # Keras lists what is trained in its optimizer, and then nowhere else
+    trained = [name for name in names if "optimizer/_trainable_variables" in name]
+    names = trained or [n for n in names if "optimizer" not in n and ".OPTIMIZER_SLOT" not in n]
+    tensors = {n.removesuffix(end).replace("/_", "/"): reader.get_tensor(n) for n in names}
+    return {n: _to_canonical(a) for n, a in tensors.items() if a.dtype.kind != "i"}
+
+
 def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _to_canonical(array: np.ndarray) -> np.ndarray:
-    if array.dtype == tf.bfloat16.as_numpy_dtype:
-        array = array.astype(np.float32)
+    if array.dtype.itemsize == 2 and array.dtype.kind == "V":  # HDF5 knows no bfloat16
+        array = array.view(tf.bfloat16.as_numpy_dtype).astype(np.float32)
     order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
     return array if order is None else np.ascontiguousarray(array.transpose(order))
 
@@ -259,8 +279,13 @@ def _saved_content(path: Path) -> Content:
         if kernel is None:
             raise NinError(f"{path}: of another network: it computes weights from the images")
         tensors[f"{i}.weight"] = _to_canonical(kernel)
+        outputs = {node.name}
         for other in graph.node:
-            if node.name in other.input and other.op in ("BiasAdd", "Add", "AddV2"):
+            if outputs.isdisjoint(other.input):
+                continue
+            if other.op == "Reshape":  # of a layer that is fully connected per pixel
+                outputs.add(other.name)
+            elif other.op in ("BiasAdd", "Add", "AddV2"):
                 bias = constant(other.input[1])
                 if bias is not None:
                     tensors[f"{i}.bias"] = _to_canonical(bias).reshape(-1)

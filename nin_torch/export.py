@@ -56,6 +56,18 @@ def run_native(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
         return [net(torch.from_numpy(pixels)).numpy()]
 
 
+def _dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _list(*_: Any) -> list[Any]:
+    return []
+
+
+# PyTorch fills these only as what they are made of
+_collections = {"collections.defaultdict": _dict, "collections.deque": _list}
+
+
 class _Inert:
     """Stands for an object of any other class in a checkpoint, so that none of its code runs."""
 
@@ -73,7 +85,7 @@ def _load(path: Path) -> Any:
         others = serialization.get_unsafe_globals_in_checkpoint(path)
     except (AttributeError, ValueError):  # an older PyTorch, or a file of one
         others = []
-    stand_ins = [(type("_Inert", (_Inert,), {}), name) for name in others]
+    stand_ins = [(_collections.get(name) or type("_Inert", (_Inert,), {}), name) for name in others]
     try:
         if not stand_ins:
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -92,6 +104,8 @@ def _load(path: Path) -> Any:
 
 def _groups(content: Any, name: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The dictionaries in a checkpoint that hold tensors."""
+    if isinstance(content, list | tuple):
+        content = {i: each for i, each in enumerate(content) if not torch.is_tensor(each)}
     if not isinstance(content, Mapping):
         return
     tensors = {str(key): value for key, value in content.items() if torch.is_tensor(value)}
@@ -118,4 +132,6 @@ def _words(content: Any) -> str:
         return "a whole pickled network"
     if isinstance(content, list | tuple):
         return f"a list of {len(content)}"
+    if isinstance(content, dict):
+        return "a dictionary without tensors"
     return "a single tensor" if torch.is_tensor(content) else f"a {type(content).__name__}"

@@ -127,6 +127,12 @@ def layers_alone(weights, directory):
     return directory / "book-symbol.json"
 
 
+def without_nodes(weights, directory):
+    path = exported(network(weights), directory)
+    (directory / "book-symbol.json").write_text("{}")
+    return path
+
+
 def with_code(weights, directory):
     path = exported(network(weights), directory)
     layers = json.loads((directory / "book-symbol.json").read_text())
@@ -151,5 +157,6 @@ REFUSED = {
     ),
     "no names": (without_names, "holds arrays without names"),
     "layers alone": (layers_alone, "MXNet's layers without weights"),
+    "layers that are none": (without_nodes, "book-symbol.json: damaged, or not MXNet's layers"),
     "code": (with_code, "it has a layer that is code, which is not run"),
 }  # fmt: skip

@@ -90,13 +90,51 @@ def saved_model(net, directory):
     return directory / "saved"
 
 
-def mixed(weights):
+def checkpoint(net, directory, pick="", **others):
+    made = tf.train.Checkpoint(model=net, **others)
+    made.save(str(directory / "checkpoints" / "nin"))
+    return directory / "checkpoints" / pick
+
+
+def trained(weights):
+    net = network(weights, parts(dropout=0))
+    net.compile("adam")
+    net.optimizer.build(net.trainable_variables)
+    return net
+
+
+def dense(weights):
+    """1x1 convolutions as fully connected layers."""
+    made = [
+        layers.Dense(each.filters, "relu") if getattr(each, "kernel_size", 0) == (1, 1) else each
+        for each in parts(list)
+    ]
+    net = keras.Sequential([keras.Input((None, None, 1)), *made])
+    arrays = [a.transpose(2, 3, 1, 0) if a.ndim == 4 else a for a in weights.values()]
+    net.set_weights([a.reshape(v.shape) for a, v in zip(arrays, net.weights, strict=True)])
+    return net
+
+
+def with_optimizer(net, directory):
+    return checkpoint(net, directory, "nin-1.data-00000-of-00001", optimizer=net.optimizer)
+
+
+def arrays_alone(net, directory):
+    np.savez(directory / "n.npz", *net.get_weights())
+    return directory / "n.npz"
+
+
+def as_type(weights, name):
     policy = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    keras.mixed_precision.set_dtype_policy(name)
     try:
         return network(weights)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
+
+
+def mixed(weights):
+    return as_type(weights, "mixed_float16")
 
 
 READ = {
@@ -112,10 +150,20 @@ READ = {
     "weights in HDF5": lambda w, d: weights_only(network(w), d),
     "flat weights in HDF5": lambda w, d: weights_only(network(w, parts(list)), d),
     "SavedModel": lambda w, d: saved_model(network(w), d),
+    "fully connected per pixel": lambda w, d: saved(dense(w), d),
+    "fully connected per pixel in a SavedModel": lambda w, d: saved_model(dense(w), d),
+    "augmentation": lambda w, d: saved(network(w, [layers.RandomFlip(), *parts()]), d),
+    "checkpoint": lambda w, d: checkpoint(network(w), d),
+    "checkpoint, functional": lambda w, d: checkpoint(functional(w), d, "nin-1"),
+    "checkpoint, class of its own": lambda w, d: checkpoint(class_of_its_own(w), d, "nin-1.index"),
+    "checkpoint with optimizer": lambda w, d: with_optimizer(trained(w), d),
+    "arrays alone": lambda w, d: arrays_alone(network(w), d),
     "Keras operations": lambda w, d: saved(with_operations(w), d),
     "without dropout": lambda w, d: saved(network(w, parts(dropout=0)), d),
 }
-HALF = {}
+HALF = {
+    "bfloat16 in HDF5": lambda w, d: weights_only(as_type(w, "bfloat16"), d),
+}
 NOTED = {
     "one size": (
         lambda w, d: saved(network(w, shape=(None, 67, 67, 1)), d),
@@ -134,6 +182,12 @@ def compiled(weights):
     net = network(weights, parts(kernel_regularizer=keras.regularizers.L2(1e-4)))
     net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return net
+
+
+def cut_checkpoint(weights, directory):
+    path = checkpoint(network(weights), directory, "nin-1.data-00000-of-00001")
+    path.write_bytes(path.read_bytes()[:5000])
+    return path
 
 
 def with_operations(weights):
@@ -167,6 +221,11 @@ REFUSED = {
     "batch normalization": (
         lambda w, d: saved(with_layer(w, layers.BatchNormalization()), d), "batch normalization",
     ),
+    "rescaling in a SavedModel": (
+        lambda w, d: saved_model(network(w, [layers.Rescaling(1 / 255), *parts()]), d),
+        "but for a first step, (pixels - 0) / 255, it is the same",
+    ),
+    "half a checkpoint": (cut_checkpoint, "damaged, or not a TensorFlow checkpoint"),
     "rescaling": (
         lambda w, d: saved(with_layer(w, layers.Rescaling(1 / 255), 0), d),
         "a Rescaling layer; but the network here takes pixels from 0 to 1",

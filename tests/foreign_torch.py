@@ -1,10 +1,12 @@
 """Files as people save them with PyTorch."""
 
 import argparse
+import collections
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed.checkpoint
 from torch import nn
 
 
@@ -75,6 +77,11 @@ def checkpoint(weights):
     }  # fmt: skip
 
 
+def with_history(weights):
+    history = collections.defaultdict(list, loss=[0.5, 0.25])
+    return {"net": state(weights), "history": history, "last": collections.deque([1.0], 5)}
+
+
 def lightning(weights):
     tensors = {f"net.{name}": value for name, value in state(weights).items()}
     return {"state_dict": tensors, "optimizer_states": [], "hyper_parameters": {"lr": 0.1},
@@ -98,6 +105,8 @@ READ = {
     "averaged": lambda w, d: saved(torch.optim.swa_utils.AveragedModel(network(w)).state_dict(), d),
     "checkpoint": lambda w, d: saved(checkpoint(w), d, "epoch3.tar"),
     "lightning": lambda w, d: saved(lightning(w), d, "last.ckpt"),
+    "history": lambda w, d: saved(with_history(w), d),
+    "tuple": lambda w, d: saved((state(w), optimizer(w)), d),
     "nested twice": lambda w, d: saved({"state": {"net": state(w)}}, d),
     "parameters": lambda w, d: saved(dict(network(w).named_parameters()), d),
     "channels last": lambda w, d: saved(
@@ -124,6 +133,17 @@ def with_batch_norm(weights):
     return net.state_dict()
 
 
+def with_weight_norm(weights):
+    net = network(weights)
+    nn.utils.parametrizations.weight_norm(net[0][0])
+    return net.state_dict()
+
+
+def distributed(weights, directory):
+    torch.distributed.checkpoint.save(state(weights), checkpoint_id=directory / "dcp")
+    return directory / "dcp"
+
+
 def exported(weights, directory):
     program = torch.export.export(network(weights), (torch.zeros(1, 1, 67, 67),))
     torch.export.save(program, directory / "n.pt2")
@@ -145,6 +165,10 @@ REFUSED = {
     "list": (lambda w, d: saved(list(network(w).parameters()), d), "no state dict but a list of"),
     "TorchScript": (traced, "a TorchScript program; load it with torch.jit.load"),
     "exported": (exported, "a program of torch.export; load it with torch.export.load"),
+    "distributed": (distributed, "a distributed checkpoint of PyTorch; make it one file"),
+    "weight normalization": (
+        lambda w, d: saved(with_weight_norm(w), d), "is what weights are computed from; remove",
+    ),
     "quantized": (lambda w, d: saved(quantized(w), d), "int8, as in a quantized network"),
     "batch normalization": (lambda w, d: saved(with_batch_norm(w), d), "batch normalization"),
     "no biases": (

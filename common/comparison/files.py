@@ -22,7 +22,7 @@ from common.backends.parts import LackingError
 from common.backends.registry import BACKENDS
 from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
-from common.conversion.kinds import FORMATS
+from common.conversion.kinds import FORMATS, of_several_files
 from common.data.interpolation import resize_matrix
 from common.errors import NinError, one_line
 from common.files.arrays import save_arrays
@@ -47,7 +47,7 @@ OPERATIONS = {
 
 def is_file(spec: str) -> bool:
     """Whether a side of a comparison has the name of a weights file."""
-    return Path(spec).suffix in SUFFIXES
+    return Path(spec).suffix in SUFFIXES or of_several_files(Path(spec)) is not None
 
 
 def in_run(spec: str) -> str:
@@ -57,7 +57,7 @@ def in_run(spec: str) -> str:
 
 def check(spec: str) -> None:
     """Raise :class:`NinError` if there is no such file."""
-    if not Path(spec).is_file():
+    if not Path(spec).is_file() and of_several_files(Path(spec)) is None:
         raise NinError(f"{spec}: no such file")
 
 
@@ -72,7 +72,7 @@ def start(path: str, settings: Settings) -> session.Started:
         NinError: if the file cannot be read, or what runs it is not installed.
     """
     file = Path(path)
-    name = SUFFIXES[file.suffix]
+    name = "tf" if of_several_files(file) else SUFFIXES[file.suffix]
     if file.suffix in FORMATS["onnx"].suffixes:
         with machine.prepared(settings.threads) as threads:
             onnx_file: Any = OnnxFile(file, threads)
@@ -84,10 +84,11 @@ def start(path: str, settings: Settings) -> session.Started:
         name = [*installed, *packages][0]
     started = session.start(dataclasses.replace(settings, backend=name))
     try:
-        kind: Any = KerasFile if file.suffix in FORMATS["keras"].suffixes else WeightsFile
-        if file.suffix in FORMATS["mxnet"].suffixes:
-            content = parts.exporter(started.backend).load_native(file)
-            kind = WeightsFile if content.input_shape is None else GluonFile
+        kind: Any = WeightsFile
+        for form, with_layers in (("keras", KerasFile), ("mxnet", GluonFile)):
+            if file.suffix in FORMATS[form].suffixes:
+                content = parts.exporter(started.backend).load_native(file)
+                kind = WeightsFile if content.input_shape is None else with_layers
         backend: Any = kind(file, started.backend)
     except NinError:
         raise

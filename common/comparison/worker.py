@@ -177,7 +177,7 @@ class _Recorder:
         if where is None:
             return
         if isinstance(self.backend, files.WeightsFile):
-            raise LackingError("it keeps its own weights, and other ones count the units")
+            raise LackingError("it keeps the weights of the file, and this needs other ones")
         labels = np.zeros(len(self.images), self.labels.dtype)
         trainer = self._make("Trainer", self.images, labels, resize=where.size, batch_size=1)
         weights = dropout.counting_weights(self.job.description)

@@ -60,6 +60,9 @@ TOLERANCE = 1e-4
 # The smallest size at which each layer's rounding shows: no window of a convolution or a pooling
 # layer ends at the edge of its map, and the last map, which is averaged, is larger than a pixel.
 TELLING_SIZE = 128
+# How images are scaled and shifted by what undoes it first: Rescaling(1 / 255), and the means and
+# standard deviations in use, halves and those of Fashion-MNIST and MNIST.
+PREPARED = ((255, 0), (0.5, 0.5), (0.353, 0.286), (0.3081, 0.1307))
 TIMEOUT_SECONDS = 900
 
 
@@ -401,20 +404,37 @@ def _check(
                 f"shape {outputs[0].shape}, expected {ours.shape})"
             )
         differences = [_difference(output, ours) for output in shaped]
-        probabilities = [_difference(*map(_logarithm, (o, softmax(ours)))) for o in shaped]
+        ends = [end for output in shaped for end in (_logarithm(output), output)]
+        probabilities = [_difference(end, _logarithm(softmax(ours))) for end in ends]
         if not min(differences) <= TOLERANCE and min(probabilities) <= TOLERANCE:
             notes = [
                 f"{called} ends in a softmax; the network before it was taken, which gives logits"
             ]
             differences = probabilities
         if not min(differences) <= TOLERANCE:
+            step = _first_step(lambda p: _run(software, path, called, p, batch), pixels, ours)
             raise NinError(
                 f"{called}: of another network (for images of {height}x{width} its logits differ "
                 f"from {software.backend_name}'s by up to {min(differences):.1e} of the largest "
-                f"one; allowed is {TOLERANCE:.0e})"
+                f"one; allowed is {TOLERANCE:.0e}){step}"
             )
         worst = max(worst, min(differences))
     return Check(worst, software.backend_name, [height for height, _ in sizes]), notes
+
+
+def _first_step(
+    run: Callable[[np.ndarray], list[np.ndarray]], pixels: np.ndarray, ours: np.ndarray
+) -> str:
+    """What a network does to its images first, if it is ours but for that."""
+    for scale, shift in PREPARED:
+        outputs = run(np.float32(scale) * pixels + np.float32(shift))
+        if any(o.size == ours.size and _difference(o.reshape(ours.shape), ours) < 0.01
+               for o in outputs):  # fmt: skip
+            return (
+                f"; but for a first step, (pixels - {shift}) / {scale}, it is the same: save the "
+                "layers after that as a network of their own"
+            )
+    return ""
 
 
 def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:

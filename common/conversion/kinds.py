@@ -23,6 +23,7 @@ FORMATS = {
     "torch": Format("a PyTorch state dict", "torch", (".pt", ".pth", ".ckpt", ".bin", ".tar")),
     "keras": Format("a Keras file", "tf", (".keras", ".h5", ".hdf5")),
     "savedmodel": Format("a TensorFlow SavedModel", "tf", ()),
+    "tfcheckpoint": Format("a TensorFlow checkpoint", "tf", (".index",)),
     "mxnet": Format("MXNet parameters", "mxnet", (".params",)),
     "onnx": Format("an ONNX model", None, (".onnx",)),
     "safetensors": Format("a safetensors file", None, (".safetensors",)),
@@ -73,6 +74,11 @@ STRANGERS = (
         "a TensorFlow Lite file, made for running only",
         "take the Keras model that it was made from",
     ),
+    Stranger(
+        lambda head, path: head[4:8] == b"ORTM",
+        "a file of onnxruntime's own",
+        "take the ONNX model that it was made from",
+    ),
     Stranger(_begins(b"GGUF"), "a GGUF file", "take the file that it was made from"),
     Stranger(
         _begins(b"\x93NUMPY"), "a single NumPy array", "save all tensors by name: numpy.savez"
@@ -93,9 +99,9 @@ STRANGERS = (
         "give the directory of the SavedModel, or convert it to ONNX with tf2onnx",
     ),
     Stranger(
-        lambda head, path: path.suffix == ".index" or ".data-0" in path.name,
+        lambda head, path: ".data-0" in path.name,
         "a part of a TensorFlow checkpoint",
-        "load it into the Keras model and save that: model.save('nin.keras')",
+        "copy the .index and the .data files of that checkpoint beside it",
     ),
 )  # fmt: skip
 
@@ -113,8 +119,11 @@ def identify(path: Path) -> str:
         NinError: if it is not there or of a kind that cannot be read, naming the kind and what
             helps.
     """
+    several = of_several_files(path)
+    if several:
+        return several
     if path.is_dir():
-        return _directory(path)
+        raise NinError(f"{path}: {_directory(path)}")
     if not path.exists():
         raise NinError(f"{path}: no such file")
     if not path.is_file():
@@ -129,6 +138,8 @@ def identify(path: Path) -> str:
         return "mxnet"
     if head.startswith(LEGACY_TORCH):
         return "torch"
+    if path.suffix == ".index":
+        return "tfcheckpoint"
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and length < path.stat().st_size:
         return "safetensors"
@@ -155,6 +166,11 @@ def layers_of_mxnet(path: Path) -> Path:
     return path.with_name(f"{re.sub(r'-[0-9]{4}$', '', path.stem)}-symbol.json")
 
 
+def index_of_checkpoint(path: Path) -> Path:
+    """Where TensorFlow lists what is in a checkpoint, which has several files."""
+    return path.with_name(re.sub(r"\.(index|data-\d+-of-\d+)$", "", path.name) + ".index")
+
+
 def target_format(path: Path) -> str:
     """The key of :data:`TARGETS` for the name of a file to write, or NinError."""
     for name, suffixes in TARGETS.items():
@@ -164,12 +180,24 @@ def target_format(path: Path) -> str:
     raise NinError(f"{path}: its name must end with one of {known}")
 
 
-def _directory(path: Path) -> str:
+def of_several_files(path: Path) -> str | None:
+    """The kind of a directory, or of files with a common name, if these are TensorFlow's."""
     if (path / "saved_model.pb").is_file():
         return "savedmodel"
-    raise NinError(
-        f"{path}: a directory with neither the model.safetensors of a run nor a TensorFlow "
-        "SavedModel; give a file"
+    named = index_of_checkpoint(path).is_file() and (not path.exists() or ".data-" in path.name)
+    return "tfcheckpoint" if named or (path / "checkpoint").is_file() else None
+
+
+def _directory(path: Path) -> str:
+    """What a directory is that cannot be read, and what helps."""
+    if (path / ".metadata").is_file():
+        return (
+            "a distributed checkpoint of PyTorch; make it one file: python -m "
+            f"torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE"
+        )
+    return (
+        "a directory with neither the model.safetensors of a run nor a TensorFlow SavedModel or "
+        "checkpoint; give a file"
     )
 
 
@@ -204,4 +232,7 @@ def _archive(path: Path) -> str:
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
     few = ", ".join(printable(name) for name in names[:2])
-    raise NinError(f"{path}: a zip archive, but of no known kind (it holds {few} ...)")
+    raise NinError(
+        f"{path}: a zip archive, but of no known kind (it holds {few} ...); if one of these is "
+        "the weights file, unpack it"
+    )

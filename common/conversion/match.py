@@ -17,6 +17,8 @@ from common.network import architecture
 from common.network.description import CHAPTER, Network
 
 BATCH_NORM = re.compile(r"(running|moving)_(mean|var)|num_batches_tracked")
+# What PyTorch computes weights from, by name.
+COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 
 
 class Matched(NamedTuple):
@@ -80,21 +82,20 @@ def _match(
                 f"{where}: of another network: it has batch normalization ({printable(name)}), "
                 "which the chapter's network does not have"
             )
-        if array.dtype.kind != "f" and array.ndim > 1:
+        if COMPUTED.search(name):
             raise NinError(
-                f"{where}: {printable(name)} is of type {array.dtype}, as in a quantized network; "
-                "floating-point weights are needed: save the network before it is quantized"
+                f"{where}: {printable(name)} is what weights are computed from; remove the "
+                "parametrization, weight normalization or pruning (torch.nn.utils has a function "
+                "for each) and save again"
             )
+        if array.dtype.kind != "f" and array.ndim > 1:
+            words = "not of real numbers"
+            if array.dtype.kind in "iu":
+                words = "as in a quantized network; save the network before it is quantized"
+            raise NinError(f"{where}: {printable(name)} is of type {array.dtype}, {words}")
     # counters, such as the n_averaged of an averaged model
     tensors = {n: array for n, array in tensors.items() if array.dtype.kind == "f"}
     names = list(tensors) if ordered else sorted(tensors, key=_key)
-    kernels = [name for name in names if tensors[name].ndim in (2, 4)]
-    biases = {_stem(name): name for name in names if tensors[name].ndim == 1}
-    shapes = {name: (*tensors[name].shape, 1, 1)[:4] for name in kernels}
-    if kernels and not biases:
-        raise NinError(
-            f"{where}: of another network: its layers have no biases, those of the chapter have"
-        )
     # what depends on neither channels of the images nor classes, and where the classes come in
     one, other = (
         {n: (*shape, 1, 1)[:4] for n, shape in architecture.parameter_shapes(*counts, network, size)
@@ -102,6 +103,25 @@ def _match(
         for counts in ((10, 1), (11, 2))
     )  # fmt: skip
     opening = next(iter(one.values()))
+    if any(a.ndim == 4 and (a.shape[3], *a.shape[:2]) == (opening[0], *opening[2:])
+           for a in tensors.values()):  # fmt: skip
+        # height and width first, as in Keras and JAX
+        order = {4: (3, 2, 0, 1), 2: (1, 0)}
+        tensors = {n: a.transpose(order.get(a.ndim)) if a.ndim in order else a
+                   for n, a in tensors.items()}  # fmt: skip
+    kernels = [name for name in names if tensors[name].ndim in (2, 4)]
+    singles = [name for name in names if tensors[name].ndim == 1]
+    shapes = {name: (*tensors[name].shape, 1, 1)[:4] for name in kernels}
+    stems = {_stem(name): name for name in singles}
+    biases = {name: stems.get(_stem(name), "") for name in kernels}
+    # W1, b1, W2, b2, or numbers alone
+    by_order = len({_stem(name) for name in kernels}) < len(kernels) == len(singles)
+    if by_order:
+        biases = dict(zip(kernels, singles, strict=True))
+    if kernels and not singles:
+        raise NinError(
+            f"{where}: of another network: its layers have no biases, those of the chapter have"
+        )
     closing = next(one[name] for name in one if one[name][0] != other[name][0])
     first = [e for e in shapes.values() if (e[0], *e[2:]) == (opening[0], *opening[2:])]
     last = [shape for shape in shapes.values() if shape[1:] == closing[1:]]
@@ -125,7 +145,7 @@ def _match(
                 f"it holds {_examples(tensors)})"
             )
         used[native] = name
-        bias = biases.get(_stem(native), "")
+        bias = biases[native]
         if bias not in tensors:
             raise NinError(f"{where}: {printable(native)} ({name}) has no bias")
         weights[name] = tensors[native].reshape(shape)
@@ -139,6 +159,9 @@ def _match(
             f"({len(extra)} of {len(tensors)} tensors do not)"
         )
     _check_order([n for n in used if n in shapes], shapes, ordered, where)
+    if by_order:
+        of_biases = {name: tensors[name].shape for name in singles}
+        _check_order([n for n in used if n in of_biases], of_biases, ordered, where)
     return _float32(weights, where)
 
 

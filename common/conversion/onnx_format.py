@@ -106,11 +106,14 @@ def load(path: Path) -> Content:
             )
     constants = _Constants(graph)
     tensors: dict[str, np.ndarray] = {}
-    for i, node in enumerate(n for n in graph.node if n.op_type in ("Conv", "Gemm")):
+    for i, node in enumerate(n for n in graph.node if n.op_type in ("Conv", "Gemm", "MatMul")):
         weight, *bias = [constants.value(name) for name in node.input[1:] if name]
         if weight is None:
-            raise NinError(f"{path}: of another network: it computes weights from the images")
-        if node.op_type == "Gemm" and not any(e.name == "transB" and e.i for e in node.attribute):
+            raise NinError(
+                f"{path}: of another network: what its {printable(node.op_type)} layers multiply "
+                "by is an input or computed from the images, and no weight in the file"
+            )
+        if node.op_type != "Conv" and not any(e.name == "transB" and e.i for e in node.attribute):
             weight = weight.T
         if not bias:
             bias = [constants.added_to(node.output[0], len(weight))]
@@ -166,10 +169,15 @@ class _Constants:
 
     def added_to(self, name: str, channels: int) -> np.ndarray | None:
         """What is added to the output of a convolution, one number for each channel."""
+        outputs = {name}
         for node in self.nodes:
-            if name in node.input and node.op_type in ("Add", "Sum"):
+            if outputs.isdisjoint(node.input):
+                continue
+            if node.op_type == "Reshape":  # of a layer that is fully connected per pixel
+                outputs |= set(node.output)
+            elif node.op_type in ("Add", "Sum"):
                 for other in node.input:
-                    value = None if other == name else self.value(other)
+                    value = self.value(other)
                     if value is not None and value.size == channels:
                         return value
         return None
@@ -189,7 +197,7 @@ def _read(path: Path) -> Any:
     except Exception as error:
         names = {e.value for t in proto.graph.initializer for e in t.external_data
                  if e.key == "location"}  # fmt: skip
-        file = printable(", ".join(sorted(names)))
+        file = printable(", ".join(sorted(names)[:2])) + " ..." * (len(names) > 2)
         raise NinError(
             f"{path}: its weights are in another file, {file}, which is not beside it or damaged; "
             "copy both"

@@ -15,6 +15,7 @@ from common.data import layouts
 from common.data.dataset import Dataset, check_arrays
 from common.data.fetch import fetch
 from common.errors import NinError, one_line
+from common.files.paths import expand
 
 CLASS_NAMES = (
     "t-shirt", "trouser", "pullover", "dress", "coat",
@@ -153,11 +154,6 @@ def places() -> dict[str, Path]:
         "d2l": Path("../data/FashionMNIST/raw"),
     }
     return {name: expand(str(path)) for name, path in found.items()}
-
-
-def expand(path: str) -> Path:
-    """A path with its ``~`` replaced, if there is a home directory to replace it by."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises without a home)
 
 
 def download() -> Path:

@@ -8,8 +8,6 @@ import functools
 import hashlib
 import io
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,16 +15,18 @@ from typing import NamedTuple
 import numpy as np
 
 from common.data.idx import parse_idx, read_uncompressed
-from common.errors import NinError, one_line
+from common.errors import NinError, one_line, printable
 
 PARTS = ("train", "test")
 # What other people call the two parts.
 TRAIN = ("train", "training")
 TEST = ("t10k", "test", "testing", "val", "valid", "validation")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm")
-# Of a folder with a folder for each class but no division into training and test images, every
-# sixth image is a test image.
+# Where no test images with labels are given, every sixth image of each class is one.
 TEST_SHARE = 6
+DIVIDED = f"Every {TEST_SHARE}th image of each class is a test image."
+# Columns of a table that are neither a label nor a pixel.
+NUMBERING = ("", "id", "imageid", "index", "unnamed: 0")
 # Folders are looked at so deep below the one that is given, such as root/FashionMNIST/raw.
 DEPTH = 2
 MOST_FOLDERS = 100
@@ -142,51 +142,70 @@ def _csv(folder: Path, prefix: str) -> Sets:
             stem = file.name.lower().removesuffix(".gz").removesuffix(".csv")
             if file.suffix in (".csv", ".gz") and re.split(r"[-_. ]", stem)[-1] in words:
                 files.setdefault(part, file)
-    if not files or (prefix and prefix not in {file.name for file in files.values()}):
+    if prefix and prefix not in {file.name for file in files.values()}:
+        named = folder / prefix
+        files = {"train": named} if re.search(r"\.csv(\.gz)?$", prefix) and named.is_file() else {}
+    if not files:
         return
 
     def load() -> Found:
         arrays: dict[str, np.ndarray] = {}
         called: dict[str, str] = {}
         checksums: dict[str, str] = {}
-        for part in PARTS:
-            if part not in files:
-                there = next(iter(files.values()))
-                raise NinError(f"{there}: no such file beside it for the {part} images")
-            file = files[part]
+        if "train" not in files:
+            raise NinError(f"{files['test']}: no such file beside it for the training images")
+        for part, file in files.items():
             content = read_uncompressed(file)
+            labels, images = _table(content, file)
+            if labels is None and part == "train":
+                raise NinError(f"{file}: has no column named label")
+            if labels is None:  # to be predicted, as in Kaggle's competitions
+                continue
             checksums[file.name] = hashlib.sha256(content).hexdigest()
-            arrays[f"{part}_labels"], arrays[f"{part}_images"] = _table(content, file)
+            arrays[f"{part}_labels"], arrays[f"{part}_images"] = labels, images
             called |= {f"{part}_images": str(file), f"{part}_labels": str(file)}
-        return Found(arrays, called, checksums)
+        if "test_labels" in arrays:
+            return Found(arrays, called, checksums)
+        labels, images = arrays["train_labels"], arrays["train_images"]
+        of_class = np.cumsum(labels[:, None] == np.unique(labels), 0)
+        nth = of_class[np.arange(len(labels)), np.unique(labels, return_inverse=True)[1]]
+        chosen = nth % TEST_SHARE == 0
+        arrays |= {"train_labels": labels[~chosen], "train_images": images[~chosen]}
+        arrays |= {"test_labels": labels[chosen], "test_images": images[chosen]}
+        called |= {name: str(files["train"]) for name in arrays}
+        return Found(arrays, called, checksums, (), DIVIDED)
 
     yield str(folder), load
 
 
-def _table(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and images of a CSV file."""
-    first = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
-    names = [name.strip().strip('"').lower() for name in first.split(",")]
+def _table(content: bytes, path: Path) -> tuple[np.ndarray | None, np.ndarray]:
+    """Labels, if there are any, and images of a CSV file."""
+    first = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip("\r\n")
+    comma = max(",;\t", key=first.count)
+    names = [name.strip().strip('"').lower() for name in first.split(comma)]
     header = not all(re.fullmatch(r"\d+(\.0*)?", name) for name in names)
-    column = next((names.index(name) for name in ("label", "class", "target") if name in names), 0)
-    if header and "label" not in names and "class" not in names and "target" not in names:
-        raise NinError(f"{path}: has no column named label (it begins with {', '.join(names[:3])})")
+    column = next((names.index(name) for name in ("label", "class", "target") if name in names),
+                  None if header else 0)  # fmt: skip
     try:
         table = np.loadtxt(
-            io.BytesIO(content), np.float32, delimiter=",", skiprows=int(header), ndmin=2,
+            io.BytesIO(content), np.float32, delimiter=comma, skiprows=int(header), ndmin=2,
             encoding="utf-8-sig",
         )  # fmt: skip
     except ValueError as error:
         raise NinError(f"{path}: not a table of numbers ({one_line(error)})") from error
     if not table.size:
         raise NinError(f"{path}: holds no images")
-    labels, pixels = table[:, column], np.delete(table, column, axis=1)
+    others = [i for i, name in enumerate(names) if i == column or (header and name in NUMBERING)]
+    labels, pixels = None if column is None else table[:, column], np.delete(table, others, axis=1)
     size = round(pixels.shape[1] ** 0.5)
     if size * size != pixels.shape[1]:
         raise NinError(f"{path}: {pixels.shape[1]} pixels in a row, which is no square image")
-    if (table != np.rint(table)).any() or table.min() < 0 or table.max() > 255:
-        raise NinError(f"{path}: expected whole numbers from 0 to 255")
-    return labels.astype(np.uint8), pixels.astype(np.uint8).reshape(-1, size, size)
+    for values in (pixels, pixels[:0] if labels is None else labels):
+        if values.size and (values % 1 != 0).any() | (values.min() < 0) | (values.max() > 255):
+            raise NinError(f"{path}: expected whole numbers from 0 to 255")
+    return None if labels is None else labels.astype(np.uint8), pixels.astype(np.uint8).reshape(
+        -1, size, size
+    )
 
 
 def _npz(folder: Path, prefix: str) -> Sets:
@@ -200,20 +219,29 @@ def _read_npz(path: Path) -> Found:
     content = read_uncompressed(path)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            names = set(file.files)
+            names = {name.lower(): name for name in file.files}
             arrays = {}
             for part in PARTS:
                 for kind, letter in (("images", "x"), ("labels", "y")):
                     name = f"{part}_{kind}"
-                    key = name if name in names else f"{letter}_{part}"
-                    if key not in names:
-                        few = ", ".join(sorted(names)[:6]) or "nothing"
+                    keys = (name, f"{letter}_{part}", f"{part}_{letter}")
+                    key = next((names[key] for key in keys if key in names), None)
+                    if key is None:
+                        few = printable(", ".join(sorted(file.files)[:6])) or "nothing"
                         raise NinError(f"{path}: holds no {letter}_{part} (it has {few})")
                     array = file[key]
                     # a column of labels, or images with their one channel
                     arrays[name] = array[..., 0] if array.shape[-1:] == (1,) else array
-    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise NinError(f"{path}: not an intact .npz file of arrays ({one_line(error)})") from error
+    except NinError:
+        raise
+    except Exception as error:  # of many kinds, as the file may hold anything
+        words = f"not an intact .npz file of arrays ({type(error).__name__})"
+        if "Object arrays" in str(error):
+            words = (
+                "holds Python objects, which could run code when they are read; save plain arrays "
+                "of numbers"
+            )
+        raise NinError(f"{path}: {words}") from error
     called = {name: f"{path} {name}" for name in arrays}
     # those of idx files with the same content, by which Fashion-MNIST is recognised
     contents = {_published("", name): _idx_content(array) for name, array in arrays.items()}
@@ -230,11 +258,12 @@ def _pictures(folder: Path, prefix: str) -> Sets:
     """A folder of images for each class, perhaps in folders of training and test images."""
     if prefix:
         return
-    divided = {}
+    divided: dict[str, Path] = {}
+    inside = {entry.name.lower(): entry for entry in folder.iterdir()}
     for part, words in zip(PARTS, (TRAIN, TEST), strict=True):
         for name in words:
-            if part not in divided and _classes(folder / name):
-                divided[part] = folder / name
+            if part not in divided and name in inside and _classes(inside[name]):
+                divided[part] = inside[name]
     if len(divided) == 2:
         yield str(folder), lambda: _read_pictures(folder, divided["train"], divided["test"])
     elif not divided and len(_classes(folder)) > 1:
@@ -267,7 +296,7 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
             part = "test" if test is None and i % TEST_SHARE == TEST_SHARE - 1 else "train"
             lists[part].append((path, label))
     if test is None:
-        notice = f"Every {TEST_SHARE}th image of each class is a test image."
+        notice = DIVIDED
     else:
         for name, images in _classes(test).items():
             if name not in names:
@@ -290,6 +319,11 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
             digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
             digest.update(image.tobytes())
             pixels.append(image)
+        if not pixels and test is None:
+            raise NinError(
+                f"{folder}: too few images; of those in each class every {TEST_SHARE}th is a test "
+                "image"
+            )
         arrays[f"{part}_images"] = np.stack(pixels) if pixels else np.zeros((0, 1, 1), np.uint8)
         arrays[f"{part}_labels"] = np.array([label for _, label in pairs], np.uint8)
         place = str(test if part == "test" and test is not None else train)
@@ -304,6 +338,10 @@ def _picture(path: Path) -> np.ndarray:
 
     try:
         with Image.open(path) as file:
+            if file.mode.startswith("I;16"):  # of which Pillow would keep the darkest 256th
+                return np.rint(np.asarray(file) / 257).astype(np.uint8)
+            if file.mode in ("I", "F"):
+                raise ValueError(f"of {file.mode} pixels, expected 8 or 16 bits")
             return np.asarray(file.convert("L"))
     except Exception as error:  # of many kinds, as the file may hold anything
         raise NinError(f"{path}: not an intact image ({one_line(error)})") from error

@@ -70,7 +70,7 @@ def _array(entry: Mapping[str, Any], name: str, path: Path) -> np.ndarray:
         array = np.frombuffer(data, DTYPES[kind])
     else:
         raise NinError(
-            f"{path}: {printable(name)} is of type {printable(kind)}, as in a quantized network; "
-            "floating-point weights are needed"
+            f"{path}: {printable(name)} is of type {printable(kind)}; weights of 16, 32 or 64 "
+            "floating-point bits are needed: save the network before it is quantized"
         )
     return array.reshape(entry["shape"])

@@ -13,6 +13,7 @@ from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning
+from common.files.paths import expand
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.network.description import Network, parse
@@ -129,7 +130,7 @@ class Classifier:
 
         Any backend reads it (:func:`common.load`), if it is the chapter's network.
         """
-        path = Path(path).expanduser()
+        path = expand(path)
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise NinError(f"`path={path}`: not a file in an existing directory")
         weights = need(self.ready.backend, "get_weights")(self.net)
@@ -163,7 +164,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     # which builds networks with what is here
     from common.conversion import convert
 
-    path = Path(path).expanduser()
+    path = expand(path)
     net = None if isinstance(backend, str) else backend
     name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
     resize = settings.pop("resize", None)

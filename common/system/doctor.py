@@ -9,6 +9,7 @@ from typing import Any
 from common.backends import registry, session
 from common.data import fashion_mnist
 from common.errors import NinError
+from common.files.paths import expand
 from common.system import machine
 
 PROBE_SECONDS = 180
@@ -86,7 +87,7 @@ def data_places() -> list[dict[str, str]]:
     """
     explicit = os.environ.get(fashion_mnist.DIRECTORY_VARIABLE)
     places = {
-        **({fashion_mnist.DIRECTORY_VARIABLE: fashion_mnist.expand(explicit)} if explicit else {}),
+        **({fashion_mnist.DIRECTORY_VARIABLE: expand(explicit)} if explicit else {}),
         **fashion_mnist.places(),
         "embedded sample": fashion_mnist.SAMPLE_DIRECTORY,
     }

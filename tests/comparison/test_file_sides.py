@@ -195,3 +195,14 @@ def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_
     started.backend.set_weights(net, changed_weights().weights)
     weights = started.backend.get_weights(net)
     np.testing.assert_array_equal(weights[CHANGED], reference.model().weights[CHANGED])
+    report = common.compare(
+        "torch",
+        str(tmp_path / "model.safetensors"),
+        resize=67,
+        batch_size=4,
+        dtype="float32",
+        levels=["parameters", "dropout"],
+    )
+    assert report.exit_status == 0
+    dropout = next(level for level in report.levels if level.name == "dropout")
+    assert "keeps the weights of the file" in " ".join(dropout.notes)

@@ -81,6 +81,32 @@ def test_the_words_for_weight_and_bias_do_not_matter(weights, weight, bias, dot)
     assert_found(weights, renamed(weights, NAMES["Keras's"], weight, bias, dot), False)
 
 
+def kth(weights, part, names):
+    """Arrays under names that do not pair a layer's weight with its bias."""
+    return dict(zip(names, [a for n, a in weights.items() if n.endswith(part)], strict=True))
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_bias_is_that_of_the_kth_layer_where_no_name_pairs_them(weights, ordered):
+    numbered = {**kth(weights, "weight", [f"W{i}" for i in range(1, 13)]),
+                **kth(weights, "bias", [f"b{i}" for i in range(1, 13)])}  # fmt: skip
+    assert_found(weights, numbered, ordered)
+    assert_found(weights, {f"arr_{i}": a for i, a in enumerate(weights.values())}, ordered)
+    swapped = {**numbered, "b1": numbered["b2"], "b2": numbered["b1"]}
+    order = sorted(numbered, key=lambda name: {"b1": "b2", "b2": "b1"}.get(name, name))
+    assert "in another order" in refusal({name: swapped[name] for name in order})
+
+
+def test_height_and_width_may_come_first(weights):
+    def last(array):
+        return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+
+    assert_found(weights, {name: last(array) for name, array in weights.items()}, False)
+    dense = {n: a[0, 0] if a.shape[:2] == (1, 1) else a
+             for n, a in ((name, last(array)) for name, array in weights.items())}  # fmt: skip
+    assert_found(weights, dense)
+
+
 def test_words_without_numbers_are_enough_where_the_file_keeps_an_order(weights):
     names = [f"{block}.{part}" for block in ("one", "two", "three", "four")
              for part in ("spatial", "mixing", "again")]  # fmt: skip
@@ -184,6 +210,14 @@ OTHERS = {
     "integers": (
         lambda w: {**w, "block2.conv1.weight": w["block2.conv1.weight"].astype(np.int8)},
         "block2.conv1.weight is of type int8, as in a quantized network",
+    ),
+    "complex numbers": (
+        lambda w: {**w, "block2.conv1.weight": w["block2.conv1.weight"].astype("c8")},
+        "block2.conv1.weight is of type complex64, not of real numbers",
+    ),
+    "pruned": (
+        lambda w: {**w, "block1.conv1.weight_mask": w["block1.conv1.weight"]},
+        "block1.conv1.weight_mask is what weights are computed from",
     ),
     "another network": (
         lambda w: {"fc.weight": np.zeros((3, 4), np.float32), "fc.bias": np.zeros(3, np.float32)},

@@ -99,6 +99,26 @@ def additions(proto):
     put(proto, made)
 
 
+def fully_connected(proto):
+    """1x1 convolutions as PyTorch's Linear on channels that are last."""
+    made = []
+    for each in list(proto.graph.node):
+        tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+        kernel = tensors.get(each.input[1]) if each.op_type == "Conv" else None
+        if kernel is None or kernel.dims[2] != 1:
+            made.append(each)
+            continue
+        replace(kernel, array_of(kernel)[:, :, 0, 0].T.copy())
+        (x, weight, bias), (out,) = each.input, each.output
+        made += [
+            node("Transpose", [x], [f"{out}1"], perm=[0, 2, 3, 1]),
+            node("MatMul", [f"{out}1", weight], [f"{out}2"]),
+            node("Add", [bias, f"{out}2"], [f"{out}3"]),
+            node("Transpose", [f"{out}3"], [out], perm=[0, 3, 1, 2]),
+        ]
+    put(proto, made)
+
+
 def channels_last(proto):
     del proto.graph.input[:]
     shape = ("n", "h", "w", 1)
@@ -171,8 +191,9 @@ def metadata_of_others(proto):
 
 
 GRAPHS = (
-    constants, identities, transposes, additions, channels_last, channels_last_by_reshape,
-    weights_as_inputs, fixed_batch, two_outputs, metadata_of_others, mixed_precision, half,
+    constants, identities, transposes, additions, fully_connected, channels_last,
+    channels_last_by_reshape, weights_as_inputs, fixed_batch, two_outputs,
+    metadata_of_others, mixed_precision, half,
 )  # fmt: skip
 ROUNDED = (mixed_precision, half)
 
@@ -250,6 +271,11 @@ def without_biases(proto):
             each.input.pop(2)
 
 
+def without_weights(proto):
+    weights_as_inputs(proto)
+    del proto.graph.initializer[:]
+
+
 def no_layers(proto):
     del proto.graph.node[:]
 
@@ -261,6 +287,7 @@ REFUSED = {
     normalized: "it has batch normalization (BatchNormalization)",
     bytes_in: "it takes pixels of type UINT8, expected float32 from 0 to 1",
     without_biases: "its layers have no biases",
+    without_weights: "is an input or computed from the images, and no weight in the file",
     no_layers: "damaged, or not an ONNX model",
 }
 

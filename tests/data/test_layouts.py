@@ -144,13 +144,27 @@ def pictures(path, arrays, parts=("train", "test"), names=("0", "1", "2"), mode=
 
 
 def pictures_in_colour(path, arrays):
-    return pictures(path, arrays, ("training", "testing"), mode="RGB")
+    return pictures(path, arrays, ("Training", "TEST"), mode="RGB")
+
+
+def csv_of_pandas(path, arrays):
+    """With the number of each row in front, and what Excel writes in Europe between them."""
+    kaggle(path, arrays, delimiter=";")
+    for file in path.iterdir():
+        rows = file.read_text().splitlines()
+        rows = [f"{i - 1 if i else ''};{row}" for i, row in enumerate(rows)]
+        file.write_text("\n".join(rows))
+    return path
+
+
+def npz_in_capitals(path, arrays):
+    return npz(path, arrays, ("X_train", "Y_train", "X_test", "Y_test"))
 
 
 SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_none, none_that_is_gz,
               emnist, one_file_of_four, qmnist, kaggle, csv_without_a_header,
               csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
-              npz_of_a_dataset_in_a_folder]  # fmt: skip
+              npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", SAME_ORDER, ids=lambda layout: layout.__name__)
@@ -231,7 +245,7 @@ def an_archive(path, arrays):
     return path / "archive.zip"
 
 
-def test_labels_missing(path, arrays):
+def without_labels(path, arrays):
     kaggle(path, arrays)
     rows = (path / "fashion-mnist_test.csv").read_text().splitlines()
     without = [row.split(",", 1)[1] for row in rows]
@@ -239,13 +253,49 @@ def test_labels_missing(path, arrays):
     return path
 
 
-test_labels_missing.__test__ = False
+def train_labels_missing(path, arrays):
+    without_labels(path, arrays)
+    (path / "fashion-mnist_test.csv").rename(path / "fashion-mnist_train.csv")
+    return path
+
+
+def test_csv_alone(path, arrays):
+    kaggle(path, arrays)
+    (path / "fashion-mnist_train.csv").unlink()
+    return path
+
+
+test_csv_alone.__test__ = False
 
 
 def one_csv(path, arrays):
     kaggle(path, arrays)
     (path / "fashion-mnist_test.csv").unlink()
-    return path
+    return (path / "fashion-mnist_train.csv").rename(path / "all.csv")
+
+
+@pytest.mark.parametrize("layout", [without_labels, one_csv], ids=lambda each: each.__name__)
+def test_of_one_table_with_labels_every_sixth_row_of_a_class_is_a_test_image(
+    layout, arrays, tmp_path
+):
+    dataset = fashion_mnist.load(str(layout(tmp_path / "data", arrays)))
+    images, labels = arrays[:2]
+    chosen = np.zeros(len(labels), bool)
+    for label in range(CLASSES):
+        chosen[np.flatnonzero(labels == label)[5::6]] = True
+    np.testing.assert_array_equal(dataset.test_images, images[chosen])
+    np.testing.assert_array_equal(dataset.test_labels, labels[chosen])
+    np.testing.assert_array_equal(dataset.train_images, images[~chosen])
+    assert "Every 6th image of each class is a test image." in dataset.notice
+
+
+def test_images_of_16_bits_keep_their_brightness(tmp_path):
+    for part in ("train", "test"):
+        for name, grey in (("dark", 80), ("light", 200)):
+            (tmp_path / part / name).mkdir(parents=True)
+            deep = np.full((8, 8), grey * 257, np.uint16)
+            Image.fromarray(deep).save(tmp_path / part / name / "1.png")
+    assert set(fashion_mnist.load(str(tmp_path)).train_images.ravel()) == {80, 200}
 
 
 def words_in_a_csv(path, arrays):
@@ -296,11 +346,11 @@ REFUSED = {
     something_else: "found cifar-10-batches-py/, readme.txt/",
     empty: "found an empty folder",
     an_archive: "found this file",
-    test_labels_missing: "fashion-mnist_test.csv: has no column named label",
-    one_csv: "no such file beside it for the test images",
+    train_labels_missing: "fashion-mnist_train.csv: has no column named label",
+    test_csv_alone: "fashion-mnist_test.csv: no such file beside it for the training images",
     words_in_a_csv: "fashion-mnist_test.csv: not a table of numbers",
     other_names: "holds no x_train (it has a, b, images, labels)",
-    objects: "not an intact .npz file of arrays",
+    objects: "holds Python objects, which could run code when they are read; save plain arrays",
     shares: "fashion.npz train_images: of type float64, expected uint8",
     no_zip: "not an intact .npz file",
     two_sizes: "odd.png: 8x9 pixels, expected 8x8",
