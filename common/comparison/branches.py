@@ -1,4 +1,4 @@
-"""Where a network of ReLUs and max pooling took another branch in two computations."""
+"""Where a network of ReLUs and max pooling may take another branch when it is rounded."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,15 @@ from common.network.description import CHAPTER, Network
 # Values of a pooling window that are this near, relative to the largest, are the same number: they
 # lie in flat parts of an image, and the same windows below them give the same gradient.
 EQUAL = 1e-12
+# A margin of so many times the layer's largest rounding error may be gone in another computation in
+# float32: gradients may come from other kernels than outputs, and the errors of two pixels add up.
+NEAR = 4
 
 
 def last_branch(
     rounded: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray], network: Network = CHAPTER
 ) -> str | None:
-    """The last layer at which rounding decided a branch, so that gradients there and before differ.
+    """The last layer at which rounding may decide a branch, so that gradients differ from there on.
 
     Args:
         rounded: layer -> output, after its ReLU.
@@ -24,8 +27,9 @@ def last_branch(
         network: whose layers they are.
 
     Returns:
-        A convolution whose ReLU is on in one and off in the other, or the one before a pooling
-        layer that takes another pixel; None if there is none, or the outputs are not known.
+        A convolution with an output so near 0 that its ReLU may be on or off, or the one before a
+        pooling layer that may take another pixel; None if there is none, or the outputs are not
+        known.
     """
     last = None
     before = ""
@@ -33,11 +37,12 @@ def last_branch(
         name = before if layer.is_pool else layer.name
         if name in rounded and name in exact and rounded[name].shape == exact[name].shape:
             one, other = rounded[name], exact[name]
+            error = np.abs(one - other).max(initial=0)
             if layer.is_pool:
-                decided = _takes_another(one, other, layer.kernel_size, layer.stride)
+                margins = _margins(other, layer.kernel_size, layer.stride)
             else:
-                decided = bool(((one > 0) != (other > 0)).any())
-            last = name if decided else last
+                margins = np.concatenate([one[one > 0], other[other > 0]])
+            last = name if (margins < NEAR * error).any() else last
         before = layer.name
     return last
 
@@ -49,13 +54,10 @@ def _with_branches(network: Network) -> list[architecture.Layer]:
     return [layer for layer in every if layer.is_pool or layer.relu]
 
 
-def _takes_another(one: np.ndarray, other: np.ndarray, kernel: int, stride: int) -> bool:
-    """Whether some pooling window of the two has its largest value at another place."""
-    windows = []
-    for array in (one, other):
-        cut = sliding_window_view(array, (kernel, kernel), (2, 3))  # type: ignore[call-overload]
-        cut = cut[:, :, ::stride, ::stride]
-        windows.append(cut.reshape(*cut.shape[:4], -1))
-    taken = windows[0].argmax(-1)[..., None]
-    lost = windows[1].max(-1) - np.take_along_axis(windows[1], taken, -1)[..., 0]
-    return bool((lost > EQUAL * other.max(initial=0)).any())
+def _margins(values: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """By how much the largest value of each pooling window is larger than the next."""
+    cut = sliding_window_view(values, (kernel, kernel), (2, 3))  # type: ignore[call-overload]
+    windows = cut[:, :, ::stride, ::stride].reshape(-1, kernel * kernel)
+    two = np.partition(windows, -2, axis=-1)[:, -2:]
+    margins = two[:, 1] - two[:, 0]
+    return np.asarray(margins[margins > EQUAL * values.max(initial=0)])

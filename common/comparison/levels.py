@@ -396,7 +396,7 @@ def _gradients(
             if layer is not None:
                 unsure[pair.column] = names[names.index(f"{layer}.bias") :]
                 level.notes.append(
-                    f"{pair.column}: rounding to float32 decides a branch in {layer} (whether a "
+                    f"{pair.column}: rounding to float32 may decide a branch in {layer} (whether a "
                     "ReLU is on, or which pixel of a window is the largest), so that its gradients "
                     "from there back are shown and not judged"
                 )

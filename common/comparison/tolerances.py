@@ -21,13 +21,13 @@ relative L2 norm, which has none: a tenth to a hundredth of the limit was measur
 
 **Where rounding decides a branch** (which pixel of a pooling window is the largest, whether a ReLU
 is on) a gradient jumps. The weights of :mod:`common.comparison.material` stay away from that; with
-others, float32's gradients are judged only up to the last layer at which its outputs show such a
-branch (:mod:`common.comparison.branches`). Any training gets to one now and then, and the deeper
-the network, the smaller its maps and the fewer the images, the more a branch changes: a sixth of
-what a parameter learned in eight steps was seen (30 layers, 8 pixels). So a float32 training is
-only asked whether it went the same way (:data:`FALL`, :data:`CHANGE`): an update that is lost, or
-made in too few bits, is off by all of itself. In either precision a step may also lose half a unit
-in the last place of a weight, which is a large part of so small a step.
+others, float32's gradients are judged only up to the last layer whose outputs come as near to such
+a branch as a few rounding errors (:mod:`common.comparison.branches`). Any training gets to one now
+and then, and the deeper the network, the smaller its maps and the fewer the images, the more a
+branch changes: a sixth of what a parameter learned in eight steps was seen (30 layers, 8 pixels).
+So a float32 training is only asked whether it went the same way (:data:`FALL`, :data:`CHANGE`): an
+update that is lost, or made in too few bits, is off by all of itself. In either precision a step
+may also lose half a unit in the last place of a weight, which is a large part of so small a step.
 
 A backend without float64 is measured beside the others' float64, with float32's limits: what is
 smaller than them stays unseen, and the report says so.

@@ -306,7 +306,7 @@ def test_a_backend_that_takes_no_notice_of_the_precision_counts_as_one_without_f
     assert dtypes == ["float64", "float32"]
 
 
-def test_float32s_gradients_behind_a_branch_that_rounding_decides_are_not_judged(material, both):
+def test_float32s_gradients_behind_a_branch_that_rounding_may_decide_are_not_judged(material, both):
     exact, rounded = named(both, "two")
     for layer in ("block1.conv1", "block2.conv3", "block3.conv1"):
         name = f"gradients/{layer}.bias"
@@ -322,7 +322,7 @@ def test_float32s_gradients_behind_a_branch_that_rounding_decides_are_not_judged
     rounded.arrays["gradients/block3.conv1.bias"] = both[1].arrays["gradients/block3.conv1.bias"]
     gradients = compare([*both, exact, rounded], material, BOTH).levels[3]
     assert gradients.status == "agree"
-    assert any("decides a branch in block2.conv3" in note for note in gradients.notes)
+    assert any("may decide a branch in block2.conv3" in note for note in gradients.notes)
 
 
 def test_the_order_in_which_a_file_has_its_weights_changes_nothing(material, both):
@@ -343,16 +343,18 @@ def test_the_order_in_which_a_file_has_its_weights_changes_nothing(material, bot
     assert reports[0] == reports[1] == reports[2]
 
 
-def test_a_pooling_window_that_takes_another_pixel_is_a_branch_but_not_among_equal_ones():
+def test_what_rounding_may_undo_is_a_branch_but_not_a_choice_among_equal_pixels():
     exact = {"block1.conv3": np.zeros((1, 1, 3, 3)), "pool1": np.ones((1, 1, 1, 1))}
     exact["block1.conv3"][..., 0, 0] = 1
-    exact["block1.conv3"][..., 2, 2] = 1 - 1e-9
+    exact["block1.conv3"][..., 2, 2] = 1 - 1e-5
     rounded = {name: array.astype(np.float32) for name, array in exact.items()}
     assert branches.last_branch(rounded, exact) is None
-    rounded["block1.conv3"][..., 0, 0] -= 1e-6
+    rounded["block1.conv3"][..., 0, 0] -= 4e-6  # the window's margin is less than four times that
     assert branches.last_branch(rounded, exact) == "block1.conv3"
     exact["block1.conv3"][..., 2, 2] = 1
     assert branches.last_branch(rounded, exact) is None
+    exact["block1.conv3"][..., 1, 1] = 1e-5  # a ReLU that is on by less
+    assert branches.last_branch(rounded, exact) == "block1.conv3"
     assert branches.last_branch({}, exact) is None
 
 
