@@ -1,8 +1,8 @@
 """What a run writes into its directory while it goes; :mod:`run_directory` says what is where."""
 
 import contextlib
-import gc
 import dataclasses
+import gc
 import hashlib
 import json
 import shlex
