@@ -338,7 +338,8 @@ def _picture(path: Path) -> np.ndarray:
 
     try:
         with Image.open(path) as file:
-            if file.mode.startswith("I;16"):  # of which Pillow would keep the darkest 256th
+            # of which Pillow would keep the darkest 256th; older ones call a PNG of 16 bits I
+            if file.mode.startswith("I;16") or (file.mode, file.format) == ("I", "PNG"):
                 return np.rint(np.asarray(file) / 257).astype(np.uint8)
             if file.mode in ("I", "F"):
                 raise ValueError(f"of {file.mode} pixels, expected 8 or 16 bits")
