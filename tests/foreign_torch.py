@@ -180,6 +180,6 @@ REFUSED = {
 LIMITS = {}
 if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
     LIMITS = dict.fromkeys(
-        ("checkpoint", "whole", "whole in a checkpoint"),
+        ("checkpoint", "history", "whole", "whole in a checkpoint"),
         "this PyTorch cannot list what a checkpoint holds besides tensors",
     )
