@@ -32,10 +32,12 @@ _built = {
     "Cropping2D", "Relu", "Mean", "Max", "Sum", "Squeeze",
     "__keras_tensor__", "__tuple__",
 }  # fmt: skip
+# What multiplies by weights; Keras 3.12 writes the last for a layer fully connected per pixel.
+_products = ("Conv2D", "MatMul", "BatchMatMulV2")
 # What a SavedModel may compute: neither files nor code of Python.
 _operations = {
-    "Add", "AddV2", "AssignVariableOp", "AvgPool", "BiasAdd", "Cast", "ConcatV2", "Const",
-    "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2", "GreaterEqual", "Identity",
+    "Add", "AddV2", "AssignVariableOp", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast",
+    "ConcatV2", "Const", "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2", "GreaterEqual", "Identity",
     "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "MergeV2Checkpoints",
     "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
     "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "RestoreV2", "SaveV2", "Select",
@@ -274,7 +276,7 @@ def _saved_content(path: Path) -> Content:
         return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
 
     tensors: dict[str, np.ndarray] = {}
-    for i, node in enumerate(n for n in graph.node if n.op in ("Conv2D", "MatMul")):
+    for i, node in enumerate(n for n in graph.node if n.op in _products):
         kernel = constant(node.input[1])
         if kernel is None:
             raise NinError(f"{path}: of another network: it computes weights from the images")
