@@ -37,8 +37,8 @@ _products = ("Conv2D", "MatMul", "BatchMatMulV2")
 # What a SavedModel may compute: neither files nor code of Python.
 _operations = {
     "Add", "AddV2", "AssignVariableOp", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast",
-    "ConcatV2", "Const", "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2", "GreaterEqual", "Identity",
-    "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "MergeV2Checkpoints",
+    "ConcatV2", "Const", "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2",
+    "GreaterEqual", "Identity", "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "MergeV2Checkpoints",
     "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
     "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "RestoreV2", "SaveV2", "Select",
     "SelectV2", "Shape", "ShardedFilename", "Softmax", "Squeeze", "StatefulPartitionedCall",
