@@ -38,8 +38,8 @@ _products = ("Conv2D", "MatMul", "BatchMatMulV2")
 _operations = {
     "Add", "AddV2", "AssignVariableOp", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast",
     "ConcatV2", "Const", "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2",
-    "GreaterEqual", "Identity", "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "MergeV2Checkpoints",
-    "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
+    "GreaterEqual", "Identity", "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean",
+    "MergeV2Checkpoints", "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
     "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "RestoreV2", "SaveV2", "Select",
     "SelectV2", "Shape", "ShardedFilename", "Softmax", "Squeeze", "StatefulPartitionedCall",
     "StatelessRandomGetKeyCounter", "StatelessRandomUniformV2", "StaticRegexFullMatch",
