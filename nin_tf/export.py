@@ -36,15 +36,15 @@ _built = {
 _products = ("Conv2D", "MatMul", "BatchMatMulV2")
 # What a SavedModel may compute: neither files nor code of Python.
 _operations = {
-    "Add", "AddV2", "AssignVariableOp", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast",
-    "ConcatV2", "Const", "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2",
-    "GreaterEqual", "Identity", "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean",
-    "MergeV2Checkpoints", "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
+    "Add", "AddV2", "AssignVariableOp", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast", "ConcatV2",
+    "Const", "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2", "GreaterEqual",
+    "Identity", "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "MergeV2Checkpoints",
+    "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
     "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "RestoreV2", "SaveV2", "Select",
     "SelectV2", "Shape", "ShardedFilename", "Softmax", "Squeeze", "StatefulPartitionedCall",
     "StatelessRandomGetKeyCounter", "StatelessRandomUniformV2", "StaticRegexFullMatch",
-    "StridedSlice", "StringJoin", "Sub", "Sum", "Transpose", "VarHandleOp",
-    "VarIsInitializedOp", "ZerosLike",
+    "StridedSlice", "StringJoin", "Sub", "Sum", "Transpose", "VarHandleOp", "VarIsInitializedOp",
+    "ZerosLike",
 }  # fmt: skip
 _half = {tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
 
