@@ -19,7 +19,7 @@ NEAR = 4
 def last_branch(
     rounded: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray], network: Network = CHAPTER
 ) -> str | None:
-    """The last layer at which rounding may decide a branch, so that gradients differ from there on.
+    """The last layer at which rounding may decide a branch; gradients there and before may differ.
 
     Args:
         rounded: layer -> output, after its ReLU.

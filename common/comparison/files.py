@@ -30,6 +30,7 @@ from common.network import architecture
 from common.network.parameters import check_parameters
 from common.settings import Settings
 from common.system import machine
+from common.training import run_directory
 from common.training.workers import Workers
 
 # ending of a file's name -> the backend whose framework runs it; None: no framework in particular
@@ -52,7 +53,7 @@ def is_file(spec: str) -> bool:
 
 def in_run(spec: str) -> str:
     """The weights file of a side that is the directory of a run; any other side as it is."""
-    return str(kinds.weights_file(Path(spec))) if Path(spec).is_dir() else spec
+    return str(run_directory.weights_file(Path(spec))) if Path(spec).is_dir() else spec
 
 
 def check(spec: str) -> None:

@@ -26,9 +26,15 @@ PASS_STEPS = 4
 # steps. At the book's 0.1 they would die, and all dead networks agree; at ten times this rate the
 # branches that rounding decides already show in the third digit of the loss.
 LEARNING_RATE = 3e-6
+
+
+def _convolutions(network: Network = description.CHAPTER) -> int:
+    return sum(not layer.is_pool for layer in architecture.layers(network=network))
+
+
 # Gradients grow with the depth. At that rate a network of 30 convolutions jumps about, and rounding
 # grows by an order of magnitude in each step, so beyond the chapter's depth the rate falls.
-DEPTH = sum(not layer.is_pool for layer in architecture.layers())
+DEPTH = _convolutions()
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Job:
     @property
     def depth(self) -> int:
         """Number of convolutions."""
-        return sum(not layer.is_pool for layer in architecture.layers(network=self.description))
+        return _convolutions(self.description)
 
     @property
     def learning_rate_text(self) -> str:

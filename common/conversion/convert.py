@@ -50,6 +50,7 @@ from common.prediction.predict import softmax
 from common.settings import Settings, check_resize
 from common.system.processes import LostError
 from common.system.quiet import quiet
+from common.training import run_directory
 
 # Real images for the check: some of each class.
 IMAGES = 16
@@ -170,7 +171,7 @@ def read(
     """
     if origin is not None and origin not in FORMATS:
         raise NinError(f"`origin={origin}`: unknown; choose one of {', '.join(FORMATS)}")
-    path = kinds.weights_file(path)
+    path = run_directory.weights_file(path)
     kind = kinds.identify(path)
     if origin not in (None, kind):
         raise NinError(

@@ -106,12 +106,6 @@ STRANGERS = (
 )  # fmt: skip
 
 
-def weights_file(path: Path) -> Path:
-    """Where the weights are in the directory of a run; every other path is returned as it is."""
-    file = path / "model.safetensors"
-    return file if file.is_file() else path
-
-
 def identify(path: Path) -> str:
     """The key of :data:`FORMATS` of a file or directory.
 

@@ -44,6 +44,12 @@ TENSORBOARD = "tensorboard"
 CURVES = "curves"
 
 
+def weights_file(path: Path) -> Path:
+    """Where the weights are in the directory of a run; every other path is returned as it is."""
+    file = path / MODEL
+    return file if file.is_file() else path
+
+
 def check_free(out: Path | None) -> None:
     """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):

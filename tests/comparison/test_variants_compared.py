@@ -95,7 +95,7 @@ def test_weights_are_made_even_where_flat_parts_of_an_image_stay_nearly_equal(sa
 
 def test_more_images_than_there_is_memory_for_are_refused(sample, monkeypatch):
     monkeypatch.setattr("common.system.machine.memory_gib", lambda: 1.0)
-    with pytest.raises(NinError, match=r"batch_size=67: .* about 26 GiB .* at resize=224"):
+    with pytest.raises(NinError, match=r"batch_size=67: .* about 32 GiB .* at resize=224"):
         make_material(Job(batch_size=67, network="vgg-12"), sample)
 
 
