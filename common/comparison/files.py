@@ -310,6 +310,10 @@ class OnnxFile(LayersFile):
             parts.append([output[: len(batch)] for output in outputs])
         joined = map(np.concatenate, zip(*parts, strict=True))
         outputs = dict(zip(names, joined, strict=True))
+        pooled = outputs.get("global_pool")
+        if pooled is not None and pooled.ndim == 2:  # height and width went with the average
+            outputs["global_pool"] = pooled[:, :, None, None]
+            outputs.setdefault("flatten", pooled)
         if "pool3" in outputs:  # a file for prediction leaves dropout out
             outputs.setdefault("dropout", outputs["pool3"])
         return outputs

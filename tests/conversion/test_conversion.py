@@ -311,6 +311,38 @@ def test_onnx_takes_batches_and_images_of_any_size(onnx_file, model):
         assert logits.shape == (shape[0], 10)
 
 
+def of_biases(path, onnx):
+    """The network with logits that are nearly all bias, as those of PyTorch's before training."""
+    proto = onnx.load(str(path))
+    onnx.helper.set_model_props(proto, {})
+    names = {each.input[1]: each.input[2] for each in proto.graph.node if each.op_type == "Conv"}
+    weight = next(t for t in proto.graph.initializer if t.name == list(names)[-1])
+    bias = next(t for t in proto.graph.initializer if t.name == names[weight.name])
+    for tensor, change in ((weight, lambda a: a * 1e-5), (bias, lambda a: a * 0 + 1)):
+        array = change(onnx.numpy_helper.to_array(tensor)).astype(np.float32)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return proto
+
+
+def test_where_images_change_the_logits_little_a_little_is_a_mistake(
+    onnx_file, backend_name, tmp_path
+):
+    import onnx
+
+    proto, path = of_biases(onnx_file, onnx), tmp_path / "nin.onnx"
+    onnx.save(proto, str(path))
+    found = convert.read(path, backend=backend_name, resize=SIZE)
+    assert found.check.difference < 1e-6
+    assert "of the logits, as before training" in " ".join(found.notes)
+    second = [each for each in proto.graph.node if each.op_type == "Conv"][3]
+    (pads,) = (each for each in second.attribute if each.name == "pads")
+    pads.ints[:] = [1, 1, 1, 1]  # for 2
+    onnx.save(proto, str(path))
+    with pytest.raises(NinError, match=r"of another network .* its logits differ") as caught:
+        convert.read(path, backend=backend_name, resize=SIZE)
+    assert "first step" not in str(caught.value)
+
+
 def test_an_onnx_file_of_another_network_is_refused(onnx_file, backend_name, tmp_path):
     import onnx
 
