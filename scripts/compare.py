@@ -41,8 +41,8 @@ def parser() -> command_line.Parser:
         "--backends",
         default=",".join(BACKENDS),
         metavar="NAMES",
-        help=f"two or more of {', '.join(BACKENDS)}, a file, a package, a weights file, a run's "
-        "directory (all three)",
+        help=f"two or more of {', '.join(BACKENDS)}, a .py file, a package, a weights file, the "
+        "directory of a run (those three)",
     )
     p.add_argument(
         "--levels",

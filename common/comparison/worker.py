@@ -58,6 +58,8 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
         "seconds": round(time.monotonic() - started, 1),
         "seconds_in": {r.dtype: round(r.seconds, 1) for r in recordings},
     }
+    if type(ready.backend) is files.WeightsFile:
+        about["layers"] = ready.backend.NAME
     found = []
     for recording in recordings:
         # others do the same beside it

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STUDY = "study.db"
+LOCK = ".study.db.lock"
 REPORT = "tune.json"
 MODEL = run_directory.MODEL
 # When a trial is looked at to see whether it is worth its time, in per cent of its steps; on no
@@ -153,7 +154,7 @@ class Study:
         # Optuna takes braces for fields of a template
         url = f"sqlite:///{(out / STUDY).absolute()}".replace("{", "{{").replace("}", "}}")
         options = {"connect_args": {"timeout": DATABASE_SECONDS}}
-        self._locks: IO[bytes] = (out / f".{STUDY}.lock").open("ab")
+        self._locks: IO[bytes] = (out / LOCK).open("ab")
         self._held: set[int] = set()
         try:
             # two processes that make the tables at once are in each other's way
@@ -469,9 +470,13 @@ def begin(
     largest = max(choices["batch_size"].ends) if "batch_size" in choices else base.batch_size
     fit.check_batch(dataclasses.replace(base, batch_size=largest), dataset)
     _optuna()
-    if not (out / STUDY).is_file():
+    try:
         run_directory.check_free(out)
-        out.mkdir(parents=True, exist_ok=True)
+    except NinError:
+        # the lock comes first: another process may be about to make the database
+        if not any((out / name).is_file() for name in (LOCK, STUDY)):
+            raise
+    out.mkdir(parents=True, exist_ok=True)
     study = Study(out)
     wanted = {
         **{k: v for k, v in dataclasses.asdict(base).items() if k != "threads"},

@@ -213,8 +213,10 @@ def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_
         resize=67,
         batch_size=4,
         dtype="float32",
-        levels=["parameters", "dropout"],
+        levels=["parameters", "activations", "dropout"],
     )
     assert report.exit_status == 0
+    activations = next(level for level in report.levels if level.name == "activations")
+    assert "holds weights and no layers; those of torch were run" in " ".join(activations.notes)
     dropout = next(level for level in report.levels if level.name == "dropout")
     assert "keeps the weights of the file" in " ".join(dropout.notes)

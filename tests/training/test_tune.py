@@ -298,6 +298,15 @@ def test_a_search_of_something_else_is_not_gone_on_with(whole, sample):
         tune.search_apart(begin(changed, out.parent / "arrays"), 2, 2, tune.Observer())
 
 
+def test_a_search_that_another_process_is_about_to_make_is_joined(sample, tmp_path):
+    (tmp_path / tune.LOCK).touch()
+    assert begin(sample, tmp_path).trials == []
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(NinError, match="not an empty directory"):
+        begin(sample, tmp_path / "other")
+
+
 def test_a_database_that_is_none_is_named(sample, tmp_path):
     (tmp_path / tune.STUDY).write_text("this is no database, whatever its name says")
     with pytest.raises(NinError, match=r"study.db: damaged \(.*not a database"):
