@@ -175,7 +175,12 @@ class Backend(Protocol):
         ...
 
     def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
-        """The reverse of :meth:`get_weights`; raises ``NinError`` for a wrong name or shape."""
+        """The reverse of :meth:`get_weights`; raises ``NinError`` for a wrong name or shape.
+
+        Args:
+            net: of :meth:`nin`.
+            weights: canonical name -> array, in the order of the layers.
+        """
         ...
 
     def shape_walk(self, net: Any, images: np.ndarray) -> Iterator[LayerOutput]:

@@ -74,7 +74,10 @@ def load(spec: str) -> Backend:
         ) from error
     lacking = [name for name in REQUIRED if not hasattr(module, name)]
     if lacking:
-        raise NinError(f"backend {spec}: not a backend, it has no {', '.join(lacking)}")
+        raise NinError(
+            f"backend {spec}: not a backend, it has no {', '.join(lacking)}; "
+            "docs/your-own-backend.md says what one needs"
+        )
     return cast(Backend, module)
 
 

@@ -457,7 +457,7 @@ def _worst(outputs: Mapping[str, Array], right: Array | None, axes: Sequence[str
         shown[ON_PAPER] = right
     first = next(iter(outputs.values()))
     same = {backend: x for backend, x in shown.items() if x.shape == first.shape}
-    if len(same) < 2 or not first.size:
+    if len(same.keys() & outputs.keys()) < 2 or not first.size:
         return []
     arrays = np.stack(list(same.values()))
     spread = np.nan_to_num(arrays.max(0) - arrays.min(0), nan=np.inf)

@@ -195,7 +195,9 @@ def compare(
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")
             if name in recording.failed:
-                dtype = f" in {recording.dtype}" if len(job.precisions) > 1 else ""
+                own = [each for each in recordings if each.name == recording.name]
+                same = len({each.failed.get(name) for each in own}) == 1
+                dtype = "" if same else f" in {recording.dtype}"
                 level.notes.append(f"{recording.name} failed{dtype}: {recording.failed[name]}")
         have = [recording for recording in recordings if recording.has(name)]
         if len({recording.name for recording in have}) >= 2:

@@ -21,7 +21,7 @@ from common.backends.parts import LackingError, make_network, need
 from common.comparison import dropout, files, shapes
 from common.comparison.job import LEVELS, OF_NO_PRECISION, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
-from common.errors import NinError, one_line
+from common.errors import NinError, one_line, shortened
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
 from common.settings import Settings
@@ -104,7 +104,8 @@ def record(
             except LackingError as error:
                 recorder.recording.absent[level] = str(error)
             except Exception as error:
-                recorder.recording.failed[level] = f"{type(error).__name__}: {one_line(error)}"
+                text = f"{type(error).__name__}: {one_line(error)}"
+                recorder.recording.failed[level] = shortened(text, 500)
             if level not in OF_NO_PRECISION:
                 recorder.recording.seconds += time.monotonic() - started
         recordings.append(recorder.recording)
@@ -134,7 +135,10 @@ class _Recorder:
         self.backend = backend
         self.job = job
         self.images, self.labels = material["images"], material["labels"]
-        self.weights = {n: a.astype(job.dtype) for n, a in below("weights", material).items()}
+        # in the order of the layers, by which a backend may go
+        names = architecture.parameter_shapes(network=job.description, size=job.resize)
+        arrays = below("weights", material)
+        self.weights = {name: arrays[name].astype(job.dtype) for name in names}
         self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:

@@ -209,6 +209,11 @@ def read(
     matched = match(content.groups, content.ordered, str(path), network, size)
     model = _model(matched.weights, content, path, network, size)
     notes = [*content.notes, *matched.notes]
+    if content.input_shape is None and not ours:
+        notes.append(
+            f"{path}: not verified: it holds weights without layers, matched by name, order and "
+            "shape"
+        )
     if content.input_shape is None or not check:
         return Read(_sized(model, resize), kind, None, notes)
     batch, _, height, width = content.input_shape
@@ -391,7 +396,9 @@ def _check(
     """
     net = build(software.backend, model)
     worst, notes = 0.0, []
-    for height, width in sizes:
+    # the largest first: for an empty map, as another network has of small ones, onnxruntime 1.20
+    # ends the process
+    for height, width in sorted(sizes, reverse=True):
         pixels = _pixels(height, width, model.in_channels)
         with _readable(called, software.kind):
             *_, last = software.backend.shape_walk(net, pixels)

@@ -635,6 +635,17 @@ def test_the_examples_backend_of_one_file_is_compared_as_far_as_it_goes(candidat
     assert "nin_numpy not compared: its Predictor has no gradients" in done.stdout
 
 
+def test_a_backend_that_fails_the_same_way_in_both_precisions_fails_once_and_briefly(
+    candidate, tmp_path
+):
+    long = "def set_weights(net, weights):\n    raise ValueError('wrong ' * 1000)"
+    pair = f"{candidate('right')},{candidate('wrong', long)}"
+    done = run("--backends", pair, "--levels", "activations", *SMALL, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.count("wrong failed: ValueError: wrong wrong") == 1
+    assert len(done.stdout) < 3000
+
+
 def test_the_command_names_the_first_layer_that_deviates(candidate, tmp_path):
     wrong = "class MaxPool(MaxPool):\n    def forward(self, X, training=False):\n"
     wrong += "        return super().forward(X) * 1.0001\n"

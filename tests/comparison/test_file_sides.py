@@ -220,3 +220,25 @@ def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_
     assert "holds weights and no layers; those of torch were run" in " ".join(activations.notes)
     dropout = next(level for level in report.levels if level.name == "dropout")
     assert "keeps the weights of the file" in " ".join(dropout.notes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "first"),
+    [("", None), ("ceil_mode=True", "block2.conv1")],
+    ids=["right", "pooling that rounds up"],
+)
+def test_a_module_from_elsewhere_is_compared_by_its_own_convolutions(
+    backend, backend_name, tmp_path, wrong, first
+):
+    if backend_name != "torch":
+        pytest.skip("the example is a module of PyTorch")
+    example = (ROOT / "examples" / "nin_module.py").read_text()
+    assert "F.max_pool2d(x, 3, 2)" in example
+    changed = example.replace("F.max_pool2d(x, 3, 2)", f"F.max_pool2d(x, 3, 2, {wrong})")
+    (tmp_path / "port.py").write_text(changed)
+    report = common.compare(NUMPY, str(tmp_path / "port.py"), resize=71, batch_size=2, threads=1)
+    level = next(level for level in report.levels if level.name == "activations")
+    assert (level.first, report.exit_status) == (first, int(first is not None))
+    assert {row.name for table in level.tables for row in table.rows} >= {"block1.conv1", "flatten"}
+    # arrays of two shapes have no place where they differ most
+    assert report.layer is None or not report.layer.worst

@@ -63,7 +63,8 @@ def assert_invents_nothing(found, dropouts):
 def test_a_file_of_anybody_is_read_bit_for_bit(backend, backend_name, model, read, tmp_path):
     found = take(read(model.weights, tmp_path))
     assert_same_weights(found.model, model.weights)
-    assert found.notes == []
+    # one of what cannot be verified
+    assert len(found.notes) == (found.check is None)
     # what the files of this suite say, none, or nothing
     assert_invents_nothing(found.model, (0.25, 0, None))
     if found.check is not None:
@@ -84,7 +85,7 @@ def test_what_the_user_should_know_is_noted(backend, model, noted, tmp_path):
     make, words = noted
     found = take(make(model.weights, tmp_path))
     assert_same_weights(found.model, model.weights)
-    assert len(found.notes) == 1
+    assert len(found.notes) == 1 + (found.check is None)
     assert words in found.notes[0]
 
 

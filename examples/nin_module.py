@@ -1,0 +1,71 @@
+"""A PyTorch module from elsewhere as a backend: what to write around it so that it is compared.
+
+scripts/compare.py --backends torch,examples/nin_module.py
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from common.data.interpolation import resize_matrix
+
+
+class Net(nn.Module):
+    """This is yours: import it instead."""
+
+    def __init__(self, classes, channels, dropout):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList()
+        windows = {96: (11, 4, 0), 256: (5, 1, 2), 384: (3, 1, 1), classes: (3, 1, 1)}
+        for width, (kernel, stride, padding) in windows.items():
+            self.layers.append(nn.Conv2d(channels, width, kernel, stride, padding))
+            self.layers += [nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)]
+            channels = width
+
+    def forward(self, x):
+        for i, layer in enumerate(self.layers):
+            if i == 9:
+                x = self.dropout(x)
+            x = F.relu(layer(x))
+            if i in (2, 5, 8):
+                x = F.max_pool2d(x, 3, 2)
+        return x.mean((2, 3))
+
+
+def nin(num_classes=10, in_channels=1, dropout=0.5):
+    return Net(num_classes, in_channels, dropout)
+
+
+def set_weights(net, weights):
+    # "block1.conv1.weight" (out, in, height, width), "block1.conv1.bias" ... in the order of the
+    # layers, as are this module's own names
+    arrays = map(torch.from_numpy, weights.values())
+    net.load_state_dict(dict(zip(net.state_dict(), arrays, strict=True)))
+
+
+class Predictor:
+    def __init__(self, net, settings):
+        self.dtype = getattr(torch, settings.precision)
+        self.net = net.to(self.dtype).eval()
+        self.matrix = torch.from_numpy(resize_matrix(28, settings.resize)).to(self.dtype)
+
+    @torch.no_grad()
+    def logits(self, images):  # uint8, (batch, 28, 28)
+        pixels = self.matrix @ (torch.from_numpy(images).to(self.dtype) / 255) @ self.matrix.T
+        return self.net(pixels[:, None]).numpy()
+
+    def activations(self, images):
+        """The outputs of some layers, by the name that they have here: all of its convolutions."""
+        found, hooks = {}, []
+        for i, layer in enumerate(self.net.layers):
+            name = f"block{i // 3 + 1}.conv{i % 3 + 1}"
+            hooks.append(
+                layer.register_forward_hook(
+                    lambda layer, given, out, name=name: found.update({name: out.relu().numpy()})
+                )
+            )
+        found["flatten"] = self.logits(images)
+        for hook in hooks:
+            hook.remove()
+        return found
