@@ -138,7 +138,7 @@ class _Recorder:
         # in the order of the layers, by which a backend may go
         names = architecture.parameter_shapes(network=job.description, size=job.resize)
         arrays = below("weights", material)
-        self.weights = {name: arrays[name].astype(job.dtype) for name in names}
+        self.weights = {n: arrays[n].astype(job.dtype) for n in names if n in arrays}
         self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:
