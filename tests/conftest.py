@@ -34,6 +34,9 @@ with contextlib.suppress(ImportError):  # the book's environment has none, nor n
     hypothesis.settings.register_profile("ours", deadline=None, **same)
     hypothesis.settings.load_profile("ours")
 
+# what all backends share is tested with one of them, and in make test-long with these too
+SECOND = ("tf", "mxnet")
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -43,7 +46,11 @@ def pytest_addoption(parser):
         help=f"run the tests of this backend: {', '.join(registry.BACKENDS)}, a file or a package "
         "(none: those that need no framework)",
     )
-    parser.addoption("--long", action="store_true", help="the tests marked long, and no others")
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="the tests marked long, for tf and mxnet those marked shared too, and no others",
+    )
 
 
 def pytest_configure(config):
@@ -64,12 +71,12 @@ def pytest_report_header(config):
 
 def pytest_collection_modifyitems(config, items):
     chosen = config.getoption("--backend")
-    long = config.getoption("--long")
+    marks = {"long"} if chosen not in SECOND else {"long", "shared"}
     wanted = [
         item
         for item in items
         if ("backend_name" in item.fixturenames) == (chosen != "none")
-        and (item.get_closest_marker("long") is not None) == long
+        and any(map(item.get_closest_marker, marks)) == config.getoption("--long")
     ]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = wanted

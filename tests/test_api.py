@@ -155,6 +155,7 @@ def test_every_precision_trains_the_network_itself(fit, make, backend):
         assert any((arrays_of(net, backend)[name] != kept[name]).any() for name in kept)
 
 
+@pytest.mark.shared
 def test_nothing_is_written_unless_a_directory_is_given(fit, make, in_empty_directory):
     fit(plain(make), epochs=1)
     assert list(in_empty_directory.iterdir()) == []
@@ -267,6 +268,7 @@ def test_every_parameter_of_a_network_built_by_hand_is_trained_saved_and_loaded(
 
 @pytest.mark.parametrize("name", ["a fully connected head", "one 1x1 convolution fewer"])
 @pytest.mark.parametrize("last_block", ["identity", "random"])
+@pytest.mark.shared
 def test_a_run_of_a_network_built_by_hand_goes_on_from_its_directory(
     name, last_block, fit, make, backend, data, tmp_path
 ):
@@ -478,6 +480,7 @@ def test_a_softmax_at_the_end_is_refused(fit, make):
     assert "logits: leave out the softmax" in message(caught)
 
 
+@pytest.mark.shared
 def test_a_networks_dropout_that_is_not_the_presets_is_noted(fit, backend):
     run = fit(backend.nin(), epochs=1, resize=67)
     assert "keeps its dropout of 0.5; the preset's is 0" in " ".join(run.notes)
@@ -541,6 +544,7 @@ def a_look_at_each_step(monkeypatch):
 # 3 steps and an evaluation in each of 2 epochs
 @pytest.mark.parametrize(("at", "steps"), [(0, 0), (1, 1), (3, 3), (4, 3), (7, 6)])
 @pytest.mark.parametrize("out", [None, "run"])
+@pytest.mark.shared
 def test_an_interrupted_run_ends_as_an_undisturbed_one(
     at, steps, out, fit, make, backend, data, images, tmp_path
 ):
@@ -687,6 +691,7 @@ run.save(sys.argv[1])
 """
 
 
+@pytest.mark.shared
 def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp_path):
     """Each in a process of its own: the notebook makes the network before it asks for a run."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

@@ -356,7 +356,12 @@ def _activations(
     ends = known[-2:]
     for backend, given in arrays.items():
         lacking = [name for name in known if name not in given]
-        if lacking:
+        if set(given) <= set(ends):
+            level.notes.append(
+                f"{backend} gives no layers: with an activations() in its Predictor, the first one "
+                "that deviates is named"
+            )
+        elif lacking:
             level.notes.append(f"{backend} does not give {', '.join(lacking)}")
         extra = [name for name in given if name not in known]
         if extra:

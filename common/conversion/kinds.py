@@ -52,7 +52,6 @@ def _begins(*starts: bytes) -> Callable[[bytes, Path], bool]:
     return lambda head, path: head.startswith(starts)
 
 
-STATE_DICT = "save its state dict: torch.save(net.state_dict(), FILE)"
 STRANGERS = (
     Stranger(lambda head, path: not head, "an empty file", "copy or download it again"),
     Stranger(

@@ -32,8 +32,6 @@ OUTCOMES = {
     "pruned": (style.ORANGE, "v"),
     "diverged": (style.VERMILION, "X"),
 }
-# of the values of a setting without an order
-CHOICES = ((style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "D"), (style.PURPLE, "^"))
 WORDS = {
     "en": {
         "history": "The search: {0} trials, {1} training and {2} validation images",

@@ -81,6 +81,7 @@ APART = {"tf": "nin_mxnet", "mxnet": "nin_tf"}
 
 
 @pytest.mark.parametrize("how", ["import {other}", "common.load('{weights}', '{name}')"])
+@pytest.mark.long
 def test_the_second_of_two_that_crash_together_is_refused(backend, backend_name, how, tmp_path):
     if backend_name not in APART:
         pytest.skip("goes with each of the others")
@@ -126,6 +127,7 @@ def test_mxnet_works_after_it_could_not_be_imported_alone(backend, backend_name)
 
 
 @pytest.mark.parametrize("environment", [None, "1"])
+@pytest.mark.long
 def test_more_threads_than_the_environment_says_can_be_asked_for(
     backend, backend_name, monkeypatch, environment
 ):

@@ -121,6 +121,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("how", ["option", "variable"])
 @pytest.mark.parametrize("script", COMMANDS)
+@pytest.mark.long
 def test_every_command_takes_a_backends_interpreter(tmp_path, script, how):
     path = tmp_path / "python"
     path.write_text("#!/bin/sh\necho it is me >&2\nexit 1\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ROOT, assert_one_clear_line, run
+from commands import ROOT, assert_one_clear_line, run, run_here
 from rich.console import Console
 
 from common.backends import parts
@@ -360,9 +360,10 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
-def test_bad_input_to_the_bench_gets_one_clear_line(tmp_path, arguments, words):
+def test_bad_input_to_the_bench_gets_one_clear_line(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    assert_one_clear_line(run("bench.py", *arguments.split(), cwd=tmp_path), words)
+    assert_one_clear_line(run_here("bench.py", *arguments.split()), words)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -614,6 +615,7 @@ def test_a_worker_measures_the_machine_memory_and_its_start(backend, backend_nam
     assert 1000 < worker.startup(68)["seconds"] < 1100
 
 
+@pytest.mark.shared
 def test_the_bars_of_a_terminal_are_drawn_while_a_run_trains_and_at_no_other_time(
     backend, backend_name
 ):
@@ -629,6 +631,7 @@ def test_the_bars_of_a_terminal_are_drawn_while_a_run_trains_and_at_no_other_tim
     assert terminal.getvalue() == drawn[1]
 
 
+@pytest.mark.shared
 def test_a_whole_run_is_a_run_of_the_command(backend, backend_name, monkeypatch):
     monkeypatch.setattr(bench, "RECIPES", {"short": {"epochs": 0.5, "batch_size": 20, "limit": 80}})
     plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample")

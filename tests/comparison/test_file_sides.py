@@ -160,6 +160,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, content, wo
 # ------------------------------------------------------------------ each framework's own files
 
 
+@pytest.mark.long
 def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_path):
     if backend_name not in registry.BACKENDS:
         pytest.skip("a backend from outside has no file of its own here")

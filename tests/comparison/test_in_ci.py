@@ -123,6 +123,7 @@ def test_assert_same_passes_or_names_the_layer(folder, monkeypatch):
     assert re.match("first deviation: activations, logits .*whole", str(caught.value))
 
 
+@pytest.mark.long
 def test_the_pages_lines_for_pytest_do_what_they_say(backend, backend_name, tmp_path):
     if backend_name != "torch":
         pytest.skip("the page compares with torch")

@@ -60,6 +60,7 @@ def test_two_of_the_same_agree_and_are_not_refused(network, size, sample):
         ("no-last-relu,last=32/16", 67),
     ],
 )
+@pytest.mark.long
 def test_a_variant_is_one_network_in_a_framework_and_in_numpy(sample, backend, network, size):
     last = levels.layer_names(parse(network))[-2]
     sides = {"numpy": numpy_nin, "framework": backend}
@@ -88,6 +89,7 @@ def test_a_network_deeper_than_the_chapters_learns_at_a_lower_rate():
     )
 
 
+@pytest.mark.long
 def test_weights_are_made_even_where_flat_parts_of_an_image_stay_nearly_equal(sample):
     # deep in this network, one of ten images has a window that no order of the weights decides
     make_material(Job(resize=54, batch_size=10, seed=671743002, network="vgg-30-32"), sample)

@@ -47,6 +47,7 @@ def assert_same(back, model):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.shared
 def test_a_variant_comes_back_from_its_frameworks_file(backend, backend_name, name, tmp_path):
     model = a_model(name)
     assert_same(there_and_back(model, TARGETS[backend_name], tmp_path), model)

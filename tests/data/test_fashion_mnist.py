@@ -225,7 +225,7 @@ def mirror(tmp_path, monkeypatch):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv(fashion_mnist.MIRRORS_VARIABLE, f"http://127.0.0.1:{server.server_port}/")
     yield served

@@ -49,6 +49,7 @@ def test_a_long_run_does_not_grow(backend, backend_name, tmp_path):
     assert resident[-1] - resident[len(resident) // 2] < STEPS / 2000
 
 
+@pytest.mark.shared
 def test_a_batch_that_no_memory_holds_is_answered_with_one_that_fits(backend, backend_name):
     options = "--data sample --batch-size 10000 --resize 4096 --device cpu --backend"
     done = run("train.py", *options.split(), backend_name)

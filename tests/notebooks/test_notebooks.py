@@ -146,6 +146,7 @@ def is_figure(message):
     return "image/png" in message["content"].get("data", {})
 
 
+@pytest.mark.shared
 def test_figure_and_bar_are_redrawn_in_their_places_while_it_trains(notebook):
     messages = notebook.cell("run = fit(backend.nin(), data, 'fast', **options)")
     figure, bar = (
@@ -163,6 +164,7 @@ def test_figure_and_bar_are_redrawn_in_their_places_while_it_trains(notebook):
     assert "epoch 2:" in printed(messages)
 
 
+@pytest.mark.shared
 def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(notebook, place):
     gate = place / "gate"
     os.mkfifo(gate)
@@ -223,6 +225,7 @@ def assert_plain_lines(text, out):
     assert {"curves.png", "curves.svg", "result.json"} <= {path.name for path in out.iterdir()}
 
 
+@pytest.mark.shared
 def test_a_command_in_a_cell_prints_plain_lines_and_draws(notebook, backend_name, place):
     out = place / "in_a_cell"
     line = " ".join([sys.executable, str(ROOT / "scripts/train.py"), *arguments(backend_name, out)])

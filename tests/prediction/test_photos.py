@@ -236,6 +236,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.shared
 def test_a_bad_photo_among_many_is_named_at_the_end(backend_name, weights, tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "c.png"):
@@ -251,6 +252,7 @@ def test_a_bad_photo_among_many_is_named_at_the_end(backend_name, weights, tmp_p
     assert "b.png" in written["refused"][0]
 
 
+@pytest.mark.shared
 def test_what_is_unlike_the_training_data_is_named(backend_name, weights, tmp_path):
     y, x = np.mgrid[-150:150, -150:150]
     bar = (abs(x - y) < 20) & (abs(x) < 120)

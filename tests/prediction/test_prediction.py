@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 import reference
-from commands import assert_one_clear_line, command, run
+from commands import assert_one_clear_line, command, run, run_here
 from PIL import Image
 
 from common.data.fashion_mnist import CLASS_NAMES
@@ -108,19 +108,21 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
-def test_bad_input_to_predict_gets_one_clear_line(weights, tmp_path, arguments, words):
+def test_bad_input_to_predict_gets_one_clear_line(weights, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
     arguments = arguments.split()
     if "--weights" not in arguments:
         arguments += ["--weights", weights]
-    assert_one_clear_line(run("predict.py", *arguments, cwd=tmp_path), words)
+    assert_one_clear_line(run_here("predict.py", *arguments), words)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_that_do_not_say_their_size_are_run_at_the_books_with_a_note(model, tmp_path):
     save_arrays(tmp_path / "w", model.weights, {})
-    note, error = run(
+    unverified, note, error = run(
         "predict.py", "--weights", "w", "--images", "a.png", cwd=tmp_path
     ).stderr.splitlines()
+    assert unverified.startswith("note: w: not verified: it holds weights without layers")
     assert note == (
         "note: w does not say what size of images it was trained on; taking the book's 224, "
         "or what --resize says"
@@ -188,6 +190,7 @@ def test_weights_for_colour_images_are_refused(load, images, model, tmp_path):
         found.predict(images)
 
 
+@pytest.mark.shared
 def test_predict_writes_logits_picture_and_json_and_prints_words(
     backend, backend_name, weights, sample, expected, tmp_path
 ):
@@ -237,6 +240,7 @@ def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_pa
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
 
 
+@pytest.mark.shared
 def test_a_photo_keeps_its_name_on_a_terminal_and_in_a_pipe(
     backend, backend_name, weights, tmp_path
 ):

@@ -175,6 +175,7 @@ def test_what_is_neither_a_run_nor_a_bench_and_a_bad_output_get_one_clear_line(r
     assert_one_clear_line(run_here("report.py", runs[0], "--out", out), f"--out {out}: not a file")
 
 
+@pytest.mark.shared
 def test_predictions_are_on_the_page_and_weights_that_lack_are_named(backend, backend_name, runs,
                                                                      tmp_path):  # fmt: skip
     trained, out = tmp_path / "trained", tmp_path / "page.html"

@@ -208,6 +208,7 @@ def doctor():
     return run("doctor.py", env={**os.environ, "COLUMNS": "200"})
 
 
+@pytest.mark.long
 def test_the_doctor_prints_what_to_install_unabridged(doctor):
     """Square brackets are markup to the library that draws the table."""
     done = doctor
@@ -298,6 +299,7 @@ def test_the_configuration_records_settings_versions_data_and_machine(backend, w
     assert "git_commit" in config
 
 
+@pytest.mark.shared
 def test_a_batch_that_no_memory_can_hold_is_refused_before_it_is_tried(backend, quick):
     huge = ["--limit", 10_000, "--batch-size", 10_000, "--resize", 4096]
     assert_one_clear_line(run("train.py", *quick, *huge), "--batch-size 10000: needs more than")
@@ -397,6 +399,7 @@ command_line.run(train.command, train.parser())
 """
 
 
+@pytest.mark.shared
 def test_a_device_too_full_for_the_network_is_one_clear_line(backend, quick, tmp_path):
     arguments = [*map(str, quick), "--out", str(tmp_path / "run")]
     done = subprocess.run(
@@ -414,6 +417,7 @@ def test_a_complete_run_is_not_trained_further(copy):
     assert (copy / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.shared
 def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(backend_name, copy):
     other = "torch" if backend_name != "torch" else "tf"
     for arguments, words in (
@@ -469,6 +473,7 @@ def test_shapes_of_a_backend_print_one_line_per_layer_and_write_json(
     assert named == architecture.layer_shapes(67)
 
 
+@pytest.mark.shared
 def test_the_doctor_finds_the_backend(backend, backend_name):
     done = run("doctor.py", "--backend", backend_name, "--json")
     assert done.returncode == 0, done.stderr

@@ -77,6 +77,7 @@ def test_an_interrupt_while_the_framework_is_imported(backend, backend_name, qui
     assert_ended_at_once(process, 130, tmp_path)
 
 
+@pytest.mark.shared
 def test_a_signal_before_the_first_step(backend, quick, tmp_path):
     process = train(BEFORE_THE_FIRST_STEP, *quick, "--out", tmp_path / "run")
     assert_ended_at_once(process, 143, tmp_path)

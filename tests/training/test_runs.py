@@ -109,6 +109,7 @@ def without_times(row):
     return {n: v for n, v in row.items() if not n.endswith("seconds") and n != "checksum"}
 
 
+@pytest.mark.shared
 def test_a_finished_run_leaves_every_file(finished):
     run, _ = finished
     names = {path.name for path in run.directory.iterdir()}
@@ -225,6 +226,7 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_weights(
     assert list(map(without_times, rows_of(resumed))) == list(map(without_times, rows_of(whole)))
 
 
+@pytest.mark.shared
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(start, backend):
     def poison(run):
         weights = backend.get_weights(run.net)
@@ -242,6 +244,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert json.loads((run.directory / "result.json").read_text())["complete"] is False
 
 
+@pytest.mark.shared
 def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
     def poison(run):
         weights = backend.get_weights(run.net)
@@ -258,6 +261,7 @@ def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
     assert all(np.isfinite(array).all() for array in state.values())
 
 
+@pytest.mark.shared
 def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start):
     run = start()
     assert run.train()
@@ -268,6 +272,7 @@ def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start
     assert run_directory.is_complete(run.directory)
 
 
+@pytest.mark.shared
 def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
     backend_name, monkeypatch, tmp_path
 ):
@@ -291,6 +296,7 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
         common.resume(tmp_path / "run")
 
 
+@pytest.mark.shared
 def test_what_was_trained_is_not_lost_with_the_directory(finished, start, tmp_path, monkeypatch):
     whole, _ = finished
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -311,6 +317,7 @@ def kill_the_last_block(run, backend):
     backend.set_weights(run.trainer.net, weights)
 
 
+@pytest.mark.shared
 def test_a_dead_network_is_recognised_and_explained_without_stopping(start, backend, monkeypatch):
     monkeypatch.setattr(plateau, "WINDOW_STEPS", 10)
     lines = Lines()
@@ -325,6 +332,7 @@ def test_a_dead_network_is_recognised_and_explained_without_stopping(start, back
     assert run.notes == [in_python(notes[0])]
 
 
+@pytest.mark.shared
 def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
     monkeypatch.setattr(outputs, "ENOUGH", 1)
     run = start(epochs=1)
@@ -339,6 +347,7 @@ def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
     assert "another seed" in note
 
 
+@pytest.mark.shared
 def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend, monkeypatch):
     class OneOfTwo(Workers):
         count = 2
@@ -360,6 +369,7 @@ def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend,
     assert "train it anew" in seen.notes[1]
 
 
+@pytest.mark.shared
 def test_a_plateau_longer_than_an_epoch_is_reported_once(start, backend, monkeypatch):
     monkeypatch.setattr(plateau, "WINDOW_STEPS", 7)  # of 5 steps an epoch
     run = start(epochs=3)
@@ -368,6 +378,7 @@ def test_a_plateau_longer_than_an_epoch_is_reported_once(start, backend, monkeyp
     assert len(run.notes) == 1
 
 
+@pytest.mark.shared
 def test_a_validation_split_is_named_and_the_test_set_is_not_touched(start):
     run = start(validation=300, epochs=1)
     run.train()

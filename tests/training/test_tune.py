@@ -378,6 +378,7 @@ def test_processes_share_a_search(tmp_path):
     assert "--seed 3" in again.stdout
 
 
+@pytest.mark.shared
 def test_a_trial_is_what_fit_trains(backend_name, sample, tmp_path, capsys):
     """And looking at it on the way changes nothing."""
     network = "channels=8-12,kernels=5-3-3,strides=2-1-1"
