@@ -102,6 +102,11 @@ class Job:
         """Number of convolutions."""
         return _convolutions(self.description)
 
+    def in_order(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Weights by name in the order of the layers; a file keeps none."""
+        names = architecture.parameter_shapes(network=self.description, size=self.resize)
+        return {name: weights[name] for name in names if name in weights}
+
     @property
     def learning_rate_text(self) -> str:
         """The rate, and why it is not the book's."""

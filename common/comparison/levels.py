@@ -177,8 +177,7 @@ def compare(
         lost: backend -> why there is no recording of it.
     """
     # as a network computes: the first deviation is named, gradients are judged up to a layer
-    on_paper = architecture.parameter_shapes(network=job.description, size=job.resize)
-    weights = {name: weights[name] for name in on_paper if name in weights}
+    weights = job.in_order(weights)
     levels = []
     for name in LEVELS:
         if name not in job.levels:

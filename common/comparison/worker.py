@@ -135,10 +135,9 @@ class _Recorder:
         self.backend = backend
         self.job = job
         self.images, self.labels = material["images"], material["labels"]
-        # in the order of the layers, by which a backend may go
-        names = architecture.parameter_shapes(network=job.description, size=job.resize)
-        arrays = below("weights", material)
-        self.weights = {n: arrays[n].astype(job.dtype) for n in names if n in arrays}
+        # a backend may go by the order
+        weights = job.in_order(below("weights", material))
+        self.weights = {name: array.astype(job.dtype) for name, array in weights.items()}
         self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:
