@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -198,6 +197,7 @@ def make(
     backend, own = ready.backend, net is not None
     _check_shares(settings, dataset, ready.workers)
     known: Network | None = settings.description
+    tight = ""
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
@@ -228,8 +228,9 @@ def make(
             settings.dropout,
             settings.resize,
         )
-        if ready.device.kind == "cpu":
-            _check_memory(settings, dataset.num_classes)
+        # several workers may each have a machine of their own
+        if ready.device.kind == "cpu" and ready.workers.count == 1:
+            tight = _check_memory(settings)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     need(backend, "get_weights")(net)
     settings, note = _start(net, backend, settings, dataset, described=known is not None)
@@ -237,8 +238,8 @@ def make(
         _check_logits(backend.Predictor(net, settings).logits(dataset.train_images[:4]))
     run = Run(net, ready, settings, dataset, watchers, started=started)
     run.own = own
-    if note:
-        run.note(note)
+    for words in filter(None, (note, tight)):
+        run.note(words)
     if own and dropout != usual:
         run.note(f"the network keeps its dropout of {dropout:g}; the preset's is {usual:g}")
     return run
@@ -315,22 +316,21 @@ def _check_logits(outputs: np.ndarray) -> None:
         )
 
 
-def _check_memory(settings: Settings, num_classes: int) -> None:
-    """Refuse a batch whose activations alone cannot fit into this machine's memory."""
-    shapes = architecture.layer_shapes(
-        settings.resize, settings.batch_size, num_classes, settings.description
-    )
-    # each convolution's output, and of inner ones all have about the block's size
-    inner = settings.description.inner
-    values = sum((inner + 1) * math.prod(s) for name, s in shapes.items() if "block" in name)
-    bytes_each = {"float64": 8, "float32": 4, "bfloat16": 2}[settings.precision]
-    needed, available = values * bytes_each / 2**30, machine.memory_gib()
+def _check_memory(settings: Settings) -> str:
+    """Refuse a batch whose step cannot fit into this machine's memory; a note if it hardly does."""
+    try:
+        needed = cost.of_run(settings).training.total / 2**30
+    except NinError:  # of a kind that is not in the model
+        return ""
+    available = machine.memory_gib()
     if needed > available:
         raise NinError(
-            f"`batch_size={settings.batch_size}`: needs more than {needed:.0f} GiB of memory at "
-            f"`resize={settings.resize}`, this machine has {available:.0f}; take a smaller one"
-            f"{_what_fits(settings)}"
+            f"`batch_size={settings.batch_size}`: this machine has {available:.1f} GiB of memory; "
+            f"take a smaller one{_what_fits(settings)}"
         )
+    if needed > available / 2:
+        return f"the {available:.1f} GiB of memory may not suffice{_what_fits(settings)}"
+    return ""
 
 
 @contextlib.contextmanager
