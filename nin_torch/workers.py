@@ -3,6 +3,7 @@
 import atexit
 import functools
 import gc
+import os
 
 import numpy as np
 import torch
@@ -16,10 +17,18 @@ class _Group(Workers):
     """The process group of torchrun."""
 
     def __init__(self, device: Device) -> None:
-        distributed.init_process_group("nccl" if device.kind == "gpu" else "gloo")
+        store, rank, count = next(distributed.rendezvous("env://"))
+        # torchrun's store outlives a restart, and has the addresses of those that are gone
+        # (pytorch/pytorch#135712); several nodes do not agree on the number of restarts
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = distributed.PrefixStore(restarts, store)
+        distributed.init_process_group(
+            "nccl" if device.kind == "gpu" else "gloo", store=store, rank=rank, world_size=count
+        )
         atexit.register(_leave)
         self.device = device.native
-        self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
+        self.rank, self.count = rank, count
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """See :class:`common.training.workers.Workers`."""

@@ -188,12 +188,11 @@ def test_ctrl_c_stops_all_workers_after_the_same_step(backend, backend_name, alo
     assert_alike(alone, tmp_path / "run")
 
 
-@pytest.mark.xfail(
-    run=False,
-    reason="gloo does not always connect again after torchrun's restart: 1 of 3 tries did (2.13)",
-)
 @pytest.mark.long
-def test_torchruns_own_restart_goes_on_from_the_checkpoint(backend, backend_name, alone, tmp_path):
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_torchruns_own_restart_goes_on_from_the_checkpoint(
+    backend, backend_name, alone, tmp_path, nodes
+):
     if backend_name != "torch":
         pytest.skip("torchrun is PyTorch's")
     # dies once, in the middle of the second epoch
@@ -214,13 +213,24 @@ def test_torchruns_own_restart_goes_on_from_the_checkpoint(backend, backend_name
         "Run._take_metrics = die\n"
         "command_line.run(train.command, train.parser())\n"
     )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    torchrun += ["--nproc-per-node", "2", "--max-restarts", "3"]
-    done = subprocess.run(
-        [*torchrun, str(script), *options(tmp_path / "run"), "--resume", "auto"],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--max-restarts", "3"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if nodes == 1:
+        torchrun += ["--standalone", "--nproc-per-node", "2"]
+    else:
+        # as docs/several-workers.md says
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+        torchrun += ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
+        torchrun += ["--rdzv-endpoint", f"localhost:{launch._free_ports(1)[0]}"]
+        torchrun += ["--local-addr", "127.0.0.1"]
+    torchrun += [str(script), *options(tmp_path / "run"), "--resume", "auto"]
+    agents = [
+        subprocess.Popen(torchrun, stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(nodes)
+    ]
+    for agent in agents:
+        _, errors = agent.communicate(timeout=300)
+        assert agent.returncode == 0, errors
     assert (tmp_path / "once").exists()
     assert_alike(alone, tmp_path / "run")
 
