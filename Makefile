@@ -25,6 +25,8 @@ ARGS ?=
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# else each process that a test starts compiles the project anew
+unexport PYTHONDONTWRITEBYTECODE
 
 BACKENDS := torch tf mxnet
 PY := $(VENV)/bin/python

@@ -72,13 +72,12 @@ def pytest_report_header(config):
 def pytest_collection_modifyitems(config, items):
     chosen = config.getoption("--backend")
     marks = {"long"} if chosen not in SECOND else {"long", "shared"}
-    wanted = [
-        item
-        for item in items
-        if ("backend_name" in item.fixturenames) == (chosen != "none")
-        and any(map(item.get_closest_marker, marks)) == config.getoption("--long")
-    ]
-    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    wanted, others = [], []
+    for item in items:
+        fits = ("backend_name" in item.fixturenames) == (chosen != "none")
+        long = any(map(item.get_closest_marker, marks))
+        (wanted if fits and long == config.getoption("--long") else others).append(item)
+    config.hook.pytest_deselected(items=others)
     items[:] = wanted
 
 
