@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.files import figures
 from common.report import style
 from common.terminal.output import console
 from common.training.ablation import Ablation, Variant
@@ -53,12 +52,7 @@ def show(found: Ablation) -> None:
 
 def table(found: Ablation) -> "Table":
     """A line for each network."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE)
-    made.add_column("network", no_wrap=True)
-    for name in (
+    numbers = (
         "images",
         "parameters",
         "multiply-\nadds",
@@ -70,8 +64,8 @@ def table(found: Ablation) -> "Table":
         "p",
         "dead\nchannels",
         "dead\nclasses",
-    ):
-        made.add_column(name, justify="right", no_wrap=True)
+    )
+    made = style.table(["network"], numbers)
     for variant in found.variants:
         made.add_row(*_cells(found, variant))
     return made
@@ -110,11 +104,9 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    figure = figures.new(style.WIDTH, style.HEIGHT)
-    title = f"{words['title']}: {len(found.seeds)} {words['seeds']}, "
-    examples = f"{found.train_examples:,}"
-    title += f"{examples.replace(',', '.') if language == 'tr' else examples} {words['examples']}"
-    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
+    seeds = f"{len(found.seeds)} {words['seeds']}"
+    examples = f"{style.whole(found.train_examples, language)} {words['examples']}"
+    figure = style.slide(f"{words['title']}: {seeds}, {examples}")
     if found.notice:
         lines = textwrap.fill(found.notice, NOTICE_WIDTH)
         figure.supxlabel(lines, fontsize=10, parse_math=False)

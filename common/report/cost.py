@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from common.files import figures
 from common.network.cost import Cost, LayerCost
 from common.network.scale import Step
 from common.report import style
@@ -79,7 +78,7 @@ def layers_table(cost: Cost) -> "Table":
     """A line for each layer of a network, and what they come to."""
     title = f"{cost.title}, images of {cost.resize}x{cost.resize} ({settings_words(cost)})"
     numbers = ("parameters", "multiply-adds", "MiB in\ntraining", "MiB in\nprediction")
-    table = _table(["layer", "output"], numbers, title)
+    table = style.table(["layer", "output"], numbers, title)
     for layer, in_mib in zip(cost.layers, cost.layer_bytes(), strict=True):
         counts = (layer.parameters, layer.multiply_adds)
         table.add_row(
@@ -99,9 +98,8 @@ def layers_table(cost: Cost) -> "Table":
 def workers_table(cost: Cost, steps: Sequence[Step]) -> "Table":
     """A line for each number of workers; the last columns beside one worker."""
     numbers = ("batch\nof each", "MB sent", "ms\ncomputing", "ms\nsending", "times\none worker")
-    table = _table(
-        ["workers"], (*numbers, "efficiency"), f"{cost.title}, a step of several workers"
-    )
+    title = f"{cost.title}, a step of several workers"
+    table = style.table(["workers"], (*numbers, "efficiency"), title)
     alone = next((step.seconds for step in steps if step.workers == 1), None)
     for step in steps:
         times = alone / step.seconds if alone else None
@@ -118,7 +116,7 @@ def workers_table(cost: Cost, steps: Sequence[Step]) -> "Table":
 
 def comparison_table(costs: Sequence[Cost]) -> "Table":
     """Networks side by side."""
-    table = _table([""], [f"{cost.title}\n{cost.resize}x{cost.resize}" for cost in costs])
+    table = style.table([""], [f"{cost.title}\n{cost.resize}x{cost.resize}" for cost in costs])
     for name, counts in (
         ("parameters", [cost.parameters for cost in costs]),
         ("multiply-adds", [cost.multiply_adds for cost in costs]),
@@ -131,18 +129,6 @@ def comparison_table(costs: Sequence[Cost]) -> "Table":
         table.add_row(f"… {name}", *(_mib(getattr(cost.training, name)) for cost in costs))
     table.add_section()
     table.add_row("MiB in prediction", *(_mib(cost.prediction.total) for cost in costs))
-    return table
-
-
-def _table(words: Sequence[str], numbers: Sequence[str], title: str | None = None) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, title=title)
-    for name in words:
-        table.add_column(name, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
@@ -169,13 +155,12 @@ def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
         panels = _network_panels(costs)
         title = f"{words['cost']}: {', '.join(cost.title for cost in costs)}"
     letters = style.TEXT if len(names) <= 8 else style.SMALL
-    figure = figures.new(style.WIDTH, max(style.HEIGHT, 2.6 + 0.29 * len(names)))
     title += f"\n{settings_words(costs[0], language)}"
-    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
+    figure = style.slide(title, max(style.HEIGHT, 2.6 + 0.29 * len(names)))
     first = None
     for i, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), i, sharey=first)
-        _draw(axes, panel, letters, language)
+        _draw(axes, panel, language)
         _write(axes, panel, letters, language, of_whole=len(costs) == 1)
         if first is None:
             first = axes
@@ -187,52 +172,40 @@ def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
 
 
 def _network_panels(costs: Sequence[Cost]) -> list[_Panel]:
-    def by_kind(what: str) -> list[tuple[int, ...]]:
-        return [
-            tuple(
-                sum(getattr(layer, what) for layer in cost.layers if layer.kind == kind)
-                for kind in COMPUTING
-            )
-            for cost in costs
-        ]
-
     memory = []
     for cost in costs:
         training = cost.training
         of_parameters = training.weights + training.gradients + training.optimizer
         memory.append((of_parameters, training.activations, training.working))
-    return [
-        *(
-            _Panel(what, COMPUTING, by_kind(what), False)
-            for what in ("parameters", "multiply_adds")
-        ),
-        _Panel("memory", MEMORY, memory, True),
-    ]
+    return [*_panels([cost.layers for cost in costs]), _Panel("memory", MEMORY, memory, True)]
 
 
 def _layer_panels(cost: Cost, layers: Sequence[LayerCost]) -> list[_Panel]:
-    def by_kind(what: str) -> list[tuple[int, ...]]:
-        return [
-            tuple(getattr(layer, what) if layer.kind == kind else 0 for kind in COMPUTING)
-            for layer in layers
-        ]
-
     outputs = {layer.name: cost.output_bytes(layer) for layer in layers}
     memory = [
         (training - outputs[layer.name], outputs[layer.name])
         for layer, (training, _) in zip(cost.layers, cost.layer_bytes(), strict=True)
         if layer.name in outputs
     ]
+    return [*_panels([[layer] for layer in layers]), _Panel("memory", MEMORY[:2], memory, True)]
+
+
+def _panels(bars: Sequence[Sequence[LayerCost]]) -> list[_Panel]:
+    """Parameters and multiply-adds of the layers that each bar stands for."""
+
+    def by_kind(what: str, layers: Sequence[LayerCost]) -> tuple[int, ...]:
+        return tuple(
+            sum(getattr(layer, what) for layer in layers if layer.kind == kind)
+            for kind in COMPUTING
+        )
+
     return [
-        *(
-            _Panel(what, COMPUTING, by_kind(what), False)
-            for what in ("parameters", "multiply_adds")
-        ),
-        _Panel("memory", MEMORY[:2], memory, True),
+        _Panel(what, COMPUTING, [by_kind(what, layers) for layers in bars], False)
+        for what in ("parameters", "multiply_adds")
     ]
 
 
-def _draw(axes: "Axes", panel: _Panel, letters: float, language: str) -> None:
+def _draw(axes: "Axes", panel: _Panel, language: str) -> None:
     """The bars and their legend."""
     words = style.words(WORDS, language)
     lefts = [0] * len(panel.bars)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.files import figures
 from common.report import style
 
 if TYPE_CHECKING:
@@ -60,9 +59,9 @@ def mlp(points: Sequence[tuple[str, np.ndarray, np.ndarray]], language: str) -> 
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    figure = _new(words["mlp"], 3.3 * -(-len(points) // 4) + 1.9)
     columns = min(4, len(points))
     rows = -(-len(points) // columns)
+    figure = style.slide(words["mlp"], 3.3 * rows + 1.9)
     for i, (name, by_framework, by_hand) in enumerate(points, start=1):
         axes = figure.add_subplot(rows, columns, i)
         chosen = np.linspace(0, len(by_hand) - 1, min(MOST_POINTS, len(by_hand))).astype(int)
@@ -99,7 +98,7 @@ def maps(
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    figure = _new(words["maps"], max(4, 1.45 * len(pixels) + 1.7))
+    figure = style.slide(words["maps"], max(4, 1.45 * len(pixels) + 1.7))
     columns = len(classes) + 1
     for i, image in enumerate(pixels):
         brightest = max(float(found[i].max()), 1e-30)
@@ -143,7 +142,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Fig
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    figure = _new(words["confusion"], 9)
+    figure = style.slide(words["confusion"], 9)
     axes = figure.add_subplot()
     shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
@@ -175,7 +174,7 @@ def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: st
     words = style.words(WORDS, language)
     columns = min(5, len(pixels))
     rows = -(-len(pixels) // columns)
-    figure = _new(words["wrong"], 3.4 * rows + 0.7)
+    figure = style.slide(words["wrong"], 3.4 * rows + 0.7)
     for i, (image, entry) in enumerate(zip(pixels, entries, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, i)
         _show(axes, image)
@@ -201,7 +200,7 @@ def filters(weights: np.ndarray, language: str) -> "Figure":
     for i, each in enumerate(weights):
         top, left = (i // columns) * (height + 1), (i % columns) * (width + 1)
         canvas[top : top + height, left : left + width] = each / max(np.abs(each).max(), 1e-30)
-    figure = _new(style.words(WORDS, language)["filters"], min(12, 13 * rows / columns + 1))
+    figure = style.slide(style.words(WORDS, language)["filters"], min(12, 13 * rows / columns + 1))
     axes = figure.add_subplot()
     axes.imshow(canvas[:-1, :-1], cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     axes.axis("off")
@@ -217,7 +216,7 @@ def dead(bars: Sequence[tuple[str, int, int]], seen: int, language: str) -> "Fig
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    figure = _new(words["dead"].format(seen), max(4, 0.42 * len(bars) + 1.2))
+    figure = style.slide(words["dead"].format(seen), max(4, 0.42 * len(bars) + 1.2))
     axes = figure.add_subplot()
     places = range(len(bars))
     shares = [dead / channels for _, channels, dead in bars]
@@ -231,12 +230,6 @@ def dead(bars: Sequence[tuple[str, int, int]], seen: int, language: str) -> "Fig
     axes.set_xlim(0, 1.12)
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    return figure
-
-
-def _new(title: str, height: float = style.HEIGHT) -> "Figure":
-    figure = figures.new(style.WIDTH, height)
-    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
     return figure
 
 

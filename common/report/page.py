@@ -18,6 +18,7 @@ from common.network import architecture, cost
 from common.network.description import CHAPTER
 from common.prediction.predict import Predictions
 from common.report import style
+from common.report.cost import settings_words
 from common.report.page_words import WORDS
 from common.settings import Settings
 from common.training import run_directory
@@ -215,7 +216,8 @@ class Page:
         rows = [Row(name, self._result(run)) for name, run in self.runs.items()]
         for backend, printed in BOOK.items():
             name = self.words["book_of"].format(FRAMEWORKS[backend])
-            cells = [backend, "book", "224", self._whole(60_000), "10", *self._printed(printed)]
+            cells = [backend, "book", "224", self._whole(60_000), "10"]
+            cells += map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
             rows.append(Row(name, [*cells, "GPU", ""]))
         return Table(self.words["results_caption"], ["", *columns.values()], rows)
 
@@ -238,10 +240,6 @@ class Page:
             self.words[state],
         ]
 
-    def _printed(self, printed: Printed) -> list[str]:
-        forms = (".3f", ".3f", ".3f", ".1f")
-        return [self._number(*pair) for pair in zip(printed, forms, strict=True)]
-
     def notes(self) -> list[tuple[str, list[str]]]:
         """For each run the sentences that it recorded."""
         found = []
@@ -249,8 +247,9 @@ class Page:
             notice = run.config["data"].get("notice")
             notes = [str(notice)] if notice else []
             notes += map(str, (run.result or {}).get("notes", []))
-            found.append((name, notes))
-        return [(name, notes) for name, notes in found if notes]
+            if notes:
+                found.append((name, notes))
+        return found
 
     # --------------------------------------------------------------- settings
 
@@ -403,8 +402,6 @@ class Page:
             found.setdefault(cost.of_run(run.settings), []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
-        from common.report.cost import settings_words
-
         rows = [
             Row(
                 each.title,
@@ -521,9 +518,7 @@ class Page:
         return style.decimal(format(value, form), self.language)
 
     def _whole(self, value: int | None) -> str:
-        if value is None:
-            return "–"
-        return f"{value:,}".replace(",", "." if self.language == "tr" else ",")
+        return "–" if value is None else style.whole(value, self.language)
 
 
 def _runs_inside(path: Path) -> str:

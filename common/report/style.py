@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import NinError
-from common.files.figures import KINDS
+from common.files import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.table import Table
 
 Words = TypeVar("Words")
 
@@ -31,8 +33,8 @@ def check_pictures(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise NinError(f"`picture={path}`: not a file in an existing directory")
-        if path.suffix[1:].lower() not in KINDS:
-            raise NinError(f"`picture={path}`: its name must end with .{', .'.join(KINDS)}")
+        if path.suffix[1:].lower() not in figures.KINDS:
+            raise NinError(f"`picture={path}`: its name must end with .{', .'.join(figures.KINDS)}")
 
 
 def check(language: str) -> None:
@@ -51,6 +53,26 @@ def words(table: Mapping[str, Words], language: str) -> Words:
     return table[language]
 
 
+def slide(title: str, height: float = HEIGHT) -> "Figure":
+    """An empty picture as wide as a slide, with its title."""
+    figure = figures.new(WIDTH, height)
+    figure.suptitle(title, fontsize=TITLE, parse_math=False)
+    return figure
+
+
+def table(words: Sequence[str], numbers: Sequence[str], title: str | None = None) -> "Table":
+    """An empty table for the terminal: columns of words, and behind them of numbers."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE, title=title)
+    for name in words:
+        made.add_column(name, no_wrap=True)
+    for name in numbers:
+        made.add_column(name, justify="right", no_wrap=True)
+    return made
+
+
 def write_numbers(axes: "Axes", language: str) -> None:
     """Write the numbers along both axes as the language does."""
     for axis in (axes.xaxis, axes.yaxis):
@@ -60,6 +82,12 @@ def write_numbers(axes: "Axes", language: str) -> None:
 def decimal(text: str, language: str) -> str:
     """A number as the language writes it: with a comma for the point in Turkish."""
     return text.replace(".", ",") if language == "tr" else text
+
+
+def whole(number: int, language: str) -> str:
+    """A whole number, its thousands set apart."""
+    text = f"{number:,}"
+    return text.replace(",", ".") if language == "tr" else text
 
 
 def share(part: float, language: str, digits: int = 0) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.files import figures
 from common.report import page_words, style
 from common.settings import Settings, from_preset
 from common.terminal.output import console
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 # of all ended trials, the best
 MOST_ROWS = 12
-# In characters, of the size that the notice has.
-NOTICE_WIDTH = 150
 # Of accuracy, where it is drawn at all.
 TICKS = (0.1, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98, 0.99)
 # what a number of trials is called in a legend, with its colour and mark
@@ -77,21 +74,16 @@ def show(found: Tuning, words: Callable[[str], str]) -> None:
 
 def table(found: Tuning) -> "Table":
     """A line for each of the best trials."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE)
-    made.add_column("trial", justify="right", no_wrap=True)
-    made.add_column("validation\naccuracy", justify="right", no_wrap=True)
-    for name in found.space:
-        made.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
-    made.add_column("seconds", justify="right", no_wrap=True)
+    searched = (name.replace("_", "\n") for name in found.space)
+    made = style.table([], ["trial", "validation\naccuracy", *searched, "seconds"])
     made.add_column("", no_wrap=True)
     for trial in found.ended[:MOST_ROWS]:
         accuracy = f"{trial.accuracy:.4f}" if trial.accuracy is not None else _last(trial)
         values = [str(trial.values.get(name, "-")) for name in found.space]
         seconds = "-" if trial.seconds is None else f"{trial.seconds:.0f}"
-        notes = [*(["the preset's values"] if trial.preset else []), *_outcome(trial)]
+        notes = ["the preset's values"] if trial.preset else []
+        if trial.outcome != "complete":
+            notes.append(_SAID[trial.outcome])
         made.add_row(str(trial.number), accuracy, *values, seconds, ", ".join(notes))
     return made
 
@@ -99,7 +91,7 @@ def table(found: Tuning) -> "Table":
 def remarks(found: Tuning) -> list[str]:
     """How the table is to be read, and what comes next."""
     ended = found.ended
-    count = {name: sum(t.outcome == name for t in found.trials) for name in _ORDER}
+    count = {name: sum(t.outcome == name for t in found.trials) for name in _SAID}
     counted = ", ".join(f"{number} {_SAID[name]}" for name, number in count.items() if number)
     lines = [f"{len(ended)} trials: {counted or 'none has begun'}"]
     if len(ended) > MOST_ROWS:
@@ -163,10 +155,10 @@ def history(found: Tuning, language: str = "en") -> "Figure":
     words = style.words(WORDS, language)
     title = words["history"].format(
         len(found.ended),
-        _thousands(len(found.dataset.train_images), language),
-        _thousands(len(found.dataset.test_images), language),
+        style.whole(len(found.dataset.train_images), language),
+        style.whole(len(found.dataset.test_images), language),
     )
-    figure = _new(title, found)
+    figure = style.slide(title)
     axes = figure.add_subplot()
     trials = sorted(found.ended, key=lambda trial: trial.number)
     _draw(axes, [t.number for t in trials], trials, words)
@@ -193,7 +185,7 @@ def history(found: Tuning, language: str = "en") -> "Figure":
 def importance(found: Tuning, language: str = "en") -> "Figure":
     """A bar for each setting, with what chance alone gives."""
     words = style.words(WORDS, language)
-    figure = _new(words["importance"], found)
+    figure = style.slide(words["importance"])
     axes = figure.add_subplot()
     if not found.importance:
         text = words["few"].format(len(found.ended), LEAST_TRIALS)
@@ -225,7 +217,7 @@ def importance(found: Tuning, language: str = "en") -> "Figure":
 def values(found: Tuning, language: str = "en") -> "Figure":
     """For each setting the accuracy of all trials over its values."""
     words = style.words(WORDS, language)
-    figure = _new(words["values"], found)
+    figure = style.slide(words["values"])
     columns = min(3, len(found.space))
     rows = -(-len(found.space) // columns)
     trials = sorted(found.ended, key=lambda trial: trial.number)
@@ -267,13 +259,6 @@ _SAID = {
     "running": "running in another process",
     "interrupted": "interrupted",
 }
-_ORDER = tuple(_SAID)
-
-
-def _new(title: str, found: Tuning) -> "Figure":
-    figure = figures.new(style.WIDTH, style.HEIGHT)
-    figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
-    return figure
 
 
 def _draw(
@@ -321,17 +306,8 @@ def _name(name: str, language: str) -> str:
     return page_words.WORDS[language]["settings"][name]
 
 
-def _thousands(number: int, language: str) -> str:
-    text = f"{number:,}"
-    return text.replace(",", ".") if language == "tr" else text
-
-
 def _last(trial: Trial) -> str:
     if trial.outcome != "pruned" or not trial.curve:
         return "-"
     percent, accuracy = list(trial.curve.items())[-1]
     return f"{accuracy:.4f} at {percent}%"
-
-
-def _outcome(trial: Trial) -> list[str]:
-    return [] if trial.outcome == "complete" else [_SAID[trial.outcome]]
