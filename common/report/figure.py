@@ -20,7 +20,6 @@ from common.report import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
 
 DEFAULT = ("vgg11", "nin")
 
@@ -105,6 +104,8 @@ def plot(networks: Sequence[str] = DEFAULT, language: str = "en") -> "Figure":
 
 def _draw(axes: "Axes", column: _Column, x: float, height: float) -> None:
     """One column, its title above all of them."""
+    from matplotlib.patches import Rectangle
+
     axes.text(
         x, height + 0.45, column.title, ha="center", va="center",
         fontsize=style.TITLE, fontweight="bold", parse_math=False,
@@ -115,18 +116,14 @@ def _draw(axes: "Axes", column: _Column, x: float, height: float) -> None:
         axes.annotate("", xy=(x, y + GAP), xytext=(x, y), arrowprops=arrow)
         y += GAP
         tall = _height(box)
-        axes.add_patch(_rectangle(x - BOX / 2, y, BOX, tall, COLOURS[box.kind]))
+        axes.add_patch(
+            Rectangle((x - BOX / 2, y), BOX, tall, fc=COLOURS[box.kind], ec="black", lw=1.2)
+        )
         axes.text(
             x, y + tall / 2 - 0.02, box.text, ha="center", va="center", fontsize=style.SMALL + 1
         )
         y += tall
     axes.annotate("", xy=(x, y + GAP), xytext=(x, y), arrowprops=arrow)
-
-
-def _rectangle(x: float, y: float, width: float, height: float, colour: str) -> "Rectangle":
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x, y), width, height, facecolor=colour, edgecolor="black", linewidth=1.2)
 
 
 def _height(box: _Box) -> float:

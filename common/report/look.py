@@ -4,9 +4,9 @@ A view looks at one thing. Those that need what an image has not, such as its tr
 refused in one line.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -330,7 +330,7 @@ class Look:
             their names; what they get and what they give, (pixels, channels).
         """
         runs: list[list[str]] = []
-        for before, name in pairwise(outputs):
+        for before, name in itertools.pairwise(outputs):
             if not self._is_1x1(name):
                 continue
             if runs and runs[-1][-1] == before:
@@ -367,10 +367,8 @@ class Look:
     def _first_size_of_maps(self) -> int:
         """The smallest image, in pixels, of which the last maps are larger than one pixel."""
         network = self.model.network
-        size = architecture.smallest_input(network)
-        while _side(size, network) < 2:
-            size += 1
-        return size
+        sizes = itertools.count(architecture.smallest_input(network))
+        return next(size for size in sizes if _side(size, network) > 1)
 
     def _place(self, side: int) -> tuple[float, float]:
         """Where the maps lie in the image, as shares of its height: the first edge and the last.
