@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
+from common.comparison.mistakes import windows
 from common.network import architecture
 from common.network.description import CHAPTER, Network
 
@@ -56,8 +56,7 @@ def _with_branches(network: Network) -> list[architecture.Layer]:
 
 def _margins(values: np.ndarray, kernel: int, stride: int) -> np.ndarray:
     """By how much the largest value of each pooling window is larger than the next."""
-    cut = sliding_window_view(values, (kernel, kernel), (2, 3))  # type: ignore[call-overload]
-    windows = cut[:, :, ::stride, ::stride].reshape(-1, kernel * kernel)
-    two = np.partition(windows, -2, axis=-1)[:, -2:]
+    cut = windows(values, kernel, stride).reshape(-1, kernel * kernel)
+    two = np.partition(cut, -2, axis=-1)[:, -2:]
     margins = two[:, 1] - two[:, 0]
     return np.asarray(margins[margins > EQUAL * values.max(initial=0)])

@@ -101,6 +101,11 @@ class Judge:
             return f"1 {x - 1:+.2e}"
         return f"{x:.{4 if self.rounding > 1e-6 else 7}g}"
 
+    def span(self, numbers: Array) -> str:
+        """The smallest of some numbers and the largest, or the one that all are."""
+        low, high = self.number(float(numbers.min())), self.number(float(numbers.max()))
+        return low if low == high else f"{low} to {high}"
+
     def may_accept(self, candidate: Array) -> bool:
         """The same for a part of the numbers, in which nothing may be wrong."""
         return largest_difference(candidate, self.wrong).within(self.rounding)
@@ -281,11 +286,7 @@ def _factor(
     rest = _rest(right, axis, parameters=1)
     if rest is None:
         return None
-    products, squares = (
-        (right * wrong).sum(rest, keepdims=True),
-        (right**2).sum(rest, keepdims=True),
-    )
-    factor = np.divide(products, squares, np.ones_like(products), where=squares > 0)
+    factor = quotient((right * wrong).sum(rest, keepdims=True), (right**2).sum(rest, keepdims=True))
     if not judge.accepts(right * factor):
         return None
     if axis is None:
@@ -316,7 +317,7 @@ def _factor_and_offset(
     middle, wrong_middle = right.mean(rest, keepdims=True), wrong.mean(rest, keepdims=True)
     products = ((right - middle) * (wrong - wrong_middle)).sum(rest, keepdims=True)
     squares = ((right - middle) ** 2).sum(rest, keepdims=True)
-    factor = np.divide(products, squares, np.ones_like(products), where=squares > 0)
+    factor = quotient(products, squares)
     offset = wrong_middle - factor * middle
     if not judge.accepts(factor * right + offset):
         return None
@@ -330,6 +331,11 @@ def _factor_and_offset(
         f"every value is {times} times what it should be and {more} more, as if {mean} were "
         f"subtracted and the rest divided by {deviation}"
     )
+
+
+def quotient(products: Array, squares: Array, otherwise: float = 1.0) -> Array:
+    """The factor of the least squares; another number where nothing determines it."""
+    return np.divide(products, squares, np.full_like(products, otherwise), where=squares > 0)
 
 
 def _dropped(right: Array, wrong: Array, judge: Judge) -> str | None:
@@ -358,13 +364,10 @@ def _rest(x: Array, axis: int | None, parameters: int) -> tuple[int, ...] | None
 def _each(numbers: Array, neutral: float, judge: Judge, what: str, text: str) -> str:
     """Which channels have what number."""
     other = np.flatnonzero(np.abs(numbers - neutral) > max(judge.limit, judge.rounding))
-    found = numbers[other]
-    places = listed(other, what)
     if not other.size:  # each of them by less than can be seen alone
         return f"{plural(what)} differ by less than rounding"
-    low, high = judge.number(float(found.min())), judge.number(float(found.max()))
-    size = low if low == high else f"{low} to {high}"
-    return f"{places} {'is' if len(other) == 1 else 'are'} {text.format(size)}"
+    size = judge.span(numbers[other])
+    return f"{listed(other, what)} {'is' if len(other) == 1 else 'are'} {text.format(size)}"
 
 
 def _factor_text(factor: float, judge: Judge, factors: Mapping[str, float]) -> str:

@@ -51,10 +51,8 @@ class Site(NamedTuple):
 def site(network: Network = CHAPTER) -> Site | None:
     """Where units are counted in a network; None if it has no dropout."""
     for size in itertools.count(architecture.smallest_input(network)):
-        shapes, names = (
-            architecture.layer_shapes(size, network=network),
-            architecture.layer_names(network),
-        )
+        shapes = architecture.layer_shapes(size, network=network)
+        names = architecture.layer_names(network)
         dropouts = [name for name in shapes if name.startswith("dropout")]
         if not dropouts:
             break

@@ -150,10 +150,7 @@ def _of(dtype: str, recordings: Sequence[Recording]) -> list[Recording]:
 
 
 def _look_at_shapes(
-    comparison: Comparison,
-    recordings: Sequence[Recording],
-    job: Job,
-    material: Mapping[str, Array],
+    comparison: Comparison, recordings: Sequence[Recording], job: Job, material: Mapping[str, Array]
 ) -> LayerView | None:
     """A layer whose shape deviates: by its numbers if they do too, by its shapes if not."""
     for level in comparison.levels:
@@ -396,10 +393,8 @@ def _wrong_loss(logits: Array, labels: Array) -> Fit:
             "its sign is wrong": -right,
             "divided by the number of classes too": right / classes,
         }
-        for text, loss in candidates.items():
-            if judge.accepts(np.reshape(loss, wrong.shape)):
-                return text
-        return None
+        given = ((text, np.reshape(loss, wrong.shape)) for text, loss in candidates.items())
+        return next((text for text, loss in given if judge.accepts(loss)), None)
 
     return fit
 

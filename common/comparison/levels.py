@@ -370,8 +370,7 @@ def _activations(
     if not any(row.name in ends for row in rows):
         level.notes.append("no two backends give logits")
         return
-    relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
-    level.tables.append(Table(f"output of each layer: absolute / {relative}", rows))
+    level.tables.append(Table(f"output of each layer: absolute / {RELATIVE[dtype]}", rows))
     if len(rows) < len(known):
         only_logits = {row.name for row in rows} <= {*ends}
         level.part = "logits only" if only_logits else f"{len(rows)} of {len(known)} layers"
@@ -412,8 +411,7 @@ def _gradients(
                     "from there back are shown and not judged"
                 )
         rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
-    relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
-    title = f"loss and gradients, from the last layer back: absolute / {relative}"
+    title = f"loss and gradients, from the last layer back: absolute / {RELATIVE[dtype]}"
     level.tables.append(Table(title, rows))
     slopes = [a for given in arrays.values() for name, a in given.items() if name != "loss"]
     if slopes and not any(array.any() for array in slopes):
@@ -456,21 +454,17 @@ def _training(
         for pair in pairs
     ]
     changes = [pair for pair in changes if pair.one and pair.other]
-    rounding = {
-        (pair.column, name): tolerances.update_limit(dtype, weights[name], change, job.steps)
-        for pair in changes
-        for name, change in pair.other.items()
-    }
 
     def limit(name: str, pair: Pair) -> float:
-        return rounding.get((pair.column, name), 0.0)
+        if name not in pair.other:
+            return 0.0
+        return tolerances.update_limit(dtype, weights[name], pair.other[name], job.steps)
 
     rows = difference_rows(changes, weights, MEASURES[dtype], limit, complete=True)
     if not rows:
         level.part = "losses only"
     else:
-        relative = {"float64": "relative to its largest", "float32": "relative in L2 norm"}[dtype]
-        title = f"drift: what training changed in each parameter: absolute / {relative}"
+        title = f"drift: what training changed in each parameter: absolute / {RELATIVE[dtype]}"
         level.tables.append(Table(title, rows))
 
 
@@ -500,6 +494,7 @@ def _loss_limits(dtype: str, losses: np.ndarray, weights: Weights, job: Job) -> 
 
 # float64 has no tail to speak of: any single number counts
 MEASURES = {"float64": largest_difference, "float32": norm_difference}
+RELATIVE = {"float64": "relative to its largest", "float32": "relative in L2 norm"}
 ONCE = {"shapes": _shapes, "parameters": _parameters, "dropout": _dropout}
 PER_PRECISION = {"activations": _activations, "gradients": _gradients, "training": _training}
 

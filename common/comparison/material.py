@@ -14,9 +14,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from common.comparison.job import PASS_STEPS, Job
+from common.comparison.mistakes import convolve, windows
 from common.data.dataset import Dataset
 from common.data.interpolation import resize_matrix
 from common.data.order import example_order
@@ -114,7 +114,7 @@ def make_weights(
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
         kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
         if layer.is_pool:
-            X = _windows(X, kernel, stride).max((4, 5))
+            X = windows(X, kernel, stride).max((4, 5))
             continue
         last_block = layer.name.partition(".")[0] == ends.partition(".")[0]
         weight = rng.normal(size=(layer.out_channels, layer.in_channels, kernel, kernel))
@@ -170,28 +170,18 @@ def _bias(values: np.ndarray, share: float) -> float:
 
 def _undecided(Y: np.ndarray, pool: architecture.Layer) -> np.ndarray:
     """The channels in which rounding may decide which pixel of a pooling window is the largest."""
-    windows = _windows(Y, pool.kernel_size, pool.stride)
-    if not windows.size:
+    cut = windows(Y, pool.kernel_size, pool.stride)
+    if not cut.size:
         return np.zeros(0, np.int64)
-    two = np.partition(windows.reshape(*windows.shape[:4], -1), -2)[..., -2:]
+    two = np.partition(cut.reshape(*cut.shape[:4], -1), -2)[..., -2:]
     apart = two[..., 1] - two[..., 0]
     # equal ones lie in flat parts of an image: the same windows below, the same gradient
     return np.flatnonzero(((apart > EQUAL) & (apart < APART)).any(axis=(0, 2, 3)))
 
 
 def _convolve(X: np.ndarray, weight: np.ndarray, stride: int, padding: int) -> np.ndarray:
-    X = np.pad(X, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    chunks = []
-    for first in range(0, len(X), CHUNK):
-        windows = _windows(X[first : first + CHUNK], weight.shape[2], stride)
-        chunks.append(np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))))
-    return np.concatenate(chunks).transpose(0, 3, 1, 2)
-
-
-def _windows(X: np.ndarray, kernel: int, stride: int) -> np.ndarray:
-    """(batch, channels, height, width, kernel, kernel)."""
-    windows = sliding_window_view(X, (kernel, kernel), (2, 3))  # type: ignore[call-overload]
-    return windows[:, :, ::stride, ::stride]
+    chunks = (X[first : first + CHUNK] for first in range(0, len(X), CHUNK))
+    return np.concatenate([convolve(chunk, weight, stride, padding, padding) for chunk in chunks])
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from common.comparison.diagnosis import (
     Mistake,
     listed,
     plural,
+    quotient,
     round_to,
     sigmoid,
 )
@@ -191,8 +192,8 @@ def _left_out(source: Array, wanted: tuple[int, ...]) -> list[Mistake]:
 def _pool(
     k: int, s: int, before: int, after: int, reduce: Callable[..., Array], outside: float, x: Array
 ) -> Array:
-    windows = _windows(_padded(x, before, after, constant_values=outside), k, s)
-    return np.asarray(reduce(windows, axis=(4, 5)))
+    padded = _padded(x, before, after, constant_values=outside)
+    return np.asarray(reduce(windows(padded, k, s), axis=(4, 5)))
 
 
 def _global_pooling(source: Array, wanted: tuple[int, ...]) -> OnPaper:
@@ -280,8 +281,10 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
     def fits() -> Iterator[Fit]:
         plain = output(source, activation=_nothing)
         if plain.shape == wanted and layer.relu:
-            for fit in (_bias_off, _weights_times, _leaky, _one_weight_off):
-                yield partial(fit, plain, bias, source, layer)
+            yield partial(_bias_off, plain, bias)
+            yield partial(_weights_times, plain, bias)
+            yield partial(_leaky, plain)
+            yield partial(_one_weight_off, plain, source, layer)
 
     return OnPaper(output, mistakes(), fits())
 
@@ -363,8 +366,8 @@ def convolve(
         after: the same at the bottom and the right.
         mode: of :func:`numpy.pad`.
     """
-    windows = _windows(_padded(x, before, after, mode), weight.shape[2], stride)
-    product = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3)))
+    cut = windows(_padded(x, before, after, mode), weight.shape[2], stride)
+    product = np.tensordot(cut, weight, ((1, 4, 5), (1, 2, 3)))
     return np.asarray(product.transpose(0, 3, 1, 2))
 
 
@@ -375,10 +378,10 @@ def _padded(x: Array, before: int, after: int, mode: str = "constant", **options
     return np.asarray(np.pad(x, pads, mode, **options))  # type: ignore[call-overload]
 
 
-def _windows(x: Array, kernel: int, stride: int) -> Array:
+def windows(x: Array, kernel: int, stride: int) -> Array:
     """(batch, channels, height, width, kernel, kernel)."""
-    windows = sliding_window_view(x, (kernel, kernel), (2, 3))  # type: ignore[call-overload]
-    return np.asarray(windows[:, :, ::stride, ::stride])
+    every = sliding_window_view(x, (kernel, kernel), (2, 3))  # type: ignore[call-overload]
+    return np.asarray(every[:, :, ::stride, ::stride])
 
 
 def _activations(relu_is_right: bool) -> Iterator[Mistake]:
@@ -441,11 +444,7 @@ def rearranged(weight: Array) -> Iterator[tuple[str, Array]]:
 
 
 def _padding_after(
-    size: tuple[int, ...],
-    kernel: int,
-    stride: int,
-    before: int,
-    wanted: tuple[int, ...],
+    size: tuple[int, ...], kernel: int, stride: int, before: int, wanted: tuple[int, ...]
 ) -> int | None:
     """The least padding at the end that gives the wanted height and width; None if none does.
 
@@ -498,9 +497,7 @@ def _place_text(before: int, after: int, padding: int) -> str:
 # ------------------------------------------- numbers in a convolution that must be found
 
 
-def _bias_off(
-    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
-) -> str | None:
+def _bias_off(plain: Array, bias: Array, wrong: Array, judge: Judge) -> str | None:
     """The bias of some channels is another one."""
     both = (wrong > 0) & (plain > 0)
     count = both.sum((0, 2, 3))
@@ -528,38 +525,27 @@ def _bias_off(
                           (np.roll(bias, -1), "shifted by -1")):  # fmt: skip
         if np.allclose(bias + change, order, judge.rounding, 10 * judge.rounding * size):
             return f"the bias's channels are {called}"
-    by = judge.number(found.min())
-    if found.size > 1 and judge.number(found.max()) != by:
-        by = f"{by} to {judge.number(found.max())}"
-    return f"the bias is off by {by} {where}"
+    return f"the bias is off by {judge.span(found)} {where}"
 
 
-def _weights_times(
-    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
-) -> str | None:
+def _weights_times(plain: Array, bias: Array, wrong: Array, judge: Judge) -> str | None:
     """The weights are so many times too large, in all channels or some."""
     products, positive = plain - bias[:, None, None], wrong > 0
     numbers = np.where(positive, (wrong - bias[:, None, None]) * products, 0)
     squares = np.where(positive, products**2, 0)
     for axes in ((0, 1, 2, 3), (0, 2, 3)):
-        total = squares.sum(axes, keepdims=True)
-        factor = np.divide(
-            numbers.sum(axes, keepdims=True), total, np.ones_like(total), where=total > 0
-        )
+        factor = quotient(numbers.sum(axes, keepdims=True), squares.sum(axes, keepdims=True))
         if judge.accepts(relu(factor * products + bias[:, None, None])):
             factors = factor.ravel()
             if factors.size == 1:
                 return f"the weights are {judge.number(factors[0])} times what was given"
             other = np.flatnonzero(np.abs(factors - 1) > judge.rounding)
-            low, high = judge.number(factors[other].min()), judge.number(factors[other].max())
-            times = low if low == high else f"{low} to {high}"
+            times = judge.span(factors[other])
             return f"the weights are {times} times what was given in {listed(other, 'channel')}"
     return None
 
 
-def _leaky(
-    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
-) -> str | None:
+def _leaky(plain: Array, wrong: Array, judge: Judge) -> str | None:
     """A leaky ReLU of some slope."""
     below = plain < 0
     if below.sum() < 8:
@@ -571,7 +557,7 @@ def _leaky(
 
 
 def _one_weight_off(
-    plain: Array, bias: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
+    plain: Array, source: Array, layer: Layer, wrong: Array, judge: Judge
 ) -> str | None:
     """A single weight is another one."""
     apart = np.abs(relu(plain) - wrong).max((0, 2, 3))
@@ -579,18 +565,18 @@ def _one_weight_off(
     if (np.delete(apart, channel) > judge.limit * np.abs(wrong).max()).any():
         return None
     padded = _padded(np.asarray(source, np.float64), layer.padding, layer.padding)
-    windows = _windows(padded, layer.kernel_size, layer.stride)
+    cut = windows(padded, layer.kernel_size, layer.stride)
     both = (plain[:, channel] > 0) & (wrong[:, channel] > 0)
-    rows = windows.transpose(0, 2, 3, 1, 4, 5)[both].reshape(int(both.sum()), -1)
+    rows = cut.transpose(0, 2, 3, 1, 4, 5)[both].reshape(int(both.sum()), -1)
     if len(rows) < 8:
         return None
     change = (wrong - plain)[:, channel][both]
     squares = (rows**2).sum(0)
-    sizes = np.divide(change @ rows, squares, np.zeros_like(squares), where=squares > 0)
+    sizes = quotient(change @ rows, squares, 0.0)
     best = int((sizes**2 * squares).argmax())
-    place = tuple(map(int, np.unravel_index(best, windows.shape[1:2] + windows.shape[4:])))
+    place = tuple(map(int, np.unravel_index(best, cut.shape[1:2] + cut.shape[4:])))
     candidate = relu(plain)
-    at = windows[:, place[0], :, :, place[1], place[2]]
+    at = cut[:, place[0], :, :, place[1], place[2]]
     candidate[:, channel] = relu(plain[:, channel] + sizes[best] * at)
     if not judge.accepts(candidate):
         return None

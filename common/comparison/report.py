@@ -64,7 +64,7 @@ def gaps(report: Comparison) -> list[str]:
 
 def about(report: Comparison) -> str:
     """What was compared, in a line."""
-    job = _job(report)
+    job = Job(**report.job)
     network = "" if job.description == CHAPTER else f"network {job.network}, "
     images = "1 image" if job.batch_size == 1 else f"{job.batch_size} images"
     training = f", {job.steps} training steps" if "training" in job.levels else ""
@@ -202,14 +202,15 @@ def _show_level(console: Console, level: Level) -> None:
     console.print()
     console.print(Text.assemble(*status, f"   (tolerance: {level.tolerance})"))
     for table in level.tables:
-        first = next((row for row in table.rows if row.deviating), None)
-        steps = [
-            row
-            for number, row in enumerate(table.rows, start=1)
-            if number in STEPS_SHOWN or row is first or row is table.rows[-1]
-        ]
-        is_long = bool(table.rows) and table.rows[-1].name.startswith("step ")
-        _show_rows(console, table, steps if is_long else table.rows)
+        rows = table.rows
+        if rows and rows[-1].name.startswith("step "):
+            first = next((row for row in rows if row.deviating), None)
+            rows = [
+                row
+                for number, row in enumerate(rows, start=1)
+                if number in STEPS_SHOWN or row is first or row is rows[-1]
+            ]
+        _show_rows(console, table, rows)
 
 
 def _show_deviation(console: Console, level: Level) -> None:
@@ -326,10 +327,6 @@ def _finish(axes: "Axes") -> None:
     legend = axes.get_legend()
     if legend is not None:  # a white frame would hide the words on a dark page
         legend.set_frame_on(False)
-
-
-def _job(report: Comparison) -> Job:
-    return Job(**{**report.job, "levels": tuple(report.job["levels"])})
 
 
 def _compared(level: Level) -> str:

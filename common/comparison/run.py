@@ -73,15 +73,14 @@ def run(
     recordings: list[Recording] = []
     lost: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
-        owner = next(
-            (each for each in zip(names, specs, strict=True) if files.is_file(each[1])), None
-        )
-        if owner is not None:
-            weights = _weights_of(owner[1], python_of[owner[0]], timeout, directory)
-            material.update({f"weights/{name}": array for name, array in weights.items()})
-            log(f"weights: those of {owner[0]}")
-        save_arrays(Path(directory) / MATERIAL, material, {})
         sides = [(name, python_of[name], spec) for name, spec in zip(names, specs, strict=True)]
+        for owner, interpreter, spec in sides:
+            if files.is_file(spec):
+                weights = _weights_of(spec, interpreter, timeout, directory)
+                material.update({f"weights/{name}": array for name, array in weights.items()})
+                log(f"weights: those of {owner}")
+                break
+        save_arrays(Path(directory) / MATERIAL, material, {})
         for name, found in _record(sides, job, directory, timeout):
             if isinstance(found, NinError):
                 lost[name] = str(found)
