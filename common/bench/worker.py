@@ -129,7 +129,8 @@ class Worker:
     def startup(self, size: int) -> dict[str, Any]:
         """Seconds from the start of the process until a run has done its first step."""
         run = self._new_run(settings_for(size, self.batch, **self.common), self._dataset)
-        _begin(run)
+        for watcher in run.watchers:
+            watcher.begin(run)
         run.trainer.train_batch(np.arange(self.batch), LEARNING_RATE, 0)
         run.trainer.take_metrics()
         return {"seconds": round(time.monotonic() - self.started, 3)}
@@ -200,11 +201,6 @@ class Worker:
 
     def _new_directory(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._directory.name))
-
-
-def _begin(run: Run) -> None:
-    for watcher in run.watchers:
-        watcher.begin(run)
 
 
 _workers: list[Worker] = []

@@ -1,6 +1,7 @@
 """The table and the pictures of a search."""
 
 import dataclasses
+import itertools
 import shlex
 import textwrap
 from collections.abc import Callable
@@ -162,10 +163,8 @@ def history(found: Tuning, language: str = "en") -> "Figure":
     axes = figure.add_subplot()
     trials = sorted(found.ended, key=lambda trial: trial.number)
     _draw(axes, [t.number for t in trials], trials, words)
-    best, steps = 0.0, []
-    for trial in trials:
-        best = max(best, trial.accuracy or 0.0)
-        steps.append(best or np.nan)
+    bests = itertools.accumulate((trial.accuracy or 0.0 for trial in trials), max)
+    steps = [best or np.nan for best in bests]
     axes.step([t.number for t in trials], steps, where="post", color="black", lw=2.5, zorder=1)
     axes.plot([], [], color="black", lw=2.5, label=words["best"])
     for trial in trials:

@@ -7,7 +7,6 @@ on where it was, and seeds and networks can be added later.
 import dataclasses
 import gc
 import itertools
-import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -249,7 +248,8 @@ def train(
     todo = list(itertools.product(seeds, variants))
     clock = _Clock(sum(_work(variant, dataset) for _, variant in todo))
     for number, (seed, variant) in enumerate(todo, start=1):
-        directory = out / _folder(variant.name) / f"seed-{seed}"
+        # two networks never have the same folder
+        directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
         outcome, status = read(directory, seed), 0
         if outcome is None or not outcome.complete:
             log(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{clock.left()}")
@@ -265,7 +265,8 @@ def train(
             break
         if outcome is not None:
             variant.outcomes.append(outcome)
-        write_json(out / ABLATION, seal({**_identity(variants, dataset), **found.report()}))
+        identity = {"settings": _identity(variants, dataset)}
+        write_json(out / ABLATION, seal({**identity, **found.report()}))
     return found
 
 
@@ -322,23 +323,21 @@ def _train(
     settings: Settings, dataset: Dataset, directory: Path, watchers: Sequence[Watcher]
 ) -> int:
     """Train, or go on; 128 + the signal's number if that was interrupted."""
+    run = None
     try:
         if run_directory.is_begun(directory):
             config = run_directory.open_run(directory)
             kept = Settings(**config["settings"])
             if not run_directory.is_complete(directory):
                 run = fit.resume(directory, config, kept, dataset, None, watchers)
-                if not run.complete:
-                    return run.stop.exit_status
-                del run
         else:
             directory.parent.mkdir(parents=True, exist_ok=True)
             run = fit.fit(settings, dataset, None, directory, "ablation", watchers)
-            if not run.complete:
-                return run.stop.exit_status
-            del run
     except DivergedError:
         return 0  # its result.json says so
+    if run is not None and not run.complete:
+        return run.stop.exit_status
+    del run
     # a trainer and what it captured on a GPU hold on to each other
     gc.collect()
     write_json(directory / MEASURED, seal(measure(directory, settings, dataset)))
@@ -362,17 +361,16 @@ def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, 
         device=settings.device,
         threads=settings.threads,
     )
-    images, labels = (
-        array[:TRAINING_IMAGES] for array in (dataset.train_images, dataset.train_labels)
+    predictions = classifier.predict(
+        dataset.train_images[:TRAINING_IMAGES], dataset.train_labels[:TRAINING_IMAGES]
     )
-    predictions = classifier.predict(images, labels)
     predictor = classifier.ready.backend.Predictor(classifier.net, classifier.settings)
     silent: dict[str, np.ndarray] = {}
-    for start in range(0, CHANNEL_IMAGES, 32):
-        batch = dataset.test_images[start : min(start + 32, CHANNEL_IMAGES)]
-        if len(batch):
-            for name, dead in plateau.silent_channels(predictor.activations(batch)).items():
-                silent[name] = dead & silent.get(name, dead)
+    images = dataset.test_images[:CHANNEL_IMAGES]
+    for start in range(0, len(images), 32):
+        activations = predictor.activations(images[start : start + 32])
+        for name, dead in plateau.silent_channels(activations).items():
+            silent[name] = dead & silent.get(name, dead)
     channels = np.concatenate(list(silent.values()))
     return {
         "training_accuracy": float(1 - predictions.wrong.mean()),
@@ -390,7 +388,7 @@ def _identity(variants: Sequence[Variant], dataset: Dataset) -> dict[str, Any]:
         del settings[name]
     settings["train_examples"] = len(dataset.train_images)
     settings["data"] = dataset.kind
-    return {"settings": settings}
+    return settings
 
 
 def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
@@ -399,7 +397,7 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
     Raises:
         NinError: if it is not.
     """
-    wanted = _identity(variants, dataset)["settings"]
+    wanted = _identity(variants, dataset)
     file = out / ABLATION
     if not file.is_file():
         run_directory.check_free(out)
@@ -411,11 +409,6 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
     run_directory.check_same(out, found, wanted)
-
-
-def _folder(name: str) -> str:
-    """A folder's name; two networks never have the same."""
-    return re.sub(r"/", "+", name)
 
 
 # ------------------------------------------------------------------ sizes, and time

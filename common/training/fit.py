@@ -196,38 +196,23 @@ def make(
     """
     backend, own = ready.backend, net is not None
     _check_shares(settings, dataset, ready.workers)
-    known: Network | None = settings.description
+    network, classes, size = settings.description, dataset.num_classes, settings.resize
+    known: Network | None = network
     tight = ""
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
-        _check_classes(
-            need(backend, "allocate")(net, architecture.random_image(settings.resize)), dataset
-        )
+        _check_classes(need(backend, "allocate")(net, architecture.random_image(size)), dataset)
         dropout, usual = need(backend, "dropout_rate")(net), settings.dropout
         settings = dataclasses.replace(settings, dropout=dropout)
-        known = recognise(
-            backend,
-            net,
-            settings.description,
-            dataset.num_classes,
-            architecture.IN_CHANNELS,
-            dropout,
-            settings.resize,
-        )
+        channels = architecture.IN_CHANNELS
+        known = recognise(backend, net, network, classes, channels, dropout, size)
         if known is not None:
             settings = dataclasses.replace(settings, network=str(known))
     elif settings.init == KEEP:
         raise NinError("`init=keep`: a new network has no weights that are worth keeping")
     else:
-        net = make_network(
-            backend,
-            settings.description,
-            dataset.num_classes,
-            architecture.IN_CHANNELS,
-            settings.dropout,
-            settings.resize,
-        )
+        net = make_network(backend, network, classes, dropout=settings.dropout, size=size)
         # several workers may each have a machine of their own
         if ready.device.kind == "cpu" and ready.workers.count == 1:
             tight = _check_memory(settings)

@@ -68,15 +68,8 @@ def members(backend: str, count: int) -> list[Member]:
         ]
     elif backend == "tf":
         cluster = {"worker": [f"{HERE}:{port}" for port in _free_ports(count)]}
-        every = [
-            {
-                "TF_CONFIG": json.dumps(
-                    {"cluster": cluster, "task": {"type": "worker", "index": i}}
-                ),
-                **_gpu(i),
-            }
-            for i in ranks
-        ]
+        configs = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in ranks]
+        every = [{"TF_CONFIG": json.dumps(configs[i]), **_gpu(i)} for i in ranks]
     elif backend == "mxnet":
         place = {"DMLC_PS_ROOT_URI": HERE, "DMLC_PS_ROOT_PORT": str(_free_ports(1)[0])}
         place |= {"DMLC_NUM_WORKER": str(count), "DMLC_NUM_SERVER": "1"}
@@ -189,11 +182,7 @@ def _lines(file: IO[bytes]) -> list[str]:
 def _free_ports(count: int) -> list[int]:
     """Ports that nobody listens on just now."""
     with contextlib.ExitStack() as stack:
-        return [port for _, port in map(_listen, [stack] * count)]
-
-
-def _listen(stack: contextlib.ExitStack) -> tuple[str, int]:
-    listener = stack.enter_context(socket.socket())
-    listener.bind((HERE, 0))
-    name: tuple[str, int] = listener.getsockname()
-    return name
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind((HERE, 0))
+        return [listener.getsockname()[1] for listener in listeners]

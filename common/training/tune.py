@@ -514,10 +514,8 @@ def search(
     objective = objective or objective_of(tuning, observer)
     with StopRequest() as stop:
         # an orphan's search is nobody's any more
-        while os.getppid() == parent:
-            trial = None
-            if stop.signal is None:
-                trial = study.draw(wanted, tuning.space, tuning.settings)
+        while os.getppid() == parent and stop.signal is None:
+            trial = study.draw(wanted, tuning.space, tuning.settings)
             if trial is None:
                 break
             observer.searching(study.trials(), wanted)
@@ -750,16 +748,10 @@ def _optuna() -> Any:
     return optuna
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what Optuna says of options of its own that may change."""
+def _sampler(seed: int) -> Any:
+    # Optuna says of some of these options that they may change
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
-
-
-def _sampler(seed: int) -> Any:
-    with _quiet():
         return _optuna().samplers.TPESampler(
             n_startup_trials=RANDOM_TRIALS,
             seed=seed,
