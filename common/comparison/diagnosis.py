@@ -171,15 +171,14 @@ def _turned() -> Iterator[Mistake]:
 
 
 def _reordered(shape: tuple[int, ...]) -> Iterator[Mistake]:
-    batch, channels, height, width = shape
-    last = (batch, height, width, channels)
+    _, channels, height, width = shape
     yield (
         "the numbers are in the order NHWC, and read as NCHW",
         lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape),
     )
     yield (
         "the numbers are in the order NCHW, and read as NHWC",
-        lambda x: x.reshape(len(x), *last[1:]).transpose(0, 3, 1, 2),
+        lambda x: x.reshape(len(x), height, width, channels).transpose(0, 3, 1, 2),
     )
 
 

@@ -103,7 +103,6 @@ class Run:
         settings: of the run, with the precision that it computes in.
         dataset: training and test images.
         watchers: see the run as it goes.
-        stop: asked between steps whether to stop.
         started: when the command started, as ``time.monotonic()`` counts.
     """
 
@@ -114,7 +113,6 @@ class Run:
         settings: Settings,
         dataset: Dataset,
         watchers: Sequence[Watcher] = (),
-        stop: StopRequest | None = None,
         started: float | None = None,
     ) -> None:
         self.started = time.monotonic() if started is None else started
@@ -124,7 +122,8 @@ class Run:
         self.dataset = dataset
         # worker 0 alone shows the run and writes its files
         self.watchers = [] if self.workers.rank else list(watchers)
-        self.stop = StopRequest() if stop is None else stop
+        self.stop = StopRequest()
+        """Asked between steps whether to stop."""
         self.own = False
         """Whether the network is one of the user's own."""
         self.out: Path | bool | None = None

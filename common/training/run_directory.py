@@ -50,9 +50,9 @@ def weights_file(path: Path) -> Path:
     return file if file.is_file() else path
 
 
-def check_free(out: Path | None) -> None:
+def check_free(out: Path) -> None:
     """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise _taken(out)
 
 
