@@ -25,18 +25,16 @@ def draw(results: Results, directory: Path) -> list[Path]:
         for bars, size in (*((TRAINING, size) for size in results.sizes), (AGAINST_D2L, None))
         if any(results.get(what, name, size) for what in bars.values() for name in results.backends)
     ]
-    count = len(panels)
-    if not count:
+    if not panels:
         return []
-    rows = (count + 1) // 2
+    rows = (len(panels) + 1) // 2
     figure = figures.new(11, 3.4 * rows + 0.5)
-    axes = [figure.add_subplot(rows, min(2, count), i + 1) for i in range(count)]
-    for each, (bars, size) in zip(axes, panels, strict=True):
-        _bars(each, results, bars, size)
-    for each in axes:
-        each.grid(visible=True, axis="y", alpha=0.5)
-        each.set_axisbelow(True)
-        figures.add_legend(each)
+    for i, (bars, size) in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, min(2, len(panels)), i)
+        _bars(axes, results, bars, size)
+        axes.grid(visible=True, axis="y", alpha=0.5)
+        axes.set_axisbelow(True)
+        figures.add_legend(axes)
     machine, notice = results.record["machine"], results.record["data"]["notice"]
     title = (
         f"NiN, batch {results.batch}, {machine['processor']}, {machine['cores']} cores\n{notice}"

@@ -498,11 +498,13 @@ class Page:
         rows = []
         for name, words in self.words["facts"].items():
             cells = [str(c.get(name, c["machine"].get(name, ""))) for c in configs]
-            rows.append(Row(words, [style.decimal(cell, self.language) if name == "memory_gib"
-                                    else cell[:12] if name == "git_commit" else cell
-                                    for cell in cells]))  # fmt: skip
+            if name == "memory_gib":
+                cells = [style.decimal(cell, self.language) for cell in cells]
+            elif name == "git_commit":
+                cells = [cell[:12] for cell in cells]
+            rows.append(Row(words, cells))
         for name in packages:
-            rows.append(Row(name, [str(config["versions"].get(name, "")) for config in configs]))
+            rows.append(Row(name, [str(c["versions"].get(name, "")) for c in configs]))
         return Table(self.words["versions_caption"], ["", *self.runs], rows)
 
     def commands(self) -> dict[str, str]:
