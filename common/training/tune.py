@@ -156,6 +156,7 @@ class Study:
         options = {"connect_args": {"timeout": DATABASE_SECONDS}}
         self._locks: IO[bytes] = (out / LOCK).open("ab")
         self._held: set[int] = set()
+        self._states = optuna.trial.TrialState
         try:
             # two processes that make the tables at once are in each other's way
             with self.turn():
@@ -202,7 +203,7 @@ class Study:
             if trial.state.name == "RUNNING" and self._hold(trial.number):
                 # it may have come to its end since then
                 if self._study.trials[trial.number].state.name == "RUNNING":
-                    self._fail(trial.number)
+                    self._study.tell(trial.number, state=self._states.FAIL)
                     if _read(self._study.trials[trial.number]).outcome == "interrupted":
                         self._again(trial.number, tries=_read(trial).tries + 1)
                 self._let_go(trial.number)
@@ -231,8 +232,6 @@ class Study:
         self, trial: "optuna.trial.Trial", outcome: str, accuracy: float | None = None, **facts: Any
     ) -> Trial:
         """Record what a trial came to; ``facts``: ``seconds``, ``reason``."""
-        from optuna.trial import TrialState
-
         with deferred():
             for name, value in facts.items():
                 trial.set_user_attr(name, value)
@@ -240,18 +239,13 @@ class Study:
                 self._study.tell(trial, accuracy)
             elif outcome == "interrupted":
                 trial.set_user_attr("stopped", True)
-                self._fail(trial.number)
+                self._study.tell(trial.number, state=self._states.FAIL)
                 self._again(trial.number)
             else:
-                state = TrialState.FAIL if outcome == "failed" else TrialState.PRUNED
+                state = self._states.FAIL if outcome == "failed" else self._states.PRUNED
                 self._study.tell(trial, state=state)
             self._let_go(trial.number)
         return _read(self._study.trials[trial.number])
-
-    def _fail(self, number: int) -> None:
-        from optuna.trial import TrialState
-
-        self._study.tell(number, state=TrialState.FAIL)
 
     def _again(self, number: int, **facts: Any) -> None:
         trial = self._study.trials[number]
