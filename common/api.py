@@ -462,7 +462,7 @@ def tune(
     whole = data if isinstance(data, Dataset) else load_data(data)
     directory = expand(out)
     found = tuning.begin(search, whole, directory, preset, backend=backend, **settings)
-    observer = SearchDisplay(jobs)
+    observer = SearchDisplay()
     if jobs == 1:
         tuning.search(found, trials, observer)
     else:

@@ -50,12 +50,8 @@ def save_model(path: Path, model: Model) -> None:
     save_arrays(path, model.weights, to_metadata(model))
 
 
-def load_model(path: Path, network: Network = CHAPTER) -> Model:
+def load_model(path: Path) -> Model:
     """Read a model that any backend wrote.
-
-    Args:
-        path: a safetensors file.
-        network: what it is, if it has not our metadata.
 
     Raises:
         NinError: if the file is damaged or of another network, naming what was expected and found.
@@ -65,7 +61,7 @@ def load_model(path: Path, network: Network = CHAPTER) -> Model:
     if not path.is_file():
         raise NinError(f"{path}: not a file")
     arrays, metadata = load_arrays(path)
-    return from_metadata(arrays, metadata, str(path), network)
+    return from_metadata(arrays, metadata, str(path))
 
 
 def check_chapter(model: Model, path: Path) -> None:

@@ -23,7 +23,7 @@ def bare_step(
         trainer.net.train()
         for _ in range(times):
             loss = F.cross_entropy(trainer.net(X), y)
-            trainer.optimizer.zero_grad(set_to_none=True)
+            trainer.optimizer.zero_grad()
             loss.backward()
             trainer.optimizer.step()
         loss.item()

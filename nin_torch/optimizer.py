@@ -35,7 +35,7 @@ class _Muon:
         self.param_groups: list[dict[str, Any]] = [{"lr": settings.lr}]
         self.state: defaultdict[torch.Tensor, dict[str, torch.Tensor]] = defaultdict(dict)
 
-    def zero_grad(self, set_to_none: bool) -> None:
+    def zero_grad(self) -> None:
         for value in (*self.biases, *(weight for weight, _ in self.weights)):
             value.grad = None
 

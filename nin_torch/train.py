@@ -144,7 +144,7 @@ class Trainer(Predictor):
         if self.label_smoothing:
             uniform = -F.log_softmax(logits, 1).mean()
             objective = loss + self.label_smoothing * (uniform - loss)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         (objective * self.part if self.workers.count > 1 else objective).backward()
         if self.captured:
             # PyTorch insists on it in a capture, and warns of it outside

@@ -21,7 +21,7 @@ def answer(function: str, arguments: dict[str, Any]) -> str:
         return json.dumps({"result": result})
     except NinError as error:
         # its arguments stay marked, for whoever prints it
-        return json.dumps({"refused": getattr(error, "marked", one_line(error))})
+        return json.dumps({"refused": error.marked})
     except (OSError, MemoryError) as error:
         return json.dumps({"refused": one_line(error)})
     except Exception as error:

@@ -286,22 +286,17 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _is_list(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, tuple) and all(type(v) is int and least <= v <= most for v in value)
-
-
 def _number(least: int, most: int) -> _Key:
     words = f"a whole number from {least} to {most}"
     return _Key(_whole, str, lambda value: type(value) is int and least <= value <= most, words)
 
 
-def _list(
-    separator: str, least: int, most: int, words: str, good: Callable[[Any], bool] = bool
-) -> _Key:
+def _list(separator: str, most: int, words: str, good: Callable[[Any], bool] = bool) -> _Key:
+    each = _number(1, most)
     return _Key(
         lambda text: tuple(map(_whole, text.split(separator))) if text else (),
         lambda value: separator.join(map(str, value)),
-        lambda value: _is_list(value, least, most) and good(value),
+        lambda value: isinstance(value, tuple) and all(map(each.allows, value)) and good(value),
         words,
     )
 
@@ -311,8 +306,8 @@ def _choice(*names: str) -> _Key:
 
 
 _most = 8192
-_in_block = _list("/", 1, _most, f"channels like 112/32, up to {_most}", lambda value: True)
-_odd = _list("-", 1, 63, "odd windows like 11-5-3-3", lambda value: all(v % 2 for v in value))
+_in_block = _list("/", _most, f"channels like 112/32, up to {_most}", lambda value: True)
+_odd = _list("-", 63, "odd windows like 11-5-3-3", lambda value: all(v % 2 for v in value))
 
 KEYS: dict[str, _Key] = {
     "channels": _Key(
@@ -324,7 +319,7 @@ KEYS: dict[str, _Key] = {
         f"channels like 96-256-384 or 192/160/96-192, up to {_most}",
     ),
     "kernels": _odd,
-    "strides": _list("-", 1, 16, "strides like 4-1-1-1, up to 16"),
+    "strides": _list("-", 16, "strides like 4-1-1-1, up to 16"),
     "repeat": _number(1, 16),
     "inner": _number(0, 8),
     "inner_kernel": _Key(

@@ -21,14 +21,9 @@ WORDS = {
 
 
 class SearchDisplay(Observer):
-    """Lines on standard output, progress on standard error: a bar on a terminal, else lines.
+    """Lines on standard output, progress on standard error: a bar on a terminal, else lines."""
 
-    Args:
-        jobs: processes that search.
-    """
-
-    def __init__(self, jobs: int = 1) -> None:
-        self._jobs = jobs
+    def __init__(self) -> None:
         self._started = self._last_line = time.monotonic()
         self._ended = 0
         self._trials: Sequence[Trial] = ()
