@@ -1,6 +1,5 @@
 """HTML pages from templates: styles and pictures are inside, so that one file is all of a page."""
 
-from importlib import resources
 from typing import Any
 
 
@@ -14,14 +13,10 @@ def render(template: str, **values: Any) -> str:
     import jinja2  # only when a page is wanted
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_read),
+        loader=jinja2.PackageLoader("common", ""),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template(template).render(**values)
-
-
-def _read(name: str) -> str:
-    return resources.files("common").joinpath(name).read_text(encoding="utf-8")

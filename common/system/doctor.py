@@ -1,5 +1,6 @@
 """One look at a machine: which backends work, on what, and where data would come from."""
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -57,10 +58,8 @@ def probe(name: str) -> dict[str, Any]:
     seconds = time.monotonic() - started
     devices = []
     for kind in ("cpu", "gpu"):
-        try:
+        with contextlib.suppress(NinError):
             devices.append(backend.find_device(kind).name)
-        except NinError:
-            continue
     return {
         "works": True,
         "versions": backend.versions(),

@@ -188,10 +188,8 @@ def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of the installed ones among the packages."""
     found = {"python": platform.python_version()}
     for package in ("numpy", *packages):
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

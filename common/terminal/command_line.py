@@ -23,6 +23,9 @@ HOME = re.compile(r"(?:^|(?<=[=,]))~[^/=,\s]*(?=/|$)")
 # Variables by which rich takes a pipe or a file for a terminal.
 NO_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
+# What options are added to: a parser, or a group of its options.
+Options = argparse.ArgumentParser | argparse._ArgumentGroup
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on stderr, exit status 2."""
@@ -62,7 +65,7 @@ def show_line(kind: str, text: str) -> None:
     print(f"{kind}: {shortened(printable(' '.join(text.split())))}", file=sys.stderr)
 
 
-def add_python(parser: argparse.ArgumentParser) -> None:
+def add_python(parser: Options) -> None:
     """Add ``--python``, which :func:`common.backends.session.interpreters` takes."""
     parser.add_argument(
         "--python",
@@ -111,7 +114,7 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
 
 
-def add_runs(parser: argparse._ArgumentGroup, threads: str = "CPU threads (one per core)") -> None:
+def add_runs(parser: Options, threads: str = "CPU threads (one per core)") -> None:
     """Add the options of commands that train many runs: data, precision, device and threads.
 
     Args:
@@ -126,9 +129,7 @@ def add_runs(parser: argparse._ArgumentGroup, threads: str = "CPU threads (one p
     parser.add_argument("--threads", type=int, metavar="N", help=threads)
 
 
-def add_network(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str | None = "chapter"
-) -> None:
+def add_network(parser: Options, default: str | None = "chapter") -> None:
     """Add ``--network``, which :func:`common.network.description.parse` takes."""
     parser.add_argument(
         "--network",
@@ -140,9 +141,7 @@ def add_network(
     )
 
 
-def add_networks(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: Sequence[str]
-) -> None:
+def add_networks(parser: Options, default: Sequence[str]) -> None:
     """Add ``--networks``, each of which :func:`common.network.cost.of` takes."""
     from common.network.book import NETWORKS
 
@@ -156,9 +155,7 @@ def add_networks(
     )
 
 
-def add_language(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, of: str, default: str | None = "en"
-) -> None:
+def add_language(parser: Options, of: str, default: str | None = "en") -> None:
     """Add ``--lang``.
 
     Args:
@@ -194,17 +191,11 @@ def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoRetur
     sys.exit(status)
 
 
+@output.guarded()
 def execute(
     command: Callable[[argparse.Namespace], int], parser: Parser, arguments: Sequence[str]
 ) -> int:
     """Parse arguments and run a command; errors become one line and an exit status."""
-    with output.guarded():
-        return _execute(command, parser, arguments)
-
-
-def _execute(
-    command: Callable[[argparse.Namespace], int], parser: Parser, arguments: Sequence[str]
-) -> int:
     for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
         # argparse takes the value for the mark before positional arguments, and leaves nothing
         if re.fullmatch(r"-[^=]*=--", argument):
