@@ -108,9 +108,8 @@ def _background(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     border[ring:-ring, ring:-ring] = False
     at = np.flatnonzero(border)
     weights = np.ones(len(at))
-    for _ in range(
-        20
-    ):  # a robust fit: what lies far off, such as a sleeve at the edge, counts less
+    # a robust fit: what lies far off, such as a sleeve at the edge, counts less
+    for _ in range(20):
         root = np.sqrt(weights)[:, None]
         fit = np.linalg.lstsq(terms[at] * root, colours[at] * root, rcond=None)[0]
         away = np.linalg.norm(colours[at] - terms[at] @ fit, axis=1)

@@ -46,11 +46,7 @@ def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
         NinError: with what was expected and what was found.
     """
     header = 4 + 4 * dimensions
-    if (
-        content[:2] != b"\0\0"
-        or content[2:3] not in map(_byte, TYPES)
-        or content[3:4] != _byte(dimensions)
-    ):
+    if tuple(content[:4]) not in [(0, 0, kind, dimensions) for kind in TYPES]:
         raise NinError(
             f"{where}: not an idx file of {dimensions} dimensions (starts with "
             f"{content[:4].hex() or 'nothing'}, expected {bytes((0, 0, 8, dimensions)).hex()})"
@@ -68,7 +64,3 @@ def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
         )
     array = np.frombuffer(content, kind, offset=header).reshape(shape)
     return array.astype(kind.newbyteorder("="))
-
-
-def _byte(number: int) -> bytes:
-    return bytes((number,))

@@ -203,9 +203,8 @@ def _table(content: bytes, path: Path) -> tuple[np.ndarray | None, np.ndarray]:
     for values in (pixels, pixels[:0] if labels is None else labels):
         if values.size and (values % 1 != 0).any() | (values.min() < 0) | (values.max() > 255):
             raise NinError(f"{path}: expected whole numbers from 0 to 255")
-    return None if labels is None else labels.astype(np.uint8), pixels.astype(np.uint8).reshape(
-        -1, size, size
-    )
+    images = pixels.astype(np.uint8).reshape(-1, size, size)
+    return None if labels is None else labels.astype(np.uint8), images
 
 
 def _npz(folder: Path, prefix: str) -> Sets:
@@ -251,7 +250,7 @@ def _read_npz(path: Path) -> Found:
 def _idx_content(array: np.ndarray) -> bytes:
     header = bytes((0, 0, 8, array.ndim))
     sizes = b"".join(length.to_bytes(4, "big") for length in array.shape)
-    return header + sizes + np.ascontiguousarray(array).tobytes()
+    return header + sizes + array.tobytes()
 
 
 def _pictures(folder: Path, prefix: str) -> Sets:
@@ -328,7 +327,7 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
         arrays[f"{part}_labels"] = np.array([label for _, label in pairs], np.uint8)
         place = str(test if part == "test" and test is not None else train)
         called |= {f"{part}_images": place, f"{part}_labels": place}
-    if all(name.isdecimal() for name in names) and names == tuple(map(str, range(len(names)))):
+    if names == tuple(map(str, range(len(names)))):
         names = ()  # numbers, not names
     return Found(arrays, called, {"images": digest.hexdigest()}, names, notice)
 

@@ -56,7 +56,8 @@ def expand(paths: Iterable[Path]) -> list[Path]:
             if not found:
                 raise NinError(f"{path}: a folder without photos")
         elif not path.exists() and glob.has_magic(str(path)):
-            found = [Path(name) for name in sorted(_matching(str(path)))]
+            names = glob.glob(str(path), recursive=True)  # noqa: PTH207 (absolute patterns too)
+            found = [Path(name) for name in sorted(names)]
             if not found:
                 raise NinError(f"{path}: no such files")
         else:
@@ -104,10 +105,6 @@ def is_unlike(images: np.ndarray) -> np.ndarray:
 def _directions(images: np.ndarray) -> np.ndarray:
     flat = images.reshape(len(images), -1).astype(np.float32)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1)
-
-
-def _matching(pattern: str) -> list[str]:
-    return glob.glob(pattern, recursive=True)  # noqa: PTH207 (absolute patterns too)
 
 
 def _is_photo(path: Path, folder: Path) -> bool:
