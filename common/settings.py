@@ -123,8 +123,8 @@ class Settings:
         Args:
             by_hand: for a network built by hand, which may take smaller images than the chapter's.
         """
-        for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+        for name, value in vars(self).items():
+            _check(name, value)
         if self.momentum and self.optimizer != "sgd":
             raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
         network = self.description
@@ -134,19 +134,18 @@ class Settings:
 
 def check_resize(size: int, network: Network = description.CHAPTER) -> None:
     """Raise :class:`NinError` for a size of images, in pixels, that a network cannot take."""
-    (field,) = (field for field in dataclasses.fields(Settings) if field.name == "resize")
-    _check(field, size)
+    _check("resize", size)
     architecture.check_input_size(size, network)
 
 
-def _check(field: "dataclasses.Field[Any]", value: Any) -> None:
-    rule = RULES[field.name]
-    if not _is_of_type(value, field.type):
+def _check(name: str, value: Any) -> None:
+    rule = RULES[name]
+    if not _is_of_type(value, Settings.__annotations__[name]):
         # quoted if it is text, so that '10' is not taken for 10
         value = " ".join(reprlib.repr(value).split())
     elif rule.allows(value):
         return
-    raise NinError(f"`{field.name}={value}`: must be {rule.words}")
+    raise NinError(f"`{name}={value}`: must be {rule.words}")
 
 
 def _is_of_type(value: Any, kind: Any) -> bool:

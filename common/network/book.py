@@ -4,6 +4,7 @@ Source: d2l, chapters "Convolutional Neural Networks (LeNet)", "Deep Convolution
 (AlexNet)" and "Networks Using Blocks (VGG)", all for grey images and ten classes.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -61,19 +62,16 @@ class BookNetwork(NamedTuple):
         shape: tuple[int, ...] = (IN_CHANNELS, size, size)
         outputs = {"input": shape}
         for name, op in self.named():
+            if op.kind in ("conv", "dense"):
+                window = (op.kernel_size,) * 2 if op.kind == "conv" else ()
+                parameters[f"{name}.weight"] = (op.outputs, shape[0], *window)
+                parameters[f"{name}.bias"] = (op.outputs,)
             if op.kind == "flatten":
-                shape = (shape[0] * shape[1] * shape[2],)
+                shape = (math.prod(shape),)
             elif op.kind == "dense":
-                parameters |= {
-                    f"{name}.weight": (op.outputs, *shape),
-                    f"{name}.bias": (op.outputs,),
-                }
                 shape = (op.outputs,)
             elif op.kernel_size:
                 side = (shape[1] + 2 * op.padding - op.kernel_size) // op.stride + 1
-                if op.kind == "conv":
-                    weight = (op.outputs, shape[0], op.kernel_size, op.kernel_size)
-                    parameters |= {f"{name}.weight": weight, f"{name}.bias": (op.outputs,)}
                 shape = (op.outputs or shape[0], side, side)
             outputs[name] = shape
         return parameters, outputs
@@ -85,10 +83,8 @@ def _vgg_blocks() -> Iterator[tuple[Op, ...]]:
         yield (*[Op("conv", channels, 3, padding=1)] * count, Op("pool", 0, 2, 2))
 
 
-_FLATTEN, _DROPOUT = Op("flatten"), Op("dropout")
-_LARGE_HEAD = (
-    *(_FLATTEN, Op("dense", 4096), _DROPOUT, Op("dense", 4096), _DROPOUT, Op("dense", NUM_CLASSES)),
-)
+_FLATTEN, _WIDE, _DROPOUT = Op("flatten"), Op("dense", 4096), Op("dropout")
+_LARGE_HEAD = (_FLATTEN, _WIDE, _DROPOUT, _WIDE, _DROPOUT, Op("dense", NUM_CLASSES))
 
 NETWORKS = {
     "lenet": BookNetwork(

@@ -262,13 +262,7 @@ def description_of(network: str) -> description.Network:
     return description.CHAPTER if network == NIN else description.parse(network)
 
 
-def of_shapes(
-    title: str,
-    resize: int,
-    parameters: Shapes,
-    outputs: Shapes,
-    **options: Any,
-) -> Cost:
+def of_shapes(title: str, resize: int, parameters: Shapes, outputs: Shapes, **options: Any) -> Cost:
     """What any network costs, from shapes alone.
 
     Args:
@@ -281,14 +275,13 @@ def of_shapes(
     """
     found = []
     for name, shape in outputs.items():
-        weight = parameters.get(f"{name}.weight", ())
-        weights = math.prod(weight) if weight else 0
+        weight = parameters.get(f"{name}.weight", (0,))
         kind = name.rpartition(".")[2].rstrip("0123456789")
         if weight[2:] == (1, 1):
             kind = "conv1x1"
+        weights, biases = math.prod(weight), math.prod(parameters.get(f"{name}.bias", (0,)))
         # each weight is used once for each pixel of the output
         pixels = math.prod(shape[1:])
-        biases = math.prod(parameters.get(f"{name}.bias", (0,)))
         found.append(LayerCost(name, kind, tuple(shape), weights, biases, weights * pixels))
     return Cost(title, resize, tuple(found), **options)
 
