@@ -221,7 +221,7 @@ def read(
     resize = resize or model.resize
     sizes = _sizes(resize, network)
     if height is not None and width is not None:
-        notes += _what_fixed_hides(path, height, width, resize, network)
+        notes.append(_what_fixed_hides(path, height, width, resize, network))
         sizes = [(height, width)]
     done, more = _check(software, model, path, path, path, sizes, batch)
     return Read(model, kind, done, notes + more)
@@ -319,17 +319,13 @@ def _software(kind: str, backend: str | None) -> _Software:
         own,
         started,
         lambda model, path: native.save_native(build(started, model), path, to_metadata(model)),
-        lambda path: native.load_native(path),
-        lambda path, pixels: native.run_native(path, pixels),
+        native.load_native,
+        native.run_native,
     )
 
 
 def _model(
-    weights: dict[str, np.ndarray],
-    content: Content,
-    path: Path,
-    network: Network,
-    size: int | None,
+    weights: dict[str, np.ndarray], content: Content, path: Path, network: Network, size: int | None
 ) -> Model:
     """A model that states what the file states, and no more."""
     ours = is_ours(content.metadata)
@@ -354,7 +350,7 @@ def _sizes(resize: int | None, network: Network) -> list[tuple[int, int]]:
 
 def _what_fixed_hides(
     path: Path, height: int, width: int, resize: int | None, network: Network
-) -> list[str]:
+) -> str:
     """What cannot be checked of a file that takes images of one size only."""
     note = f"{path} takes images of {height}x{width} only, and was checked with these alone"
     size = min(height, width)
@@ -365,7 +361,7 @@ def _what_fixed_hides(
         note += "; there the last map is one pixel, so that its averaging does not show"
     if resize not in (None, height):
         note += f"; what it computes for {resize}x{resize} is not known"
-    return [note]
+    return note
 
 
 def _check(

@@ -139,12 +139,12 @@ def identify(path: Path) -> str:
     for kind in STRANGERS:
         if kind.is_one(head, path):
             raise NinError(f"{path}: {kind.words}; {kind.help}")
+    suffix = path.suffix.lower()
     for name, form in FORMATS.items():
-        if path.suffix.lower() in form.suffixes and (name != "onnx" or head[:1] == b"\x08"):
-            if name == "onnx":  # whose files begin with no mark
-                return name
+        if suffix in form.suffixes and name != "onnx":
             raise NinError(f"{path}: damaged, or not {form.words} (it does not begin like one)")
-    if head[:1] == b"\x08" and b"\x12" in head[:4]:
+    # it begins with no mark of its own
+    if head[:1] == b"\x08" and (suffix == ".onnx" or b"\x12" in head[:4]):
         return "onnx"
     known = ", ".join(form.words for form in FORMATS.values())
     raise NinError(f"{path}: not a weights file of a known kind ({known})")

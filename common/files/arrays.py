@@ -21,10 +21,7 @@ DTYPES = {
 
 
 def save_arrays(
-    path: Path,
-    arrays: Mapping[str, np.ndarray],
-    metadata: dict[str, str],
-    keep: Path | None = None,
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str], keep: Path | None = None
 ) -> None:
     """Write arrays and text metadata as one safetensors file, whole or not at all.
 

@@ -106,22 +106,18 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
-        if isinstance(images, Images):
-            return self._predict(images)
-        images = np.asarray(images)
-        images = images[np.newaxis] if images.ndim == 2 else images
-        if images.dtype != np.uint8 or images.ndim != 3 or not images.size:
-            found = f"{images.dtype} of shape {images.shape}"
-            raise NinError(
-                f"`images`: must be uint8 of shape (count, height, width), found {found}"
-            )
-        if labels is not None and len(labels) != len(images):
-            raise NinError(f"`labels`: {len(labels)} for {len(images)} images")
-        return self._predict(
-            Images(images, list(names or map(str, range(len(images)))), labels, notice)
-        )
-
-    def _predict(self, images: Images) -> Predictions:
+        if not isinstance(images, Images):
+            pixels = np.asarray(images)
+            pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
+            if pixels.dtype != np.uint8 or pixels.ndim != 3 or not pixels.size:
+                found = f"{pixels.dtype} of shape {pixels.shape}"
+                raise NinError(
+                    f"`images`: must be uint8 of shape (count, height, width), found {found}"
+                )
+            if labels is not None and len(labels) != len(pixels):
+                raise NinError(f"`labels`: {len(labels)} for {len(pixels)} images")
+            names = list(names or map(str, range(len(pixels))))
+            images = Images(pixels, names, labels, notice)
         logits = compute_logits(self.predictor, self.model, self.settings, images.pixels)
         return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
 
