@@ -9,38 +9,5 @@ import sys
 if sys.platform == "win32":
     raise ImportError("this project runs on Linux and macOS; on Windows, install and run it in WSL")
 
-from common.api import (
-    Classifier,
-    Dataset,
-    NinError,
-    Run,
-    ablate,
-    build,
-    compare,
-    cost,
-    fit,
-    load,
-    load_data,
-    look,
-    resume,
-    shape_walk,
-    tune,
-)
-
-__all__ = [
-    "Classifier",
-    "Dataset",
-    "NinError",
-    "Run",
-    "ablate",
-    "build",
-    "compare",
-    "cost",
-    "fit",
-    "load",
-    "load_data",
-    "look",
-    "resume",
-    "shape_walk",
-    "tune",
-]
+from common.api import *  # noqa: F403 (PEP 8's one use of it: what is public there is public here)
+from common.api import __all__  # noqa: F401
