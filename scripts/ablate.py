@@ -127,7 +127,7 @@ def command(options: argparse.Namespace) -> int:
         seeds=options.seeds,
         out=options.out,
         watchers=(display.choose(parser().in_options),),
-        **{name: value for name in given if (value := getattr(options, name)) is not None},
+        **{name: getattr(options, name) for name in given},
     )
     if found.exit_status:
         print("interrupted: the same command goes on", file=sys.stderr)

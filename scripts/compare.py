@@ -44,11 +44,7 @@ def parser() -> command_line.Parser:
         help=f"two or more of {', '.join(BACKENDS)}, a .py file, a package, a weights file, the "
         "directory of a run (those three)",
     )
-    p.add_argument(
-        "--levels",
-        metavar="NAMES",
-        help=f"some of {','.join(default.levels)} (all)",
-    )
+    p.add_argument("--levels", metavar="NAMES", help=f"some of {','.join(default.levels)} (all)")
     for name, what in (
         ("resize", "image size in pixels"),
         ("batch-size", "images, also of a training batch"),

@@ -18,7 +18,6 @@ from common.files.write import write_json
 from common.network import cost as on_paper
 from common.network import scale
 from common.network.book import NETWORKS
-from common.network.cost import Cost
 from common.report import cost as report
 from common.report import style
 from common.terminal import command_line
@@ -54,10 +53,7 @@ def parser() -> command_line.Parser:
     p = command_line.Parser(DESCRIPTION, EXAMPLES)
     command_line.add_networks(p, on_paper.COMPARED)
     p.add_argument(
-        "--resize",
-        type=int,
-        metavar="PIXELS",
-        help="side of the images (224, for LeNet 28)",
+        "--resize", type=int, metavar="PIXELS", help="side of the images (224, for LeNet 28)"
     )
     p.add_argument(
         "--batch-size", type=int, default=128, metavar="N", help="images at a time (128)"
@@ -168,7 +164,7 @@ def command(options: argparse.Namespace) -> int:
     return 0
 
 
-def measure(costs: dict[str, Cost], backends: list[str]) -> list[dict[str, Any]]:
+def measure(costs: dict[str, on_paper.Cost], backends: list[str]) -> list[dict[str, Any]]:
     """What each backend really allocates for each network, beside the computed numbers."""
     rows = []
     for name, cost in costs.items():

@@ -74,11 +74,7 @@ def command(options: argparse.Namespace) -> int:
         raise NinError(f"`json={options.json}`: not a file in an existing directory")
     if options.out and options.out.exists() and not options.out.is_dir():
         raise NinError(f"`out={options.out}`: not a directory")
-    if options.images:
-        for name in ("data", "split", "indices"):
-            if getattr(options, name) is not None:
-                raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
-    chosen = {name: getattr(options, name) for name in ("resize", "device", "threads")}
+    command_line.check_prediction(options)
     look = api.look(
         options.weights,
         options.images,
@@ -86,7 +82,9 @@ def command(options: argparse.Namespace) -> int:
         data=options.data,
         split=options.split or "test",
         indices=options.indices,
-        **{name: value for name, value in chosen.items() if value is not None},
+        resize=options.resize,
+        device=options.device,
+        threads=options.threads,
     )
     if look.images.notice:
         print(look.images.notice)

@@ -12,9 +12,8 @@ from rich.table import Table
 
 from common import api
 from common.backends.registry import check_spec
-from common.errors import NinError, printable
+from common.errors import printable
 from common.prediction import predict
-from common.prediction.predict import Outputs, Predictions
 from common.terminal import command_line
 from common.terminal.output import console
 
@@ -55,13 +54,10 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Predict as the options say; returns the exit status."""
-    outputs = Outputs(options.logits, options.picture, options.json)
+    outputs = predict.Outputs(options.logits, options.picture, options.json)
     outputs.check()
     check_spec(options.backend)
-    if options.images:
-        for name in ("data", "split", "indices"):
-            if getattr(options, name) is not None:
-                raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
+    command_line.check_prediction(options)
     classifier = api.load(
         options.weights,
         options.backend,
@@ -73,10 +69,7 @@ def command(options: argparse.Namespace) -> int:
         images = predict.from_files(options.images)
     else:
         images = predict.from_dataset(
-            options.data or "auto",
-            options.split or "test",
-            options.indices,
-            classifier.model,
+            options.data or "auto", options.split or "test", options.indices, classifier.model
         )
     if images.notice:
         print(images.notice)
@@ -90,7 +83,7 @@ def command(options: argparse.Namespace) -> int:
     return 1 if images.refused else 0
 
 
-def show(predictions: Predictions, most: int | None) -> None:
+def show(predictions: predict.Predictions, most: int | None) -> None:
     """Print a table on a terminal, lines with tabs elsewhere; then how many are right."""
     rows = islice(predictions.rows(), most)
     if sys.stdout.isatty():

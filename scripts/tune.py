@@ -104,7 +104,7 @@ def command(options: argparse.Namespace) -> int:
         trials=options.trials,
         jobs=options.jobs,
         out=options.out,
-        **{name: value for name in given if (value := getattr(options, name)) is not None},
+        **{name: getattr(options, name) for name in given},
     )
     if options.test and not found.exit_status:
         found.test(SearchDisplay())

@@ -114,6 +114,13 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
 
 
+def check_prediction(options: argparse.Namespace) -> None:
+    """Raise :class:`NinError` for a data set beside photos, of the options of what is shown."""
+    for name in ("data", "split", "indices"):
+        if options.images and getattr(options, name) is not None:
+            raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
+
+
 def add_runs(parser: Options, threads: str = "CPU threads (one per core)") -> None:
     """Add the options of commands that train many runs: data, precision, device and threads.
 
