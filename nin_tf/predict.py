@@ -47,10 +47,8 @@ class Predictor:
         """Predict; see :class:`common.contract.Predictor`."""
         if self._predict is None:
             # differs: what runs is a graph, traced once, for batches of any length
-            pixels, matrix = (
-                tf.TensorSpec([None] * 3, tf.uint8),
-                tf.TensorSpec([None] * 2, self.dtype),
-            )
+            pixels = tf.TensorSpec([None] * 3, tf.uint8)
+            matrix = tf.TensorSpec([None] * 2, self.dtype)
             self._predict = self._graph(self._predict_images, pixels, matrix)
         return self._predict(self.on_device(images), self.matrix(images.shape[1])).numpy()
 

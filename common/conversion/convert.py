@@ -299,9 +299,8 @@ def _software(kind: str, backend: str | None) -> _Software:
     if kind == "onnx":
         onnx_format.require()
         # the first that is installed
-        packages = {candidate: framework for candidate, (_, framework) in BACKENDS.items()}
-        installed = [c for c in packages if importlib.util.find_spec(packages[c]) is not None]
-        name = backend or [*installed, *packages][0]
+        installed = [b for b, (_, package) in BACKENDS.items() if importlib.util.find_spec(package)]
+        name = backend or [*installed, *BACKENDS][0]
         started = start(Settings(backend=name, device="cpu")).backend
         functions = onnx_format.save, onnx_format.load, onnx_format.run
         return _Software(kind, name, started, *functions)

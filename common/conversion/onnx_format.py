@@ -149,9 +149,8 @@ class _Constants:
     """The values in a graph that do not depend on its input."""
 
     def __init__(self, graph: Any) -> None:
-        self.onnx = _import("onnx")
         self.evaluator = importlib.import_module("onnx.reference").ReferenceEvaluator
-        to_array = self.onnx.numpy_helper.to_array
+        to_array = _import("onnx").numpy_helper.to_array
         self.known = {tensor.name: np.array(to_array(tensor)) for tensor in graph.initializer}
         self.nodes = graph.node
         self.producers = {name: node for node in graph.node for name in node.output}
