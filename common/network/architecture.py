@@ -70,8 +70,8 @@ def dense_layers(
         num_classes: width of the last.
         network: whose.
     """
-    *_, (_, channels, height, width) = _sizes(size, num_classes, network)
-    inputs, found = channels * height * width, []
+    *_, last_map = map_shapes(size, num_classes, network).values()
+    inputs, found = math.prod(last_map), []
     widths = network.dense(num_classes)
     for i, outputs in enumerate(widths, start=1):
         found.append(Layer(f"dense{i}", inputs, outputs, 1, 1, 0, i < len(widths)))
@@ -124,6 +124,17 @@ def note_on_size(size: int, network: Network = CHAPTER) -> str:
     )
 
 
+def map_shapes(
+    size: int, num_classes: int = NUM_CLASSES, network: Network = CHAPTER
+) -> dict[str, tuple[int, ...]]:
+    """Channels, height and width of what each convolution and pooling layer gives, by its name."""
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in layers(num_classes, network=network):
+        size = layer.output_size(size)
+        found[layer.name] = (layer.out_channels, size, size)
+    return found
+
+
 def layer_shapes(
     size: int, batch: int = 1, num_classes: int = NUM_CLASSES, network: Network = CHAPTER
 ) -> dict[str, tuple[int, ...]]:
@@ -153,7 +164,7 @@ def layer_shapes(
         shapes["dropout" if dropouts == 1 else f"dropout{dropouts}"] = shape
 
     last: tuple[int, ...] = ()
-    for name, *map_shape in _sizes(size, num_classes, network):
+    for name, map_shape in map_shapes(size, num_classes, network).items():
         last = (batch, *map_shape)
         # what a block gives is what the last of its convolutions gives
         shapes[name.partition(".")[0]] = last
@@ -209,12 +220,3 @@ def parameter_shapes(
         shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels)
         shapes[f"{layer.name}.bias"] = (layer.out_channels,)
     return shapes
-
-
-def _sizes(size: int, num_classes: int, network: Network) -> list[tuple[str, int, int, int]]:
-    """Name, channels, height and width of what each convolution and pooling layer gives."""
-    found = []
-    for layer in layers(num_classes, network=network):
-        size = layer.output_size(size)
-        found.append((layer.name, layer.out_channels, size, size))
-    return found

@@ -290,10 +290,7 @@ def _shapes(network: description.Network, size: int) -> tuple[Shapes, Shapes]:
     """Of the parameters, and of what each layer gives for one image."""
     of_layers = architecture.layer_shapes(size, network=network)
     found = {name: shape[1:] for name, shape in of_layers.items()}
-    side = size
-    for layer in architecture.layers(network=network):
-        side = layer.output_size(side)
-        found[layer.name] = (layer.out_channels, side, side)
+    found |= architecture.map_shapes(size, network=network)
     found["input"] = (architecture.IN_CHANNELS, size, size)
     outputs = {name: found[name] for name in architecture.layer_names(network)}
     return architecture.parameter_shapes(network=network, size=size), outputs
