@@ -1,6 +1,7 @@
 """Files that PyTorch's own users write and load: a state dict of the book's ``nn.Sequential``."""
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,11 @@ def run_native(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
         return [net(torch.from_numpy(pixels)).numpy()]
 
 
-def _dict(*_: Any) -> dict[Any, Any]:
-    return {}
-
-
-def _list(*_: Any) -> list[Any]:
-    return []
-
-
 # PyTorch fills these only as what they are made of
-_collections = {"collections.defaultdict": _dict, "collections.deque": _list}
+_collections: dict[str, Callable[..., Any]] = {
+    "collections.defaultdict": lambda *_: {},
+    "collections.deque": lambda *_: [],
+}
 
 
 class _Inert:
@@ -87,9 +83,7 @@ def _load(path: Path) -> Any:
         others = []
     stand_ins = [(_collections.get(name) or type("_Inert", (_Inert,), {}), name) for name in others]
     try:
-        if not stand_ins:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        with serialization.safe_globals(stand_ins):
+        with serialization.safe_globals(stand_ins) if stand_ins else contextlib.nullcontext():
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "Unsupported" in str(error) or "weights_only" in str(error):
