@@ -1,6 +1,7 @@
 """A network with what is known of it: it predicts, and it is saved."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,19 +37,16 @@ class Classifier:
         self.ready = ready
         self.settings = settings
         self.model = model
-        self._predictor: Predictor | None = None
 
     def __repr__(self) -> str:
         """What predicts, in a few words."""
         size = self.settings.resize
         return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
 
-    @property
+    @functools.cached_property
     def predictor(self) -> Predictor:
         """What computes, made when it is first needed."""
-        if self._predictor is None:
-            self._predictor = self.ready.backend.Predictor(self.net, self.settings)
-        return self._predictor
+        return self.ready.backend.Predictor(self.net, self.settings)
 
     @classmethod
     def of(
