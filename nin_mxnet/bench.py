@@ -11,7 +11,7 @@ from nin_mxnet.train import Trainer
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
-    """The framework's own loop on one batch; see :class:`common.contract.Backend`."""
+    """The framework's own loop on one batch; see :class:`common.contract.Benchmark`."""
     device = trainer.device.native
     X = trainer.pixels(mnp.array(images, dtype=np.uint8, ctx=device))
     y = mnp.array(labels, dtype=np.int64, ctx=device)
@@ -28,7 +28,7 @@ def bare_step(
 
 
 def matrix_product(device: Device, size: int) -> Work:
-    """A product of two square matrices; see :class:`common.contract.Backend`."""
+    """A product of two square matrices; see :class:`common.contract.Benchmark`."""
     A, B = mnp.random.normal(size=(2, size, size), ctx=device.native)
 
     def work(times: int) -> None:

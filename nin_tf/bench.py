@@ -10,7 +10,7 @@ from nin_tf.train import Trainer
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
-    """The framework's own loop on one batch; see :class:`common.contract.Backend`."""
+    """The framework's own loop on one batch; see :class:`common.contract.Benchmark`."""
     with tf.device(trainer.device.native):
         X = trainer.pixels(tf.constant(images))
         y = tf.constant(labels.astype(np.int64))
@@ -35,7 +35,7 @@ def bare_step(
 
 
 def matrix_product(device: Device, size: int) -> Work:
-    """A product of two square matrices; see :class:`common.contract.Backend`."""
+    """A product of two square matrices; see :class:`common.contract.Benchmark`."""
     with tf.device(device.native):
         A, B = tf.unstack(tf.random.normal((2, size, size)))
 

@@ -11,7 +11,7 @@ from nin_torch.train import Trainer
 def bare_step(
     trainer: Trainer, images: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> Work:
-    """The framework's own loop on one batch; see :class:`common.contract.Backend`."""
+    """The framework's own loop on one batch; see :class:`common.contract.Benchmark`."""
     device = trainer.device.native
     X = trainer.pixels(torch.from_numpy(images).to(device))
     y = torch.from_numpy(labels.astype(np.int64)).to(device)
@@ -32,7 +32,7 @@ def bare_step(
 
 
 def matrix_product(device: Device, size: int) -> Work:
-    """A product of two square matrices; see :class:`common.contract.Backend`."""
+    """A product of two square matrices; see :class:`common.contract.Benchmark`."""
     A, B = torch.randn(2, size, size, device=device.native)
 
     def work(times: int) -> None:

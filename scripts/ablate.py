@@ -10,7 +10,7 @@ from common import api
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.files import figures
-from common.files.write import write_json
+from common.files.write import check_target, write_json
 from common.network.description import NETWORKS
 from common.report import style
 from common.terminal import command_line, display
@@ -110,8 +110,7 @@ def parser() -> command_line.Parser:
 def command(options: argparse.Namespace) -> int:
     """Train as the options say; returns the exit status."""
     style.check_pictures(options.picture)
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise NinError(f"`json={options.json}`: not a file in an existing directory")
+    check_target(options.json, "json")
     if (options.exercise is None) == (options.networks is None):
         raise NinError("`exercise`, or `networks`: one of them says what is compared")
     if options.exercise is not None and options.exercise not in EXERCISES:

@@ -11,8 +11,7 @@ from common.comparison import junit, layer, run
 from common.comparison import report as comparison_report
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
-from common.errors import NinError
-from common.files.write import write_json, write_text
+from common.files.write import check_target, write_json, write_text
 
 EXAMPLES = """\
 examples:
@@ -80,9 +79,8 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Compare; returns the exit status."""
-    for file in (options.json, options.html, options.junit):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise NinError(f"{file}: no such directory")
+    for name in ("json", "html", "junit"):
+        check_target(getattr(options, name), name)
     levels: tuple[str, ...] = comparison_job.LEVELS
     if options.levels is not None:
         levels = _names(options.levels)

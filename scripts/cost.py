@@ -12,9 +12,8 @@ from rich.table import Table
 from common import api
 from common.backends.registry import check_spec
 from common.bench import memory
-from common.errors import NinError
 from common.files import figures
-from common.files.write import write_json
+from common.files.write import check_target, write_json
 from common.network import cost as on_paper
 from common.network import scale
 from common.network.book import NETWORKS
@@ -112,8 +111,7 @@ def parser() -> command_line.Parser:
 def command(options: argparse.Namespace) -> int:
     """Compute, print and write; returns the exit status."""
     style.check_pictures(options.picture)
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise NinError(f"`json={options.json}`: not a file in an existing directory")
+    check_target(options.json, "json")
     for backend in options.measure or ():
         check_spec(backend)
     names = list(dict.fromkeys(options.networks))

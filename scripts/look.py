@@ -13,7 +13,7 @@ from common import api
 from common.backends.registry import check_spec
 from common.errors import NinError, NinWarning
 from common.files import figures
-from common.files.write import write_json
+from common.files.write import check_target, write_json
 from common.report.look import VIEWS, View
 from common.terminal import command_line
 from common.terminal.output import console
@@ -70,8 +70,7 @@ def parser() -> command_line.Parser:
 def command(options: argparse.Namespace) -> int:
     """Look, print and write; returns the exit status."""
     check_spec(options.backend)
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise NinError(f"`json={options.json}`: not a file in an existing directory")
+    check_target(options.json, "json")
     if options.out and options.out.exists() and not options.out.is_dir():
         raise NinError(f"`out={options.out}`: not a directory")
     command_line.check_prediction(options)

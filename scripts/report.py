@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from common.backends.registry import BACKENDS, check_spec
-from common.errors import NinError
-from common.files.write import write_text
+from common.files.write import check_target, write_text
 from common.report import page
 from common.terminal import command_line
 
@@ -60,8 +59,7 @@ def command(options: argparse.Namespace) -> int:
     """Make the page; returns the exit status."""
     if options.backend is not None:
         check_spec(options.backend)
-    if options.out.is_dir() or not options.out.absolute().parent.is_dir():
-        raise NinError(f"`out={options.out}`: not a file in an existing directory")
+    check_target(options.out, "out")
     sources = page.read(options.runs)
     if options.predict:
         page.predict(sources, options.backend, options.data, options.indices)

@@ -12,8 +12,7 @@ from common.terminal import command_line
 from common.terminal.output import console
 from common.backends import registry, session
 from common.backends.registry import BACKENDS
-from common.errors import NinError
-from common.files.write import write_json
+from common.files.write import check_target, write_json
 from common.network import architecture, description
 from common.settings import check_resize
 
@@ -46,8 +45,7 @@ def command(options: argparse.Namespace) -> int:
     """Print the shapes; returns the exit status."""
     network = description.parse(options.network)
     check_resize(options.resize, network)
-    if options.json and not options.json.parent.is_dir():
-        raise NinError(f"--json {options.json}: there is no directory {options.json.parent}")
+    check_target(options.json, "json")
     everything = options.backend == "all"
     names = list(BACKENDS) if everything else [options.backend]
     for name in names:

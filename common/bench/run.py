@@ -62,6 +62,8 @@ D2L_TRAIN_BATCHES, D2L_TEST_BATCHES = 10, 2
 WORKERS_STEPS = 20
 # None of a bench's measurements takes longer on a machine that is fit for it.
 TIMEOUT_SECONDS = 3600
+# For a run to take its last step and end.
+STOP_SECONDS = 30
 MEASURE = "common.bench.worker:measure"
 SCRIPTS = machine.PROJECT_DIRECTORY / "scripts"
 
@@ -363,13 +365,20 @@ class Bench:
             for name, value in {**options, "out": out}.items():
                 command += [f"--{name.replace('_', '-')}", str(value)]
             started = time.monotonic()
-            done = subprocess.run(
-                command, env=machine.given_environment(), capture_output=True, text=True,
-                timeout=TIMEOUT_SECONDS, check=False,
+            process = subprocess.Popen(
+                command, env=machine.given_environment(), text=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
+            try:
+                _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise RefusedError(f"did not end in {TIMEOUT_SECONDS} s") from error
+            finally:
+                if process.poll() is None:
+                    _end(process)
             seconds = round(time.monotonic() - started, 3)
-            if done.returncode:
-                raise RefusedError(done.stderr.strip().rpartition("\n")[2])
+            if process.returncode:
+                raise RefusedError(errors.strip().rpartition("\n")[2])
             return seconds, run_directory.read(out)
 
     def _against_d2l(self, task: Task) -> dict[str, Any]:
@@ -395,3 +404,12 @@ class Bench:
                 raise RefusedError(f"in d2l's environment: {error.marked}") from error
         self.about[f"{task.backend}, d2l"] = {"versions": theirs.pop("versions")}
         return {"train_examples": train, "test_examples": test, **ours, **theirs}
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a command: a launcher, asked first, ends its workers, which have groups of their own."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=STOP_SECONDS)
+    process.kill()
+    process.communicate()

@@ -31,7 +31,7 @@ from common.data.fashion_mnist import load as load_data
 from common.data.interpolation import resize_matrix
 from common.errors import NinError, NinWarning
 from common.files.arrays import load_arrays
-from common.files.write import write_bytes
+from common.files.write import check_target, write_bytes
 from common.model import (
     Model,
     check_chapter,
@@ -132,8 +132,7 @@ def convert(
         raise NinError(f"`to={to}`: unknown; choose one of {', '.join(TARGETS)}")
     if target.suffix not in TARGETS[to]:
         raise NinError(f"{target}: its name must end with {' or '.join(TARGETS[to])}")
-    if target.is_dir() or not target.parent.is_dir():
-        raise NinError(f"{target}: not a file in an existing directory")
+    check_target(target)
     found = read(source, origin, resize, backend, FORMATS[to].backend, network=network)
     check_chapter(found.model, source)
     if resize is not None:

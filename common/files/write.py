@@ -7,6 +7,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from common.errors import NinError
+
+
+def check_target(path: Path | None, argument: str = "") -> None:
+    """Raise :class:`NinError` for a file that cannot be written, before its content is computed.
+
+    Args:
+        path: the file; None for one that is not wanted.
+        argument: that named it.
+    """
+    if path is None:
+        return
+    where, directory = f"`{argument}={path}`" if argument else str(path), path.absolute().parent
+    if path.is_dir() or not directory.is_dir():
+        raise NinError(f"{where}: not a file in an existing directory")
+    # a file is replaced; a device or a pipe is written to
+    written = path if path.exists() and not path.is_file() else directory
+    if not os.access(written, os.W_OK):
+        raise NinError(f"{where}: cannot be written (permission denied)")
+
 
 def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old or the new one.

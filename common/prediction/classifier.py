@@ -15,6 +15,7 @@ from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning
 from common.files.paths import expand
+from common.files.write import check_target
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.network.description import Network, parse
@@ -125,8 +126,7 @@ class Classifier:
         Any backend reads it (:func:`common.load`), if it is the chapter's network.
         """
         path = expand(path)
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise NinError(f"`path={path}`: not a file in an existing directory")
+        check_target(path, "path")
         weights = need(self.ready.backend, "get_weights")(self.net)
         floats = {name: array.astype(np.float32) for name, array in weights.items()}
         save_model(path, dataclasses.replace(self.model, weights=floats))

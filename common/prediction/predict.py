@@ -63,8 +63,7 @@ class Outputs:
     def check(self) -> None:
         """Raise :class:`NinError` for one that cannot be written, before anything is computed."""
         for name, path in vars(self).items():
-            if path is not None and (path.is_dir() or not path.parent.is_dir()):
-                raise NinError(f"`{name}={path}`: not a file in an existing directory")
+            write.check_target(path, name)
         if self.picture is not None:
             style.check_pictures([self.picture])
 

@@ -1,7 +1,6 @@
 """The table and the picture of an ablation."""
 
 import statistics
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
 MARKS = "osD^vP"
-# In characters, of the size that the notice has.
-NOTICE_WIDTH = 150
 DASHES = ("-", "--", "-.", ":")
 WORDS = {
     "en": {
@@ -107,9 +104,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
     seeds = f"{len(found.seeds)} {words['seeds']}"
     examples = f"{style.whole(found.train_examples, language)} {words['examples']}"
     figure = style.slide(f"{words['title']}: {seeds}, {examples}")
-    if found.notice:
-        lines = textwrap.fill(found.notice, NOTICE_WIDTH)
-        figure.supxlabel(lines, fontsize=10, parse_math=False)
+    style.with_notice(figure, found.notice)
     left, right = figure.subplots(1, 2)
     _draw_accuracies(left, found, language)
     _draw_losses(right, found, language)

@@ -17,6 +17,7 @@ from common.network import architecture
 from common.prediction.classifier import Classifier
 from common.prediction.predict import Images, Predictions
 from common.report import look_pictures as pictures
+from common.report import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +82,8 @@ class Look:
         if name not in VIEWS:
             raise NinError(f"`view={name}`: must be one of {', '.join(VIEWS)}")
         found: View = getattr(self, f"_{name}")()
-        return found
+        notice = self.images.notice
+        return found._replace(plot=lambda lang: style.with_notice(found.plot(lang), notice))
 
     def plot(self, name: str, lang: str = "en") -> "Figure":
         """The picture of a view, in ``en`` or ``tr``."""

@@ -20,7 +20,7 @@ MOST_LETTERS = 11
 WORDS = {
     "en": {
         "mlp": "A 1×1 convolution is a fully connected layer per pixel",
-        "by_hand": "fully connected, pixel by pixel (NumPy)",
+        "by_hand": "fully connected,\npixel by pixel (NumPy)",
         "by_framework": "1×1 convolutions (framework)",
         "maps": "The last block's maps, one per class: their means are the logits",
         "image": "image",
@@ -35,7 +35,7 @@ WORDS = {
     },
     "tr": {
         "mlp": "1×1 evrişim, piksel başına tam bağlı bir katmandır",
-        "by_hand": "tam bağlı, piksel piksel (NumPy)",
+        "by_hand": "tam bağlı,\npiksel piksel (NumPy)",
         "by_framework": "1×1 evrişimler (çerçeve)",
         "maps": "Son bloğun haritaları, her sınıfa bir tane: ortalamaları logitlerdir",
         "image": "imge",
@@ -72,7 +72,8 @@ def mlp(points: Sequence[tuple[str, np.ndarray, np.ndarray]], language: str) -> 
         axes.set_aspect("equal")
         axes.locator_params(nbins=3)
         axes.tick_params(labelsize=style.SMALL)
-    figure.supxlabel(words["by_hand"], fontsize=style.TEXT)
+        if i > len(points) - columns:
+            axes.set_xlabel(words["by_hand"], fontsize=style.SMALL)
     figure.supylabel(words["by_framework"], fontsize=style.TEXT)
     return figure
 

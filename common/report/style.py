@@ -3,12 +3,14 @@
 They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters are a slide's too.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import NinError
 from common.files import figures
+from common.files.write import check_target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +24,8 @@ LANGUAGES = ("en", "tr")
 WIDTH, HEIGHT = 13.33, 7.5
 TITLE, TEXT, SMALL = 22, 18, 15
 """Sizes of letters in points; on a slide, 18 is read from the last row of a lecture hall."""
+# In characters, of the size that a notice has.
+NOTICE_WIDTH = 150
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind people too
 BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
@@ -31,8 +35,7 @@ ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#BBBBBB"
 def check_pictures(paths: Sequence[Path]) -> None:
     """Raise :class:`NinError` for a picture that could not be written, before it is drawn."""
     for path in paths:
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise NinError(f"`picture={path}`: not a file in an existing directory")
+        check_target(path, "picture")
         if path.suffix[1:].lower() not in figures.KINDS:
             raise NinError(f"`picture={path}`: its name must end with .{', .'.join(figures.KINDS)}")
 
@@ -57,6 +60,13 @@ def slide(title: str, height: float = HEIGHT) -> "Figure":
     """An empty picture as wide as a slide, with its title."""
     figure = figures.new(WIDTH, height)
     figure.suptitle(title, fontsize=TITLE, parse_math=False)
+    return figure
+
+
+def with_notice(figure: "Figure", notice: str) -> "Figure":
+    """A slide below which it says that the data are not the whole real set, if they are not."""
+    if notice:
+        figure.supxlabel(textwrap.fill(notice, NOTICE_WIDTH), fontsize=10, parse_math=False)
     return figure
 
 

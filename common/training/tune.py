@@ -395,11 +395,11 @@ class Tuning:
 
     def plot(self, name: str = "history", lang: str = "en") -> "Figure":
         """A picture: ``history``, ``importance`` or ``values``; ``lang`` is ``en`` or ``tr``."""
-        from common.report import tune
+        from common.report import style, tune
 
         if name not in tune.PICTURES:
             raise NinError(f"`name={name}`: choose from {', '.join(tune.PICTURES)}")
-        return tune.PICTURES[name](self, lang)
+        return style.with_notice(tune.PICTURES[name](self, lang), self.dataset.notice)
 
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ROOT, assert_one_clear_line, run, run_here
+from commands import ROOT, assert_one_clear_line, is_gone_soon, run, run_here
 from rich.console import Console
 
 from common.backends import parts
@@ -501,6 +501,18 @@ def test_a_process_of_its_own_that_does_not_start_loses_its_part_alone(measured)
     assert warned == ["memory, tf: left out from here on: no process is free"]
     parts = [r["part"] for r in running.rows if r["backend"] == "tf"]
     assert (parts.count("step"), parts.count("memory"), parts.count("startup")) == (3, 0, 3)
+
+
+def test_a_run_that_does_not_end_loses_its_part_and_is_ended(tmp_path, monkeypatch, recwarn):
+    waits = "import os, pathlib, signal, sys\npathlib.Path(sys.argv[0]).with_name('pid').write_text("
+    (tmp_path / "train.py").write_text(waits + "str(os.getpid()))\nsignal.pause()\n")
+    monkeypatch.setattr(bench, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(bench, "TIMEOUT_SECONDS", 2)
+    running = bench.Bench(Plan(("torch",), ("accuracy",), seeds=1, data="sample"))
+    with pytest.raises(NinError, match="nothing could be measured"):
+        running.measure(lambda done, what: None)
+    assert running.lost == {"accuracy, torch": "did not end in 2 s"}
+    assert is_gone_soon(int((tmp_path / "pid").read_text()))
 
 
 def test_an_interruption_ends_the_workers(monkeypatch, measured):

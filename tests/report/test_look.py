@@ -159,6 +159,7 @@ def test_look_shows_every_view_of_the_data_and_of_a_photo(
     }
     report = json.loads(file.read_text())
     assert list(report["views"]) == list(VIEWS)
+    assert all("On the embedded sample" in (out / f"{view}.svg").read_text() for view in VIEWS)
     assert report["resize"] == SIZE
 
     bad = tmp_path / "bad.png"

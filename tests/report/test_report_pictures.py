@@ -115,12 +115,18 @@ def test_figure_is_written_in_all_formats(tmp_path):
         ("cost.py --batch-size 0", "--batch-size 0: must be"),
         ("cost.py --measure nowhere", "choose one of torch, tf, mxnet"),
         ("cost.py --json nowhere/a.json", "--json nowhere/a.json: not a file in an existing"),
+        ("cost.py --json .", "--json .: not a file in an existing directory"),
+        ("shapes.py --json .", "--json .: not a file in an existing directory"),
+        ("compare.py --html nowhere/a.html", "--html nowhere/a.html: not a file in an existing"),
+        ("ablate.py --exercise 2 --out a --json .", "--json .: not a file in an existing"),
+        ("look.py --weights a --json .", "--json .: not a file in an existing directory"),
+        ("report.py runs --out .", "--out .: not a file in an existing directory"),
         ("cost.py --picture a.gif", "--picture a.gif: its name must end with .png"),
         ("figure.py --picture nowhere/a.svg", "--picture nowhere/a.svg: not a file in an"),
         ("figure.py --picture a.svg --networks resnet", "resnet"),
     ],
 )
-def test_bad_input_to_cost_and_figure_gets_one_clear_line(tmp_path, monkeypatch, command, words):
+def test_what_a_command_cannot_write_or_draw_gets_one_clear_line_at_once(tmp_path, monkeypatch, command, words):
     monkeypatch.chdir(tmp_path)
     script, *arguments = command.split()
     assert_one_clear_line(run_here(script, *arguments), words)

@@ -116,4 +116,6 @@ def test_an_interrupted_ablation_goes_on_and_takes_more_seeds(
     assert "with 2 seeds at least 0.5" in shown
     assert "subset" in shown
     for language in ("en", "tr"):
-        assert figures.png(found.plot(language), 40)
+        picture = found.plot(language)
+        assert any("subset" in text.get_text() for text in picture.texts)
+        assert figures.png(picture, 40)

@@ -147,6 +147,11 @@ def test_a_search_finds_what_is_good_and_stops_what_is_not(whole):
     assert worst < whole.best.accuracy
 
 
+@pytest.mark.parametrize("name", report.PICTURES)
+def test_each_picture_of_a_search_says_that_it_was_on_the_sample(whole, name):
+    assert any("embedded sample" in text.get_text() for text in whole.plot(name).texts)
+
+
 def trial(number, values, accuracy):
     outcome = "complete" if number % 3 else "pruned"
     curve = {25: accuracy} if outcome == "pruned" else {}
