@@ -504,7 +504,9 @@ def test_a_process_of_its_own_that_does_not_start_loses_its_part_alone(measured)
 
 
 def test_a_run_that_does_not_end_loses_its_part_and_is_ended(tmp_path, monkeypatch, recwarn):
-    waits = "import os, pathlib, signal, sys\npathlib.Path(sys.argv[0]).with_name('pid').write_text("
+    waits = (
+        "import os, pathlib, signal, sys\npathlib.Path(sys.argv[0]).with_name('pid').write_text("
+    )
     (tmp_path / "train.py").write_text(waits + "str(os.getpid()))\nsignal.pause()\n")
     monkeypatch.setattr(bench, "SCRIPTS", tmp_path)
     monkeypatch.setattr(bench, "TIMEOUT_SECONDS", 2)

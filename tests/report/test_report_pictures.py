@@ -126,7 +126,9 @@ def test_figure_is_written_in_all_formats(tmp_path):
         ("figure.py --picture a.svg --networks resnet", "resnet"),
     ],
 )
-def test_what_a_command_cannot_write_or_draw_gets_one_clear_line_at_once(tmp_path, monkeypatch, command, words):
+def test_what_a_command_cannot_write_or_draw_gets_one_clear_line_at_once(
+    tmp_path, monkeypatch, command, words
+):
     monkeypatch.chdir(tmp_path)
     script, *arguments = command.split()
     assert_one_clear_line(run_here(script, *arguments), words)
