@@ -718,7 +718,7 @@ BAD_INPUT = {
     "no interpreter": ("--python mxnet", "--python mxnet: must be NAME=PATH"),
     "interpreter of nobody": ("--python jax=/bin/python", "must be NAME=PATH, the name one of"),
     "no time": ("--timeout 0", "--timeout 0.0: must be a number above 0"),
-    "nowhere to write": ("--html none/x.html", "none/x.html: no such directory"),
+    "nowhere to write": ("--html none/x.html", "none/x.html: not a file in an existing directory"),
 }
 
 

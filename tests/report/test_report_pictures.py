@@ -117,7 +117,6 @@ def test_figure_is_written_in_all_formats(tmp_path):
         ("cost.py --json nowhere/a.json", "--json nowhere/a.json: not a file in an existing"),
         ("cost.py --json .", "--json .: not a file in an existing directory"),
         ("shapes.py --json .", "--json .: not a file in an existing directory"),
-        ("compare.py --html nowhere/a.html", "--html nowhere/a.html: not a file in an existing"),
         ("ablate.py --exercise 2 --out a --json .", "--json .: not a file in an existing"),
         ("look.py --weights a --json .", "--json .: not a file in an existing directory"),
         ("report.py runs --out .", "--out .: not a file in an existing directory"),
