@@ -391,6 +391,7 @@ def test_a_network_of_its_own_size_takes_smaller_images_than_the_chapters(
     np.testing.assert_array_equal(loaded.predict(images).logits, run.predict(images).logits)
 
 
+@pytest.mark.shared
 @settings(
     max_examples=8,
     deadline=None,
@@ -691,7 +692,7 @@ run.save(sys.argv[1])
 """
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp_path):
     """Each in a process of its own: the notebook makes the network before it asks for a run."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

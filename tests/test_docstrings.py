@@ -17,6 +17,7 @@ def test_every_public_function_has_an_example():
     assert not missing
 
 
+@pytest.mark.long
 def test_the_examples_do_what_they_show(backend, backend_name, tmp_path, monkeypatch):
     if backend_name != "torch":
         pytest.skip("the examples are PyTorch's")

@@ -390,9 +390,9 @@ def test_activations_of_convolutions_are_after_their_relu(make, small):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"optimizer": "sgd"},
+        pytest.param({"optimizer": "sgd"}, marks=pytest.mark.long),
         {"optimizer": "sgd", "momentum": 0.9},
-        {"optimizer": "adamw", "weight_decay": 0.01},
+        pytest.param({"optimizer": "adamw", "weight_decay": 0.01}, marks=pytest.mark.long),
         {"optimizer": "muon", "weight_decay": 0.01},
     ],
 )

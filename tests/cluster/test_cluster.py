@@ -56,6 +56,7 @@ def fields(part, path=()):
             yield from fields(inner, (*path, number))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OBJECTS)
 def test_an_object_for_kubernetes_is_as_its_project_publishes_it_and_a_misspelt_one_is_not(name):
     document = OBJECTS[name]

@@ -33,11 +33,11 @@ def compare(sample, job, backends, layer=None):
 @pytest.mark.parametrize(
     ("network", "size"),
     [
-        ("no-1x1", 67),
+        pytest.param("no-1x1", 67, marks=pytest.mark.long),
         ("gentle", 67),
-        ("no-last-relu", 67),
+        pytest.param("no-last-relu", 67, marks=pytest.mark.long),
         ("lin-cifar", 15),
-        ("vgg-12-32", 28),
+        pytest.param("vgg-12-32", 28, marks=pytest.mark.long),
         ("vgg-12-32,head=dense", 28),
         ("channels=8-12,kernels=5-3-3,strides=2-1-1,head=alexnet,hidden=90/70", 28),
         ("channels=8-12,kernels=5-3-3,strides=2-1-2,inner_kernel=3,last=9/7,dropout=every", 41),
@@ -176,7 +176,7 @@ def test_the_same_seed_gives_other_weights_to_another_network(sample):
 @pytest.mark.parametrize(
     "network", ["gentle", "dense-head", "lin-cifar", "head=alexnet,hidden=90/70", "vgg-12-32"]
 )
-@pytest.mark.parametrize("wrong", [0.499, 0.0])
+@pytest.mark.parametrize("wrong", [0.499, pytest.param(0.0, marks=pytest.mark.long)])
 def test_another_dropout_in_a_variant_deviates(network, wrong, sample, monkeypatch):
     forward = numpy_nin.Dropout.forward
 

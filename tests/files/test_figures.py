@@ -127,7 +127,14 @@ assert dict(matplotlib.rcParams) == before
 
 @pytest.mark.parametrize(
     "backend",
-    ["nonsense", "module://matplotlib_inline.backend_inline", "module://nowhere", "inline", ""],
+    [
+        "nonsense",
+        "module://matplotlib_inline.backend_inline",
+        *(
+            pytest.param(each, marks=pytest.mark.long)
+            for each in ("module://nowhere", "inline", "")
+        ),
+    ],
 )
 def test_a_backend_that_is_not_there_stops_no_drawing(backend):
     code = f"{DRAW_ALL}\ndraw_all()\nimport os\nprint(os.environ['MPLBACKEND'])"

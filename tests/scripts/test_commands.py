@@ -225,6 +225,7 @@ def test_the_doctor_lists_nothing_twice(doctor):
     assert len(names) == len(set(names))
 
 
+@pytest.mark.long
 def test_the_doctor_reports_the_environment_as_it_found_it():
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     for given in ({}, {"OMP_NUM_THREADS": "1"}):

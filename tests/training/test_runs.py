@@ -205,7 +205,9 @@ def test_another_seed_gives_other_numbers(finished, start):
 
 
 # looks at the stop: one before each of 5 steps, one after them, one before the only test batch
-@pytest.mark.parametrize("looks", [0, 6, 10])
+@pytest.mark.parametrize(
+    "looks", [pytest.param(0, marks=pytest.mark.long), 6, pytest.param(10, marks=pytest.mark.long)]
+)
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_weights(
     finished, start, backend, looks
 ):
