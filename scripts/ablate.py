@@ -41,7 +41,7 @@ One seed shows nothing: the same network with another seed differs by as much. T
 mean over the seeds, the spread, and how likely chance alone makes such a difference."""
 EXAMPLES = """\
 examples:
-  ablate.py --exercise 2 --out runs/exercise-2            on two CPU cores about half an hour
+  ablate.py --exercise 2 --out runs/exercise-2            in minutes, on two CPU cores
   ablate.py --exercise 2 --out runs/exercise-2            the same again goes on, or shows it
   ablate.py --networks chapter inner=1,inner_kernel=3 --seeds 3 --epochs 1 --out runs/mine
   ablate.py --exercise head --limit 6000 --seeds 2 --out runs/quick       a try, in minutes
