@@ -11,7 +11,7 @@ from common.errors import NinError
 
 
 def check_target(path: Path | None, argument: str = "") -> None:
-    """Raise :class:`NinError` for a file that cannot be written, before its content is computed.
+    """Raise :class:`NinError` for a file that has no place, before its content is computed.
 
     Args:
         path: the file; None for one that is not wanted.
@@ -19,13 +19,9 @@ def check_target(path: Path | None, argument: str = "") -> None:
     """
     if path is None:
         return
-    where, directory = f"`{argument}={path}`" if argument else str(path), path.absolute().parent
-    if path.is_dir() or not directory.is_dir():
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        where = f"`{argument}={path}`" if argument else str(path)
         raise NinError(f"{where}: not a file in an existing directory")
-    # a file is replaced; a device or a pipe is written to
-    written = path if path.exists() and not path.is_file() else directory
-    if not os.access(written, os.W_OK):
-        raise NinError(f"{where}: cannot be written (permission denied)")
 
 
 def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
