@@ -43,7 +43,7 @@ WORDS = {
 
 def show(found: Ablation) -> None:
     """Print the table, and what it does not show."""
-    console(140).print(table(found))
+    console(160).print(table(found))
     print("\n".join(remarks(found)))
 
 
