@@ -126,7 +126,7 @@ def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
             axes.plot(each, [at] * len(each), mark, ms=11, color=colour, mfc=face, alpha=0.8)
             if each:
                 axes.plot([statistics.fmean(each)] * 2, [at - 0.15, at + 0.15], color="black", lw=3)
-    names = [variant.name for variant in found.variants]
+    names = [_lines(variant) for variant in found.variants]
     axes.set_yticks(range(len(names)), names, fontsize=style.TEXT, parse_math=False)
     axes.set_ylim(len(names) - 0.5, -0.5)
     # black, for the colours are the networks'
@@ -151,7 +151,7 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
         losses = np.array([[point[1] for point in curve[:length]] for curve in curves])
         colour, mark = _look(i)
         dashes = DASHES[i % len(DASHES)] + mark
-        axes.plot(epochs, losses.mean(0), dashes, color=colour, lw=2.5, ms=7, label=variant.name)
+        axes.plot(epochs, losses.mean(0), dashes, color=colour, lw=2.5, ms=7, label=_lines(variant))
         axes.fill_between(epochs, losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
     axes.set_xlabel(words["epoch"], fontsize=style.TEXT)
     axes.set_title(words["loss"], fontsize=style.TEXT)
@@ -161,6 +161,11 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
     if any(variant.outcomes for variant in found.variants):
         for text in axes.legend(fontsize=style.SMALL, frameon=False).get_texts():
             text.set_parse_math(False)
+
+
+def _lines(variant: Variant) -> str:
+    """A variant's name; a long one leaves room for the axes."""
+    return variant.name.replace(",", ",\n")
 
 
 def _look(number: int) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from common.files import figures
 from common.network import cost
 from common.report import cost as cost_report
 from common.report import figure, style
+from common.settings import from_preset
+from common.training import ablation
 
 NETWORKS = (*cost.COMPARED, "lin-cifar", "alexnet-head", "vgg-30")
 
@@ -71,7 +73,7 @@ def test_the_chapters_figure_says_what_the_networks_are_made_of():
 @pytest.mark.parametrize("language", style.LANGUAGES)
 def test_the_picture_of_costs_keeps_its_words_apart_and_inside(names, language):
     drawn = cost_report.plot([cost.of(name) for name in names], language)
-    figures.png(drawn, 50)
+    figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
     whole = drawn.bbox
     for axes in drawn.axes:
         numbers = [text.get_window_extent() for text in axes.texts]
@@ -80,6 +82,29 @@ def test_the_picture_of_costs_keeps_its_words_apart_and_inside(names, language):
             assert extent.x1 <= whole.x1 + 1
         for one, other in itertools.pairwise(sorted(numbers, key=lambda extent: extent.y0)):
             assert one.y1 <= other.y0 + 2 or not one.overlaps(other)
+
+
+@pytest.mark.parametrize("language", style.LANGUAGES)
+def test_an_ablation_keeps_long_names_whole_and_its_titles_inside(sample, capsys, language):
+    names = ("chapter", "head=alexnet,hidden=512/512")
+    curve = [[0.5, 0.7, 0.8], [1.0, 0.4, 0.9]]
+    variants = [
+        ablation.Variant(name, from_preset("fast", network=name), cost.of(name, 68), [
+            ablation.Outcome(0, True, 0.9253, 0.95, 0.4, 60.0, 0.0, [], curve, [])
+        ])
+        for name in names
+    ]  # fmt: skip
+    found = ablation.Ablation(variants, sample, [0])
+    found.show()
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in names)
+    assert "\u2026" not in shown
+    drawn = found.plot(language)
+    figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
+    for axes in drawn.axes:
+        extent = axes.title.get_window_extent()
+        assert drawn.bbox.x0 <= extent.x0
+        assert extent.x1 <= drawn.bbox.x1 + 1
 
 
 # ------------------------------------------------------------- the commands
