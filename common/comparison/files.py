@@ -27,6 +27,7 @@ from common.data.interpolation import resize_matrix
 from common.errors import NinError, one_line
 from common.files.arrays import save_arrays
 from common.network import architecture
+from common.network.description import CHAPTER
 from common.network.parameters import check_parameters
 from common.settings import Settings
 from common.system import machine
@@ -131,6 +132,17 @@ def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
+def _weights(path: Path, backend: Any, check: bool = True) -> dict[str, np.ndarray]:
+    """The weights of a file of the chapter's network by canonical name."""
+    model = convert.read(path, beside=backend.NAME, check=check).model
+    if model.network != CHAPTER:
+        raise NinError(
+            f"{path}: holds the network {model.network}; a weights file is compared as the "
+            "chapter's only"
+        )
+    return model.weights
+
+
 class WeightsFile:
     """A backend whose networks have the weights of a file, whatever they are given."""
 
@@ -151,7 +163,7 @@ class WeightsFile:
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
         """The file's weights by canonical name."""
-        return convert.read(path, beside=self.backend.NAME).model.weights
+        return _weights(path, self.backend)
 
     def nin(self, *options: Any) -> Any:
         """The network of the file; the options are those of the contract."""
@@ -340,7 +352,7 @@ class GluonFile(LayersFile):
 
     def __init__(self, path: Path, backend: Any) -> None:
         super().__init__(path)
-        self.weights = convert.read(path, beside=backend.NAME, check=False).model.weights
+        self.weights = _weights(path, backend, check=False)
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
         self.exporter, self.versions = parts.exporter(backend), backend.versions
         self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())

@@ -11,8 +11,8 @@ from common.comparison import files
 from common.conversion import onnx_format
 from common.conversion.kinds import FORMATS
 from common.errors import NinError
-from common.model import save_model
-from common.network import architecture
+from common.model import Model, save_model
+from common.network import architecture, description
 from common.settings import Settings
 
 NUMPY = str(ROOT / "tests" / "numpy_nin.py")
@@ -197,6 +197,19 @@ def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):
     given = ["torch", "./my.py", str(tmp_path / "package"), str(tmp_path / "run")]
     file = str(tmp_path / "run" / "model.safetensors")
     assert [files.in_run(spec) for spec in given] == [*given[:3], file]
+
+
+@pytest.mark.shared
+def test_a_file_of_a_variant_is_named_as_one_and_not_taken_for_damaged(
+    backend, backend_name, tmp_path
+):
+    network = description.parse("channels=8-12,kernels=5-3-3,strides=2-1-1,inner=1")
+    shapes = architecture.parameter_shapes(network=network)
+    weights = {name: np.full(shape, 0.1, np.float32) for name, shape in shapes.items()}
+    path = tmp_path / "nin.safetensors"
+    save_model(path, Model(weights, resize=28, network=network))
+    with pytest.raises(NinError, match="a weights file is compared as the chapter's only"):
+        common.compare(NUMPY, str(path), levels=LEVELS, resize=67)
 
 
 def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_name, tmp_path):
