@@ -90,7 +90,12 @@ def parser() -> command_line.Parser:
     how.add_argument(
         "--resize", type=int, metavar="PIXELS", help="(the preset's, or 99: see below)"
     )
-    how.add_argument("--limit", type=int, metavar="N", help="train on N images only, as train.py's")
+    how.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="train on N images only, and measure on a sixth as many",
+    )
     how.add_argument(
         "--validation",
         type=int,

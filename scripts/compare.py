@@ -41,14 +41,14 @@ def parser() -> command_line.Parser:
         default=",".join(BACKENDS),
         metavar="NAMES",
         help=f"two or more of {', '.join(BACKENDS)}, a .py file, a package, a weights file, the "
-        "directory of a run (those three)",
+        "directory of a run (the three by name)",
     )
     p.add_argument("--levels", metavar="NAMES", help=f"some of {','.join(default.levels)} (all)")
     for name, what in (
         ("resize", "image size in pixels"),
         ("batch-size", "images, also of a training batch"),
         ("seed", "decides weights and images"),
-        ("steps", "steps of training"),
+        ("steps", "steps of training, 8 or more"),
         ("threads", "CPU threads, 0 for one per core"),
     ):
         value = getattr(default, name.replace("-", "_"))
