@@ -41,7 +41,7 @@ def parser() -> command_line.Parser:
         default=",".join(BACKENDS),
         metavar="NAMES",
         help=f"two or more of {', '.join(BACKENDS)}, a .py file, a package, a weights file, the "
-        "directory of a run (the three by name)",
+        f"directory of a run ({','.join(BACKENDS)})",
     )
     p.add_argument("--levels", metavar="NAMES", help=f"some of {','.join(default.levels)} (all)")
     for name, what in (
