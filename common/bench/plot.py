@@ -36,10 +36,9 @@ def draw(results: Results, directory: Path) -> list[Path]:
         axes.set_axisbelow(True)
         figures.add_legend(axes)
     machine, notice = results.record["machine"], results.record["data"]["notice"]
-    title = (
-        f"NiN, batch {results.batch}, {machine['processor']}, {machine['cores']} cores\n{notice}"
-    )
-    figure.suptitle(title.strip(), parse_math=False)
+    title = f"NiN, batch {results.batch}, {machine['processor']}, {machine['cores']} cores"
+    figure.suptitle(title, parse_math=False)
+    figures.with_notice(figure, notice)
     return figures.save_svg_and_png(figure, directory, "bench")
 
 

@@ -36,6 +36,7 @@ def plot_images(
     captions: Sequence[str],
     marked: Sequence[bool],
     title: str,
+    notice: str = "",
     photos: Sequence[Photo] = (),
 ) -> "Figure":
     """Images in rows.
@@ -45,6 +46,7 @@ def plot_images(
         captions: what to write below each, a line or two.
         marked: which images get a red frame and red words.
         title: above everything.
+        notice: below everything, when the images are not of the real set.
         photos: that the images were made of, if they were; each is drawn beside its image, with a
             frame around the part that was taken.
     """
@@ -70,7 +72,7 @@ def plot_images(
         axes.set_xlabel(captions[i], fontsize=8, color=colour, parse_math=False)
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=line)
-    return figure
+    return figures.with_notice(figure, notice)
 
 
 def _beside(photo: Photo, image: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -341,7 +341,6 @@ class Predictions:
         title += f"; {self.summary(lang)}"
         if first < len(self.logits):
             title += f"; {words['first'].format(first)}"
-        if self.images.notice:
-            title += f"\n{self.images.notice}"
         wrong, pixels = self.wrong[:first].tolist(), self.images.pixels[:first]
-        return pictures.plot_images(pixels, captions, wrong, title, self.images.made_of[:first])
+        notice, photos = self.images.notice, self.images.made_of[:first]
+        return pictures.plot_images(pixels, captions, wrong, title, notice, photos)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.files import figures
 from common.report import style
 from common.terminal.output import console
 from common.training.ablation import Ablation, Variant
@@ -104,7 +105,7 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
     seeds = f"{len(found.seeds)} {words['seeds']}"
     examples = f"{style.whole(found.train_examples, language)} {words['examples']}"
     figure = style.slide(f"{words['title']}: {seeds}, {examples}")
-    style.with_notice(figure, found.notice)
+    figures.with_notice(figure, found.notice)
     left, right = figure.subplots(1, 2)
     _draw_accuracies(left, found, language)
     _draw_losses(right, found, language)

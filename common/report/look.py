@@ -13,11 +13,11 @@ import numpy as np
 
 from common.backends.parts import need
 from common.errors import NinError
+from common.files import figures
 from common.network import architecture
 from common.prediction.classifier import Classifier
 from common.prediction.predict import Images, Predictions
 from common.report import look_pictures as pictures
-from common.report import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ class Look:
             raise NinError(f"`view={name}`: must be one of {', '.join(VIEWS)}")
         found: View = getattr(self, f"_{name}")()
         notice = self.images.notice
-        return found._replace(plot=lambda lang: style.with_notice(found.plot(lang), notice))
+        return found._replace(plot=lambda lang: figures.with_notice(found.plot(lang), notice))
 
     def plot(self, name: str, lang: str = "en") -> "Figure":
         """The picture of a view, in ``en`` or ``tr``."""

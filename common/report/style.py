@@ -3,7 +3,6 @@
 They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters are a slide's too.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,11 +23,9 @@ LANGUAGES = ("en", "tr")
 WIDTH, HEIGHT = 13.33, 7.5
 TITLE, TEXT, SMALL = 22, 18, 15
 """Sizes of letters in points; on a slide, 18 is read from the last row of a lecture hall."""
-# In characters, of the size that a notice has.
-NOTICE_WIDTH = 150
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind people too
-BLUE, SKY, GREEN, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#F0E442"
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#BBBBBB"
 
 
@@ -60,13 +57,6 @@ def slide(title: str, height: float = HEIGHT) -> "Figure":
     """An empty picture as wide as a slide, with its title."""
     figure = figures.new(WIDTH, height)
     figure.suptitle(title, fontsize=TITLE, parse_math=False)
-    return figure
-
-
-def with_notice(figure: "Figure", notice: str) -> "Figure":
-    """A slide below which it says that the data are not the whole real set, if they are not."""
-    if notice:
-        figure.supxlabel(textwrap.fill(notice, NOTICE_WIDTH), fontsize=10, parse_math=False)
     return figure
 
 

@@ -1,6 +1,5 @@
 """The chapter's figure: train loss, train accuracy and test accuracy over the epochs."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +8,6 @@ from common.report import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# In characters, of the size that the notice has.
-NOTICE_WIDTH = 100
 
 WORDS = {
     "en": {
@@ -46,7 +42,7 @@ def plot_curves(
         points: of the training curves, as :meth:`common.training.run.Run.points` gives them.
         rows: one for each epoch that is done, as in ``metrics.jsonl``.
         title: what was trained.
-        notice: printed above the title when the data are not the whole real set.
+        notice: printed below them when the data are not the whole real set.
         language: ``en`` or ``tr``; the notice stays as it is.
     """
     words = style.words(WORDS, language)
@@ -69,8 +65,4 @@ def plot_curves(
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
     axes.set_title(title, fontsize=11, parse_math=False)
-    if notice:
-        # matplotlib's own wrapping takes dollars for formulas after all
-        lines = textwrap.fill(notice, NOTICE_WIDTH)
-        figure.suptitle(lines, fontsize=7, color="C1", parse_math=False)
-    return figure
+    return figures.with_notice(figure, notice)

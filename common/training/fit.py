@@ -15,13 +15,12 @@ from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
-from common.errors import NinError, is_out_of_memory
-from common.network import architecture, cost, initialization, start
+from common.errors import NinError
+from common.network import architecture, initialization, start
 from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
-from common.system import machine
 from common.system.signals import StopRequest
-from common.training import records, run_directory
+from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
 from common.training.workers import Workers, expected
 
@@ -58,7 +57,7 @@ def fit(
         run_directory.check_free(out)
     check_batch(settings, dataset)
     ready = session.start(settings)
-    with _out_of_memory_explained(settings, f" in {out}" if isinstance(out, Path) else ""):
+    with memory.explained(settings, f" in {out}" if isinstance(out, Path) else ""):
         run = make(ready, settings, dataset, net, watchers, started)
         run.out, run.asked_for = None if ready.workers.rank else out, asked_for
         run.lang = lang
@@ -109,7 +108,7 @@ def resume(
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
-        with _out_of_memory_explained(settings, f" in {directory}"):
+        with memory.explained(settings, f" in {directory}"):
             run = make(ready, settings, dataset, net, watchers, started)
             try:
                 run.restore(checkpoint.state, checkpoint.progress)
@@ -133,7 +132,7 @@ def go_on(run: Run) -> Run:
         raise NinError("that run is complete; nothing is left to do")
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
-    with _out_of_memory_explained(run.settings), files:
+    with memory.explained(run.settings), files:
         run.resumed_seconds, run.started = run.progress.total_seconds, time.monotonic()
         _train(run)
     return run
@@ -215,7 +214,7 @@ def make(
         net = make_network(backend, network, classes, dropout=settings.dropout, size=size)
         # several workers may each have a machine of their own
         if ready.device.kind == "cpu" and ready.workers.count == 1:
-            tight = _check_memory(settings)
+            tight = memory.check(settings)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     need(backend, "get_weights")(net)
     settings, note = _start(net, backend, settings, dataset, described=known is not None)
@@ -299,57 +298,6 @@ def _check_logits(outputs: np.ndarray) -> None:
             "`net`: its outputs are probabilities, and the loss takes logits: leave out the "
             "softmax at its end"
         )
-
-
-def _check_memory(settings: Settings) -> str:
-    """Refuse a batch whose step cannot fit into this machine's memory; a note if it hardly does."""
-    try:
-        needed = cost.of_run(settings).training.total / 2**30
-    except NinError:  # of a kind that is not in the model
-        return ""
-    available = machine.memory_gib()
-    if needed > available:
-        raise NinError(
-            f"`batch_size={settings.batch_size}`: this machine has {available:.1f} GiB of memory; "
-            f"take a smaller one{_what_fits(settings)}"
-        )
-    if needed > available / 2:
-        return f"the {available:.1f} GiB of memory may not suffice{_what_fits(settings)}"
-    return ""
-
-
-@contextlib.contextmanager
-def _out_of_memory_explained(settings: Settings, where: str = "") -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise NinError(
-            f"out of memory{where}; take a smaller `batch_size` or `resize`{_what_fits(settings)}"
-        ) from error
-
-
-def _what_fits(settings: Settings) -> str:
-    """What a step takes by the cost model, and a batch for which there is room; in brackets."""
-    # what auto comes to is not known here; float32 takes more
-    precision = "float32" if settings.precision == "auto" else settings.precision
-    known = dataclasses.replace(settings, precision=precision)
-
-    def gib(batch_size: int) -> float:
-        return cost.of_run(known, batch_size=batch_size).training.total / 2**30
-
-    size = settings.batch_size
-    try:
-        words = f"a step of {size} takes about {gib(size):.1f} GiB besides the program"
-        # half of it is left to the framework, the data and others
-        room = machine.memory_gib() / 2
-        while size > 1 and (size == settings.batch_size or gib(size) > room):
-            size = 2 ** ((size - 1).bit_length() - 1)
-        fits = f", of `batch_size={size}` {gib(size):.1f}" if gib(size) <= room else ""
-    except NinError:  # a network built by hand, or of a kind that is not in the model
-        return ""
-    return f" ({words}{fits})"
 
 
 def _remove(directory: Path, existed: bool) -> None:

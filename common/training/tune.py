@@ -395,11 +395,12 @@ class Tuning:
 
     def plot(self, name: str = "history", lang: str = "en") -> "Figure":
         """A picture: ``history``, ``importance`` or ``values``; ``lang`` is ``en`` or ``tr``."""
-        from common.report import style, tune
+        from common.files import figures
+        from common.report import tune
 
         if name not in tune.PICTURES:
             raise NinError(f"`name={name}`: choose from {', '.join(tune.PICTURES)}")
-        return style.with_notice(tune.PICTURES[name](self, lang), self.dataset.notice)
+        return figures.with_notice(tune.PICTURES[name](self, lang), self.dataset.notice)
 
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""

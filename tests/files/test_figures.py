@@ -61,6 +61,19 @@ def test_a_figure_is_written_the_same_each_time_and_users_text_is_no_formula(plo
     assert NOT_MATH in figures.svg_element(plot(), "salt")
 
 
+@pytest.mark.parametrize("width", [5, 6, 11, 13.33])
+def test_a_notice_is_legible_and_inside_a_figure_of_any_width(width):
+    figure = figures.with_notice(figures.new(width, 4), "What the data are, in M words. " * 12)
+    figures.png(figure, figure.dpi)  # lays it out
+    (text,) = figure.texts
+    box = text.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y0 >= 0
+    assert text.get_fontsize() >= 8
+    assert not figures.with_notice(figures.new(width, 4), "").texts
+
+
 def test_a_figure_is_written_as_svg_and_png(tmp_path):
     paths = figures.save_svg_and_png(curves_figure(), tmp_path, "curves")
     assert [path.name for path in paths] == ["curves.svg", "curves.png"]

@@ -217,7 +217,8 @@ def test_outlines_that_no_clothes_have_are_unlike_the_data_set(sample):
 
 def test_a_picture_of_photos_shows_each_beside_what_the_network_was_given(tmp_path):
     images = predict.from_files([photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 200, 400)])
-    figure = pictures.plot_images(images.pixels, ["a", "b"], [False] * 2, "title", images.made_of)
+    captions, made_of = ["a", "b"], images.made_of
+    figure = pictures.plot_images(images.pixels, captions, [False] * 2, "title", photos=made_of)
     for axes, made in zip(figure.axes, images.made_of, strict=True):
         shown = axes.images[0].get_array()
         assert shown.shape == (224, 448, 3)
