@@ -20,6 +20,8 @@ BATCH_NORM = re.compile(r"(running|moving)_(mean|var)|num_batches_tracked")
 # What PyTorch computes weights from, by name.
 COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 
+VARIANT = "; if it is a variant, name it: convert.py --network NAME (docs/variants.md)"
+
 
 class Matched(NamedTuple):
     """The parameters of the network, and what was done to get them."""
@@ -142,7 +144,7 @@ def _match(
         if native is None:
             raise NinError(
                 f"{where}: of another network (no tensor of shape {shape} is left for {name}; "
-                f"it holds {_examples(tensors)})"
+                f"it holds {_examples(tensors)}){VARIANT}"
             )
         used[native] = name
         bias = biases[native]
@@ -156,7 +158,7 @@ def _match(
         raise NinError(
             f"{where}: of another network: {printable(extra[0])} of shape "
             f"{tensors[extra[0]].shape} belongs to none of its layers "
-            f"({len(extra)} of {len(tensors)} tensors do not)"
+            f"({len(extra)} of {len(tensors)} tensors do not){VARIANT}"
         )
     _check_order([n for n in used if n in shapes], shapes, ordered, where)
     if by_order:

@@ -1,6 +1,7 @@
 """What all commands share: one clear line for bad input, and ``--debug`` for the traceback."""
 
 import argparse
+import difflib
 import io
 import itertools
 import os
@@ -40,8 +41,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def error(self, message: str) -> NoReturn:
-        """Print one line and exit."""
-        show_line("error", f"{shortened(message)}; --help lists the options")
+        """Print one line, with an option that was perhaps meant, and exit."""
+        meant = ""
+        if message.startswith("unrecognized arguments: -"):
+            wrong = message.split()[2].partition("=")[0]
+            close = difflib.get_close_matches(wrong, self._option_string_actions, 1, 0.75)
+            meant = "".join(f"; did you mean {option}?" for option in close)
+        show_line("error", f"{shortened(message)}{meant}; --help lists the options")
         self.exit(2)
 
     def in_options(self, text: str) -> str:

@@ -72,23 +72,25 @@ class Display(Watcher):
         self.words = words
         self._last_line = time.monotonic()
         self._estimated = False
-        self._about_size = ""
+        self._about_size = self._notice = ""
 
     def begin(self, run: Run) -> None:
         """What is trained, on what."""
         settings = run.settings
-        if run.dataset.notice:
+        # of many runs, one after the other, the first is enough for what all have
+        if run.dataset.notice not in ("", self._notice):
             self.line(run.dataset.notice)
+        self._notice = run.dataset.notice
         place = f": {run.directory}" if run.directory else ""
+        threads = run.ready.prepared["threads"]
         self.line(
             f"NiN with {settings.backend} on {run.ready.device.name}, "
-            f"{run.ready.prepared['threads']} threads, {settings.precision}, preset "
+            f"{threads} thread{'' if threads == 1 else 's'}, {settings.precision}, preset "
             f"{settings.preset}, {run.train_count} training examples{place}"
         )
         about_size = ""
         if not run.own:
             about_size = architecture.note_on_size(settings.resize, settings.description)
-        # of many runs, one after the other, the first is enough
         if about_size and about_size != self._about_size:
             self.note(run, about_size)
             self._about_size = about_size

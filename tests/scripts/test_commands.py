@@ -29,7 +29,11 @@ BAD_INPUT = {
         "--backend cntk: unknown; choose one of torch, tf, mxnet",
     ),
     "unknown preset": ("--preset slow", "--preset slow: unknown; choose one of book, fast"),
-    "unknown option": ("--epoch 3", "unrecognized arguments: --epoch 3"),
+    "an option that is nearly one": (
+        "--epoch 3",
+        "unrecognized arguments: --epoch 3; did you mean --epochs?; --help",
+    ),
+    "unknown option": ("--cats 3 --epochs 1", "unrecognized arguments: --cats 3; --help"),
     "not a number": ("--epochs three", "invalid float value: 'three'"),
     "no epochs": ("--epochs 0", "--epochs 0.0: must be a number above 0"),
     "negative learning rate": ("--lr -0.1", "--lr -0.1: must be a number above 0"),

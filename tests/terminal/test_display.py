@@ -74,6 +74,13 @@ def test_of_many_runs_on_small_images_the_first_has_the_note(capsys):
     assert [note.split()[2] for note in notes] == ["68x68", "84x84"]
 
 
+def test_of_many_runs_on_a_subset_the_first_has_the_notice(capsys):
+    shown, run = Display(), run_of(**SMALL)
+    for run.dataset.notice in ("A subset.", "A subset.", "", "A subset."):
+        shown.begin(run)
+    assert capsys.readouterr().out.count("A subset.\n") == 2
+
+
 def test_of_a_run_that_is_nearly_over_no_time_left_is_printed(capsys):
     run = run_of(**SMALL, timed_seconds=4.0, rate=1e6)
     Display().step(run)
