@@ -188,8 +188,9 @@ def compare(
         for recording in recordings:
             if name == "activations" and "layers" in recording.about:
                 level.notes.append(
-                    f"{recording.name} holds weights and no layers; those of "
-                    f"{recording.about['layers']} were run, so that a mistake in others cannot show"
+                    f"{recording.name} holds weights and no layers: they were run with those of "
+                    f"{recording.about['layers']}, and a mistake in the program that the file is "
+                    "from cannot show"
                 )
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")

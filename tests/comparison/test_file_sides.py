@@ -231,7 +231,8 @@ def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_
     )
     assert report.exit_status == 0
     activations = next(level for level in report.levels if level.name == "activations")
-    assert "holds weights and no layers; those of torch were run" in " ".join(activations.notes)
+    notes = " ".join(activations.notes)
+    assert "holds weights and no layers: they were run with those of torch" in notes
     dropout = next(level for level in report.levels if level.name == "dropout")
     assert "keeps the weights of the file" in " ".join(dropout.notes)
 
