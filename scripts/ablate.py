@@ -45,6 +45,7 @@ examples:
   ablate.py --exercise 2 --out runs/exercise-2            the same again goes on, or shows it
   ablate.py --networks chapter inner=1,inner_kernel=3 --seeds 3 --epochs 1 --out runs/mine
   ablate.py --exercise head --limit 6000 --seeds 2 --out runs/quick       a try, in minutes
+  ablate.py --exercise head --limit 6000 --epochs 15 --out runs/overfit   long enough to overfit
   ablate.py --networks chapter vgg-12@28 --out runs/vgg   each with images of a size of its own
 
 Where heads or last blocks are compared, images have at least 99x99 pixels: below, the last map is
