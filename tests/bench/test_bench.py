@@ -645,7 +645,7 @@ def test_the_bars_of_a_terminal_are_drawn_while_a_run_trains_and_at_no_other_tim
     assert terminal.getvalue() == drawn[1]
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_whole_run_is_a_run_of_the_command(backend, backend_name, monkeypatch):
     monkeypatch.setattr(bench, "RECIPES", {"short": {"epochs": 0.5, "batch_size": 20, "limit": 80}})
     plan = Plan((backend_name,), ("accuracy",), seeds=1, data="sample")

@@ -212,6 +212,7 @@ def test_a_file_of_a_variant_is_named_as_one_and_not_taken_for_damaged(
         common.compare(NUMPY, str(path), levels=LEVELS, resize=67)
 
 
+@pytest.mark.long
 def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_name, tmp_path):
     if backend_name != "torch":
         pytest.skip("the first that is installed runs it")
@@ -237,6 +238,7 @@ def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_
     assert "keeps the weights of the file" in " ".join(dropout.notes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wrong", "first"),
     [("", None), ("ceil_mode=True", "block2.conv1")],

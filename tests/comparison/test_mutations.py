@@ -812,6 +812,7 @@ def test_a_mistake_is_caught_at_its_level_and_layer(materials, intact, mutant, n
     assert_caught(compare(materials, intact, mutant, levels_up_to(level), job), level, layer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SMALL_MISTAKES)
 def test_a_small_mistake_is_caught_at_its_level_and_layer(
     materials, intact, mutant, monkeypatch, name
@@ -833,6 +834,7 @@ def intact_in_both(materials):
     return comparison_worker.record("right", numpy_nin, job, materials[JOB])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [

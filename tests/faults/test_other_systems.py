@@ -26,7 +26,7 @@ ctypes.CDLL = missing
 WINDOWS = "import sys; sys.platform = 'win32'; sys.path.insert(0, 'scripts'); import {module}"
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_run_needs_nothing_that_only_linux_has(backend, backend_name, tmp_path):
     # what the framework itself loads comes first
     fault = f"from common.backends import registry; registry.load({backend_name!r})\n{MACOS}"

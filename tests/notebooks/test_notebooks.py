@@ -234,6 +234,7 @@ def test_a_command_in_a_cell_prints_plain_lines_and_draws(notebook, backend_name
     assert_plain_lines(shown, out)
 
 
+@pytest.mark.long
 def test_the_variables_of_a_cell_cost_no_result(backend, backend_name, tmp_path):
     if backend_name != "torch":
         pytest.skip("drawing is the same in each")

@@ -240,7 +240,7 @@ def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_pa
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_photo_keeps_its_name_on_a_terminal_and_in_a_pipe(
     backend, backend_name, weights, tmp_path
 ):

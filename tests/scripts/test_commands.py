@@ -117,6 +117,7 @@ def test_somebody_elses_package_of_the_same_name_is_named(tmp_path, script, file
     assert done.stdout == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_mere_directory_of_the_same_name_is_named_if_it_is_in_the_way(tmp_path, script):
     (tmp_path / "common").mkdir()
@@ -222,6 +223,7 @@ def test_the_doctor_prints_what_to_install_unabridged(doctor):
         assert f".[{name}]" in done.stdout or "Python 3.10 to 3.12" in done.stdout
 
 
+@pytest.mark.long
 def test_the_doctor_lists_nothing_twice(doctor):
     table = doctor.stdout.split("backends")[0]
     names = re.findall(r"│ (\w[\w ]*?) +│", table)
@@ -460,6 +462,7 @@ def test_a_precision_that_the_backend_lacks_is_one_clear_line(backend, quick):
     assert_one_clear_line(done, "--precision ")
 
 
+@pytest.mark.shared
 def test_shapes_of_a_backend_print_one_line_per_layer_and_write_json(
     backend, backend_name, tmp_path
 ):

@@ -197,6 +197,7 @@ def test_the_same_seed_gives_the_same_numbers(finished, start):
     assert list(map(without_times, rows_of(first))) == list(map(without_times, rows_of(second)))
 
 
+@pytest.mark.shared
 def test_another_seed_gives_other_numbers(finished, start):
     first, _ = finished
     second = start(seed=1)
