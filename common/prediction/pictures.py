@@ -14,20 +14,11 @@ if TYPE_CHECKING:
 COLUMNS = 8
 
 WORDS = {
-    "en": {
-        "one": "1 image",
-        "images": "{0} images",
-        "right": "{0} of {1} right: accuracy {2}",
-        "first": "the first {0}",
-        "is": "is: {0}",
-    },
-    "tr": {
-        "one": "1 imge",
-        "images": "{0} imge",
-        "right": "{1}nin {0} tanesi doğru, doğruluk {2}",
-        "first": "ilk {0} imge",
-        "is": "doğrusu: {0}",
-    },
+    "one": ("1 image", "1 imge"),
+    "images": ("{0} images", "{0} imge"),
+    "right": ("{0} of {1} right: accuracy {2}", "{1}nin {0} tanesi doğru, doğruluk {2}"),
+    "first": ("the first {0}", "ilk {0} imge"),
+    "is": ("is: {0}", "doğrusu: {0}"),
 }
 
 

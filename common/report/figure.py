@@ -24,28 +24,15 @@ if TYPE_CHECKING:
 DEFAULT = ("vgg11", "nin")
 
 WORDS = {
-    "en": {
-        "conv": "{0}×{0} convolution",
-        "pool": "{0}×{0} max pooling",
-        "average_pool": "{0}×{0} average pooling",
-        "dense": "fully connected",
-        "global_pool": "global average\npooling",
-        "block": "{0} block",
-        "channels": "{0} channels",
-        "stride": "stride {0}",
-        "padding": "padding {0}",
-    },
-    "tr": {
-        "conv": "{0}×{0} evrişim",
-        "pool": "{0}×{0} maksimum\nortaklama",
-        "average_pool": "{0}×{0} ortalama\nortaklama",
-        "dense": "tam bağlı katman",
-        "global_pool": "küresel ortalama\nortaklama",
-        "block": "{0} bloğu",
-        "channels": "{0} kanal",
-        "stride": "uzun adım {0}",
-        "padding": "dolgu {0}",
-    },
+    "conv": ("{0}×{0} convolution", "{0}×{0} evrişim"),
+    "pool": ("{0}×{0} max pooling", "{0}×{0} maksimum\nortaklama"),
+    "average_pool": ("{0}×{0} average pooling", "{0}×{0} ortalama\nortaklama"),
+    "dense": ("fully connected", "tam bağlı katman"),
+    "global_pool": ("global average\npooling", "küresel ortalama\nortaklama"),
+    "block": ("{0} block", "{0} bloğu"),
+    "channels": ("{0} channels", "{0} kanal"),
+    "stride": ("stride {0}", "uzun adım {0}"),
+    "padding": ("padding {0}", "dolgu {0}"),
 }
 # light, under black letters; told apart by colour-blind people, and the words say it too
 COLOURS = {

@@ -10,22 +10,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORDS = {
-    "en": {
-        "loss": "train loss",
-        "train": "train acc",
-        "test": "test acc",
-        "validation": "validation acc",
-        "epoch": "epoch",
-        "seed": "seed",
-    },
-    "tr": {
-        "loss": "eğitim kaybı",
-        "train": "eğitim doğruluğu",
-        "test": "test doğruluğu",
-        "validation": "geçerleme doğruluğu",
-        "epoch": "dönem",
-        "seed": "rastgele tohum",
-    },
+    "loss": ("train loss", "eğitim kaybı"),
+    "train": ("train acc", "eğitim doğruluğu"),
+    "test": ("test acc", "test doğruluğu"),
+    "validation": ("validation acc", "geçerleme doğruluğu"),
+    "epoch": ("epoch", "dönem"),
+    "seed": ("seed", "rastgele tohum"),
 }
 
 
