@@ -458,9 +458,9 @@ class Run:
         stuck = plateau.is_stuck(progress.recent_losses, self.dataset.num_classes)
         if stuck and not progress.stuck:
             images = self.dataset.train_images[:64]
-            diagnosis = plateau.diagnose(self.trainer.activations(images), self.dataset.num_classes)
-            where = f"epoch {progress.epoch + 1}, step {progress.step}"
-            self.note(f"{where}: {diagnosis.explain(self.settings)}")
+            activations, classes = self.trainer.activations(images), self.dataset.num_classes
+            why = plateau.explain(activations, classes, self.settings)
+            self.note(f"epoch {progress.epoch + 1}, step {progress.step}: {why}")
         progress.stuck = stuck
 
     def _evaluate_epoch(self) -> bool:
