@@ -1,6 +1,5 @@
 """What a trained network predicts for images: of a data set, or photos of clothes."""
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from common.contract import Predictor
 from common.data import photos
 from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
-from common.errors import NinError, in_python, is_out_of_memory, one_line
-from common.files import figures, write
+from common.errors import NinError, in_python, is_out_of_memory
 from common.model import Model
 from common.network import architecture
 from common.prediction import outputs, pictures
@@ -50,22 +48,6 @@ class Images:
     """The photos, if they were made of any."""
     refused: tuple[str, ...] = ()
     """A line for each photo that could not be read."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files to write, each if it is given."""
-
-    logits: Path | None = None
-    picture: Path | None = None
-    json: Path | None = None
-
-    def check(self) -> None:
-        """Raise :class:`NinError` for one that cannot be written, before anything is computed."""
-        for name, path in vars(self).items():
-            write.check_target(path, name)
-        if self.picture is not None:
-            style.check_pictures([self.picture])
 
 
 def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Model) -> Images:
@@ -291,25 +273,6 @@ class Predictions:
             "classes": [named(label) for label in range(self.model.num_classes)],
             "predictions": predictions,
         }
-
-    def write(self, outputs: Outputs, lang: str = "en") -> None:
-        """Write the files that are asked for, the picture in ``en`` or ``tr``."""
-        if outputs.logits is not None:
-            buffer = io.BytesIO()
-            np.save(buffer, self.logits)
-            write.write_bytes(outputs.logits, buffer.getvalue())
-        if outputs.json is not None:
-            write.write_json(outputs.json, self.report())
-        if outputs.picture is not None:
-            try:
-                figures.save(self.plot(lang), outputs.picture)
-            except OSError:
-                raise
-            except Exception as error:  # matplotlib's, which may not even be importable
-                raise NinError(
-                    f"`picture={outputs.picture}`: could not be drawn "
-                    f"({type(error).__name__}: {one_line(error)})"
-                ) from error
 
     def _true(self, image: int) -> str:
         assert self.images.labels is not None

@@ -14,6 +14,7 @@ from PIL import Image
 
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
+from common.files import figures
 from common.files.arrays import save_arrays
 from common.model import Model, load_model, save_model
 from common.prediction import classifier, predict
@@ -236,7 +237,7 @@ def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_pa
     assert [row[0] for row in found.rows()] == list(map(str, paths))
     assert all(any(name in row[1] for name in CLASS_NAMES) for row in found.rows())
     assert found.report()["accuracy"] is None
-    found.write(predict.Outputs(picture=tmp_path / "out.svg"))
+    figures.save(found.plot(), tmp_path / "out.svg")
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
 
 
