@@ -5,7 +5,7 @@ import functools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from common.network import architecture
 from common.network.description import Network, parse
 from common.prediction.predict import Images, Predictions, compute_logits
 from common.settings import Settings, from_preset
+
+if TYPE_CHECKING:
+    from common.training.run import Run
 
 
 class Classifier:
@@ -50,34 +53,17 @@ class Classifier:
         return self.ready.backend.Predictor(self.net, self.settings)
 
     @classmethod
-    def of(
-        cls,
-        net: Any,
-        ready: Started,
-        settings: Settings,
-        num_classes: int,
-        class_names: Sequence[str],
-        training: dict[str, Any],
-    ) -> "Classifier":
-        """That of a network of this process.
-
-        Args:
-            net: with weights.
-            ready: whose network it is.
-            settings: of its training.
-            num_classes: that it tells apart.
-            class_names: none if the classes have no names.
-            training: the result of its training.
-        """
-        weights = need(ready.backend, "get_weights")(net)
+    def of(cls, run: "Run") -> "Classifier":
+        """That of a run, with the weights that its network has now."""
+        net, ready, settings = run.net, run.ready, run.settings
         model = Model(
-            weights={name: array.astype(np.float32) for name, array in weights.items()},
+            weights=_weights(ready.backend, net),
             network=settings.description,
-            num_classes=num_classes,
+            num_classes=run.dataset.num_classes,
             dropout=settings.dropout,
-            class_names=tuple(class_names),
+            class_names=tuple(run.dataset.class_names),
             resize=settings.resize,
-            training=training,
+            training=run.result(),
         )
         known = _recognise(ready, net, model, settings.resize)
         if known is not None:
@@ -127,9 +113,8 @@ class Classifier:
         """
         path = expand(path)
         check_target(path, "path")
-        weights = need(self.ready.backend, "get_weights")(self.net)
-        floats = {name: array.astype(np.float32) for name, array in weights.items()}
-        save_model(path, dataclasses.replace(self.model, weights=floats))
+        weights = _weights(self.ready.backend, self.net)
+        save_model(path, dataclasses.replace(self.model, weights=weights))
 
 
 def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifier:
@@ -220,6 +205,12 @@ def build(backend: Backend, model: Model) -> Any:
     )
     backend.set_weights(net, model.weights)
     return net
+
+
+def _weights(backend: Backend, net: Any) -> dict[str, np.ndarray]:
+    """Those of a network by canonical name, in float32 as files have them."""
+    weights = need(backend, "get_weights")(net)
+    return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
 def _check_size(model: Model, resize: int) -> None:

@@ -243,9 +243,7 @@ class Run:
         """The network with what is known of it, to predict with and to save."""
         from common.prediction.classifier import Classifier
 
-        dataset = self.dataset
-        about = dataset.num_classes, dataset.class_names, self.result()
-        return Classifier.of(self.net, self.ready, self.settings, *about)
+        return Classifier.of(self)
 
     def resume(self) -> "Run":
         """Go on with a run that was stopped; it ends as it would have without the stop."""
