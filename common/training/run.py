@@ -18,7 +18,6 @@ from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line
 from common.network.description import CHAPTER
 from common.prediction import outputs
-from common.report import style
 from common.settings import Settings
 from common.system.signals import StopRequest
 from common.training import plateau, schedule
@@ -227,9 +226,7 @@ class Run:
         """
         from common.training import curves
 
-        language = self.lang if lang is None else lang
-        title = f"{self.title}, {style.words(curves.WORDS, language)['seed']} {self.settings.seed}"
-        return curves.plot_curves(self.points(), self.history, title, self.dataset.notice, language)
+        return curves.plot(self, self.lang if lang is None else lang)
 
     def predict(self, images: np.ndarray, labels: np.ndarray | None = None) -> "Predictions":
         """Predict with the network as it is now; see :meth:`Classifier.predict`."""

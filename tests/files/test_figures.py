@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from common.files import figures
 from common.prediction import pictures
+from common.settings import Settings
 from common.training import curves
 
 ROWS = [
@@ -29,7 +31,14 @@ NOT_MATH = r"$x^$ a_1 $\frac$"
 
 
 def curves_figure():
-    return curves.plot_curves(POINTS, ROWS, f"title {NOT_MATH}", f"notice {NOT_MATH}")
+    run = SimpleNamespace(
+        title=f"title {NOT_MATH}",
+        points=lambda: POINTS,
+        history=ROWS,
+        settings=Settings(),
+        dataset=SimpleNamespace(notice=f"notice {NOT_MATH}"),
+    )
+    return curves.plot(run)
 
 
 def images_figure():

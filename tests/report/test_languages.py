@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,9 +59,11 @@ def texts(drawn):
 
 ROWS = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5}]
 POINTS = [[0.5, 2.0, 0.3], [1, 1.5, 0.4]]
+RUN = SimpleNamespace(title="NiN", points=lambda: POINTS, history=ROWS, settings=Settings(),
+                      dataset=SimpleNamespace(notice=""))  # fmt: skip
 DRAWN = {
     "curves": (
-        lambda lang: curves.plot_curves(POINTS, ROWS, "NiN", "", lang),
+        lambda lang: curves.plot(RUN, lang),
         {"en": ("train loss", "train acc", "test acc", "epoch", "1.5"),
          "tr": ("eğitim kaybı", "eğitim doğruluğu", "test doğruluğu", "dönem", "1,5")},
     ),
