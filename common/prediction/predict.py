@@ -8,24 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.contract import Predictor
 from common.data import photos
 from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
-from common.errors import NinError, in_python, is_out_of_memory
+from common.errors import NinError, in_python
 from common.model import Model
-from common.network import architecture
 from common.prediction import outputs, pictures
 from common.report import style
 from common.settings import Settings
-from common.terminal import display
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("test", "train")
-# Images at a time at 224x224; larger images in smaller batches, for the same memory.
-BATCH_SIZE = 128
 # A picture of more cannot be read.
 MOST_PICTURES = 96
 
@@ -132,41 +127,6 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
             raise NinError(f"`indices={text}`: {part} holds no image")
         chosen += range(start, stop)
     return np.array(chosen, np.int64)
-
-
-def compute_logits(
-    predictor: Predictor, model: Model, settings: Settings, images: np.ndarray
-) -> np.ndarray:
-    """Logits of images, dropout off.
-
-    Args:
-        predictor: of the model's network, made with these settings.
-        model: for grey images.
-        settings: resize is used.
-        images: uint8, (count, height, width), at least one.
-
-    Returns:
-        float array, (count, classes).
-
-    Raises:
-        NinError: for a network of colour images, or logits that are not finite.
-    """
-    if model.in_channels != architecture.IN_CHANNELS:
-        raise NinError(
-            f"the network takes images of {model.in_channels} channels, these have "
-            f"{architecture.IN_CHANNELS}"
-        )
-    size = max(1, min(BATCH_SIZE, BATCH_SIZE * 224**2 // settings.resize**2))
-    batches = [images[start : start + size] for start in range(0, len(images), size)]
-    try:
-        logits = np.concatenate([predictor.logits(b) for b in display.track(batches, "predicting")])
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise NinError("out of memory; take a smaller `resize`") from error
-    if not np.isfinite(logits).all():
-        raise NinError("the logits are not finite numbers: these weights are too large for float32")
-    return logits
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -178,7 +178,7 @@ def test_what_a_backend_writes_is_bit_for_bit_what_it_computes_with(
 
 
 def test_predictions_do_not_depend_on_the_batch(load, weights, images, monkeypatch, expected):
-    monkeypatch.setattr(predict, "BATCH_SIZE", 1)
+    monkeypatch.setattr(classifier, "BATCH_SIZE", 1)
     found = load(weights).predict(images[:3]).logits
     assert_same_logits(found, expected[:3])
 
