@@ -152,15 +152,12 @@ class Display(Watcher):
                 self.line(text)
         elif run.progress.epoch or run.progress.step:
             where = f"stopped in epoch {run.progress.epoch + 1} after step {run.progress.step}"
-            self.line(f"{where}; {self.how_to_go_on(run)}")
+            goes_on = "run.resume() goes on"
+            if self.words is not None:
+                goes_on = self.words(f"continue with `resume={run.directory}`")
+            self.line(f"{where}; {goes_on}")
         else:
             self.line("stopped before the first step; nothing is left behind")
-
-    def how_to_go_on(self, run: Run) -> str:
-        """What continues a run that was stopped."""
-        if self.words is None:
-            return "run.resume() goes on"
-        return self.words(f"continue with `resume={run.directory}`")
 
     def line(self, text: str) -> None:
         """Print a line; nobody watching is no reason to stop training."""
