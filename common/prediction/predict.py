@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("test", "train")
-# A picture of more cannot be read.
-MOST_PICTURES = 96
 
 
 @dataclass(frozen=True)
@@ -173,9 +171,9 @@ class Predictions:
         """For each image its name, the likeliest class, the next, the true one, in words."""
         for i, name in enumerate(self.images.names):
             first, second = np.argsort(-self.logits[i], kind="stable")[:2]
-            cells = [name, self._likely(i, first), self._likely(i, second)]
+            cells = [name, self.likely(i, first), self.likely(i, second)]
             if self.images.labels is not None:
-                cells += [self._true(i), "wrong" if self.wrong[i] else ""]
+                cells += [self.true_class(i), "wrong" if self.wrong[i] else ""]
             yield tuple(cells)
 
     def summary(self, lang: str = "en") -> str:
@@ -219,7 +217,7 @@ class Predictions:
         for i, name in enumerate(self.images.names):
             entry: dict[str, Any] = {"image": name, "predicted": named(int(self.labels[i]))}
             if labels is not None:
-                entry["true"] = self._true(i)
+                entry["true"] = self.true_class(i)
             entry["probabilities"] = self.probabilities[i].tolist()
             predictions.append(entry)
         return {
@@ -234,36 +232,18 @@ class Predictions:
             "predictions": predictions,
         }
 
-    def _true(self, image: int) -> str:
+    def true_class(self, image: int) -> str:
+        """The true class of an image, if it is known."""
         assert self.images.labels is not None
         label = int(self.images.labels[image])
         names = self.images.class_names
         return names[label] if names else self.model.class_name(label)
 
-    def _likely(self, image: int, label: int, lang: str = "en") -> str:
+    def likely(self, image: int, label: int, lang: str = "en") -> str:
+        """A class in words, with how likely it is for an image."""
         share = style.share(self.probabilities[image, label], lang, digits=1)
         return f"{self.model.class_name(int(label))} {share}"
 
     def plot(self, lang: str = "en") -> "Figure":
-        """A figure of the images with their predicted and true classes, the wrong ones red.
-
-        Args:
-            lang: ``en`` or ``tr``; names of classes, and the notice, stay as they are.
-        """
-        words = style.words(pictures.WORDS, lang)
-        captions = []
-        for i, name in enumerate(self.images.names[:MOST_PICTURES]):
-            lines = [self._likely(i, self.labels[i], lang)]
-            if self.images.labels is None:
-                lines.insert(0, Path(name).name)
-            else:
-                lines.append(words["is"].format(self._true(i)))
-            captions.append("\n".join(lines))
-        first = len(captions)
-        title = f"NiN, {self.settings.backend}, {self.settings.resize}x{self.settings.resize}"
-        title += f"; {self.summary(lang)}"
-        if first < len(self.logits):
-            title += f"; {words['first'].format(first)}"
-        wrong, pixels = self.wrong[:first].tolist(), self.images.pixels[:first]
-        notice, photos = self.images.notice, self.images.made_of[:first]
-        return pictures.plot_images(pixels, captions, wrong, title, notice, photos)
+        """A figure of the images with their classes, the wrong ones red; in ``en`` or ``tr``."""
+        return pictures.plot(self, lang)

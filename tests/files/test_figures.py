@@ -12,7 +12,8 @@ from commands import ROOT
 from PIL import Image
 
 from common.files import figures
-from common.prediction import pictures
+from common.model import Model
+from common.prediction.predict import Images, Predictions
 from common.settings import Settings
 from common.training import curves
 
@@ -42,8 +43,10 @@ def curves_figure():
 
 
 def images_figure():
-    images = np.zeros((3, 28, 28), np.uint8)
-    return pictures.plot_images(images, [NOT_MATH, "b\nc", "d"], [True, False, False], NOT_MATH)
+    names = [NOT_MATH, "b", "d"]
+    images = Images(np.zeros((3, 28, 28), np.uint8), names, None, NOT_MATH)
+    model, settings = Model({}, class_names=(NOT_MATH, "a")), Settings(backend=NOT_MATH)
+    return Predictions(model, settings, images, "cpu", np.eye(3, 2)).plot()
 
 
 def legend_figure():
