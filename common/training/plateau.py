@@ -80,10 +80,13 @@ def explain(activations: Mapping[str, np.ndarray], num_classes: int, settings: S
             "logits are exactly 0 (the last block ends in a ReLU), so that no gradient flows"
             f"{died}. {what_helps}"
         )
-    worst = max(dead, key=lambda name: dead[name])
+    channels = ""
+    if dead:  # a network of one's own may have no convolutions in blocks
+        worst = max(dead, key=lambda name: dead[name])
+        share = f"{100 * dead[worst]:.0f} %"
+        channels = f", and in {worst}, the worst layer, {share} of the channels are dead"
     return (
         f"{where}: the network gives nearly the same output for every image, but it is alive: on "
-        f"{len(logits)} training images {100 * zeros:.1f} % of the logits are exactly 0, and in "
-        f"{worst}, the worst layer, {100 * dead[worst]:.0f} % of the channels are dead. It may "
-        f"still start to learn. {what_helps}"
+        f"{len(logits)} training images {100 * zeros:.1f} % of the logits are exactly 0{channels}. "
+        f"It may still start to learn. {what_helps}"
     )

@@ -62,6 +62,12 @@ def test_a_channel_that_one_pixel_of_one_image_excites_is_alive():
     assert "no living channel" not in found
 
 
+def test_a_network_without_convolutions_in_blocks_is_explained_too():
+    dense = {"flatten": np.ones((4, 64)), "dense1": np.ones((4, 10))}
+    found = plateau.explain(dense, 10, Settings())
+    assert "0.0 % of the logits are exactly 0. It may still start to learn." in found
+
+
 def test_both_explanations_are_one_line():
     alive = activations(np.ones((4, 6, 8, 8)), np.ones((4, 10)))
     for each in (DEAD, alive):
