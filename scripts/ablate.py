@@ -91,19 +91,8 @@ def parser() -> command_line.Parser:
     how.add_argument(
         "--resize", type=int, metavar="PIXELS", help="(the preset's, or 99: see below)"
     )
-    how.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="train on N images only, and measure on a sixth as many",
-    )
-    how.add_argument(
-        "--validation",
-        type=int,
-        metavar="N",
-        help="measure accuracy on N training examples that are held out, not on the test set",
-    )
-    command_line.add_runs(how)
+    validation = "measure accuracy on N training examples that are held out, not on the test set"
+    command_line.add_runs(how, validation)
     out = p.add_argument_group("what to write besides DIR/ablation.json, .svg and .png")
     out.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
     out.add_argument(

@@ -3,17 +3,22 @@
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
+import io
 import sys
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from common import api
 from common.backends.registry import check_spec
-from common.errors import printable
+from common.errors import NinError, one_line, printable
+from common.files import figures
+from common.files.write import check_target, write_bytes, write_json
 from common.prediction import predict
+from common.report import style
 from common.terminal import command_line
 from common.terminal.output import console
 
@@ -54,8 +59,9 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Predict as the options say; returns the exit status."""
-    outputs = predict.Outputs(options.logits, options.picture, options.json)
-    outputs.check()
+    for name in ("logits", "picture", "json"):
+        check_target(getattr(options, name), name)
+    style.check_pictures([options.picture] if options.picture else [])
     check_spec(options.backend)
     command_line.check_prediction(options)
     classifier = api.load(
@@ -75,7 +81,7 @@ def command(options: argparse.Namespace) -> int:
         print(images.notice)
     predictions = classifier.predict(images)
     show(predictions, None if options.images or options.indices else MOST_ROWS)
-    predictions.write(outputs, options.lang)
+    write(predictions, options)
     for note in predictions.notes:
         command_line.show_line("note", parser().in_options(note))
     for line in images.refused:
@@ -100,6 +106,26 @@ def show(predictions: predict.Predictions, most: int | None) -> None:
     if left > 0:
         print(f"... and {left} more; --indices or --json shows them")
     print(predictions.summary())
+
+
+def write(predictions: predict.Predictions, options: argparse.Namespace) -> None:
+    """Write the files that are asked for."""
+    if options.logits:
+        buffer = io.BytesIO()
+        np.save(buffer, predictions.logits)
+        write_bytes(options.logits, buffer.getvalue())
+    if options.json:
+        write_json(options.json, predictions.report())
+    if options.picture:
+        try:
+            figures.save(predictions.plot(options.lang), options.picture)
+        except OSError:
+            raise
+        except Exception as error:  # matplotlib's, which may not even be importable
+            raise NinError(
+                f"`picture={options.picture}`: could not be drawn "
+                f"({type(error).__name__}: {one_line(error)})"
+            ) from error
 
 
 if __name__ == "__main__":

@@ -28,6 +28,30 @@ It ends with the book's two lines, loss and accuracies, then the speed; if the d
 whole set, a third line says so. The curves of all runs:
 python -m pip install tensorboard; python -m tensorboard.main --logdir runs
 """
+# setting -> what its option says, before what the presets have
+OVERRIDES = {
+    "epochs": "passes over the data, such as 4 or 0.5",
+    "lr": "(peak) learning rate",
+    "batch_size": "examples per step",
+    "resize": "side of the resized images",
+    "optimizer": "sgd; adamw: a step size of its own for every weight; muon: every direction of a "
+    "weight equally strong",
+    "schedule": "constant learning rate; one-cycle: a rise to the peak, then a fall to 0 along a "
+    "cosine; linear: the same, the rise shorter and the fall straight",
+    "init": "initial weights: xavier, as in the book; he, made for ReLUs; data: he, 1x1 "
+    "convolutions as the identity, and channels centred on training images",
+    "last_block": "its two 1x1 convolutions start random, or as the identity, so that no class is "
+    "dead from the start",
+    "momentum": "of sgd",
+    "weight_decay": "of the optimizer",
+    "dropout": "before the last block",
+    "label_smoothing": "share of the target that is spread over all classes; the loss that is "
+    "printed stays the plain one",
+    "shift": "training images move by up to so many of their 28 pixels",
+}
+# what stands for their values: by type, and where that says too little
+KINDS = {float: "X", int: "N", str: "NAME"}
+UNITS = {"resize": "PIXELS", "shift": "PIXELS", "dropout": "P", "label_smoothing": "P"}
 
 
 def of(name: str) -> str:
@@ -69,64 +93,16 @@ def parser() -> command_line.Parser:
         help="continue the run in DIR; auto: in the directory of --out, if there is one already",
     )
     over = p.add_argument_group("overrides of the preset")
-    over.add_argument(
-        "--epochs",
-        type=float,
-        metavar="X",
-        help=f"passes over the data, such as 4 or 0.5 {of('epochs')}",
-    )
-    over.add_argument("--lr", type=float, metavar="X", help=f"(peak) learning rate {of('lr')}")
-    over.add_argument(
-        "--batch-size", type=int, metavar="N", help=f"examples per step {of('batch_size')}"
-    )
-    over.add_argument(
-        "--resize", type=int, metavar="PIXELS", help=f"side of the resized images {of('resize')}"
-    )
-    over.add_argument(
-        "--optimizer",
-        metavar="NAME",
-        help="sgd; adamw: a step size of its own for every weight; muon: every direction of a "
-        f"weight equally strong {of('optimizer')}",
-    )
-    over.add_argument(
-        "--schedule",
-        metavar="NAME",
-        help="constant learning rate; one-cycle: a rise to the peak, then a fall to 0 along a "
-        f"cosine; linear: the same, the rise shorter and the fall straight {of('schedule')}",
-    )
-    over.add_argument(
-        "--init",
-        metavar="NAME",
-        help="initial weights: xavier, as in the book; he, made for ReLUs; data: he, 1x1 "
-        f"convolutions as the identity, and channels centred on training images {of('init')}",
-    )
-    over.add_argument(
-        "--last-block",
-        metavar="NAME",
-        help="its two 1x1 convolutions start random, or as the identity, so that no class is "
-        f"dead from the start {of('last_block')}",
-    )
-    command_line.add_network(over, default=None)
-    over.add_argument("--momentum", type=float, metavar="X", help=f"of sgd {of('momentum')}")
-    over.add_argument(
-        "--weight-decay", type=float, metavar="X", help=f"of the optimizer {of('weight_decay')}"
-    )
-    over.add_argument(
-        "--dropout", type=float, metavar="P", help=f"before the last block {of('dropout')}"
-    )
-    over.add_argument(
-        "--label-smoothing",
-        type=float,
-        metavar="P",
-        help="share of the target that is spread over all classes; the loss that is printed stays "
-        f"the plain one {of('label_smoothing')}",
-    )
-    over.add_argument(
-        "--shift",
-        type=int,
-        metavar="PIXELS",
-        help=f"training images move by up to so many of their 28 pixels {of('shift')}",
-    )
+    for name, what in OVERRIDES.items():
+        kind = settings.Settings.__annotations__[name]
+        over.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar=UNITS.get(name, KINDS[kind]),
+            help=f"{what} {of(name)}",
+        )
+        if name == "last_block":
+            command_line.add_network(over, default=None)
     over.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,

@@ -76,19 +76,8 @@ def parser() -> command_line.Parser:
     how.add_argument("--preset", default="fast", metavar="NAME", help="as train.py's (fast)")
     how.add_argument("--epochs", type=float, metavar="X", help="(the preset's)")
     how.add_argument("--seed", type=int, metavar="N", help="of the search and of each trial (0)")
-    how.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="train on N images only, and measure on a sixth as many",
-    )
-    how.add_argument(
-        "--validation",
-        type=int,
-        metavar="N",
-        help="hold N training examples out (a sixth: 10000 of Fashion-MNIST)",
-    )
-    command_line.add_runs(how, "CPU threads of each process (one per core)")
+    validation = "hold N training examples out (a sixth: 10000 of Fashion-MNIST)"
+    command_line.add_runs(how, validation, "CPU threads of each process (one per core)")
     command_line.add_language(p, "the pictures")
     return p
 

@@ -79,9 +79,9 @@ def walk_apart(
 
 def book_lines(layers: Iterable[Mapping[str, Any]], language: str) -> list[str]:
     """The lines that the book's loop prints, for :func:`walk`'s layers; ``tr`` or ``en``."""
-    words = style.words(WORDS, language)
+    style.check(language)
     # the book prints with commas, which puts a blank behind the tab
-    return [f"{layer['book_name']} {words}:\t {layer['book_shape']}" for layer in layers]
+    return [f"{layer['book_name']} {WORDS[language]}:\t {layer['book_shape']}" for layer in layers]
 
 
 def side_by_side(

@@ -5,6 +5,7 @@ and returns a :class:`Found`, or None if the folder holds nothing of its kind.
 """
 
 import functools
+import glob
 import hashlib
 import io
 import re
@@ -62,7 +63,7 @@ def read(path: Path) -> Found:
     """
     prefix = "" if path.is_dir() else path.name
     here = path.parent if prefix else path
-    if not here.is_dir() or (prefix and not any(here.glob(f"{_literal(prefix)}*"))):
+    if not here.is_dir() or (prefix and not any(here.glob(f"{glob.escape(prefix)}*"))):
         raise NinError(f"data {path}: no such directory")
     try:
         for folders in [[here]] if prefix else _levels(here):
@@ -96,7 +97,7 @@ def _idx(folder: Path, prefix: str) -> Sets:
     named = pattern.fullmatch(prefix)  # one of the four files stands for all
     prefix = named[1] if named else prefix
     groups: dict[str, dict[str, Path]] = {}
-    for file in sorted(folder.glob(f"{_literal(prefix)}*")):
+    for file in sorted(folder.glob(f"{glob.escape(prefix)}*")):
         match = pattern.fullmatch(file.name)
         if match and file.is_file():
             part = "train" if match[2] == "train" else "test"
@@ -209,7 +210,7 @@ def _table(content: bytes, path: Path) -> tuple[np.ndarray | None, np.ndarray]:
 
 def _npz(folder: Path, prefix: str) -> Sets:
     """An ``.npz`` file with Keras's names, or those of a :class:`Dataset`."""
-    for path in sorted(folder.glob(f"{_literal(prefix)}*")):
+    for path in sorted(folder.glob(f"{glob.escape(prefix)}*")):
         if path.suffix == ".npz":
             yield str(path), functools.partial(_read_npz, path)
 
@@ -358,8 +359,3 @@ def _levels(path: Path) -> Iterator[list[Path]]:
         inner = (entry for folder in level for entry in sorted(folder.iterdir()))
         level = [entry for entry in inner if entry.is_dir() and not entry.name.startswith(".")]
         level = level[:MOST_FOLDERS]
-
-
-def _literal(name: str) -> str:
-    """A name for ``glob``, its own brackets and stars taken literally."""
-    return re.sub(r"([*?[])", r"[\1]", name)

@@ -5,7 +5,7 @@ import functools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,14 +13,21 @@ from common.backends import registry, session
 from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
-from common.errors import NinError, NinWarning
+from common.errors import NinError, NinWarning, is_out_of_memory
 from common.files.paths import expand
 from common.files.write import check_target
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.network.description import Network, parse
-from common.prediction.predict import Images, Predictions, compute_logits
+from common.prediction.predict import Images, Predictions
 from common.settings import Settings, from_preset
+from common.terminal import display
+
+if TYPE_CHECKING:
+    from common.training.run import Run
+
+# Images at a time at 224x224; larger images in smaller batches, for the same memory.
+BATCH_SIZE = 128
 
 
 class Classifier:
@@ -50,34 +57,17 @@ class Classifier:
         return self.ready.backend.Predictor(self.net, self.settings)
 
     @classmethod
-    def of(
-        cls,
-        net: Any,
-        ready: Started,
-        settings: Settings,
-        num_classes: int,
-        class_names: Sequence[str],
-        training: dict[str, Any],
-    ) -> "Classifier":
-        """That of a network of this process.
-
-        Args:
-            net: with weights.
-            ready: whose network it is.
-            settings: of its training.
-            num_classes: that it tells apart.
-            class_names: none if the classes have no names.
-            training: the result of its training.
-        """
-        weights = need(ready.backend, "get_weights")(net)
+    def of(cls, run: "Run") -> "Classifier":
+        """That of a run, with the weights that its network has now."""
+        net, ready, settings = run.net, run.ready, run.settings
         model = Model(
-            weights={name: array.astype(np.float32) for name, array in weights.items()},
+            weights=_weights(ready.backend, net),
             network=settings.description,
-            num_classes=num_classes,
+            num_classes=run.dataset.num_classes,
             dropout=settings.dropout,
-            class_names=tuple(class_names),
+            class_names=tuple(run.dataset.class_names),
             resize=settings.resize,
-            training=training,
+            training=run.result(),
         )
         known = _recognise(ready, net, model, settings.resize)
         if known is not None:
@@ -117,8 +107,35 @@ class Classifier:
                 raise NinError(f"`labels`: {len(labels)} for {len(pixels)} images")
             names = list(names or map(str, range(len(pixels))))
             images = Images(pixels, names, labels, notice)
-        logits = compute_logits(self.predictor, self.model, self.settings, images.pixels)
+        logits = self._logits(images.pixels)
         return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        """Of uint8 images, (count, height, width), at least one: float, (count, classes).
+
+        Raises:
+            NinError: for a network of colour images, or logits that are not finite.
+        """
+        if self.model.in_channels != architecture.IN_CHANNELS:
+            raise NinError(
+                f"the network takes images of {self.model.in_channels} channels, these have "
+                f"{architecture.IN_CHANNELS}"
+            )
+        predictor = self.predictor
+        size = max(1, min(BATCH_SIZE, BATCH_SIZE * 224**2 // self.settings.resize**2))
+        batches = [images[start : start + size] for start in range(0, len(images), size)]
+        try:
+            found = [predictor.logits(batch) for batch in display.track(batches, "predicting")]
+            logits = np.concatenate(found)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise NinError("out of memory; take a smaller `resize`") from error
+        if not np.isfinite(logits).all():
+            raise NinError(
+                "the logits are not finite numbers: these weights are too large for float32"
+            )
+        return logits
 
     def save(self, path: str | Path) -> None:
         """Write the weights and what is known of them as one safetensors file.
@@ -127,9 +144,8 @@ class Classifier:
         """
         path = expand(path)
         check_target(path, "path")
-        weights = need(self.ready.backend, "get_weights")(self.net)
-        floats = {name: array.astype(np.float32) for name, array in weights.items()}
-        save_model(path, dataclasses.replace(self.model, weights=floats))
+        weights = _weights(self.ready.backend, self.net)
+        save_model(path, dataclasses.replace(self.model, weights=weights))
 
 
 def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifier:
@@ -220,6 +236,12 @@ def build(backend: Backend, model: Model) -> Any:
     )
     backend.set_weights(net, model.weights)
     return net
+
+
+def _weights(backend: Backend, net: Any) -> dict[str, np.ndarray]:
+    """Those of a network by canonical name, in float32 as files have them."""
+    weights = need(backend, "get_weights")(net)
+    return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
 def _check_size(model: Model, resize: int) -> None:

@@ -1,78 +1,75 @@
 """A grid of images, each with some words below it."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.data.photos import Photo
 from common.files import figures
+from common.report import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from common.prediction.predict import Predictions
+
 COLUMNS = 8
+# A picture of more cannot be read.
+MOST_PICTURES = 96
 
 WORDS = {
-    "en": {
-        "one": "1 image",
-        "images": "{0} images",
-        "right": "{0} of {1} right: accuracy {2}",
-        "first": "the first {0}",
-        "is": "is: {0}",
-    },
-    "tr": {
-        "one": "1 imge",
-        "images": "{0} imge",
-        "right": "{1}nin {0} tanesi doğru, doğruluk {2}",
-        "first": "ilk {0} imge",
-        "is": "doğrusu: {0}",
-    },
+    "one": ("1 image", "1 imge"),
+    "images": ("{0} images", "{0} imge"),
+    "right": ("{0} of {1} right: accuracy {2}", "{1}nin {0} tanesi doğru, doğruluk {2}"),
+    "first": ("the first {0}", "ilk {0} imge"),
+    "is": ("is: {0}", "doğrusu: {0}"),
 }
 
 
-def plot_images(
-    images: np.ndarray,
-    captions: Sequence[str],
-    marked: Sequence[bool],
-    title: str,
-    notice: str = "",
-    photos: Sequence[Photo] = (),
-) -> "Figure":
-    """Images in rows.
+def plot(found: "Predictions", lang: str) -> "Figure":
+    """Images in rows, each with its predicted and its true class, the wrong ones red.
+
+    A photo is drawn beside the image that was made of it, with a frame around the part that was
+    taken.
 
     Args:
-        images: uint8, (count, height, width).
-        captions: what to write below each, a line or two.
-        marked: which images get a red frame and red words.
-        title: above everything.
-        notice: below everything, when the images are not of the real set.
-        photos: that the images were made of, if they were; each is drawn beside its image, with a
-            frame around the part that was taken.
+        found: what to show.
+        lang: ``en`` or ``tr``; names of classes, and the notice, stay as they are.
     """
     figures.new(1, 1)  # imports matplotlib, whatever the environment says of its backend
     from matplotlib.patches import Rectangle
 
-    columns = min(COLUMNS // 2 if photos else COLUMNS, len(images))
-    rows = -(-len(images) // columns)
+    words, images, size = style.words(WORDS, lang), found.images, found.settings.resize
+    count = min(MOST_PICTURES, len(found.logits))
+    columns = min(COLUMNS // 2 if images.made_of else COLUMNS, count)
+    rows = -(-count // columns)
     # in inches; a single image still leaves room for the title
-    width = 2.6 if photos else 1.3
+    width = 2.6 if images.made_of else 1.3
     figure = figures.new(max(5, width * columns), 1.7 * rows + 0.6)
+    title = f"NiN, {found.settings.backend}, {size}x{size}; {found.summary(lang)}"
+    if count < len(found.logits):
+        title += f"; {words['first'].format(count)}"
     figure.suptitle(title, fontsize=10, parse_math=False)
-    for i, image in enumerate(images):
-        colour, line = ("red", 2.5) if marked[i] else ("black", 0.5)
+    for i, image in enumerate(images.pixels[:count]):
+        colour, line = ("red", 2.5) if found.wrong[i] else ("black", 0.5)
+        likely = found.likely(i, found.labels[i], lang)
+        if images.labels is None:
+            caption = f"{Path(images.names[i]).name}\n{likely}"
+        else:
+            caption = f"{likely}\n{words['is'].format(found.true_class(i))}"
         axes = figure.add_subplot(rows, columns, i + 1)
-        if photos:
-            image, (left, top, right, bottom) = _beside(photos[i], image)
+        if images.made_of:
+            image, (left, top, right, bottom) = _beside(images.made_of[i], image)
             box = (left - 0.5, top - 0.5), right - left, bottom - top
             axes.add_patch(Rectangle(*box, fill=False, edgecolor="C1", linewidth=1))
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_xlabel(captions[i], fontsize=8, color=colour, parse_math=False)
+        axes.set_xlabel(caption, fontsize=8, color=colour, parse_math=False)
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=line)
-    return figures.with_notice(figure, notice)
+    return figures.with_notice(figure, images.notice)
 
 
 def _beside(photo: Photo, image: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:

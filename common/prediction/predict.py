@@ -1,6 +1,5 @@
 """What a trained network predicts for images: of a data set, or photos of clothes."""
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,27 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.contract import Predictor
 from common.data import photos
 from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
-from common.errors import NinError, in_python, is_out_of_memory, one_line
-from common.files import figures, write
+from common.errors import NinError, in_python
 from common.model import Model
-from common.network import architecture
 from common.prediction import outputs, pictures
 from common.report import style
 from common.settings import Settings
-from common.terminal import display
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("test", "train")
-# Images at a time at 224x224; larger images in smaller batches, for the same memory.
-BATCH_SIZE = 128
-# A picture of more cannot be read.
-MOST_PICTURES = 96
 
 
 @dataclass(frozen=True)
@@ -50,22 +41,6 @@ class Images:
     """The photos, if they were made of any."""
     refused: tuple[str, ...] = ()
     """A line for each photo that could not be read."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files to write, each if it is given."""
-
-    logits: Path | None = None
-    picture: Path | None = None
-    json: Path | None = None
-
-    def check(self) -> None:
-        """Raise :class:`NinError` for one that cannot be written, before anything is computed."""
-        for name, path in vars(self).items():
-            write.check_target(path, name)
-        if self.picture is not None:
-            style.check_pictures([self.picture])
 
 
 def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Model) -> Images:
@@ -152,41 +127,6 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
     return np.array(chosen, np.int64)
 
 
-def compute_logits(
-    predictor: Predictor, model: Model, settings: Settings, images: np.ndarray
-) -> np.ndarray:
-    """Logits of images, dropout off.
-
-    Args:
-        predictor: of the model's network, made with these settings.
-        model: for grey images.
-        settings: resize is used.
-        images: uint8, (count, height, width), at least one.
-
-    Returns:
-        float array, (count, classes).
-
-    Raises:
-        NinError: for a network of colour images, or logits that are not finite.
-    """
-    if model.in_channels != architecture.IN_CHANNELS:
-        raise NinError(
-            f"the network takes images of {model.in_channels} channels, these have "
-            f"{architecture.IN_CHANNELS}"
-        )
-    size = max(1, min(BATCH_SIZE, BATCH_SIZE * 224**2 // settings.resize**2))
-    batches = [images[start : start + size] for start in range(0, len(images), size)]
-    try:
-        logits = np.concatenate([predictor.logits(b) for b in display.track(batches, "predicting")])
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise NinError("out of memory; take a smaller `resize`") from error
-    if not np.isfinite(logits).all():
-        raise NinError("the logits are not finite numbers: these weights are too large for float32")
-    return logits
-
-
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of the classes, float64, of the same shape."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
@@ -231,9 +171,9 @@ class Predictions:
         """For each image its name, the likeliest class, the next, the true one, in words."""
         for i, name in enumerate(self.images.names):
             first, second = np.argsort(-self.logits[i], kind="stable")[:2]
-            cells = [name, self._likely(i, first), self._likely(i, second)]
+            cells = [name, self.likely(i, first), self.likely(i, second)]
             if self.images.labels is not None:
-                cells += [self._true(i), "wrong" if self.wrong[i] else ""]
+                cells += [self.true_class(i), "wrong" if self.wrong[i] else ""]
             yield tuple(cells)
 
     def summary(self, lang: str = "en") -> str:
@@ -277,7 +217,7 @@ class Predictions:
         for i, name in enumerate(self.images.names):
             entry: dict[str, Any] = {"image": name, "predicted": named(int(self.labels[i]))}
             if labels is not None:
-                entry["true"] = self._true(i)
+                entry["true"] = self.true_class(i)
             entry["probabilities"] = self.probabilities[i].tolist()
             predictions.append(entry)
         return {
@@ -292,55 +232,18 @@ class Predictions:
             "predictions": predictions,
         }
 
-    def write(self, outputs: Outputs, lang: str = "en") -> None:
-        """Write the files that are asked for, the picture in ``en`` or ``tr``."""
-        if outputs.logits is not None:
-            buffer = io.BytesIO()
-            np.save(buffer, self.logits)
-            write.write_bytes(outputs.logits, buffer.getvalue())
-        if outputs.json is not None:
-            write.write_json(outputs.json, self.report())
-        if outputs.picture is not None:
-            try:
-                figures.save(self.plot(lang), outputs.picture)
-            except OSError:
-                raise
-            except Exception as error:  # matplotlib's, which may not even be importable
-                raise NinError(
-                    f"`picture={outputs.picture}`: could not be drawn "
-                    f"({type(error).__name__}: {one_line(error)})"
-                ) from error
-
-    def _true(self, image: int) -> str:
+    def true_class(self, image: int) -> str:
+        """The true class of an image, if it is known."""
         assert self.images.labels is not None
         label = int(self.images.labels[image])
         names = self.images.class_names
         return names[label] if names else self.model.class_name(label)
 
-    def _likely(self, image: int, label: int, lang: str = "en") -> str:
+    def likely(self, image: int, label: int, lang: str = "en") -> str:
+        """A class in words, with how likely it is for an image."""
         share = style.share(self.probabilities[image, label], lang, digits=1)
         return f"{self.model.class_name(int(label))} {share}"
 
     def plot(self, lang: str = "en") -> "Figure":
-        """A figure of the images with their predicted and true classes, the wrong ones red.
-
-        Args:
-            lang: ``en`` or ``tr``; names of classes, and the notice, stay as they are.
-        """
-        words = style.words(pictures.WORDS, lang)
-        captions = []
-        for i, name in enumerate(self.images.names[:MOST_PICTURES]):
-            lines = [self._likely(i, self.labels[i], lang)]
-            if self.images.labels is None:
-                lines.insert(0, Path(name).name)
-            else:
-                lines.append(words["is"].format(self._true(i)))
-            captions.append("\n".join(lines))
-        first = len(captions)
-        title = f"NiN, {self.settings.backend}, {self.settings.resize}x{self.settings.resize}"
-        title += f"; {self.summary(lang)}"
-        if first < len(self.logits):
-            title += f"; {words['first'].format(first)}"
-        wrong, pixels = self.wrong[:first].tolist(), self.images.pixels[:first]
-        notice, photos = self.images.notice, self.images.made_of[:first]
-        return pictures.plot_images(pixels, captions, wrong, title, notice, photos)
+        """A figure of the images with their classes, the wrong ones red; in ``en`` or ``tr``."""
+        return pictures.plot(self, lang)

@@ -19,26 +19,14 @@ COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE,
 MARKS = "osD^vP"
 DASHES = ("-", "--", "-.", ":")
 WORDS = {
-    "en": {
-        "test": "test accuracy",
-        "validation": "validation accuracy",
-        "training": "training accuracy, dropout off",
-        "loss": "training loss, mean since the epoch began",
-        "epoch": "epoch",
-        "title": "Variants of NiN",
-        "seeds": "seeds",
-        "examples": "training examples",
-    },
-    "tr": {
-        "test": "test doğruluğu",
-        "validation": "geçerleme doğruluğu",
-        "training": "eğitim doğruluğu, hattan düşürme kapalı",
-        "loss": "eğitim kaybı, dönem içindeki ortalama",
-        "epoch": "dönem",
-        "title": "NiN varyantları",
-        "seeds": "rastgele tohum",
-        "examples": "eğitim örneği",
-    },
+    "test": ("test accuracy", "test doğruluğu"),
+    "validation": ("validation accuracy", "geçerleme doğruluğu"),
+    "training": ("training accuracy, dropout off", "eğitim doğruluğu, hattan düşürme kapalı"),
+    "loss": ("training loss, mean since the epoch began", "eğitim kaybı, dönem içindeki ortalama"),
+    "epoch": ("epoch", "dönem"),
+    "title": ("Variants of NiN", "NiN varyantları"),
+    "seeds": ("seeds", "rastgele tohum"),
+    "examples": ("training examples", "eğitim örneği"),
 }
 
 

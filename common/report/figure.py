@@ -24,28 +24,15 @@ if TYPE_CHECKING:
 DEFAULT = ("vgg11", "nin")
 
 WORDS = {
-    "en": {
-        "conv": "{0}×{0} convolution",
-        "pool": "{0}×{0} max pooling",
-        "average_pool": "{0}×{0} average pooling",
-        "dense": "fully connected",
-        "global_pool": "global average\npooling",
-        "block": "{0} block",
-        "channels": "{0} channels",
-        "stride": "stride {0}",
-        "padding": "padding {0}",
-    },
-    "tr": {
-        "conv": "{0}×{0} evrişim",
-        "pool": "{0}×{0} maksimum\nortaklama",
-        "average_pool": "{0}×{0} ortalama\nortaklama",
-        "dense": "tam bağlı katman",
-        "global_pool": "küresel ortalama\nortaklama",
-        "block": "{0} bloğu",
-        "channels": "{0} kanal",
-        "stride": "uzun adım {0}",
-        "padding": "dolgu {0}",
-    },
+    "conv": ("{0}×{0} convolution", "{0}×{0} evrişim"),
+    "pool": ("{0}×{0} max pooling", "{0}×{0} maksimum\nortaklama"),
+    "average_pool": ("{0}×{0} average pooling", "{0}×{0} ortalama\nortaklama"),
+    "dense": ("fully connected", "tam bağlı katman"),
+    "global_pool": ("global average\npooling", "küresel ortalama\nortaklama"),
+    "block": ("{0} block", "{0} bloğu"),
+    "channels": ("{0} channels", "{0} kanal"),
+    "stride": ("stride {0}", "uzun adım {0}"),
+    "padding": ("padding {0}", "dolgu {0}"),
 }
 # light, under black letters; told apart by colour-blind people, and the words say it too
 COLOURS = {
@@ -140,32 +127,26 @@ def _columns(name: str, words: dict[str, str]) -> list[_Column]:
         inside = [
             box for op in max(blocks, key=len, default=()) for box in _of_book(op, family, words)
         ]
-        return _block_and_network(family, inside, found.title, boxes, words)
-    network = description_of(name)
-    boxes = []
-    for block in network.blocks(NUM_CLASSES):
-        boxes.append(_of_block(block, words))
-        if block.pool:
-            boxes.append(_pool(Op("pool", 0, block.pool, 2), words))
-    dense = network.dense(NUM_CLASSES)
-    boxes += [_dense(width, words) for width in dense]
-    if not dense:
-        boxes.append(_Box("global_pool", words["global_pool"]))
-    first = network.blocks(NUM_CLASSES)[0]
-    inside = [_conv(Op("conv", first.channels[0], *first[1:4]), words)]
-    inner = first.inner_kernel
-    inside += [
-        _conv(Op("conv", channels, inner, 1, inner // 2), words) for channels in first.channels[1:]
-    ]
-    title = "NiN" if network == CHAPTER else str(network)
-    return _block_and_network("NiN", inside, title, boxes, words)
-
-
-def _block_and_network(
-    family: str, inside: list[_Box], title: str, boxes: list[_Box], words: dict[str, str]
-) -> list[_Column]:
-    block = [_Column(words["block"].format(family), inside)] if inside else []
-    return [*block, _Column(title, boxes)]
+        title = found.title
+    else:
+        network, family = description_of(name), "NiN"
+        boxes = []
+        for block in network.blocks(NUM_CLASSES):
+            boxes.append(_of_block(block, words))
+            if block.pool:
+                boxes.append(_pool(Op("pool", 0, block.pool, 2), words))
+        dense = network.dense(NUM_CLASSES)
+        boxes += [_dense(width, words) for width in dense]
+        if not dense:
+            boxes.append(_Box("global_pool", words["global_pool"]))
+        first = network.blocks(NUM_CLASSES)[0]
+        inner = first.inner_kernel
+        ops = [Op("conv", first.channels[0], *first[1:4])]
+        ops += [Op("conv", channels, inner, 1, inner // 2) for channels in first.channels[1:]]
+        inside = [_conv(op, words) for op in ops]
+        title = "NiN" if network == CHAPTER else str(network)
+    alone = [_Column(words["block"].format(family), inside)] if inside else []
+    return [*alone, _Column(title, boxes)]
 
 
 def _of_book(layer: Op | tuple[Op, ...], family: str, words: dict[str, str]) -> list[_Box]:

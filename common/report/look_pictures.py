@@ -18,36 +18,31 @@ MOST_POINTS = 2000
 MOST_LETTERS = 11
 
 WORDS = {
-    "en": {
-        "mlp": "A 1×1 convolution is a fully connected layer per pixel",
-        "by_hand": "fully connected,\npixel by pixel (NumPy)",
-        "by_framework": "1×1 convolutions (framework)",
-        "maps": "The last block's maps, one per class: their means are the logits",
-        "image": "image",
-        "confusion": "What is taken for what, in % of the true class",
-        "true": "true class",
-        "predicted": "predicted class",
-        "wrong": "The most confident wrong answers",
-        "is": "is",
-        "filters": "The filters of the first convolution",
-        "dead": "Channels that are 0 in every pixel of {0} images",
-        "no_dead": "none",
-    },
-    "tr": {
-        "mlp": "1×1 evrişim, piksel başına tam bağlı bir katmandır",
-        "by_hand": "tam bağlı,\npiksel piksel (NumPy)",
-        "by_framework": "1×1 evrişimler (çerçeve)",
-        "maps": "Son bloğun haritaları, her sınıfa bir tane: ortalamaları logitlerdir",
-        "image": "imge",
-        "confusion": "Hangi sınıf hangisiyle karıştırılıyor (gerçek sınıfın yüzdesi)",
-        "true": "gerçek sınıf",
-        "predicted": "tahmin edilen sınıf",
-        "wrong": "En emin olunan yanlış tahminler",
-        "is": "doğrusu",
-        "filters": "İlk evrişimin filtreleri",
-        "dead": "{0} imgenin her pikselinde 0 olan kanallar",
-        "no_dead": "yok",
-    },
+    "mlp": (
+        "A 1×1 convolution is a fully connected layer per pixel",
+        "1×1 evrişim, piksel başına tam bağlı bir katmandır",
+    ),
+    "by_hand": ("fully connected,\npixel by pixel (NumPy)", "tam bağlı,\npiksel piksel (NumPy)"),
+    "by_framework": ("1×1 convolutions (framework)", "1×1 evrişimler (çerçeve)"),
+    "maps": (
+        "The last block's maps, one per class: their means are the logits",
+        "Son bloğun haritaları, her sınıfa bir tane: ortalamaları logitlerdir",
+    ),
+    "image": ("image", "imge"),
+    "confusion": (
+        "What is taken for what, in % of the true class",
+        "Hangi sınıf hangisiyle karıştırılıyor (gerçek sınıfın yüzdesi)",
+    ),
+    "true": ("true class", "gerçek sınıf"),
+    "predicted": ("predicted class", "tahmin edilen sınıf"),
+    "wrong": ("The most confident wrong answers", "En emin olunan yanlış tahminler"),
+    "is": ("is", "doğrusu"),
+    "filters": ("The filters of the first convolution", "İlk evrişimin filtreleri"),
+    "dead": (
+        "Channels that are 0 in every pixel of {0} images",
+        "{0} imgenin her pikselinde 0 olan kanallar",
+    ),
+    "no_dead": ("none", "yok"),
 }
 
 

@@ -162,8 +162,6 @@ class Table(NamedTuple):
     columns: Sequence[str]
     """The first is that of the rows' names."""
     rows: Sequence[Row]
-    is_wide: bool = False
-    """In words rather than in numbers."""
 
 
 class Drawing(NamedTuple):
@@ -195,7 +193,8 @@ class Page:
     def __init__(self, sources: Sources, language: str) -> None:
         self.sources = sources
         self.language = language
-        self.words = style.words(WORDS, language)
+        style.check(language)
+        self.words = WORDS[language]
         self.runs = sources.runs
         self.problems = [in_python(problem) for problem in sources.problems]
 

@@ -5,7 +5,7 @@ They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from common.errors import NinError
 from common.files import figures
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.table import Table
-
-Words = TypeVar("Words")
 
 LANGUAGES = ("en", "tr")
 
@@ -43,14 +41,14 @@ def check(language: str) -> None:
         raise NinError(f"`lang={language}`: must be {' or '.join(LANGUAGES)}")
 
 
-def words(table: Mapping[str, Words], language: str) -> Words:
-    """The words of a language, of a table that has those of :data:`LANGUAGES`.
+def words(table: Mapping[str, Sequence[str]], language: str) -> dict[str, str]:
+    """The words of a language, of a table that has each in all of :data:`LANGUAGES`.
 
     Raises:
         NinError: for another language.
     """
     check(language)
-    return table[language]
+    return {name: each[LANGUAGES.index(language)] for name, each in table.items()}
 
 
 def slide(title: str, height: float = HEIGHT) -> "Figure":

@@ -31,38 +31,31 @@ OUTCOMES = {
     "diverged": (style.VERMILION, "X"),
 }
 WORDS = {
-    "en": {
-        "history": "The search: {0} trials, {1} training and {2} validation images",
-        "importance": "How much of the differences between trials each setting explains",
-        "values": "Accuracy by the values of each setting",
-        "trial": "trial",
-        "accuracy": "validation accuracy",
-        "complete": "trained to the end",
-        "pruned": "stopped early",
-        "diverged": "diverged",
-        "best": "best so far",
-        "preset": "the preset's own values",
-        "share": "share of the variation of the trials' ranks that it explains by itself",
-        "chance": "up to here it may be chance (95 of 100 shuffles)",
-        "few": "{0} trials are too few: {1} are needed",
-        "none": "no trial has come to its end yet",
-    },
-    "tr": {
-        "history": "Arama: {0} deneme, {1} eğitim ve {2} geçerleme imgesi",
-        "importance": "Her ayar, denemeler arasındaki farkların ne kadarını açıklıyor",
-        "values": "Her ayarın değerlerine göre doğruluk",
-        "trial": "deneme",
-        "accuracy": "geçerleme doğruluğu",
-        "complete": "sonuna kadar eğitildi",
-        "pruned": "erken durduruldu",
-        "diverged": "ıraksadı",
-        "best": "o ana kadarki en iyi",
-        "preset": "ön ayarın kendi değerleri",
-        "share": "denemelerin sıralamasındaki değişimden tek başına açıkladığı pay",
-        "chance": "buraya kadarı şans eseri olabilir (100 karıştırmanın 95'i)",
-        "few": "{0} deneme az: {1} deneme gerekir",
-        "none": "henüz sona eren deneme yok",
-    },
+    "history": (
+        "The search: {0} trials, {1} training and {2} validation images",
+        "Arama: {0} deneme, {1} eğitim ve {2} geçerleme imgesi",
+    ),
+    "importance": (
+        "How much of the differences between trials each setting explains",
+        "Her ayar, denemeler arasındaki farkların ne kadarını açıklıyor",
+    ),
+    "values": ("Accuracy by the values of each setting", "Her ayarın değerlerine göre doğruluk"),
+    "trial": ("trial", "deneme"),
+    "accuracy": ("validation accuracy", "geçerleme doğruluğu"),
+    "complete": ("trained to the end", "sonuna kadar eğitildi"),
+    "pruned": ("stopped early", "erken durduruldu"),
+    "diverged": ("diverged", "ıraksadı"),
+    "best": ("best so far", "o ana kadarki en iyi"),
+    "preset": ("the preset's own values", "ön ayarın kendi değerleri"),
+    "share": (
+        "share of the variation of the trials' ranks that it explains by itself",
+        "denemelerin sıralamasındaki değişimden tek başına açıkladığı pay",
+    ),
+    "chance": (
+        "up to here it may be chance (95 of 100 shuffles)",
+        "buraya kadarı şans eseri olabilir (100 karıştırmanın 95'i)",
+    ),
+    "few": ("{0} trials are too few: {1} are needed", "{0} deneme az: {1} deneme gerekir"),
 }
 
 

@@ -4,11 +4,10 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn
 
 from common.terminal import output
-from common.terminal.display import Display, Shown, duration
+from common.terminal.display import Display, Shown
 from common.training.run import Run
 
 
@@ -24,14 +23,14 @@ class Bars(Display):
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[rate]}"),
-            _TimeLeft(),
+            TextColumn("{task.fields[left]}"),
             console=console or output.console(stderr=True),
             # bars go to stderr: do not pull what is printed on a piped stdout there too
             redirect_stdout=sys.stdout.isatty(),
             transient=True,
         )
-        self._epoch = self._bars.add_task("epoch", total=1.0, rate="", seconds_left=None)
-        self._run = self._bars.add_task("run", total=1.0, rate="", seconds_left=None)
+        self._epoch = self._bars.add_task("epoch", total=1.0, rate="", left="")
+        self._run = self._bars.add_task("run", total=1.0, rate="", left="")
 
     def begin(self, run: Run) -> None:
         """The first line, and bars below it."""
@@ -46,16 +45,10 @@ class Bars(Display):
             description=shown.label,
             completed=shown.epoch_done,
             rate=shown.speed,
-            seconds_left=shown.epoch_left,
+            left=shown.epoch_left,
         )
-        self._bars.update(self._run, completed=shown.run_done, seconds_left=shown.run_left)
+        self._bars.update(self._run, completed=shown.run_done, left=shown.run_left)
 
     def close(self) -> None:
         """Take the bars away."""
         self._bars.stop()
-
-
-class _TimeLeft(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        seconds = task.fields.get("seconds_left")
-        return Text("" if seconds is None else f"{duration(seconds)} left")

@@ -127,13 +127,17 @@ def check_prediction(options: argparse.Namespace) -> None:
             raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
 
 
-def add_runs(parser: Options, threads: str = "CPU threads (one per core)") -> None:
-    """Add the options of commands that train many runs: data, precision, device and threads.
+def add_runs(parser: Options, validation: str, threads: str = "CPU threads (one per core)") -> None:
+    """Add the options of commands that train many runs: examples, precision, device and threads.
 
     Args:
         parser: the group.
-        threads: the help of ``--threads``.
+        validation: the help of ``--validation``.
+        threads: that of ``--threads``.
     """
+    limit = "train on N images only, and measure on a sixth as many"
+    parser.add_argument("--limit", type=int, metavar="N", help=limit)
+    parser.add_argument("--validation", type=int, metavar="N", help=validation)
     parser.add_argument(
         "--data", default="auto", metavar="auto|full|sample|DIR", help="as train.py's (auto)"
     )

@@ -47,6 +47,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _left(seconds: float) -> str:
+    return f"{duration(seconds)} left"
+
+
 class Shown(NamedTuple):
     """How far a run is."""
 
@@ -55,9 +59,9 @@ class Shown(NamedTuple):
     epoch_done: float
     """0 to 1, as the next."""
     run_done: float
-    epoch_left: float | None
-    """In seconds, as the next; None if not yet known."""
-    run_left: float | None
+    epoch_left: str
+    """``6 s left``, as the next; empty if not yet known."""
+    run_left: str
 
 
 class Display(Watcher):
@@ -99,14 +103,15 @@ class Display(Watcher):
         """Once the rate is known, how long it will take; then how far it is."""
         progress, rate = run.progress, run.rate
         done = progress.step / run.epoch_steps
-        epoch_left = run_left = None
+        epoch_left = run_left = ""
         if rate is not None:
-            epoch_left = seconds_left(run, rate, run.epoch_steps - progress.step, 1)
+            epoch_left = _left(seconds_left(run, rate, run.epoch_steps - progress.step, 1))
             evaluations = run.last_epoch - progress.epoch
-            run_left = seconds_left(run, rate, run.total_steps - run.steps_done, evaluations)
-            if not self._estimated and run.timed_seconds >= ESTIMATE_SECONDS and run_left >= 1:
+            seconds = seconds_left(run, rate, run.total_steps - run.steps_done, evaluations)
+            run_left = _left(seconds)
+            if not self._estimated and run.timed_seconds >= ESTIMATE_SECONDS and seconds >= 1:
                 self._estimated = True
-                self.line(f"{rate:.1f} examples/s; about {duration(run_left)} to go")
+                self.line(f"{rate:.1f} examples/s; about {duration(seconds)} to go")
         label = f"epoch {progress.epoch + 1}/{run.last_epoch}"
         speed = f"{rate:.1f} examples/s" if rate else ""
         run_done = run.steps_done / run.total_steps
@@ -120,8 +125,8 @@ class Display(Watcher):
         label = f"epoch {run.progress.epoch + 1}/{run.last_epoch}, evaluation"
         run_done = run.steps_done / run.total_steps
         with self.nobody_may_watch():
-            epoch_left = None if left is None else left * (1 - done)
-            self.show(run, Shown(label, "", done, run_done, epoch_left, None))
+            epoch_left = "" if left is None else _left(left * (1 - done))
+            self.show(run, Shown(label, "", done, run_done, epoch_left, ""))
 
     def epoch(self, run: Run, row: dict[str, Any]) -> None:
         """The results of an epoch."""
@@ -149,15 +154,12 @@ class Display(Watcher):
                 self.line(text)
         elif run.progress.epoch or run.progress.step:
             where = f"stopped in epoch {run.progress.epoch + 1} after step {run.progress.step}"
-            self.line(f"{where}; {self.how_to_go_on(run)}")
+            goes_on = "run.resume() goes on"
+            if self.words is not None:
+                goes_on = self.words(f"continue with `resume={run.directory}`")
+            self.line(f"{where}; {goes_on}")
         else:
             self.line("stopped before the first step; nothing is left behind")
-
-    def how_to_go_on(self, run: Run) -> str:
-        """What continues a run that was stopped."""
-        if self.words is None:
-            return "run.resume() goes on"
-        return self.words(f"continue with `resume={run.directory}`")
 
     def line(self, text: str) -> None:
         """Print a line; nobody watching is no reason to stop training."""
@@ -170,9 +172,8 @@ class Display(Watcher):
         """Show how far the run is."""
         if time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = time.monotonic()
-            parts = [f"{shown.label}: {shown.epoch_done:.0%}", shown.speed]
-            if shown.run_left is not None:
-                parts.append(f"run {duration(shown.run_left)} left")
+            left = f"run {shown.run_left}" if shown.run_left else ""
+            parts = (f"{shown.label}: {shown.epoch_done:.0%}", shown.speed, left)
             print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common.files import figures
-from common.terminal.display import Display, Shown, duration
+from common.terminal.display import Display, Shown
 from common.training.run import Run
 
 
@@ -36,8 +36,7 @@ class NotebookDisplay(Display):
 
     def show(self, run: Run, shown: Shown) -> None:
         """Move the bar; five times in an epoch, draw the curves."""
-        left = "" if shown.run_left is None else f"{duration(shown.run_left)} left"
-        words = ", ".join(part for part in (shown.label, shown.speed, left) if part)
+        words = ", ".join(filter(None, (shown.label, shown.speed, shown.run_left)))
         if self._bar is not None:
             self._bar.update(
                 self._display.HTML(

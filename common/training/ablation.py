@@ -25,6 +25,7 @@ from common.network.cost import Cost
 from common.network.description import Network, parse
 from common.prediction.classifier import load
 from common.settings import Settings, from_preset
+from common.terminal.display import duration
 from common.training import fit, plateau, run_directory
 from common.training.run import DivergedError, Watcher
 
@@ -246,20 +247,21 @@ def train(
     found = Ablation(variants, dataset, seeds)
     # each seed of all variants before the next, so that what is there can always be compared
     todo = list(itertools.product(seeds, variants))
-    clock = _Clock(sum(_work(variant, dataset) for _, variant in todo))
+    left = sum(_work(variant, dataset) for _, variant in todo)
+    done = seconds = 0.0
     for number, (seed, variant) in enumerate(todo, start=1):
         # two networks never have the same folder
         directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
-        outcome, status = read(directory, seed), 0
+        outcome, status, work = read(directory, seed), 0, _work(variant, dataset)
         if outcome is None or not outcome.complete:
-            log(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{clock.left()}")
+            about = f"; about {duration(left * seconds / done)} left" if done else ""
+            log(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
             started = time.monotonic()
             settings = dataclasses.replace(variant.settings, seed=seed)
             status = _train(settings, dataset, directory, watchers())
-            clock.add(_work(variant, dataset), time.monotonic() - started)
+            done, seconds = done + work, seconds + time.monotonic() - started
             outcome = read(directory, seed)
-        else:
-            clock.skip(_work(variant, dataset))
+        left -= work
         if status:
             found.exit_status = status
             break
@@ -364,11 +366,10 @@ def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, 
     predictions = classifier.predict(
         dataset.train_images[:TRAINING_IMAGES], dataset.train_labels[:TRAINING_IMAGES]
     )
-    predictor = classifier.ready.backend.Predictor(classifier.net, classifier.settings)
     silent: dict[str, np.ndarray] = {}
     images = dataset.test_images[:CHANNEL_IMAGES]
     for start in range(0, len(images), 32):
-        activations = predictor.activations(images[start : start + 32])
+        activations = classifier.predictor.activations(images[start : start + 32])
         for name, dead in plateau.silent_channels(activations).items():
             silent[name] = dead & silent.get(name, dead)
     channels = np.concatenate(list(silent.values()))
@@ -429,27 +430,3 @@ def _check_last_map(variant: Variant) -> None:
 def _work(variant: Variant, dataset: Dataset) -> float:
     """What a run takes, in any unit."""
     return variant.cost.training_multiply_adds * variant.settings.epochs * len(dataset.train_images)
-
-
-class _Clock:
-    """How long the rest takes, from the runs that are done."""
-
-    def __init__(self, work: float) -> None:
-        self.work = work
-        self.done = self.seconds = 0.0
-
-    def add(self, work: float, seconds: float) -> None:
-        """A run is done."""
-        self.work -= work
-        self.done += work
-        self.seconds += seconds
-
-    def skip(self, work: float) -> None:
-        """A run was done before."""
-        self.work -= work
-
-    def left(self) -> str:
-        """In words; nothing before a run is done."""
-        from common.terminal.display import duration
-
-        return f"; about {duration(self.work * self.seconds / self.done)} left" if self.done else ""

@@ -1,7 +1,6 @@
 """The chapter's figure: train loss, train accuracy and test accuracy over the epochs."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.files import figures
 from common.report import style
@@ -9,43 +8,22 @@ from common.report import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from common.training.run import Run
+
 WORDS = {
-    "en": {
-        "loss": "train loss",
-        "train": "train acc",
-        "test": "test acc",
-        "validation": "validation acc",
-        "epoch": "epoch",
-        "seed": "seed",
-    },
-    "tr": {
-        "loss": "eğitim kaybı",
-        "train": "eğitim doğruluğu",
-        "test": "test doğruluğu",
-        "validation": "geçerleme doğruluğu",
-        "epoch": "dönem",
-        "seed": "rastgele tohum",
-    },
+    "loss": ("train loss", "eğitim kaybı"),
+    "train": ("train acc", "eğitim doğruluğu"),
+    "test": ("test acc", "test doğruluğu"),
+    "validation": ("validation acc", "geçerleme doğruluğu"),
+    "epoch": ("epoch", "dönem"),
+    "seed": ("seed", "rastgele tohum"),
 }
 
 
-def plot_curves(
-    points: Sequence[Sequence[float]],
-    rows: Sequence[dict[str, Any]],
-    title: str,
-    notice: str,
-    language: str = "en",
-) -> "Figure":
-    """The curves of a run, as far as it has come.
-
-    Args:
-        points: of the training curves, as :meth:`common.training.run.Run.points` gives them.
-        rows: one for each epoch that is done, as in ``metrics.jsonl``.
-        title: what was trained.
-        notice: printed below them when the data are not the whole real set.
-        language: ``en`` or ``tr``; the notice stays as it is.
-    """
+def plot(run: "Run", language: str = "en") -> "Figure":
+    """The curves of a run, as far as it has come, in ``en`` or ``tr``."""
     words = style.words(WORDS, language)
+    points, rows = run.points(), run.history
     figure = figures.new(6, 4)
     axes = figure.add_subplot()
     # as in the book, the training curves have five points per epoch
@@ -64,5 +42,6 @@ def plot_curves(
     style.write_numbers(axes, language)
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
+    title = f"{run.title}, {words['seed']} {run.settings.seed}"
     axes.set_title(title, fontsize=11, parse_math=False)
-    return figures.with_notice(figure, notice)
+    return figures.with_notice(figure, run.dataset.notice)

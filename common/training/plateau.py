@@ -8,7 +8,6 @@ network is alive. Only a look at the activations tells the two apart.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,48 +44,6 @@ def what_keeps_alive(settings: Settings) -> str:
     return f"What helps: {', '.join(ways)}."
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """What the activations of a stuck network show."""
-
-    num_classes: int
-    images: int
-    """How many were looked at."""
-    dead_logits: float
-    """Share of logits that are exactly zero, 0 to 1."""
-    dead_channels: dict[str, float]
-    """Convolution -> share of its channels that are zero at every pixel of every image."""
-
-    @property
-    def first_dead_layer(self) -> str | None:
-        """The first convolution with no living channel."""
-        return next((name for name, share in self.dead_channels.items() if share == 1), None)
-
-    def explain(self, settings: Settings) -> str:
-        """One line for a person: what happened, and what may help that the run does not do yet.
-
-        Settings stand in it between backticks, as in the messages of :class:`NinError`.
-        """
-        what_helps = what_keeps_alive(settings)
-        where = f"the loss sits at ln({self.num_classes}) = {math.log(self.num_classes):.3f}"
-        if self.dead_logits == 1:
-            first = self.first_dead_layer
-            died = f"; the first layer with no living channel is {first}" if first else ""
-            return (
-                f"{where} because the network is dead: on {self.images} training images 100 % of "
-                "the logits are exactly 0 (the last block ends in a ReLU), so that no gradient "
-                f"flows{died}. {what_helps}"
-            )
-        worst = max(self.dead_channels, key=lambda name: self.dead_channels[name])
-        return (
-            f"{where}: the network gives nearly the same output for every image, but it is alive: "
-            f"on {self.images} training images {100 * self.dead_logits:.1f} % of the logits are "
-            f"exactly 0, and in {worst}, the worst layer, "
-            f"{100 * self.dead_channels[worst]:.0f} % of the channels are dead. It may still start "
-            f"to learn. {what_helps}"
-        )
-
-
 def silent_channels(activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Convolution -> which of its channels are 0 at every pixel of every image: are dead.
 
@@ -100,13 +57,36 @@ def silent_channels(activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     }
 
 
-def diagnose(activations: Mapping[str, np.ndarray], num_classes: int) -> Diagnosis:
-    """Find dead logits and channels.
+def explain(activations: Mapping[str, np.ndarray], num_classes: int, settings: Settings) -> str:
+    """One line for a person: why a network is stuck, and what may help that it has not got yet.
+
+    Settings stand in it between backticks, as in the messages of :class:`NinError`.
 
     Args:
-        activations: as :meth:`common.contract.Trainer.activations` gives them.
-        num_classes: number of classes.
+        activations: on training images, as :meth:`common.contract.Trainer.activations` gives them.
+        num_classes: of the network.
+        settings: of the run.
     """
-    dead = {name: float(dead.mean()) for name, dead in silent_channels(activations).items()}
+    what_helps = what_keeps_alive(settings)
     logits = list(activations.values())[-1]
-    return Diagnosis(num_classes, len(logits), float((logits == 0).mean()), dead)
+    zeros = float((logits == 0).mean())
+    dead = {name: float(silent.mean()) for name, silent in silent_channels(activations).items()}
+    where = f"the loss sits at ln({num_classes}) = {math.log(num_classes):.3f}"
+    if zeros == 1:
+        first = next((name for name, share in dead.items() if share == 1), None)
+        died = f"; the first layer with no living channel is {first}" if first else ""
+        return (
+            f"{where} because the network is dead: on {len(logits)} training images 100 % of the "
+            "logits are exactly 0 (the last block ends in a ReLU), so that no gradient flows"
+            f"{died}. {what_helps}"
+        )
+    channels = ""
+    if dead:  # a network of one's own may have no convolutions in blocks
+        worst = max(dead, key=lambda name: dead[name])
+        share = f"{100 * dead[worst]:.0f} %"
+        channels = f", and in {worst}, the worst layer, {share} of the channels are dead"
+    return (
+        f"{where}: the network gives nearly the same output for every image, but it is alive: on "
+        f"{len(logits)} training images {100 * zeros:.1f} % of the logits are exactly 0{channels}. "
+        f"It may still start to learn. {what_helps}"
+    )

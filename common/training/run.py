@@ -18,7 +18,6 @@ from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line
 from common.network.description import CHAPTER
 from common.prediction import outputs
-from common.report import style
 from common.settings import Settings
 from common.system.signals import StopRequest
 from common.training import plateau, schedule
@@ -227,9 +226,7 @@ class Run:
         """
         from common.training import curves
 
-        language = self.lang if lang is None else lang
-        title = f"{self.title}, {style.words(curves.WORDS, language)['seed']} {self.settings.seed}"
-        return curves.plot_curves(self.points(), self.history, title, self.dataset.notice, language)
+        return curves.plot(self, self.lang if lang is None else lang)
 
     def predict(self, images: np.ndarray, labels: np.ndarray | None = None) -> "Predictions":
         """Predict with the network as it is now; see :meth:`Classifier.predict`."""
@@ -243,9 +240,7 @@ class Run:
         """The network with what is known of it, to predict with and to save."""
         from common.prediction.classifier import Classifier
 
-        dataset = self.dataset
-        about = dataset.num_classes, dataset.class_names, self.result()
-        return Classifier.of(self.net, self.ready, self.settings, *about)
+        return Classifier.of(self)
 
     def resume(self) -> "Run":
         """Go on with a run that was stopped; it ends as it would have without the stop."""
@@ -458,9 +453,9 @@ class Run:
         stuck = plateau.is_stuck(progress.recent_losses, self.dataset.num_classes)
         if stuck and not progress.stuck:
             images = self.dataset.train_images[:64]
-            diagnosis = plateau.diagnose(self.trainer.activations(images), self.dataset.num_classes)
-            where = f"epoch {progress.epoch + 1}, step {progress.step}"
-            self.note(f"{where}: {diagnosis.explain(self.settings)}")
+            activations, classes = self.trainer.activations(images), self.dataset.num_classes
+            why = plateau.explain(activations, classes, self.settings)
+            self.note(f"epoch {progress.epoch + 1}, step {progress.step}: {why}")
         progress.stuck = stuck
 
     def _evaluate_epoch(self) -> bool:

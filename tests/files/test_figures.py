@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from commands import ROOT
 from PIL import Image
 
 from common.files import figures
-from common.prediction import pictures
+from common.model import Model
+from common.prediction.predict import Images, Predictions
+from common.settings import Settings
 from common.training import curves
 
 ROWS = [
@@ -29,12 +32,21 @@ NOT_MATH = r"$x^$ a_1 $\frac$"
 
 
 def curves_figure():
-    return curves.plot_curves(POINTS, ROWS, f"title {NOT_MATH}", f"notice {NOT_MATH}")
+    run = SimpleNamespace(
+        title=f"title {NOT_MATH}",
+        points=lambda: POINTS,
+        history=ROWS,
+        settings=Settings(),
+        dataset=SimpleNamespace(notice=f"notice {NOT_MATH}"),
+    )
+    return curves.plot(run)
 
 
 def images_figure():
-    images = np.zeros((3, 28, 28), np.uint8)
-    return pictures.plot_images(images, [NOT_MATH, "b\nc", "d"], [True, False, False], NOT_MATH)
+    names = [NOT_MATH, "b", "d"]
+    images = Images(np.zeros((3, 28, 28), np.uint8), names, None, NOT_MATH)
+    model, settings = Model({}, class_names=(NOT_MATH, "a")), Settings(backend=NOT_MATH)
+    return Predictions(model, settings, images, "cpu", np.eye(3, 2)).plot()
 
 
 def legend_figure():

@@ -17,8 +17,9 @@ from PIL import Image
 from common.data import photos
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
-from common.model import save_model
-from common.prediction import pictures, predict
+from common.model import Model, save_model
+from common.prediction import predict
+from common.settings import Settings
 
 
 def photo(path, height=300, width=200, background=235, clothes=40, **options):
@@ -217,8 +218,8 @@ def test_outlines_that_no_clothes_have_are_unlike_the_data_set(sample):
 
 def test_a_picture_of_photos_shows_each_beside_what_the_network_was_given(tmp_path):
     images = predict.from_files([photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 200, 400)])
-    captions, made_of = ["a", "b"], images.made_of
-    figure = pictures.plot_images(images.pixels, captions, [False] * 2, "title", photos=made_of)
+    found = predict.Predictions(Model({}), Settings(), images, "cpu", np.eye(2, 10))
+    figure = found.plot()
     for axes, made in zip(figure.axes, images.made_of, strict=True):
         shown = axes.images[0].get_array()
         assert shown.shape == (224, 448, 3)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
+from common.files import figures
 from common.files.arrays import save_arrays
 from common.model import Model, load_model, save_model
 from common.prediction import classifier, predict
@@ -177,7 +178,7 @@ def test_what_a_backend_writes_is_bit_for_bit_what_it_computes_with(
 
 
 def test_predictions_do_not_depend_on_the_batch(load, weights, images, monkeypatch, expected):
-    monkeypatch.setattr(predict, "BATCH_SIZE", 1)
+    monkeypatch.setattr(classifier, "BATCH_SIZE", 1)
     found = load(weights).predict(images[:3]).logits
     assert_same_logits(found, expected[:3])
 
@@ -236,7 +237,7 @@ def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_pa
     assert [row[0] for row in found.rows()] == list(map(str, paths))
     assert all(any(name in row[1] for name in CLASS_NAMES) for row in found.rows())
     assert found.report()["accuracy"] is None
-    found.write(predict.Outputs(picture=tmp_path / "out.svg"))
+    figures.save(found.plot(), tmp_path / "out.svg")
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
 
 

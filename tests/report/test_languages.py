@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,22 +12,27 @@ from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.model import Model
 from common.prediction.predict import Images, Predictions
-from common.report import figure, style
+from common.report import figure, page_words, style
 from common.settings import Settings
 from common.training import curves
 
 TABLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted((ROOT / "common").rglob("*.py"))
-    if re.search(r"^WORDS\b[^{]*\{\s*\"(en|tr)\"", path.read_text(), re.MULTILINE)
+    if re.search(r"^WORDS = \{\s*\"\w+\": \(", path.read_text(), re.MULTILINE)
 ]
 
 
 @pytest.mark.parametrize("module", TABLES)
-def test_every_table_of_words_is_whole_in_every_language(module):
-    found = importlib.import_module(module).WORDS
-    assert tuple(sorted(found)) == tuple(sorted(style.LANGUAGES))
-    shapes = [_shape(found[language]) for language in style.LANGUAGES]
+def test_every_table_has_each_of_its_words_in_every_language(module):
+    for words in importlib.import_module(module).WORDS.values():
+        assert len(words) == len(style.LANGUAGES)
+        assert len({tuple(_shape(each)) for each in words}) == 1
+
+
+def test_the_page_has_the_same_words_in_every_language():
+    assert tuple(sorted(page_words.WORDS)) == tuple(sorted(style.LANGUAGES))
+    shapes = [_shape(page_words.WORDS[language]) for language in style.LANGUAGES]
     assert shapes[0] == shapes[1]
 
 
@@ -53,9 +59,11 @@ def texts(drawn):
 
 ROWS = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5}]
 POINTS = [[0.5, 2.0, 0.3], [1, 1.5, 0.4]]
+RUN = SimpleNamespace(title="NiN", points=lambda: POINTS, history=ROWS, settings=Settings(),
+                      dataset=SimpleNamespace(notice=""))  # fmt: skip
 DRAWN = {
     "curves": (
-        lambda lang: curves.plot_curves(POINTS, ROWS, "NiN", "", lang),
+        lambda lang: curves.plot(RUN, lang),
         {"en": ("train loss", "train acc", "test acc", "epoch", "1.5"),
          "tr": ("eğitim kaybı", "eğitim doğruluğu", "test doğruluğu", "dönem", "1,5")},
     ),

@@ -16,12 +16,6 @@ from common.training import ablation
 NETWORKS = (*cost.COMPARED, "lin-cifar", "alexnet-head", "vgg-30")
 
 
-@pytest.mark.parametrize("words", [cost_report.WORDS, figure.WORDS])
-def test_both_languages_have_the_same_words(words):
-    assert set(words) == set(style.LANGUAGES)
-    assert len({frozenset(each) for each in words.values()}) == 1
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (110, "110"), (999, "999"), (999.6, "1.00 k"), (1_992_166, "1.99 M"),

@@ -284,7 +284,7 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
 
     options = {"epochs": 1, "limit": EXAMPLES, "batch_size": BATCH, "device": "cpu", "watchers": ()}
     with monkeypatch.context() as patch:
-        patch.setattr("common.training.curves.plot_curves", broken)
+        patch.setattr("common.training.curves.plot", broken)
         out = tmp_path / "run"
         run = common.fit(backend_name, "sample", "fast", out=out, lang="tr", **options)
     assert run.complete
