@@ -8,7 +8,6 @@ the comparison are given the weights of the first file.
 
 import dataclasses
 import importlib
-import importlib.util
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ import numpy as np
 
 from common.backends import parts, session
 from common.backends.parts import LackingError
-from common.backends.registry import BACKENDS
+from common.backends.registry import first_installed
 from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS, of_several_files
@@ -80,11 +79,7 @@ def start(path: str, settings: Settings) -> session.Started:
             onnx_file: Any = OnnxFile(file, threads)
         about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
         return session.Started(onnx_file, Device("cpu", "cpu", None), about, "float32", Workers())
-    if name is None:
-        packages = {backend: framework for backend, (_, framework) in BACKENDS.items()}
-        installed = [name for name in packages if importlib.util.find_spec(packages[name])]
-        name = [*installed, *packages][0]
-    started = session.start(dataclasses.replace(settings, backend=name))
+    started = session.start(dataclasses.replace(settings, backend=name or first_installed()))
     try:
         kind: Any = WeightsFile
         for form, with_layers in (("keras", KerasFile), ("mxnet", GluonFile)):
@@ -310,18 +305,14 @@ class OnnxFile(LayersFile):
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
         if any(own not in (None, size) for own, size in zip(shape[1:], X.shape[1:], strict=False)):
             raise LackingError(f"{self.__name__} takes images of {shape[1:]} only")
-        # some exporters fix the batch too
-        step = shape[0] or len(X)
         names = {name: node.output[0] for name, node in self.layers.items()}
         names["logits"] = self.result
-        parts = []
-        for first in range(0, len(X), step):
-            batch = X[first : first + step]
-            padded = np.concatenate([batch, np.repeat(batch[-1:], step - len(batch), axis=0)])
-            outputs = self.session.run(list(names.values()), {self.given.name: padded})
-            parts.append([output[: len(batch)] for output in outputs])
-        joined = map(np.concatenate, zip(*parts, strict=True))
-        outputs = dict(zip(names, joined, strict=True))
+
+        def run(batch: np.ndarray) -> list[np.ndarray]:
+            return list(self.session.run(list(names.values()), {self.given.name: batch}))
+
+        # some exporters fix the batch too
+        outputs = dict(zip(names, convert.in_batches(run, X, shape[0]), strict=True))
         pooled = outputs.get("global_pool")
         if pooled is not None and pooled.ndim == 2:  # height and width went with the average
             outputs["global_pool"] = pooled[:, :, None, None]
