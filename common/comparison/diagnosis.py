@@ -233,8 +233,7 @@ def _fitted(
     # all values; then each channel, and each image, by a number of its own
     groups: list[int | None] = [None, *([1, 0] if right.ndim > 1 else [])]
     for axis in groups:
-        name = _factor(right, wrong, judge, axis, factors, axes)
-        name = name or _offset(right, wrong, judge, axis, axes)
+        name = _factor_or_offset(right, wrong, judge, axis, factors, axes)
         if name:
             return name
     for axis in groups:
@@ -274,7 +273,7 @@ def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str)
     return f"{plural(what)} are in another order, {first}{', ...' if count > 6 else ''}"
 
 
-def _factor(
+def _factor_or_offset(
     right: Array,
     wrong: Array,
     judge: Judge,
@@ -286,24 +285,15 @@ def _factor(
     if rest is None:
         return None
     factor = quotient((right * wrong).sum(rest, keepdims=True), (right**2).sum(rest, keepdims=True))
-    if not judge.accepts(right * factor):
-        return None
-    if axis is None:
-        return f"every value is {_factor_text(float(factor.ravel()[0]), judge, factors)}"
-    return _each(factor.ravel(), 1.0, judge, axes[axis], "{} times what it should be")
-
-
-def _offset(
-    right: Array, wrong: Array, judge: Judge, axis: int | None, axes: Sequence[str]
-) -> str | None:
-    rest = _rest(right, axis, parameters=1)
-    if rest is None:
-        return None
+    if judge.accepts(right * factor):
+        if axis is None:
+            return f"every value is {_factor_text(factor.item(), judge, factors)}"
+        return _each(factor.ravel(), 1.0, judge, axes[axis], "{} times what it should be")
     offset = (wrong - right).mean(rest, keepdims=True)
     if not judge.accepts(right + offset):
         return None
     if axis is None:
-        return f"every value is off by {judge.number(float(offset.ravel()[0]))}"
+        return f"every value is off by {judge.number(offset.item())}"
     return _each(offset.ravel(), 0.0, judge, axes[axis], "off by {}")
 
 
@@ -322,7 +312,7 @@ def _factor_and_offset(
         return None
     if axis is not None:
         return f"each {axes[axis]} has a factor and an offset of its own, as a normalization has"
-    a, b = float(factor.ravel()[0]), float(offset.ravel()[0])
+    a, b = factor.item(), offset.item()
     if abs(a + 1) < 1e-6 and abs(b - 1) < 1e-6:
         return "inverted: 1 minus what it should be"
     times, more, mean, deviation = map(judge.number, (a, b, -b / a, 1 / a))

@@ -349,9 +349,8 @@ def _activation_on_paper(
     dense = architecture.dense_layers(job.resize, network=network)
     layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
     layer = layer_on_paper(
-        name, layers, below("weights", material), job.resize, architecture.DROPOUT, source,
-        wrong.shape,
-    )  # fmt: skip
+        name, layers, below("weights", material), job.resize, source, wrong.shape
+    )
     try:
         right = layer.compute(source)
     except ValueError:  # the input is of another shape than the layer takes

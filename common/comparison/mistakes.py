@@ -23,7 +23,7 @@ from common.comparison.diagnosis import (
     sigmoid,
 )
 from common.data.interpolation import resize_matrix
-from common.network.architecture import Layer
+from common.network.architecture import DROPOUT, Layer
 
 Weights = Mapping[str, Array]
 
@@ -50,7 +50,6 @@ def layer_on_paper(
     layers: Mapping[str, Layer],
     weights: Weights,
     resize: int,
-    dropout: float,
     source: Array,
     wanted: tuple[int, ...],
 ) -> OnPaper:
@@ -61,7 +60,6 @@ def layer_on_paper(
         layers: convolutions and pooling by name.
         weights: by canonical name.
         resize: what images are resized to, in pixels.
-        dropout: rate of the network.
         source: the layer's input; for ``input`` the images.
         wanted: shape of what a backend gives, which a mistake must give too.
     """
@@ -75,7 +73,7 @@ def layer_on_paper(
         return _global_pooling(source, wanted)
     if name == "flatten":
         return OnPaper(lambda x: x.reshape(len(x), -1))
-    scale = 1 - dropout
+    scale = 1 - DROPOUT
     factors = {
         "dropout's scale is applied in evaluation": scale,
         "dropout's scale is applied in evaluation as in training": 1 / scale,
