@@ -276,8 +276,7 @@ def _software(kind: str, backend: str | None) -> _Software:
         started = start(Settings(backend=name, device="cpu")).backend
         functions = onnx_format.save, onnx_format.load, onnx_format.run
         return _Software(kind, name, started, *functions)
-    if own is None:
-        raise NinError(f"{FORMATS[kind].words} holds no layers")
+    assert own is not None  # files of no framework are read and written by ourselves
     if backend not in (None, own):
         raise NinError(f"`backend={backend}`: {kind} is checked with {own}")
     try:
