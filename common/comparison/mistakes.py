@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import erf, expit
 
 from common.comparison.diagnosis import (
     Array,
@@ -20,7 +21,6 @@ from common.comparison.diagnosis import (
     plural,
     quotient,
     round_to,
-    sigmoid,
 )
 from common.data.interpolation import resize_matrix
 from common.network.architecture import DROPOUT, Layer
@@ -389,20 +389,16 @@ def _activations(relu_is_right: bool) -> Iterator[Mistake]:
     yield "the ReLU is missing", lambda x: x
     yield "the ReLU stops at 6 (ReLU6)", lambda x: np.clip(x, 0, 6)
     yield "absolute values instead of a ReLU", np.abs
-    yield "a sigmoid instead of a ReLU", sigmoid
+    yield "a sigmoid instead of a ReLU", expit
     yield "a tanh instead of a ReLU", np.tanh
     yield "ELU instead of ReLU", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-    yield "SiLU (swish) instead of ReLU", lambda x: x * sigmoid(x)
-    yield "GELU instead of ReLU", _gelu
+    yield "SiLU (swish) instead of ReLU", lambda x: x * expit(x)
+    yield "GELU instead of ReLU", lambda x: x / 2 * (1 + erf(x / math.sqrt(2)))
     yield (
         "GELU, by its tanh formula, instead of ReLU",
         lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     )
     yield "softplus instead of ReLU", lambda x: np.logaddexp(x, 0)
-
-
-def _gelu(x: Array) -> Array:
-    return np.asarray(x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))))
 
 
 def rearranged(weight: Array) -> Iterator[tuple[str, Array]]:

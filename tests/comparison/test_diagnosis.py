@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import softmax
 
-from common.comparison.diagnosis import PARAMETER_AXES, explain, softmax
+from common.comparison.diagnosis import PARAMETER_AXES, explain
 from common.comparison.mistakes import explain_shape, layer_on_paper
 from common.data.interpolation import resize_matrix
 from common.network.architecture import Layer
@@ -290,8 +291,8 @@ MISTAKES = [
     ("global_pool", 16 * GLOBAL, "the sum, not the average"),
     ("global_pool", SOURCES["global_pool"], "the layer is left out"),
     ("global_pool", nhwc(SOURCES["global_pool"]).mean((2, 3), keepdims=True), "pooled as if"),
-    ("logits", softmax(LOGITS), "softmax is applied"),
-    ("logits", np.log(softmax(LOGITS)), "log-softmax is applied"),
+    ("logits", softmax(LOGITS, axis=1), "softmax is applied"),
+    ("logits", np.log(softmax(LOGITS, axis=1)), "log-softmax is applied"),
     ("logits", np.maximum(LOGITS, 0), "a ReLU too many"),
 ]  # fmt: skip
 
