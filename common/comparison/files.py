@@ -283,12 +283,7 @@ class OnnxFile(LayersFile):
                 if node.output[0] not in known:
                     known.add(node.output[0])
                     model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
-            options = self.runtime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.log_severity_level = 3
-            self.session = self.runtime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self.session = onnx_format.start_session(model, threads)
             self.given = self.session.get_inputs()[0]
         except Exception as error:
             raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
