@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from common.comparison.job import PASS_STEPS, Job
-from common.comparison.mistakes import convolve, windows
+from common.comparison.mistakes import convolve, leads, windows
 from common.data.dataset import Dataset
 from common.data.interpolation import resize_matrix
 from common.data.order import example_order
@@ -165,9 +165,7 @@ def _bias(values: np.ndarray, share: float) -> float:
 
 def _undecided(Y: np.ndarray, pool: architecture.Layer) -> np.ndarray:
     """The channels in which rounding may decide which pixel of a pooling window is the largest."""
-    cut = windows(Y, pool.kernel_size, pool.stride)
-    two = np.partition(cut.reshape(*cut.shape[:4], -1), -2)[..., -2:]
-    apart = two[..., 1] - two[..., 0]
+    apart = leads(Y, pool.kernel_size, pool.stride)
     # equal ones lie in flat parts of an image: the same windows below, the same gradient
     return np.flatnonzero(((apart > EQUAL) & (apart < APART)).any(axis=(0, 2, 3)))
 

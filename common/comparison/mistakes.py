@@ -382,6 +382,13 @@ def windows(x: Array, kernel: int, stride: int) -> Array:
     return np.asarray(every[:, :, ::stride, ::stride])
 
 
+def leads(x: Array, kernel: int, stride: int) -> Array:
+    """By how much the largest value of each window exceeds the next, the windows' axes gone."""
+    cut = windows(x, kernel, stride)
+    two = np.partition(cut.reshape(*cut.shape[:4], -1), -2)[..., -2:]
+    return np.asarray(two[..., 1] - two[..., 0])
+
+
 def _activations(relu_is_right: bool) -> Iterator[Mistake]:
     if not relu_is_right:
         yield "there is a ReLU too many", relu
