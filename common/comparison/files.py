@@ -227,6 +227,8 @@ class LayersFile:
     PRECISIONS = ("float32",)
     weights: dict[str, np.ndarray]
     """By canonical name."""
+    words: dict[str, str]
+    """Canonical name -> what the file calls the kind of the layer."""
 
     def __init__(self, path: Path) -> None:
         self.__name__, self.__file__ = path.name, str(path)
@@ -248,7 +250,8 @@ class LayersFile:
         for name in architecture.layer_shapes(architecture.smallest_input()):
             last = f"{name}.conv3" if name.startswith("block") else name
             if last in outputs:
-                yield LayerOutput(self.word(last), str(outputs[last].shape), name, outputs[last])
+                word = self.words.get(last, "-")
+                yield LayerOutput(word, str(outputs[last].shape), name, outputs[last])
 
     def Predictor(self, net: Any, settings: Settings) -> "LayersPredictor":
         """See :class:`common.contract.Predictor`."""
@@ -256,10 +259,6 @@ class LayersFile:
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
-        raise NotImplementedError
-
-    def word(self, name: str) -> str:
-        """What the file calls the kind of a layer."""
         raise NotImplementedError
 
 
@@ -277,6 +276,7 @@ class OnnxFile(LayersFile):
             self.layers = name_layers(
                 (OPERATIONS.get(each.op_type, ""), each) for each in operations
             )
+            self.words = {name: node.op_type for name, node in self.layers.items()}
             self.result = model.graph.output[0].name
             known = {output.name for output in model.graph.output}
             for node in self.layers.values():
@@ -316,10 +316,6 @@ class OnnxFile(LayersFile):
             outputs.setdefault("dropout", outputs["pool3"])
         return outputs
 
-    def word(self, name: str) -> str:
-        """The operation."""
-        return str(self.layers[name].op_type) if name in self.layers else "-"
-
     def _read_weights(self, graph: Any) -> dict[str, np.ndarray]:
         tensors = {tensor.name: tensor for tensor in graph.initializer}
         for node in graph.node:
@@ -344,6 +340,7 @@ class GluonFile(LayersFile):
         self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())
         nodes = self.graph["nodes"]
         self.layers = name_layers((_gluon_kind(node), i) for i, node in enumerate(nodes))
+        self.words = {name: nodes[i]["op"] for name, i in self.layers.items()}
         self.graph["heads"] += [[i, 0, 0] for i in self.layers.values()]
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -356,10 +353,6 @@ class GluonFile(LayersFile):
             outputs = self.exporter.run_native(file, pixels)
         first = len(outputs) - len(self.layers)
         return {**dict(zip(self.layers, outputs[first:], strict=True)), "logits": outputs[0]}
-
-    def word(self, name: str) -> str:
-        """The operation."""
-        return str(self.graph["nodes"][self.layers[name]]["op"])
 
 
 def _gluon_kind(node: Mapping[str, Any]) -> str:
