@@ -3,12 +3,13 @@
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
-from common.comparison import job as comparison_job
 from common.comparison import junit, layer, run
 from common.comparison import report as comparison_report
+from common.comparison.job import Job
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
 from common.files.write import check_target, write_json, write_text
@@ -34,7 +35,7 @@ could not run: a backend is missing, crashed or hung, or the network is dead.
 
 def parser() -> command_line.Parser:
     """The command line of this script."""
-    default = comparison_job.Job()
+    default = Job()
     p = command_line.Parser("Compare backends layer by layer.", EXAMPLES)
     p.add_argument(
         "--backends",
@@ -81,25 +82,15 @@ def command(options: argparse.Namespace) -> int:
     """Compare; returns the exit status."""
     for name in ("json", "html", "junit"):
         check_target(getattr(options, name), name)
-    levels: tuple[str, ...] = comparison_job.LEVELS
+    chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(Job)}
+    chosen["levels"] = Job.levels
     if options.levels is not None:
-        levels = _names(options.levels)
+        chosen["levels"] = _names(options.levels)
     elif options.layer is not None:
-        levels = layer.levels_for(options.layer)
-    job = comparison_job.Job(
-        levels=levels,
-        resize=options.resize,
-        network=options.network,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        dtype=options.dtype,
-        steps=options.steps,
-        device=options.device,
-        threads=options.threads,
-    )
+        chosen["levels"] = layer.levels_for(options.layer)
     report = run.run(
         _names(options.backends),
-        job,
+        Job(**chosen),
         options.python,
         options.timeout,
         log=lambda line: print(line, file=sys.stderr, flush=True),

@@ -115,17 +115,8 @@ def command(options: argparse.Namespace) -> int:
     for backend in options.measure or ():
         check_spec(backend)
     names = list(dict.fromkeys(options.networks))
-    costs = {
-        name: api.cost(
-            name,
-            options.resize,
-            batch_size=options.batch_size,
-            precision=options.precision,
-            optimizer=options.optimizer,
-            momentum=options.momentum,
-        )
-        for name in names
-    }
+    chosen = {name: getattr(options, name) for name in on_paper.OPTIONS}
+    costs = {name: api.cost(name, options.resize, **chosen) for name in names}
     shown = console()
     for cost in costs.values():
         shown.print(report.layers_table(cost))
@@ -145,10 +136,7 @@ def command(options: argparse.Namespace) -> int:
         write_json(
             options.json,
             {
-                "batch_size": options.batch_size,
-                "precision": options.precision,
-                "optimizer": options.optimizer,
-                "momentum": options.momentum,
+                **chosen,
                 "basis": BASIS.splitlines(),
                 "networks": {name: cost.report() for name, cost in costs.items()},
                 "workers": {n: [each._asdict() for each in plan] for n, plan in plans.items()},

@@ -176,7 +176,7 @@ def build(network, num_classes=10, in_channels=1, dropout=0.5, size=224):
     layers = architecture.layers(num_classes, in_channels, network)
     layers += architecture.dense_layers(size, num_classes, network)
     net = {}
-    for name in architecture.layer_shapes(size, 1, num_classes, network):
+    for name in architecture.layer_shapes(size, network):
         kind = name.rstrip("0123456789")
         inside = [layer for layer in layers if layer.name.partition(".")[0] == name]
         if kind == "block":

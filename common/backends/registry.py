@@ -45,6 +45,12 @@ def names() -> list[str]:
     return list(dict.fromkeys([*BACKENDS, *_entry_points()]))
 
 
+def first_installed() -> str:
+    """The first of :data:`BACKENDS` whose framework is installed; if none is, the first."""
+    there = (n for n, (_, framework) in BACKENDS.items() if importlib.util.find_spec(framework))
+    return next(there, next(iter(BACKENDS)))
+
+
 def load(spec: str) -> Backend:
     """Import a backend.
 

@@ -39,15 +39,8 @@ def measure(cost: on_paper.Cost, network: str, backend: str) -> dict[str, int]:
     Raises:
         NinError: if it cannot be measured.
     """
-    options = {
-        "network": network,
-        "backend": registry.absolute(backend),
-        "resize": cost.resize,
-        "batch_size": cost.batch_size,
-        "precision": cost.precision,
-        "optimizer": cost.optimizer,
-        "momentum": cost.momentum,
-    }
+    options = {name: getattr(cost, name) for name in ("resize", *on_paper.OPTIONS)}
+    options |= {"network": network, "backend": registry.absolute(backend)}
     python = session.interpreters([registry.label(backend)])[registry.label(backend)]
     function = f"{__name__}:peak"
     return {

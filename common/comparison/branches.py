@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.comparison.mistakes import windows
+from common.comparison.mistakes import leads
 from common.network import architecture
 from common.network.description import CHAPTER, Network
 
@@ -39,7 +39,8 @@ def last_branch(
             one, other = rounded[name], exact[name]
             error = np.abs(one - other).max(initial=0)
             if layer.is_pool:
-                margins = _margins(other, layer.kernel_size, layer.stride)
+                margins = leads(other, layer.kernel_size, layer.stride)
+                margins = margins[margins > EQUAL * other.max(initial=0)]
             else:
                 margins = np.concatenate([one[one > 0], other[other > 0]])
             last = name if (margins < NEAR * error).any() else last
@@ -52,11 +53,3 @@ def _with_branches(network: Network) -> list[architecture.Layer]:
     dense = architecture.dense_layers(architecture.smallest_input(network), network=network)
     every = [*architecture.layers(network=network), *dense]
     return [layer for layer in every if layer.is_pool or layer.relu]
-
-
-def _margins(values: np.ndarray, kernel: int, stride: int) -> np.ndarray:
-    """By how much the largest value of each pooling window is larger than the next."""
-    cut = windows(values, kernel, stride).reshape(-1, kernel * kernel)
-    two = np.partition(cut, -2, axis=-1)[:, -2:]
-    margins = two[:, 1] - two[:, 0]
-    return np.asarray(margins[margins > EQUAL * values.max(initial=0)])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
+from scipy.special import expit, log_softmax, softmax
 
 from common.comparison.measures import largest_difference
 
@@ -20,6 +21,8 @@ ROUNDING = {"float32": 1e-5, "float64": 1e-12}
 CLOSER = 100
 AXES = ("image", "channel", "row", "column")
 PARAMETER_AXES = ("output channel", "input channel", "row", "column")
+# by which images are moved, in pixels, to see whether that is the mistake
+MOST_SHIFT = 2
 # names in a list that stand for more than so many are counted instead
 LISTED = 4
 
@@ -137,18 +140,19 @@ def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistak
     yield "values above 6 are cut off (ReLU6)", lambda x: np.minimum(x, 6)
     yield "values above 1 are cut off", lambda x: np.minimum(x, 1)
     yield "the sign is lost (absolute values)", np.abs
-    yield "a sigmoid is applied", sigmoid
+    yield "a sigmoid is applied", expit
     yield "a tanh is applied", np.tanh
     if right.ndim >= 2:
-        yield "softmax is applied", softmax
-        yield "log-softmax is applied", lambda x: np.log(softmax(x))
+        yield "softmax is applied", partial(softmax, axis=1)
+        yield "log-softmax is applied", partial(log_softmax, axis=1)
     for axis in range(min(right.ndim, 2)):
         yield f"{plural(axes[axis])} are in reverse order", partial(np.flip, axis=axis)
     if right.ndim == 4 and axes is AXES:
         yield from _turned()
         yield from _reordered(right.shape)
-        for down, across in itertools.product(range(-2, 3), repeat=2):
-            if (down or across) and min(right.shape[2:]) > 4:
+        pixels = range(-MOST_SHIFT, MOST_SHIFT + 1)
+        for down, across in itertools.product(pixels, repeat=2):
+            if (down or across) and min(right.shape[2:]) > 2 * MOST_SHIFT:
                 yield from _shifted(down, across)
 
 
@@ -189,29 +193,17 @@ def _shifted(down: int, across: int) -> Iterator[Mistake]:
     if across:
         places.append(f"{abs(across)} to the {'right' if across > 0 else 'left'}")
     text = f"shifted by pixels: {', '.join(places)}"
-    yield f"{text}, and round the edge", lambda x: np.roll(x, (down, across), (2, 3))
-    for mode, edge in (("constant", "zeros move in"), ("edge", "the edge is repeated")):
-
-        def moved(x: Array, mode: str = mode) -> Array:
-            pads = [(0, 0), (0, 0), *((max(d, 0), max(-d, 0)) for d in (down, across))]
-            padded = np.pad(x, pads, mode)  # type: ignore[call-overload]
-            rows, columns = max(-down, 0), max(-across, 0)
-            return np.asarray(
-                padded[:, :, rows : rows + x.shape[2], columns : columns + x.shape[3]]
-            )
-
-        yield f"{text}; {edge}", moved
+    yield f"{text}, and round the edge", partial(_moved, down, across, "wrap")
+    yield f"{text}; zeros move in", partial(_moved, down, across, "constant")
+    yield f"{text}; the edge is repeated", partial(_moved, down, across, "edge")
 
 
-def sigmoid(x: Array) -> Array:
-    """Its values between 0 and 1."""
-    return 1 / (1 + np.exp(-np.clip(x, -700, 700)))
-
-
-def softmax(x: Array) -> Array:
-    """Over axis 1, the channels or classes."""
-    powers = np.exp(x - x.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+def _moved(down: int, across: int, mode: str, x: Array) -> Array:
+    """Images that are moved by a few pixels; ``mode`` of :func:`numpy.pad` is what moves in."""
+    rim = (MOST_SHIFT, MOST_SHIFT)
+    padded = np.pad(x, [(0, 0), (0, 0), rim, rim], mode)  # type: ignore[call-overload]
+    top, left = MOST_SHIFT - down, MOST_SHIFT - across
+    return np.asarray(padded[:, :, top : top + x.shape[2], left : left + x.shape[3]])
 
 
 def round_to(x: Array, bits: int) -> Array:
@@ -233,8 +225,7 @@ def _fitted(
     # all values; then each channel, and each image, by a number of its own
     groups: list[int | None] = [None, *([1, 0] if right.ndim > 1 else [])]
     for axis in groups:
-        name = _factor(right, wrong, judge, axis, factors, axes)
-        name = name or _offset(right, wrong, judge, axis, axes)
+        name = _factor_or_offset(right, wrong, judge, axis, factors, axes)
         if name:
             return name
     for axis in groups:
@@ -274,7 +265,7 @@ def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str)
     return f"{plural(what)} are in another order, {first}{', ...' if count > 6 else ''}"
 
 
-def _factor(
+def _factor_or_offset(
     right: Array,
     wrong: Array,
     judge: Judge,
@@ -286,24 +277,15 @@ def _factor(
     if rest is None:
         return None
     factor = quotient((right * wrong).sum(rest, keepdims=True), (right**2).sum(rest, keepdims=True))
-    if not judge.accepts(right * factor):
-        return None
-    if axis is None:
-        return f"every value is {_factor_text(float(factor.ravel()[0]), judge, factors)}"
-    return _each(factor.ravel(), 1.0, judge, axes[axis], "{} times what it should be")
-
-
-def _offset(
-    right: Array, wrong: Array, judge: Judge, axis: int | None, axes: Sequence[str]
-) -> str | None:
-    rest = _rest(right, axis, parameters=1)
-    if rest is None:
-        return None
+    if judge.accepts(right * factor):
+        if axis is None:
+            return f"every value is {_factor_text(factor.item(), judge, factors)}"
+        return _each(factor.ravel(), 1.0, judge, axes[axis], "{} times what it should be")
     offset = (wrong - right).mean(rest, keepdims=True)
     if not judge.accepts(right + offset):
         return None
     if axis is None:
-        return f"every value is off by {judge.number(float(offset.ravel()[0]))}"
+        return f"every value is off by {judge.number(offset.item())}"
     return _each(offset.ravel(), 0.0, judge, axes[axis], "off by {}")
 
 
@@ -322,7 +304,7 @@ def _factor_and_offset(
         return None
     if axis is not None:
         return f"each {axes[axis]} has a factor and an offset of its own, as a normalization has"
-    a, b = float(factor.ravel()[0]), float(offset.ravel()[0])
+    a, b = factor.item(), offset.item()
     if abs(a + 1) < 1e-6 and abs(b - 1) < 1e-6:
         return "inverted: 1 minus what it should be"
     times, more, mean, deviation = map(judge.number, (a, b, -b / a, 1 / a))

@@ -68,10 +68,8 @@ def site(network: Network = CHAPTER) -> Site | None:
     return None
 
 
-def counting_weights(network: Network = CHAPTER) -> dict[str, np.ndarray]:
-    """The weights, float64, by canonical name, of a network that has dropout."""
-    where = site(network)
-    assert where is not None
+def counting_weights(where: Site, network: Network) -> dict[str, np.ndarray]:
+    """The weights, float64, by canonical name, with which a network counts there."""
     shapes = architecture.parameter_shapes(network=network, size=where.size)
     weights = {name: np.zeros(shape) for name, shape in shapes.items()}
     weights[f"{where.before}.bias"][:] = 1
@@ -90,18 +88,16 @@ def counting_weights(network: Network = CHAPTER) -> dict[str, np.ndarray]:
     return weights
 
 
-def judge(losses: np.ndarray, network: Network = CHAPTER) -> dict[str, tuple[str, bool]]:
+def judge(losses: np.ndarray, where: Site) -> dict[str, tuple[str, bool]]:
     """What the losses of the steps, for label 0, show of dropout.
 
     Args:
         losses: of :data:`STEPS` steps with :func:`counting_weights`.
-        network: whose; it has dropout.
+        where: units are counted.
 
     Returns:
         property -> what was found, and whether that is the chapter's dropout.
     """
-    where = site(network)
-    assert where is not None
     units, rate = where.channels * where.places, architecture.DROPOUT
     with np.errstate(all="ignore"):
         # loss = log(1 + (classes - 1) * exp(-logit))

@@ -8,7 +8,6 @@ the comparison are given the weights of the first file.
 
 import dataclasses
 import importlib
-import importlib.util
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ import numpy as np
 
 from common.backends import parts, session
 from common.backends.parts import LackingError
-from common.backends.registry import BACKENDS
+from common.backends.registry import first_installed
 from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS, of_several_files
@@ -80,11 +79,7 @@ def start(path: str, settings: Settings) -> session.Started:
             onnx_file: Any = OnnxFile(file, threads)
         about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
         return session.Started(onnx_file, Device("cpu", "cpu", None), about, "float32", Workers())
-    if name is None:
-        packages = {backend: framework for backend, (_, framework) in BACKENDS.items()}
-        installed = [name for name in packages if importlib.util.find_spec(packages[name])]
-        name = [*installed, *packages][0]
-    started = session.start(dataclasses.replace(settings, backend=name))
+    started = session.start(dataclasses.replace(settings, backend=name or first_installed()))
     try:
         kind: Any = WeightsFile
         for form, with_layers in (("keras", KerasFile), ("mxnet", GluonFile)):
@@ -232,6 +227,8 @@ class LayersFile:
     PRECISIONS = ("float32",)
     weights: dict[str, np.ndarray]
     """By canonical name."""
+    words: dict[str, str]
+    """Canonical name -> what the file calls the kind of the layer."""
 
     def __init__(self, path: Path) -> None:
         self.__name__, self.__file__ = path.name, str(path)
@@ -253,7 +250,8 @@ class LayersFile:
         for name in architecture.layer_shapes(architecture.smallest_input()):
             last = f"{name}.conv3" if name.startswith("block") else name
             if last in outputs:
-                yield LayerOutput(self.word(last), str(outputs[last].shape), name, outputs[last])
+                word = self.words.get(last, "-")
+                yield LayerOutput(word, str(outputs[last].shape), name, outputs[last])
 
     def Predictor(self, net: Any, settings: Settings) -> "LayersPredictor":
         """See :class:`common.contract.Predictor`."""
@@ -261,10 +259,6 @@ class LayersFile:
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
-        raise NotImplementedError
-
-    def word(self, name: str) -> str:
-        """What the file calls the kind of a layer."""
         raise NotImplementedError
 
 
@@ -282,18 +276,14 @@ class OnnxFile(LayersFile):
             self.layers = name_layers(
                 (OPERATIONS.get(each.op_type, ""), each) for each in operations
             )
+            self.words = {name: node.op_type for name, node in self.layers.items()}
             self.result = model.graph.output[0].name
             known = {output.name for output in model.graph.output}
             for node in self.layers.values():
                 if node.output[0] not in known:
                     known.add(node.output[0])
                     model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
-            options = self.runtime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.log_severity_level = 3
-            self.session = self.runtime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self.session = onnx_format.start_session(model, threads)
             self.given = self.session.get_inputs()[0]
         except Exception as error:
             raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
@@ -310,18 +300,14 @@ class OnnxFile(LayersFile):
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
         if any(own not in (None, size) for own, size in zip(shape[1:], X.shape[1:], strict=False)):
             raise LackingError(f"{self.__name__} takes images of {shape[1:]} only")
-        # some exporters fix the batch too
-        step = shape[0] or len(X)
         names = {name: node.output[0] for name, node in self.layers.items()}
         names["logits"] = self.result
-        parts = []
-        for first in range(0, len(X), step):
-            batch = X[first : first + step]
-            padded = np.concatenate([batch, np.repeat(batch[-1:], step - len(batch), axis=0)])
-            outputs = self.session.run(list(names.values()), {self.given.name: padded})
-            parts.append([output[: len(batch)] for output in outputs])
-        joined = map(np.concatenate, zip(*parts, strict=True))
-        outputs = dict(zip(names, joined, strict=True))
+
+        def run(batch: np.ndarray) -> list[np.ndarray]:
+            return list(self.session.run(list(names.values()), {self.given.name: batch}))
+
+        # some exporters fix the batch too
+        outputs = dict(zip(names, convert.in_batches(run, X, shape[0]), strict=True))
         pooled = outputs.get("global_pool")
         if pooled is not None and pooled.ndim == 2:  # height and width went with the average
             outputs["global_pool"] = pooled[:, :, None, None]
@@ -329,10 +315,6 @@ class OnnxFile(LayersFile):
         if "pool3" in outputs:  # a file for prediction leaves dropout out
             outputs.setdefault("dropout", outputs["pool3"])
         return outputs
-
-    def word(self, name: str) -> str:
-        """The operation."""
-        return str(self.layers[name].op_type) if name in self.layers else "-"
 
     def _read_weights(self, graph: Any) -> dict[str, np.ndarray]:
         tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -358,6 +340,7 @@ class GluonFile(LayersFile):
         self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())
         nodes = self.graph["nodes"]
         self.layers = name_layers((_gluon_kind(node), i) for i, node in enumerate(nodes))
+        self.words = {name: nodes[i]["op"] for name, i in self.layers.items()}
         self.graph["heads"] += [[i, 0, 0] for i in self.layers.values()]
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -370,10 +353,6 @@ class GluonFile(LayersFile):
             outputs = self.exporter.run_native(file, pixels)
         first = len(outputs) - len(self.layers)
         return {**dict(zip(self.layers, outputs[first:], strict=True)), "logits": outputs[0]}
-
-    def word(self, name: str) -> str:
-        """The operation."""
-        return str(self.graph["nodes"][self.layers[name]]["op"])
 
 
 def _gluon_kind(node: Mapping[str, Any]) -> str:

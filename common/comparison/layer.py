@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 from common.comparison.diagnosis import (
     AXES,
@@ -19,7 +20,6 @@ from common.comparison.diagnosis import (
     Judge,
     explain,
     listed,
-    softmax,
 )
 from common.comparison.job import Job, Recording, below
 from common.comparison.levels import Comparison, layer_names
@@ -349,9 +349,8 @@ def _activation_on_paper(
     dense = architecture.dense_layers(job.resize, network=network)
     layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
     layer = layer_on_paper(
-        name, layers, below("weights", material), job.resize, architecture.DROPOUT, source,
-        wrong.shape,
-    )  # fmt: skip
+        name, layers, below("weights", material), job.resize, source, wrong.shape
+    )
     try:
         right = layer.compute(source)
     except ValueError:  # the input is of another shape than the layer takes
@@ -384,7 +383,9 @@ def _wrong_loss(logits: Array, labels: Array) -> Fit:
         candidates = {
             "the sum over the batch, not the mean": right * len(labels),
             "in bits, not nats": right / np.log(2),
-            "softmax is applied before it, twice in all": _cross_entropy(softmax(logits), labels),
+            "softmax is applied before it, twice in all": _cross_entropy(
+                softmax(logits, axis=1), labels
+            ),
             "the labels are one too large": _cross_entropy(logits, (labels + 1) % classes),
             "the labels are one too small": _cross_entropy(logits, (labels - 1) % classes),
             "the labels are those of the images in reverse order": _cross_entropy(
@@ -401,9 +402,7 @@ def _wrong_loss(logits: Array, labels: Array) -> Fit:
 
 def _cross_entropy(logits: Array, labels: Array) -> float:
     """Mean, in nats."""
-    shifted = logits - logits.max(1, keepdims=True)
-    log_sums = np.log(np.exp(shifted).sum(1))
-    return float((log_sums - shifted[np.arange(len(labels)), labels]).mean())
+    return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
 
 
 # ----------------------------------------------------------------- what is printed

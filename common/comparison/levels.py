@@ -328,9 +328,10 @@ def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
 
 def _dropout(level: Level, have: Have, job: Job, weights: Weights) -> None:
     where = dropout.site(job.description)
-    if where is not None and where.layers > 1:
+    assert where is not None  # there are recordings
+    if where.layers > 1:
         level.part = f"the last of {where.layers} layers"
-    found = {r.name: dropout.judge(r.arrays["dropout/losses"], job.description) for r in have}
+    found = {r.name: dropout.judge(r.arrays["dropout/losses"], where) for r in have}
     rows = []
     for name in dict.fromkeys(itertools.chain(dropout.EXPECTED, *found.values())):
         row = Row(name, {"on paper": dropout.EXPECTED.get(name, "")})

@@ -11,12 +11,11 @@ weights by a share that float32 resolves and none far enough to cross many kinks
 """
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
 from common.comparison.job import PASS_STEPS, Job
-from common.comparison.mistakes import convolve, windows
+from common.comparison.mistakes import convolve, leads, windows
 from common.data.dataset import Dataset
 from common.data.interpolation import resize_matrix
 from common.data.order import example_order
@@ -42,20 +41,17 @@ CHUNK = 8
 HELD = 5
 
 
-def make_material(
-    job: Job, dataset: Dataset, weights: Mapping[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
     """What every backend gets.
 
     Args:
         job: image size, batch size and seed count.
         dataset: where the images are from.
-        weights: canonical name -> array; those of :func:`make_weights` if not given.
 
     Returns:
         ``images`` (uint8) and ``labels`` of the batches that training goes over, of which the
         first is the one that outputs and gradients are compared on; ``weights/`` and each
-        canonical name.
+        canonical name, those of :func:`make_weights`.
 
     Raises:
         NinError: if there are not enough images, or too many for this machine's memory.
@@ -76,12 +72,11 @@ def make_material(
         )
     order = example_order(job.seed, 0, available)[:count]
     images = dataset.train_images[order]
-    if weights is None:
-        weights = make_weights(job.seed, images, job.resize, job.batch_size, job.description)
+    weights = make_weights(job.seed, images, job.resize, job.batch_size, job.description)
     return {
         "images": images,
         "labels": dataset.train_labels[order],
-        **{f"weights/{name}": array.astype(np.float32) for name, array in weights.items()},
+        **{f"weights/{name}": array for name, array in weights.items()},
     }
 
 
@@ -170,11 +165,7 @@ def _bias(values: np.ndarray, share: float) -> float:
 
 def _undecided(Y: np.ndarray, pool: architecture.Layer) -> np.ndarray:
     """The channels in which rounding may decide which pixel of a pooling window is the largest."""
-    cut = windows(Y, pool.kernel_size, pool.stride)
-    if not cut.size:
-        return np.zeros(0, np.int64)
-    two = np.partition(cut.reshape(*cut.shape[:4], -1), -2)[..., -2:]
-    apart = two[..., 1] - two[..., 0]
+    apart = leads(Y, pool.kernel_size, pool.stride)
     # equal ones lie in flat parts of an image: the same windows below, the same gradient
     return np.flatnonzero(((apart > EQUAL) & (apart < APART)).any(axis=(0, 2, 3)))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import erf, expit
 
 from common.comparison.diagnosis import (
     Array,
@@ -20,10 +21,9 @@ from common.comparison.diagnosis import (
     plural,
     quotient,
     round_to,
-    sigmoid,
 )
 from common.data.interpolation import resize_matrix
-from common.network.architecture import Layer
+from common.network.architecture import DROPOUT, Layer
 
 Weights = Mapping[str, Array]
 
@@ -50,7 +50,6 @@ def layer_on_paper(
     layers: Mapping[str, Layer],
     weights: Weights,
     resize: int,
-    dropout: float,
     source: Array,
     wanted: tuple[int, ...],
 ) -> OnPaper:
@@ -61,7 +60,6 @@ def layer_on_paper(
         layers: convolutions and pooling by name.
         weights: by canonical name.
         resize: what images are resized to, in pixels.
-        dropout: rate of the network.
         source: the layer's input; for ``input`` the images.
         wanted: shape of what a backend gives, which a mistake must give too.
     """
@@ -75,7 +73,7 @@ def layer_on_paper(
         return _global_pooling(source, wanted)
     if name == "flatten":
         return OnPaper(lambda x: x.reshape(len(x), -1))
-    scale = 1 - dropout
+    scale = 1 - DROPOUT
     factors = {
         "dropout's scale is applied in evaluation": scale,
         "dropout's scale is applied in evaluation as in training": 1 / scale,
@@ -384,6 +382,13 @@ def windows(x: Array, kernel: int, stride: int) -> Array:
     return np.asarray(every[:, :, ::stride, ::stride])
 
 
+def leads(x: Array, kernel: int, stride: int) -> Array:
+    """By how much the largest value of each window exceeds the next, the windows' axes gone."""
+    cut = windows(x, kernel, stride)
+    two = np.partition(cut.reshape(*cut.shape[:4], -1), -2)[..., -2:]
+    return np.asarray(two[..., 1] - two[..., 0])
+
+
 def _activations(relu_is_right: bool) -> Iterator[Mistake]:
     if not relu_is_right:
         yield "there is a ReLU too many", relu
@@ -391,20 +396,16 @@ def _activations(relu_is_right: bool) -> Iterator[Mistake]:
     yield "the ReLU is missing", lambda x: x
     yield "the ReLU stops at 6 (ReLU6)", lambda x: np.clip(x, 0, 6)
     yield "absolute values instead of a ReLU", np.abs
-    yield "a sigmoid instead of a ReLU", sigmoid
+    yield "a sigmoid instead of a ReLU", expit
     yield "a tanh instead of a ReLU", np.tanh
     yield "ELU instead of ReLU", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-    yield "SiLU (swish) instead of ReLU", lambda x: x * sigmoid(x)
-    yield "GELU instead of ReLU", _gelu
+    yield "SiLU (swish) instead of ReLU", lambda x: x * expit(x)
+    yield "GELU instead of ReLU", lambda x: x / 2 * (1 + erf(x / math.sqrt(2)))
     yield (
         "GELU, by its tanh formula, instead of ReLU",
         lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     )
     yield "softplus instead of ReLU", lambda x: np.logaddexp(x, 0)
-
-
-def _gelu(x: Array) -> Array:
-    return np.asarray(x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))))
 
 
 def rearranged(weight: Array) -> Iterator[tuple[str, Array]]:

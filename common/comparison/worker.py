@@ -185,7 +185,7 @@ class _Recorder:
             raise LackingError("it keeps the weights of the file, and this needs other ones")
         labels = np.zeros(len(self.images), self.labels.dtype)
         trainer = self._make("Trainer", self.images, labels, resize=where.size, batch_size=1)
-        weights = dropout.counting_weights(self.job.description)
+        weights = dropout.counting_weights(where, self.job.description)
         weights = {name: array.astype(self.job.dtype) for name, array in weights.items()}
         self.backend.set_weights(trainer.net, weights)
         batches = [np.zeros(1, np.int64)] * dropout.STEPS

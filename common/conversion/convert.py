@@ -1,7 +1,7 @@
 """Read other people's weights, and write ours for other software.
 
-:func:`read` takes any file, :func:`write` makes one, :func:`convert` does both; :func:`run` is what
-a file computes by itself. Nothing in a file that is read is run but layers of known kinds.
+:func:`read` takes any file, :func:`write` makes one, :func:`convert` does both. Nothing in a file
+that is read is run but layers of known kinds.
 
 A file that holds layers is run by its own software on real images, at the size at which it will be
 used and at one at which all that the layers do shows, and its logits are compared with those of our
@@ -10,18 +10,18 @@ network. Nothing is written before that is done.
 
 import contextlib
 import dataclasses
-import importlib.util
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.backends.parts import exporter
-from common.backends.registry import APART, BACKENDS
+from common.backends.registry import APART, BACKENDS, first_installed
 from common.backends.session import RefusedError, call_apart, start
 from common.contract import Backend, Content, Exporter
 from common.conversion import kinds, onnx_format
@@ -86,8 +86,6 @@ class Read(NamedTuple):
     """What was read."""
 
     model: Model
-    kind: str
-    """The key of :data:`common.conversion.kinds.FORMATS`."""
     check: Check | None
     """None for weights without layers: there was nothing to run."""
     notes: list[str]
@@ -185,7 +183,7 @@ def read(
     if kind == "safetensors":
         arrays, metadata = load_arrays(path)
         if is_ours(metadata):
-            return Read(from_metadata(arrays, metadata, str(path)), kind, None, [])
+            return Read(from_metadata(arrays, metadata, str(path)), None, [])
         content = Content({"": arrays}, False, metadata)
     elif kind == "npz":
         with _readable(path, kind), np.load(path, allow_pickle=False) as archive:
@@ -214,7 +212,7 @@ def read(
             "shape"
         )
     if content.input_shape is None or not check:
-        return Read(_sized(model, resize), kind, None, notes)
+        return Read(_sized(model, resize), None, notes)
     batch, _, height, width = content.input_shape
     model = _sized(model, height if resize is None and height == width else resize)
     resize = resize or model.resize
@@ -223,7 +221,7 @@ def read(
         notes.append(_what_fixed_hides(path, height, width, resize, network))
         sizes = [(height, width)]
     done, more = _check(software, model, path, path, path, sizes, batch)
-    return Read(model, kind, done, notes + more)
+    return Read(model, done, notes + more)
 
 
 def write(
@@ -259,29 +257,6 @@ def write(
     return paths, check
 
 
-def run(path: Path, pixels: np.ndarray, backend: str | None = None) -> np.ndarray:
-    """What a file's own software computes with it.
-
-    Args:
-        path: as for :func:`read`; it holds layers.
-        pixels: float32, (batch, channels, height, width), from 0 to 1.
-        backend: as for :func:`read`.
-
-    Returns:
-        its first output, (batch, ...).
-
-    Raises:
-        NinError: if it cannot be read or holds weights only.
-    """
-    kind = kinds.identify(path)
-    software = _software(kind, backend)
-    with _readable(path, kind):
-        shape = software.load(path).input_shape
-    if shape is None:
-        raise NinError(f"{path}: holds weights only, and no layers that could be run")
-    return _run(software, path, path, pixels, shape[0])[0]
-
-
 class _Software(NamedTuple):
     """How a format's own software writes, reads and runs a file, and the backend to check it."""
 
@@ -297,14 +272,11 @@ def _software(kind: str, backend: str | None) -> _Software:
     own = FORMATS[kind].backend
     if kind == "onnx":
         onnx_format.require()
-        # the first that is installed
-        installed = [b for b, (_, package) in BACKENDS.items() if importlib.util.find_spec(package)]
-        name = backend or [*installed, *BACKENDS][0]
+        name = backend or first_installed()
         started = start(Settings(backend=name, device="cpu")).backend
         functions = onnx_format.save, onnx_format.load, onnx_format.run
         return _Software(kind, name, started, *functions)
-    if own is None:
-        raise NinError(f"{FORMATS[kind].words} holds no layers")
+    assert own is not None  # files of no framework are read and written by ourselves
     if backend not in (None, own):
         raise NinError(f"`backend={backend}`: {kind} is checked with {own}")
     try:
@@ -483,13 +455,20 @@ def _run(
     software: _Software, path: Path, called: Path, pixels: np.ndarray, batch: int | None
 ) -> list[np.ndarray]:
     """What a file makes of images, so many at a time as it takes."""
+    with _readable(called, software.kind):
+        return in_batches(partial(software.run, path), pixels, batch)
+
+
+def in_batches(
+    run: Callable[[np.ndarray], list[np.ndarray]], pixels: np.ndarray, batch: int | None
+) -> list[np.ndarray]:
+    """The outputs of a network for images, of which it takes so many at a time; None: any."""
     count = len(pixels)
     step = batch or count
     # the last batch is filled up with the first images
     order = np.arange(-(-count // step) * step) % count
-    with _readable(called, software.kind):
-        parts = [software.run(path, pixels[chosen]) for chosen in order.reshape(-1, step)]
-        return [np.concatenate(each)[:count] for each in zip(*parts, strict=True)]
+    parts = [run(pixels[chosen]) for chosen in order.reshape(-1, step)]
+    return [np.concatenate(each)[:count] for each in zip(*parts, strict=True)]
 
 
 @contextlib.contextmanager
@@ -545,7 +524,7 @@ def _read_apart(path: Path, resize: int | None, check: bool, network: Network) -
             raise NinError(f"{path}: damaged: reading it ends the process") from error
         done = None if found["check"] is None else Check(*found["check"])
         notes = [note.replace(absolute, str(path)) for note in found["notes"]]
-        return Read(load_model(draft), found["kind"], done, notes)
+        return Read(load_model(draft), done, notes)
 
 
 def read_into(
@@ -554,7 +533,7 @@ def read_into(
     """:func:`read` for another process: the model goes into a file, the rest is returned."""
     found = read(Path(path), resize=resize, check=check, network=parse(network))
     save_model(Path(target), found.model)
-    return {"kind": found.kind, "check": found.check, "notes": found.notes}
+    return {"check": found.check, "notes": found.notes}
 
 
 def warn(notes: list[str]) -> None:

@@ -131,18 +131,24 @@ def load(path: Path) -> Content:
 
 def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """What onnxruntime computes; see :class:`common.contract.Exporter`."""
-    runtime = _import("onnxruntime")
     proto = _read(path)
     _, channels_last = _input(proto.graph, path, pixels.shape[1])
     given = next(_inputs(proto.graph)).name
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    session = runtime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = start_session(proto)
     if channels_last:
         pixels = pixels.transpose(0, 2, 3, 1)
     return [np.asarray(each) for each in session.run(None, {given: np.ascontiguousarray(pixels)})]
+
+
+def start_session(proto: Any, threads: int = 0) -> Any:
+    """A session of onnxruntime with a model, on so many CPU threads; 0: as many as it likes."""
+    runtime = _import("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what is wrong it raises, too
+    return runtime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 class _Constants:

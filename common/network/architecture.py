@@ -135,27 +135,22 @@ def map_shapes(
     return found
 
 
-def layer_shapes(
-    size: int, batch: int = 1, num_classes: int = NUM_CLASSES, network: Network = CHAPTER
-) -> dict[str, tuple[int, ...]]:
-    """Output shape of each layer that the book's shape walk shows, channels first.
+def layer_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+    """Output shape of each layer that the book's shape walk shows, for one image, channels first.
 
     Args:
-        size: height and width of the input, in pixels.
-        batch: number of images.
-        num_classes: channels of the last block.
+        size: height and width of the image, in pixels.
         network: whose layers; ten of the chapter's.
 
     Returns:
-        layer name -> shape ``(batch, channels, height, width)``; from flatten on
-        ``(batch, features)``.
+        layer name -> shape ``(1, channels, height, width)``; from flatten on ``(1, features)``.
 
     Raises:
         NinError: if the input is too small.
     """
     check_input_size(size, network)
     shapes: dict[str, tuple[int, ...]] = {}
-    drops = [block.dropout for block in network.blocks(num_classes) if block.pool]
+    drops = [block.dropout for block in network.blocks(NUM_CLASSES) if block.pool]
     dropouts = 0
 
     def drop(shape: tuple[int, ...]) -> None:
@@ -164,19 +159,19 @@ def layer_shapes(
         shapes["dropout" if dropouts == 1 else f"dropout{dropouts}"] = shape
 
     last: tuple[int, ...] = ()
-    for name, map_shape in map_shapes(size, num_classes, network).items():
-        last = (batch, *map_shape)
+    for name, map_shape in map_shapes(size, network=network).items():
+        last = (1, *map_shape)
         # what a block gives is what the last of its convolutions gives
         shapes[name.partition(".")[0]] = last
         if name.startswith("pool") and drops.pop(0):
             drop(last)
-    dense = dense_layers(size, num_classes, network)
+    dense = dense_layers(size, network=network)
     if not dense:
-        shapes["global_pool"] = (batch, num_classes, 1, 1)
+        shapes["global_pool"] = (1, NUM_CLASSES, 1, 1)
         last = shapes["global_pool"]
-    shapes["flatten"] = (batch, math.prod(last[1:]))
+    shapes["flatten"] = (1, math.prod(last[1:]))
     for layer in dense:
-        shapes[layer.name] = (batch, layer.out_channels)
+        shapes[layer.name] = (1, layer.out_channels)
         if layer.relu:
             drop(shapes[layer.name])
     return shapes

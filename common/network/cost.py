@@ -30,6 +30,8 @@ OPTIMIZER_STATE = {"sgd": (0, 0), "adamw": (2, 2), "muon": (1, 2)}
 NIN = "nin"
 # NiN beside the networks that the book compares it with
 COMPARED = (NIN, *book.NETWORKS)
+# of Cost, and so called among the settings of a run
+OPTIONS = ("batch_size", "precision", "optimizer", "momentum")
 
 
 class LayerCost(NamedTuple):
@@ -252,8 +254,7 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
 
 def of_run(settings: "Settings", **changed: Any) -> Cost:
     """What the network of a run costs in its steps, or would with other options."""
-    names = ("batch_size", "precision", "optimizer", "momentum")
-    options = {name: getattr(settings, name) for name in names}
+    options = {name: getattr(settings, name) for name in OPTIONS}
     return of(settings.network, settings.resize, **(options | changed))
 
 

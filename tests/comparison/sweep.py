@@ -72,10 +72,10 @@ def drawn(
     }
 
 
-def given_weights(kind: str, job: Job) -> dict[str, np.ndarray] | None:
-    """Weights by canonical name, None for the comparison's own."""
+def given_weights(kind: str, job: Job) -> dict[str, np.ndarray]:
+    """Weights by canonical name; none for the comparison's own."""
     if kind == "own":
-        return None
+        return {}
     if kind != "xavier":
         return load_arrays(Path(kind))[0]
     rng, weights = np.random.default_rng(job.seed), {}
@@ -122,7 +122,9 @@ def one(choice: dict, processes: Processes, dataset, steps: int) -> tuple[dict, 
         steps=steps,
         **{k: choice[k] for k in ("network", "resize", "batch_size", "seed", "threads")},
     )
-    material = make_material(job, dataset, given_weights(choice["weights"], job))
+    material = make_material(job, dataset)
+    for name, array in given_weights(choice["weights"], job).items():
+        material[f"weights/{name}"] = array.astype(np.float32)
     with tempfile.TemporaryDirectory(prefix="nin-sweep-") as directory:
         save_arrays(Path(directory) / MATERIAL, material, {})
         recordings = [

@@ -417,7 +417,7 @@ def test_the_chapters_dropout_is_recognised_whatever_its_masks_are(seed, roundin
     rng = np.random.default_rng(seed)
     masks = rng.random((dropout.STEPS, 384, 4)) < 0.5
     losses = losses_with(masks, 2) * (1 + rounding * rng.normal(size=dropout.STEPS))
-    found = dropout.judge(losses)
+    found = dropout.judge(losses, dropout.site())
     assert all(good for _, good in found.values()), found
     assert {name: text for name, (text, _) in found.items()}.keys() == dropout.EXPECTED.keys()
 
@@ -425,14 +425,14 @@ def test_the_chapters_dropout_is_recognised_whatever_its_masks_are(seed, roundin
 @given(st.integers(0, 2**31), st.sampled_from([1, 1.5, 1.99, 1.996, 2.004, 4]))
 def test_another_scale_of_dropout_is_not_the_chapters(seed, scale):
     masks = np.random.default_rng(seed).random((dropout.STEPS, 384, 4)) < 0.5
-    found = dropout.judge(losses_with(masks, scale))
+    found = dropout.judge(losses_with(masks, scale), dropout.site())
     # the sum of twice as many units is twice the sum
     assert not found["share of kept units" if scale == 4 else "scale of a kept unit"][1]
 
 
 @pytest.mark.parametrize("losses", [[], [math.nan] * 16, [0.0] * 16, [math.inf] * 16, [1.0] * 3])
 def test_losses_that_show_no_dropout_are_not_the_chapters(losses):
-    assert not all(good for _, good in dropout.judge(np.array(losses)).values())
+    assert not all(good for _, good in dropout.judge(np.array(losses), dropout.site()).values())
 
 
 # ------------------------------------------------------- what is never agreement

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import softmax
 
-from common.comparison.diagnosis import PARAMETER_AXES, explain, softmax
+from common.comparison.diagnosis import PARAMETER_AXES, explain
 from common.comparison.mistakes import explain_shape, layer_on_paper
 from common.data.interpolation import resize_matrix
-from common.network import architecture
 from common.network.architecture import Layer
 
 SIZE = 40
@@ -38,7 +38,6 @@ LAYERS = {
         Layer("pool2", 6, 6, 3, 2, 0, False),
     )
 }
-DROPOUT = architecture.DROPOUT
 
 
 def numbers(*shape, seed=0, positive=False):
@@ -75,7 +74,7 @@ SOURCES = {
 
 def diagnose(name, wrong, dtype="float64"):
     source = SOURCES[name].astype(np.float64)
-    layer = layer_on_paper(name, LAYERS, WEIGHTS, SIZE, DROPOUT, source, wrong.shape)
+    layer = layer_on_paper(name, LAYERS, WEIGHTS, SIZE, source, wrong.shape)
     right = layer.compute(source)
     return explain(right, wrong, dtype, source, layer.mistakes, layer.fits, layer.factors)
 
@@ -108,7 +107,7 @@ def windows(X, kernel, stride):
 def test_a_layer_on_paper_is_the_numpy_backends(name):
     right = compute(name)
     source = SOURCES[name].astype(np.float64)
-    layer = layer_on_paper(name, LAYERS, WEIGHTS, SIZE, DROPOUT, source, right.shape)
+    layer = layer_on_paper(name, LAYERS, WEIGHTS, SIZE, source, right.shape)
     np.testing.assert_allclose(layer.compute(source), right, rtol=0, atol=1e-13)
     assert diagnose(name, right) is None
 
@@ -292,8 +291,8 @@ MISTAKES = [
     ("global_pool", 16 * GLOBAL, "the sum, not the average"),
     ("global_pool", SOURCES["global_pool"], "the layer is left out"),
     ("global_pool", nhwc(SOURCES["global_pool"]).mean((2, 3), keepdims=True), "pooled as if"),
-    ("logits", softmax(LOGITS), "softmax is applied"),
-    ("logits", np.log(softmax(LOGITS)), "log-softmax is applied"),
+    ("logits", softmax(LOGITS, axis=1), "softmax is applied"),
+    ("logits", np.log(softmax(LOGITS, axis=1)), "log-softmax is applied"),
     ("logits", np.maximum(LOGITS, 0), "a ReLU too many"),
 ]  # fmt: skip
 
