@@ -86,7 +86,7 @@ def start(path: str, settings: Settings) -> session.Started:
             if file.suffix in FORMATS[form].suffixes:
                 content = parts.exporter(started.backend).load_native(file)
                 kind = WeightsFile if content.input_shape is None else with_layers
-        backend: Any = kind(file, started.backend)
+        backend: Any = kind(file, started.backend, int(started.prepared["threads"]))
     except NinError:
         raise
     except Exception as error:  # the frameworks' readers raise what they like
@@ -127,9 +127,9 @@ def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def _weights(path: Path, backend: Any, check: bool = True) -> dict[str, np.ndarray]:
+def _weights(path: Path, backend: Any, threads: int, check: bool = True) -> dict[str, np.ndarray]:
     """The weights of a file of the chapter's network by canonical name."""
-    model = convert.read(path, beside=backend.NAME, check=check).model
+    model = convert.read(path, beside=backend.NAME, check=check, threads=threads).model
     if model.network != CHAPTER:
         raise NinError(
             f"{path}: holds the network {model.network}; a weights file is compared as the "
@@ -144,10 +144,10 @@ class WeightsFile:
     # of the backend's contract, what the file does not have
     lacking: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, backend: Any) -> None:
+    def __init__(self, path: Path, backend: Any, threads: int) -> None:
         self.__name__, self.__file__ = path.name, str(path)
         self.backend = backend
-        self.weights = self.read(path)
+        self.weights = self.read(path, threads)
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
 
     def __getattr__(self, name: str) -> Any:
@@ -156,9 +156,9 @@ class WeightsFile:
             raise AttributeError(name)
         return getattr(self.backend, name)
 
-    def read(self, path: Path) -> dict[str, np.ndarray]:
+    def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         """The file's weights by canonical name."""
-        return _weights(path, self.backend)
+        return _weights(path, self.backend, threads)
 
     def nin(self, *options: Any) -> Any:
         """The network of the file; the options are those of the contract."""
@@ -176,7 +176,7 @@ class KerasFile(WeightsFile):
 
     lacking = ("Trainer", "shape_walk")
 
-    def read(self, path: Path) -> dict[str, np.ndarray]:
+    def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         keras = importlib.import_module("tensorflow").keras
         self.net = keras.models.load_model(path, compile=False)
         return self.get_weights(self.net)
@@ -332,9 +332,9 @@ class OnnxFile(LayersFile):
 class GluonFile(LayersFile):
     """MXNet's layers (``X-symbol.json``) with their parameters, each layer as a further output."""
 
-    def __init__(self, path: Path, backend: Any) -> None:
+    def __init__(self, path: Path, backend: Any, threads: int) -> None:
         super().__init__(path)
-        self.weights = _weights(path, backend, check=False)
+        self.weights = _weights(path, backend, threads, check=False)
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
         self.exporter, self.versions = parts.exporter(backend), backend.versions
         self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())

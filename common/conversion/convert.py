@@ -152,6 +152,7 @@ def read(
     beside: str | None = None,
     check: bool = True,
     network: Network = CHAPTER,
+    threads: int = 0,
 ) -> Read:
     """The chapter's network, or a variant of it, out of any file, checked as far as that allows.
 
@@ -166,6 +167,8 @@ def read(
             software does not get along with: then a process of its own reads the file.
         check: False: take the weights, whatever the file's layers do with them.
         network: what the file holds, if it does not say so itself.
+        threads: of what runs the file in this process, as the settings have them; the same as
+            everything else here computes with, because MXNet does not bear more.
 
     Raises:
         NinError: if it cannot be read, or computes something else than our network.
@@ -189,7 +192,7 @@ def read(
         with _readable(path, kind), np.load(path, allow_pickle=False) as archive:
             content = Content({"": dict(archive)}, True, {})
     else:
-        software = _software(kind, backend)
+        software = _software(kind, backend, threads)
         with _readable(path, kind):
             content = software.load(path)
     ours = content.metadata if is_ours(content.metadata) else {}
@@ -268,19 +271,19 @@ class _Software(NamedTuple):
     run: Callable[[Path, np.ndarray], list[np.ndarray]]
 
 
-def _software(kind: str, backend: str | None) -> _Software:
+def _software(kind: str, backend: str | None, threads: int = 0) -> _Software:
     own = FORMATS[kind].backend
     if kind == "onnx":
         onnx_format.require()
         name = backend or first_installed()
-        started = start(Settings(backend=name, device="cpu")).backend
+        started = start(Settings(backend=name, device="cpu", threads=threads)).backend
         functions = onnx_format.save, onnx_format.load, onnx_format.run
         return _Software(kind, name, started, *functions)
     assert own is not None  # files of no framework are read and written by ourselves
     if backend not in (None, own):
         raise NinError(f"`backend={backend}`: {kind} is checked with {own}")
     try:
-        started = start(Settings(backend=own, device="cpu")).backend
+        started = start(Settings(backend=own, device="cpu", threads=threads)).backend
     except NinError as error:
         raise NinError(f"{FORMATS[kind].words} needs its framework: {error.marked}") from error
     native: Exporter = exporter(started)

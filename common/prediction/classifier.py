@@ -179,7 +179,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
     resize = settings.pop("resize", None)
     network = parse(settings.pop("network", None) or "chapter")
-    found = convert.read(path, resize=resize, beside=name, network=network)
+    threads = settings.get("threads") or 0
+    found = convert.read(path, resize=resize, beside=name, network=network, threads=threads)
     convert.warn(found.notes)
     model = found.model
     if net is None:

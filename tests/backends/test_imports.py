@@ -10,7 +10,8 @@ import reference
 from commands import ROOT
 
 import common
-from common.backends import registry
+from common.backends import parts, registry
+from common.conversion.kinds import FORMATS
 from common.model import save_model
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mxnet", "jax"}
@@ -137,6 +138,23 @@ def test_more_threads_than_the_environment_says_can_be_asked_for(
     code = (
         "from common.backends.session import start\nfrom common.settings import Settings\n"
         f"print(start(Settings(backend={backend_name!r}, threads=3)).prepared['threads'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["3"], done.stderr
+
+
+@pytest.mark.long
+def test_a_frameworks_file_is_read_with_the_threads_that_are_asked_for(
+    backend, backend_name, tmp_path
+):
+    suffix = next(f.suffixes[0] for f in FORMATS.values() if f.backend == backend_name)
+    net = backend.nin()
+    backend.set_weights(net, reference.model().weights)
+    file = str(parts.exporter(backend).save_native(net, tmp_path / f"nin{suffix}", {})[-1])
+    code = (
+        "import common\n"
+        f"net = common.load({file!r}, {backend_name!r}, resize=67, threads=3)\n"
+        "print(net.ready.prepared['threads'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ["3"], done.stderr

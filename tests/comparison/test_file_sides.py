@@ -161,7 +161,9 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, content, wo
 
 
 @pytest.mark.long
-def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_path):
+def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_path, monkeypatch):
+    # the weights are read on one thread, as is the rest of that process
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     if backend_name not in registry.BACKENDS:
         pytest.skip("a backend from outside has no file of its own here")
     suffix = next(f.suffixes[0] for f in FORMATS.values() if f.backend == backend_name)

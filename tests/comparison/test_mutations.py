@@ -964,7 +964,7 @@ def intact_network(backend, materials):
 
 
 @pytest.mark.parametrize("name", SMALL_MISTAKES)
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_small_mistake_in_a_frameworks_network_is_caught_at_its_level_and_layer(
     backend, intact_network, materials, monkeypatch, name
 ):

@@ -30,6 +30,7 @@ def compare(sample, job, backends, layer=None):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("network", "size"),
     [
@@ -173,6 +174,7 @@ def test_the_same_seed_gives_other_weights_to_another_network(sample):
     assert np.isfinite(dense["weights/dense1.weight"]).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "network", ["gentle", "dense-head", "lin-cifar", "head=alexnet,hidden=90/70", "vgg-12-32"]
 )

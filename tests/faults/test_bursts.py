@@ -23,7 +23,7 @@ def hold_ctrl_c(running, times=30):
     return running.communicate(timeout=300)[1]
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_training_run_stops_after_its_step_and_is_not_cut_short(backend, backend_name, tmp_path):
     arguments = ["--backend", backend_name, *SMALL, "--epochs", 1000, "--out", tmp_path / "run"]
     with process(*arguments, **PIPES) as running:

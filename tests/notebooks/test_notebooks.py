@@ -205,6 +205,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(notebook, place
     assert "True True 2" in again
 
 
+@pytest.mark.shared
 def test_an_error_that_the_user_can_put_right_is_one_line(notebook):
     messages = notebook.cell("fit(backend.nin(), data, 'fast', epochs=0)")
     (error,) = (m["content"] for m in messages if m["msg_type"] == "error")

@@ -1,5 +1,6 @@
 """Backends of few lines, in the commands that need more of a backend than the comparison does."""
 
+import json
 import os
 import shutil
 
@@ -40,6 +41,14 @@ def test_a_registered_backend_that_only_predicts_predicts(registered, tmp_path, 
     np.testing.assert_allclose(
         np.load(tmp_path / "logits.npy"), reference.logits(model, sample.test_images[:8]), atol=1e-5
     )
+
+
+def test_the_doctor_finds_that_a_registered_backend_that_only_predicts_works(registered):
+    done = run("doctor.py", "--backend", "mine", "--json", env=registered)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["backends"]["mine"]
+    assert found["works"]
+    assert found["devices"] == ["cpu"]
 
 
 def test_a_registered_backend_that_only_predicts_does_not_train(registered, tmp_path):

@@ -82,7 +82,7 @@ class StopSecond(Watcher):
             run.stop.signal = 2
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_an_interrupted_ablation_goes_on_and_takes_more_seeds(
     backend_name, sample, tmp_path, capsys
 ):

@@ -125,6 +125,7 @@ def test_a_finished_run_leaves_every_file(finished):
     }
 
 
+@pytest.mark.shared
 def test_the_result_has_the_promised_fields_and_is_complete(finished, backend_name):
     _, result = finished
     promised = (
@@ -299,7 +300,7 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
         common.resume(tmp_path / "run")
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_what_was_trained_is_not_lost_with_the_directory(finished, start, tmp_path, monkeypatch):
     whole, _ = finished
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
