@@ -10,7 +10,8 @@ from common import api
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.files import figures
-from common.files.write import check_target, write_json
+from common.files.paths import check_target
+from common.files.write import write_json
 from common.network.description import NETWORKS
 from common.report import style
 from common.terminal import command_line, display

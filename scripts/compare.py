@@ -12,7 +12,8 @@ from common.comparison import report as comparison_report
 from common.comparison.job import Job
 from common.terminal import command_line
 from common.backends.registry import BACKENDS
-from common.files.write import check_target, write_json, write_text
+from common.files.paths import check_target
+from common.files.write import write_json, write_text
 
 EXAMPLES = """\
 examples:

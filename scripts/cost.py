@@ -13,7 +13,8 @@ from common import api
 from common.backends.registry import check_spec
 from common.bench import memory
 from common.files import figures
-from common.files.write import check_target, write_json
+from common.files.paths import check_target
+from common.files.write import write_json
 from common.network import cost as on_paper
 from common.network import scale
 from common.network.book import NETWORKS

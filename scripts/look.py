@@ -13,7 +13,8 @@ from common import api
 from common.backends.registry import check_spec
 from common.errors import NinError, NinWarning
 from common.files import figures
-from common.files.write import check_target, write_json
+from common.files.paths import check_target
+from common.files.write import write_json
 from common.report.look import VIEWS, View
 from common.terminal import command_line
 from common.terminal.output import console

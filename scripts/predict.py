@@ -16,7 +16,8 @@ from common import api
 from common.backends.registry import check_spec
 from common.errors import NinError, one_line, printable
 from common.files import figures
-from common.files.write import check_target, write_bytes, write_json
+from common.files.paths import check_target
+from common.files.write import write_bytes, write_json
 from common.prediction import predict
 from common.report import style
 from common.terminal import command_line

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from common.backends.registry import BACKENDS, check_spec
-from common.files.write import check_target, write_text
+from common.files.paths import check_target
+from common.files.write import write_text
 from common.report import page
 from common.terminal import command_line
 

@@ -12,7 +12,8 @@ from common.terminal import command_line
 from common.terminal.output import console
 from common.backends import registry, session
 from common.backends.registry import BACKENDS
-from common.files.write import check_target, write_json
+from common.files.paths import check_target
+from common.files.write import write_json
 from common.network import architecture, description
 from common.settings import check_resize
 

@@ -31,7 +31,8 @@ from common.data.fashion_mnist import load as load_data
 from common.data.interpolation import resize_matrix
 from common.errors import NinError, NinWarning
 from common.files.arrays import load_arrays
-from common.files.write import check_target, write_bytes
+from common.files.paths import check_target
+from common.files.write import write_bytes
 from common.model import (
     Model,
     check_chapter,

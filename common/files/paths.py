@@ -3,7 +3,23 @@
 import os
 from pathlib import Path
 
+from common.errors import NinError
+
 
 def expand(path: str | Path) -> Path:
     """A path with its ``~`` replaced, if there is a home directory to replace it by."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises without a home)
+
+
+def check_target(path: Path | None, argument: str = "") -> None:
+    """Raise :class:`NinError` for a file that has no place, before its content is computed.
+
+    Args:
+        path: the file; None for one that is not wanted.
+        argument: that named it.
+    """
+    if path is None:
+        return
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        where = f"`{argument}={path}`" if argument else str(path)
+        raise NinError(f"{where}: not a file in an existing directory")

@@ -7,22 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common.errors import NinError
-
-
-def check_target(path: Path | None, argument: str = "") -> None:
-    """Raise :class:`NinError` for a file that has no place, before its content is computed.
-
-    Args:
-        path: the file; None for one that is not wanted.
-        argument: that named it.
-    """
-    if path is None:
-        return
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        where = f"`{argument}={path}`" if argument else str(path)
-        raise NinError(f"{where}: not a file in an existing directory")
-
 
 def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old or the new one.

@@ -14,8 +14,7 @@ from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.errors import NinError, NinWarning, is_out_of_memory
-from common.files.paths import expand
-from common.files.write import check_target
+from common.files.paths import check_target, expand
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.network.description import Network, parse

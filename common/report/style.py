@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import NinError
 from common.files import figures
-from common.files.write import check_target
+from common.files.paths import check_target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
