@@ -1,5 +1,5 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
-# make test [ARGS="-k words"]                                   the tests, all backends: six minutes
+# make test [ARGS="-k words"]                                   the tests, all backends: five minutes
 # make test-long                                                the tests that make test leaves out: twenty minutes
 # make test-jax                                                 the backends' tests with the example in JAX
 # make test-book                                                our networks under the book's own code
