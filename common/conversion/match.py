@@ -20,7 +20,8 @@ BATCH_NORM = re.compile(r"(running|moving)_(mean|var)|num_batches_tracked")
 # What PyTorch computes weights from, by name.
 COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 
-VARIANT = "; if it is a variant, name it: convert.py --network NAME (docs/variants.md)"
+# what to do about it, if a file is of one of our variants
+VARIANT = "; a variant needs `network=NAME` (scripts/convert.py; docs/variants.md)"
 
 
 class Matched(NamedTuple):

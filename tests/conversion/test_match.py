@@ -205,8 +205,8 @@ OTHERS = {
     ),
     "a layer more": (
         lambda w: {**w, "head.weight": np.zeros((10, 10), np.float32)},
-        "head.weight of shape (10, 10) belongs to none of its layers (1 of 25 tensors do not); if "
-        "it is a variant, name it: convert.py --network NAME",
+        "head.weight of shape (10, 10) belongs to none of its layers (1 of 25 tensors do not); a "
+        "variant needs network=NAME (scripts/convert.py; docs/variants.md)",
     ),
     "integers": (
         lambda w: {**w, "block2.conv1.weight": w["block2.conv1.weight"].astype(np.int8)},
