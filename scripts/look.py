@@ -53,7 +53,7 @@ def parser() -> command_line.Parser:
         type=Path,
         required=True,
         metavar="FILE|RUN",
-        help="model.safetensors, or the directory of a run",
+        help="model.safetensors, the directory of a run, or another program's file, such as .pt",
     )
     p.add_argument(
         "--view", nargs="+", choices=VIEWS, metavar="NAME", help="which (all that can be shown)"

@@ -45,7 +45,7 @@ def parser() -> command_line.Parser:
         type=Path,
         metavar="FILE",
         required=True,
-        help="model.safetensors, or the directory of a run",
+        help="model.safetensors, the directory of a run, or another program's file, such as .pt",
     )
     command_line.add_prediction(p, "0:64")
     out = p.add_argument_group("what to write besides")

@@ -130,6 +130,19 @@ def test_convert_says_what_it_wrote_and_how_well_it_agrees(converted, name):
     )
 
 
+def test_what_a_file_computes_by_itself_is_what_plain_numpy_does(exported, model, sample):
+    images = sample.test_images[:3]
+    matrix = resize_matrix(28, SIZE)
+    pixels = (matrix @ (images / 255) @ matrix.T)[:, None].astype(np.float32)
+    if exported.suffix == ".pt":
+        with pytest.raises(NinError, match="holds weights only, and no layers"):
+            convert.run(exported, pixels)
+        return
+    expected = reference.logits(model, images)
+    found = convert.run(exported, pixels).reshape(expected.shape)
+    assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
+
+
 # What a user of the framework writes who has never heard of this project.
 LOADERS = {
     "torch": """\
