@@ -56,6 +56,13 @@ def parser() -> command_line.Parser:
         value = getattr(default, name.replace("-", "_"))
         p.add_argument(f"--{name}", type=int, default=value, metavar="N", help=f"{what} ({value})")
     p.add_argument(
+        "--lr",
+        type=float,
+        default=default.lr,
+        metavar="X",
+        help="learning rate of that training (0: one at which the weights learn)",
+    )
+    p.add_argument(
         "--dtype",
         default=default.dtype,
         metavar="NAME",

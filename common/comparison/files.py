@@ -19,24 +19,25 @@ import numpy as np
 from common.backends import parts, session
 from common.backends.parts import LackingError
 from common.backends.registry import first_installed
+from common.comparison.job import STEP_FALL, Job
 from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS, of_several_files
 from common.data.interpolation import resize_matrix
 from common.errors import NinError, one_line
-from common.files.arrays import save_arrays
+from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
 from common.network.description import CHAPTER
 from common.network.parameters import check_parameters
-from common.settings import Settings
+from common.settings import Settings, from_preset
 from common.system import machine
 from common.training import run_directory
 from common.training.workers import Workers
 
 # ending of a file's name -> the backend whose framework runs it; None: no framework in particular
 SUFFIXES = {suffix: form.backend for form in FORMATS.values() for suffix in form.suffixes}
-# where extract() leaves the weights
-WEIGHTS = "weights.safetensors"
+# files in the comparison's directory: what all compute with, and where extract() leaves the weights
+MATERIAL, WEIGHTS = "material.safetensors", "weights.safetensors"
 
 # operations in a graph -> kind of layer
 OPERATIONS = {
@@ -94,10 +95,61 @@ def start(path: str, settings: Settings) -> session.Started:
     return started._replace(backend=backend)
 
 
-def extract(path: str, directory: str) -> None:
-    """Leave the weights of a file in a directory, by canonical name."""
-    backend: Any = start(path, Settings(device="cpu", threads=1)).backend
-    save_arrays(Path(directory) / WEIGHTS, backend.get_weights(backend.nin()), {})
+def extract(path: str, directory: str, job: dict[str, Any]) -> float:
+    """Leave the weights of a file in a directory, by canonical name.
+
+    Args:
+        path: of the file.
+        directory: of the comparison's material.
+        job: fields of :class:`common.comparison.job.Job`.
+
+    Returns:
+        a learning rate at which they learn, 0 if no framework here gives their gradients.
+    """
+    todo = Job(**job)
+    settings = Settings(device="cpu", precision="float64", threads=todo.threads)
+    file: Any = start(path, settings).backend
+    weights = file.get_weights(file.nin())
+    save_arrays(Path(directory) / WEIGHTS, weights, {})
+    if "training" not in todo.levels:
+        return 0.0
+    backend = getattr(file, "backend", None)
+    if backend is None:  # an ONNX file comes without a framework
+        settings = dataclasses.replace(settings, backend=first_installed())
+        try:
+            backend = session.start(settings).backend
+        except NinError:
+            return 0.0
+    material, _ = load_arrays(Path(directory) / MATERIAL)
+    return learning_rate(backend, weights, material, todo)
+
+
+def learning_rate(
+    backend: Any, weights: Mapping[str, np.ndarray], material: Mapping[str, np.ndarray], job: Job
+) -> float:
+    """A learning rate at which a step lowers the loss by :data:`STEP_FALL` of itself, about.
+
+    By the first term of its series it falls by the rate times the squared norm of the gradient.
+
+    Args:
+        backend: of this process.
+        weights: by canonical name.
+        material: of the comparison; its images and labels are used.
+        job: of the comparison.
+
+    Returns:
+        two digits, which is what the report prints; the book's rate at most.
+    """
+    fixed = {"resize": job.resize, "batch_size": job.batch_size, "network": job.network}
+    settings = Settings(device="cpu", precision="float64", threads=job.threads, **fixed)
+    net = parts.make_network(backend, job.description, size=job.resize)
+    predictor = backend.Predictor(net, settings)
+    backend.set_weights(predictor.net, {name: w.astype("float64") for name, w in weights.items()})
+    batch = slice(job.batch_size)
+    loss, slopes = predictor.gradients(material["images"][batch], material["labels"][batch])
+    square = sum(float(np.vdot(slope, slope)) for slope in slopes.values())
+    highest = from_preset("book").lr
+    return float(f"{min(STEP_FALL * loss / square, highest) if square else highest:.2g}")
 
 
 def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -336,7 +388,8 @@ class GluonFile(LayersFile):
         super().__init__(path)
         self.weights = _weights(path, backend, threads, check=False)
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
-        self.exporter, self.versions = parts.exporter(backend), backend.versions
+        self.backend, self.versions = backend, backend.versions
+        self.exporter = parts.exporter(backend)
         self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())
         nodes = self.graph["nodes"]
         self.layers = name_layers((_gluon_kind(node), i) for i, node in enumerate(nodes))

@@ -26,6 +26,9 @@ PASS_STEPS = 4
 # steps. At the book's 0.1 they would die, and all dead networks agree; at ten times this rate the
 # branches that rounding decides already show in the third digit of the loss.
 LEARNING_RATE = 3e-6
+# A file's weights may be of any size; a step is to lower their loss by as large a part as it lowers
+# that of material.py's (0.0006 to 0.001 of it).
+STEP_FALL = 6e-4
 
 
 def _convolutions(network: Network = description.CHAPTER) -> int:
@@ -50,6 +53,8 @@ class Job:
     device: str = "cpu"
     threads: int = 0
     network: str = "chapter"
+    lr: float = 0.0
+    """Of the training; 0: one at which the weights learn."""
 
     def check(self) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its option."""
@@ -64,6 +69,7 @@ class Job:
             ("device", self.device in DEVICES, " or ".join(DEVICES)),
             ("batch_size", 1 <= self.batch_size <= 1024, "a whole number from 1 to 1024"),
             ("steps", fewest <= self.steps <= 10_000, f"a whole number from {fewest} to 10000"),
+            ("lr", 0 <= self.lr <= 10, "a number from 0 (one at which the weights learn) to 10"),
         ):
             if not good:
                 raise NinError(f"`{name}={getattr(self, name)}`: must be {wanted}")
@@ -95,7 +101,7 @@ class Job:
     @property
     def learning_rate(self) -> float:
         """Of the training; the more pixels the global pooling averages, the flatter the loss."""
-        return LEARNING_RATE * self.last_map / max(1, self.depth / DEPTH) ** 3
+        return self.lr or LEARNING_RATE * self.last_map / max(1, self.depth / DEPTH) ** 3
 
     @property
     def depth(self) -> int:
@@ -109,13 +115,15 @@ class Job:
 
     @property
     def learning_rate_text(self) -> str:
-        """The rate, and why it is not the book's."""
+        """The rate, and, if it was not given, why it is not the book's."""
+        text = f"plain SGD at learning rate {self.learning_rate:.2g}"
+        if self.lr:
+            return text
         deep = f", over the cube of {self.depth}/{DEPTH} for the depth" * (self.depth > DEPTH)
         return (
-            f"plain SGD at learning rate {self.learning_rate:.2g}, which is {LEARNING_RATE:g} "
-            f"times {self.last_map}, the height of the last map{deep}; the book's 0.1 suits its "
-            "small initial weights, and would kill these, which are larger so that every layer "
-            "counts"
+            f"{text}, which is {LEARNING_RATE:g} times {self.last_map}, the height of the last "
+            f"map{deep}; the book's 0.1 suits its small initial weights, and would kill these, "
+            "which are larger so that every layer counts"
         )
 
     @property

@@ -16,7 +16,6 @@ from common.comparison.job import Job, Recording, below
 from common.comparison.layer import check_name, look
 from common.comparison.levels import Comparison, compare
 from common.comparison.material import make_material
-from common.comparison.worker import MATERIAL
 from common.data import fashion_mnist
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
@@ -73,14 +72,16 @@ def run(
     recordings: list[Recording] = []
     lost: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
+        save_arrays(Path(directory) / files.MATERIAL, material, {})
         sides = [(name, python_of[name], spec) for name, spec in zip(names, specs, strict=True)]
         for owner, interpreter, spec in sides:
             if files.is_file(spec):
-                weights = _weights_of(spec, interpreter, timeout, directory)
+                weights, rate = _weights_of(spec, job, interpreter, timeout, directory)
                 material.update({f"weights/{name}": array for name, array in weights.items()})
+                save_arrays(Path(directory) / files.MATERIAL, material, {})
+                job = dataclasses.replace(job, lr=job.lr or rate)
                 log(f"weights: those of {owner}")
                 break
-        save_arrays(Path(directory) / MATERIAL, material, {})
         for name, found in _record(sides, job, directory, timeout):
             if isinstance(found, NinError):
                 lost[name] = str(found)
@@ -163,9 +164,10 @@ def read(found: Sequence[dict[str, Any]], name: str) -> list[Recording]:
 
 
 def _weights_of(
-    spec: str, interpreter: str, timeout: float, directory: str
-) -> dict[str, np.ndarray]:
-    """The weights in a file, read in a process of its own."""
-    extract, path = "common.comparison.files:extract", registry.absolute(spec)
-    session.call_apart(interpreter, extract, timeout, path=path, directory=directory)
-    return load_arrays(Path(directory) / files.WEIGHTS)[0]
+    spec: str, job: Job, interpreter: str, timeout: float, directory: str
+) -> tuple[dict[str, np.ndarray], float]:
+    """The weights in a file, and a learning rate for them, from a process of its own."""
+    options = {"path": registry.absolute(spec), "directory": directory, "job": vars(job)}
+    extract = "common.comparison.files:extract"
+    rate = session.call_apart(interpreter, extract, timeout, **options)
+    return load_arrays(Path(directory) / files.WEIGHTS)[0], float(rate)

@@ -26,9 +26,6 @@ from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
 from common.settings import Settings
 
-# a file in the comparison's directory
-MATERIAL = "material.safetensors"
-
 
 def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do a job with the material in a directory, and leave the arrays of the recordings there.
@@ -47,7 +44,7 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
     settings = Settings(backend, precision="auto", device=todo.device, threads=todo.threads)
     is_file = files.is_file(backend)
     ready = files.start(backend, settings) if is_file else session.start(settings)
-    material, _ = load_arrays(Path(directory) / MATERIAL)
+    material, _ = load_arrays(Path(directory) / files.MATERIAL)
     recordings = record(backend, ready.backend, todo, material)
     about = {
         "device": ready.device.name if hasattr(ready.backend, "find_device") else "not stated",

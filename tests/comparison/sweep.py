@@ -30,11 +30,12 @@ import numpy as np
 
 from common.backends import registry, session
 from common.comparison import run
+from common.comparison.files import MATERIAL, learning_rate
 from common.comparison.job import Job, below
 from common.comparison.levels import compare
 from common.comparison.material import make_material
-from common.comparison.worker import MATERIAL
 from common.data import fashion_mnist
+from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture, cost
 from common.network.description import NETWORKS, parse
@@ -125,6 +126,11 @@ def one(choice: dict, processes: Processes, dataset, steps: int) -> tuple[dict, 
     material = make_material(job, dataset)
     for name, array in given_weights(choice["weights"], job).items():
         material[f"weights/{name}"] = array.astype(np.float32)
+    if choice["weights"] != "own":  # as of a file
+        with contextlib.suppress(NinError):  # no framework is here
+            framework = registry.load(registry.first_installed())
+            weights = below("weights", material)
+            job = dataclasses.replace(job, lr=learning_rate(framework, weights, material, job))
     with tempfile.TemporaryDirectory(prefix="nin-sweep-") as directory:
         save_arrays(Path(directory) / MATERIAL, material, {})
         recordings = [

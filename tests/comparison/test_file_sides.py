@@ -261,3 +261,25 @@ def test_a_module_from_elsewhere_is_compared_by_its_own_convolutions(
     assert {row.name for table in level.tables for row in table.rows} >= {"block1.conv1", "flatten"}
     # arrays of two shapes have no place where they differ most
     assert report.layer is None or not report.layer.worst
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("save", [save_model, onnx_format.save])
+def test_small_weights_learn_too_and_are_compared_in_training(
+    backend, backend_name, tmp_path, save
+):
+    weights = {name: w * np.float32(0.5) for name, w in reference.model().weights.items()}
+    (tmp_path / "twin.py").write_text(f"from nin_{backend_name} import *\n")
+    file, model = tmp_path / "nin.onnx", Model(weights, resize=67)
+    if save is save_model:
+        file = file.with_suffix(".safetensors")
+    save(*((file, model) if save is save_model else (model, file)))
+    sides = backend_name, str(tmp_path / "twin.py"), str(file)
+    report = common.compare(
+        *sides, levels=["training"], resize=67, batch_size=2, steps=8, threads=1
+    )
+    assert report.verdict.startswith(f"{backend_name}, twin")
+    assert "agree in training" in report.verdict
+    assert report.exit_status == 0
+    losses = np.reshape(report.losses[backend_name], (2, 4)).mean(axis=1)
+    assert 0.99 < losses[1] / losses[0] < 0.9999
