@@ -140,7 +140,11 @@ def learning_rate(
     Returns:
         two digits, which is what the report prints; the book's rate at most.
     """
-    fixed = {"resize": job.resize, "batch_size": job.batch_size, "network": job.network}
+    fixed: dict[str, Any] = {
+        "resize": job.resize,
+        "batch_size": job.batch_size,
+        "network": job.network,
+    }
     settings = Settings(device="cpu", precision="float64", threads=job.threads, **fixed)
     net = parts.make_network(backend, job.description, size=job.resize)
     predictor = backend.Predictor(net, settings)

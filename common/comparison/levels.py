@@ -155,8 +155,17 @@ class Comparison:
             "first_deviation": deviation
             and {"level": deviation.name, "layer": deviation.first, "between": deviation.between},
             "invisible_mistakes": INVISIBLE,
-            **dataclasses.asdict(self),
+            **finite(dataclasses.asdict(self)),
         }
+
+
+def finite(value: Any) -> Any:
+    """Plain data with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def compare(
@@ -216,7 +225,7 @@ def compare(
             level.between = [f"{column}: {row.cells[column]}" for column in row.deviating]
         elif any(name in recording.failed for recording in recordings):
             level.status = "failed"
-        elif not rows:
+        elif not rows and level.status != "refused":
             level.status = "not compared"
         levels.append(level)
     names = dict.fromkeys(recording.name for recording in recordings)
@@ -269,6 +278,12 @@ def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> None:
                 for name, other in beside.items()
             ]  # fmt: skip
         if not pairs:
+            continue
+        outside = _out_of_range(level.name, exact, weights) if dtype == "float32" else None
+        if outside is not None:
+            _refuse_if(
+                level, f"{outside}, which float32 cannot hold; float64 alone can be compared"
+            )
             continue
         before = len(level.tables)
         PER_PRECISION[level.name](level, dtype, pairs, have, job, weights)
@@ -425,6 +440,10 @@ def _training(
 ) -> None:
     arrays = _arrays(have, level.name, dtype)
     losses = {backend: given["losses"] for backend, given in arrays.items()}
+    if not any(np.isfinite(values).all() for values in losses.values()):
+        rate = f"learning rate {job.learning_rate:.2g}"
+        _refuse_if(level, f"no training stays finite at {rate}; take a smaller one (lr)")
+        return
     rows = []
     allowed = [_loss_limits(dtype, pair.other["losses"], weights, job) for pair in pairs]
     for step in range(job.steps):
@@ -494,6 +513,9 @@ def _loss_limits(dtype: str, losses: np.ndarray, weights: Weights, job: Job) -> 
     return np.asarray(rounding + tolerances.FALL * moved)
 
 
+# A sum of products is in range of float32 if its largest result lies between these, and its parts
+# are not much smaller or larger.
+FLOAT32 = (1e-30, 1e37)
 # float64 has no tail to speak of: any single number counts
 MEASURES = {"float64": largest_difference, "float32": norm_difference}
 RELATIVE = {"float64": "relative to its largest", "float32": "relative in L2 norm"}
@@ -517,6 +539,19 @@ def _refuse_if(level: Level, problem: str | None) -> None:
     if problem:
         level.status = "refused"
         level.notes.append(f"{REFUSED}{problem}")
+
+
+def _out_of_range(
+    name: str, exact: Mapping[str, Mapping[str, np.ndarray]], weights: Weights
+) -> str | None:
+    """What of a level in float64 is so large, or so small, that float32 has no digits for it."""
+    for given in exact.values():
+        arrays = _changes(given, weights) if name == "training" else given
+        for what, array in arrays.items():
+            largest = np.abs(array).max(initial=0)
+            if largest and not FLOAT32[0] < largest < FLOAT32[1]:
+                return f"{what} is {largest:.0e}"
+    return None
 
 
 def _nothing_to_see(

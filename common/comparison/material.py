@@ -34,6 +34,8 @@ BIAS, LAST_BIAS = 0.1, 0.5
 # So often a channel is made anew: deep in a network the flat parts of images are nearly equal, but
 # not quite, whatever the weights. With more such pixels, float32 decides, and that is noticed.
 TRIES = 10
+# Of the first image and the last, as a share of what it was.
+BRIGHTEST, DARKEST = 0.98, 0.8
 # images at a time, to bound memory
 CHUNK = 8
 # Arrays as large as the largest layer of all images, which are held at once (4.8 to 5.3: the growth
@@ -71,7 +73,9 @@ def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
             f"half of this machine's {memory:.0f} are left for that; take a smaller one"
         )
     order = example_order(job.seed, 0, available)[:count]
-    images = dataset.train_images[order]
+    # each as bright as no other: dividing by the brightest pixel of an image or a batch must show
+    brightness = np.linspace(BRIGHTEST, DARKEST, count)[:, None, None]
+    images = np.round(dataset.train_images[order] * brightness).astype(np.uint8)
     weights = make_weights(job.seed, images, job.resize, job.batch_size, job.description)
     return {
         "images": images,

@@ -172,7 +172,8 @@ class _Recorder:
         self.backend.set_weights(predictor.net, self.weights)
         size = self.job.batch_size
         loss, slopes = need(predictor, "gradients")(self.images[:size], self.labels[:size])
-        self._keep("gradients", {"loss": loss, **slopes})
+        loss = np.asarray(loss)  # of any shape, if it is one number
+        self._keep("gradients", {"loss": loss.reshape(()) if loss.size == 1 else loss, **slopes})
 
     def dropout(self) -> None:
         where = dropout.site(self.job.description)
@@ -180,8 +181,8 @@ class _Recorder:
             return
         if isinstance(self.backend, files.WeightsFile):
             raise LackingError("it keeps the weights of the file, and this needs other ones")
-        labels = np.zeros(len(self.images), self.labels.dtype)
-        trainer = self._make("Trainer", self.images, labels, resize=where.size, batch_size=1)
+        white, label = np.full_like(self.images[:1], 255), np.zeros_like(self.labels[:1])
+        trainer = self._make("Trainer", white, label, resize=where.size, batch_size=1)
         weights = dropout.counting_weights(where, self.job.description)
         weights = {name: array.astype(self.job.dtype) for name, array in weights.items()}
         self.backend.set_weights(trainer.net, weights)
@@ -204,7 +205,12 @@ class _Recorder:
         train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
         for step, indices in enumerate(batches):
             train_batch(indices, rate, step)
-        return np.array(take_metrics()[0], np.float64)
+        losses = np.array(take_metrics()[0], np.float64)
+        if losses.shape != (len(batches),):
+            raise NinError(
+                f"take_metrics: the losses have shape {losses.shape}, not ({len(batches)},)"
+            )
+        return losses
 
     @cached_property
     def _predictor(self) -> Any:
@@ -215,7 +221,8 @@ class _Recorder:
         job, make = self.job, need(self.backend, part)
         given = {
             "backend": self.recording.name,
-            "lr": job.learning_rate,
+            # each step is told its rate, which a trainer that takes this one overlooks
+            "lr": 2 * job.learning_rate,
             "batch_size": job.batch_size,
             "resize": job.resize,
             "seed": job.seed,

@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from common.comparison import job as comparison_job
 from common.comparison import levels as comparison
 from common.comparison import worker as comparison_worker
 from common.comparison.job import Job, below
+from common.comparison.layer import look
 from common.comparison.material import make_material
 from common.comparison.measures import Difference, largest_difference, norm_difference
 from common.comparison.run import side_by_side
@@ -426,8 +428,12 @@ def test_the_chapters_dropout_is_recognised_whatever_its_masks_are(seed, roundin
 def test_another_scale_of_dropout_is_not_the_chapters(seed, scale):
     masks = np.random.default_rng(seed).random((dropout.STEPS, 384, 4)) < 0.5
     found = dropout.judge(losses_with(masks, scale), dropout.site())
-    # the sum of twice as many units is twice the sum
-    assert not found["share of kept units" if scale == 4 else "scale of a kept unit"][1]
+    assert not found["scale of a kept unit"][1]
+
+
+def test_dropout_that_is_never_on_is_called_so():
+    found = dropout.judge(losses_with(np.ones((dropout.STEPS, 384, 4)), 1), dropout.site())
+    assert found == {"units dropped": ("none", False)}
 
 
 @pytest.mark.parametrize("losses", [[], [math.nan] * 16, [0.0] * 16, [math.inf] * 16, [1.0] * 3])
@@ -769,3 +775,62 @@ def settings_of(job):
     from common.settings import Settings
 
     return Settings(resize=job.resize, batch_size=job.batch_size, precision=job.dtype)
+
+
+def test_a_training_that_becomes_infinite_is_refused_and_its_report_is_json(material, recording):
+    broken = {**recording.arrays, "training/losses": np.full(JOB.steps, np.inf)}
+    both = [dataclasses.replace(recording, name=name, arrays=broken) for name in ("one", "two")]
+    report = compare(both, material, dataclasses.replace(JOB, levels=("training",), lr=10.0))
+    assert (report.levels[0].status, report.exit_status) == ("refused", 2)
+    assert "no training stays finite at learning rate 10" in report.verdict
+    json.dumps(report.as_json(), allow_nan=False)
+
+
+def test_an_infinite_loss_of_one_side_alone_deviates_and_its_report_is_json(material, recording):
+    broken = {**recording.arrays, "training/losses": np.full(JOB.steps, np.inf)}
+    other = dataclasses.replace(recording, name="two", arrays=broken)
+    report = compare([recording, other], material)
+    assert report.deviation.name == "training"
+    json.dumps(report.as_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e39])
+def test_numbers_outside_of_float32_are_refused_there_and_compared_in_float64(material, size):
+    job = dataclasses.replace(JOB, levels=("activations",))
+    exact = record(material, "one", job=job)
+    exact.arrays = {name: array * size for name, array in exact.arrays.items()}
+    with np.errstate(over="ignore"):
+        arrays = {name: array.astype(np.float32) for name, array in exact.arrays.items()}
+    both = [exact, dataclasses.replace(exact, dtype="float32", arrays=arrays)]
+    job = dataclasses.replace(job, dtype="both")
+    report = compare([*both, *named(both, "two")], material, job)
+    assert (report.levels[0].status, report.deviation) == ("refused", None)
+    assert report.levels[0].by_dtype == {"float64": "agree"}
+    assert "which float32 cannot hold" in report.verdict
+
+
+def test_metrics_that_are_no_list_of_losses_fail_the_training_level_alone(material):
+    class Trainer(numpy_nin.Trainer):
+        def take_metrics(self):
+            return super().take_metrics()[0]
+
+    odd = types.SimpleNamespace(**{**vars(numpy_nin), "Trainer": Trainer})
+    found = record(material, "odd", odd)
+    assert "take_metrics: the losses have shape ()" in found.failed["training"]
+    assert found.group("gradients")
+
+
+def test_of_two_that_differ_it_is_not_the_projects_own_that_is_called_wrong(material, recording):
+    job = dataclasses.replace(JOB, levels=("gradients",))
+    doubled = {n: a * 2 if n.startswith("gradients/") else a for n, a in recording.arrays.items()}
+    wrong = dataclasses.replace(recording, name="port", arrays=doubled)
+    own = dataclasses.replace(recording, name="torch")
+    for sides in ([own, wrong], [wrong, own]):
+        view = look(compare(sides, material, job), sides, job, material, "block2.conv1.weight")
+        assert list(view.mistakes) == ["port"], view.findings
+
+
+def test_no_image_reaches_the_brightest_pixel_and_no_two_batches_the_same(material):
+    brightest = material["images"].reshape(len(material["images"]), -1).max(1)
+    assert brightest.max() < 255
+    assert len({*brightest.reshape(-1, JOB.batch_size).max(1)}) > 1

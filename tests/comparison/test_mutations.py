@@ -202,6 +202,20 @@ def pixels_not_scaled(module):
 
 
 @mistake("activations", "input")
+def pixels_over_the_largest_of_the_batch(module):
+    whole = module.Predictor.pixels
+    wrong_pixels(module, lambda self, images: whole(self, images) * (255 / images.max()))
+
+
+@mistake("activations", "input")
+def pixels_over_the_largest_of_their_image(module):
+    whole = module.Predictor.pixels
+    wrong_pixels(module, lambda self, images: whole(self, images) * (
+        255 / images.max(axis=(1, 2)).astype(np.float64)[:, None, None, None]
+    ))  # fmt: skip
+
+
+@mistake("activations", "input")
 def pixels_scaled_by_256(module):
     whole = module.Predictor.pixels
     wrong_pixels(module, lambda self, images: whole(self, images) * (255 / 256))
@@ -519,6 +533,20 @@ def dropout_that_ignores_its_rate(module):
 
 
 @mistake("training", A_STEP)
+def the_rate_of_the_settings_not_of_the_step(module):
+    train_batch, make = module.Trainer.train_batch, module.Trainer.__init__
+
+    def remember(self, net, settings, *data):
+        make(self, net, settings, *data)
+        self.rate = settings.lr
+
+    module.Trainer.__init__ = remember
+    module.Trainer.train_batch = lambda self, indices, rate, step: train_batch(
+        self, indices, self.rate, step
+    )
+
+
+@mistake("training", A_STEP)
 def the_sum_for_the_mean_in_training_only(module):
     wrong_step(module, lambda self, weights, slopes, rate: {
         name: w - 2 * rate * slopes[name] for name, w in weights.items()
@@ -532,6 +560,30 @@ def the_sum_for_the_mean_in_training_only(module):
 def dropout_that_is_never_on(module):
     forward = module.Dropout.forward
     module.Dropout.forward = lambda self, X, training=False: forward(self, X)
+
+
+@mistake("dropout", "scale of a kept unit")
+def dropout_in_the_first_pooling_too(module):
+    class Pooling(module.MaxPool):
+        def __init__(self, rate):
+            super().__init__()
+            self.dropout = module.Dropout(rate)
+
+        def forward(self, X, training=False):
+            return self.dropout.forward(super().forward(X, training), training)
+
+        def backward(self, slope):
+            return super().backward(self.dropout.backward(slope))
+
+    changing_nin(module, lambda net: net.update(pool1=Pooling(net["dropout"].rate)))
+
+
+@mistake("dropout", "scale of a kept unit")
+def dropout_twice_in_the_same_place(module):
+    forward = module.Dropout.forward
+    module.Dropout.forward = lambda self, X, training=False: forward(
+        self, forward(self, X, training), training
+    )
 
 
 @mistake("dropout", "scale of a kept unit")
