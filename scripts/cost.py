@@ -21,7 +21,7 @@ from common.network.book import NETWORKS
 from common.report import cost as report
 from common.report import style
 from common.terminal import command_line
-from common.terminal.output import console
+from common.terminal.output import print_tables
 
 DESCRIPTION = """\
 Compute what networks cost: parameters, multiply-adds, memory.
@@ -118,21 +118,19 @@ def command(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.networks))
     chosen = {name: getattr(options, name) for name in on_paper.OPTIONS}
     costs = {name: api.cost(name, options.resize, **chosen) for name in names}
-    shown = console()
-    for cost in costs.values():
-        shown.print(report.layers_table(cost))
+    print_tables(map(report.layers_table, costs.values()))
     if len(costs) > 1:
-        shown.print(report.comparison_table(list(costs.values())))
+        print_tables([report.comparison_table(list(costs.values()))])
     print(BASIS)
     plans = {}
     for name, cost in costs.items() if options.workers else ():
         numbers = (options.rate, options.gigabits, options.per_step)
         plans[name] = scale.steps(cost, options.workers, *numbers)
-        shown.print(report.workers_table(cost, plans[name]))
+        print_tables([report.workers_table(cost, plans[name])])
     measured = []
     if options.measure:
         measured = measure(costs, options.measure)
-        shown.print(measured_table(measured))
+        print_tables([measured_table(measured)])
     if options.json:
         write_json(
             options.json,

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.files import figures
 from common.report import style
-from common.terminal.output import console
+from common.terminal.output import print_tables
 from common.training.ablation import Ablation, Variant
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ WORDS = {
 
 def show(found: Ablation) -> None:
     """Print the table, and what it does not show."""
-    console(160).print(table(found))
+    print_tables([table(found)], 160)
     print("\n".join(remarks(found)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from common.report import page_words, style
 from common.settings import Settings, from_preset
-from common.terminal.output import console
+from common.terminal.output import print_tables
 from common.training.space import Range
 from common.training.tune import LEAST_TRIALS, Trial, Tuning
 
@@ -62,7 +62,7 @@ WORDS = {
 def show(found: Tuning, words: Callable[[str], str]) -> None:
     """Print the table, and what it does not show; what spells arguments in its lines."""
     if found.ended:
-        console(140).print(table(found))
+        print_tables([table(found)], 140)
     print("\n".join(map(words, remarks(found))))
 
 
