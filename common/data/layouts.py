@@ -9,6 +9,7 @@ import glob
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 # Where no test images with labels are given, every sixth image of each class is one.
 TEST_SHARE = 6
 DIVIDED = f"Every {TEST_SHARE}th image of each class is a test image."
+# Columns of a table that hold the class.
+LABELS = ("label", "class", "target")
+LABELS_IN_WORDS = "label, class or target"
 # Columns of a table that are neither a label nor a pixel.
 NUMBERING = ("", "id", "imageid", "index", "unnamed: 0")
 # Folders are looked at so deep below the one that is given, such as root/FashionMNIST/raw.
@@ -153,15 +157,17 @@ def _csv(folder: Path, prefix: str) -> Sets:
         arrays: dict[str, np.ndarray] = {}
         called: dict[str, str] = {}
         checksums: dict[str, str] = {}
+        columns: dict[str, tuple[str, ...] | None] = {}
         if "train" not in files:
             raise NinError(f"{files['test']}: no such file beside it for the training images")
         for part, file in files.items():
             content = read_uncompressed(file)
-            labels, images = _table(content, file)
+            labels, images, columns[part] = _table(content, file)
             if labels is None and part == "train":
-                raise NinError(f"{file}: has no column named label")
+                raise NinError(f"{file}: has no column named {LABELS_IN_WORDS}")
             if labels is None:  # to be predicted, as in Kaggle's competitions
                 continue
+            _same_columns(columns, files)
             checksums[file.name] = hashlib.sha256(content).hexdigest()
             arrays[f"{part}_labels"], arrays[f"{part}_images"] = labels, images
             called |= {f"{part}_images": str(file), f"{part}_labels": str(file)}
@@ -179,19 +185,22 @@ def _csv(folder: Path, prefix: str) -> Sets:
     yield str(folder), load
 
 
-def _table(content: bytes, path: Path) -> tuple[np.ndarray | None, np.ndarray]:
-    """Labels, if there are any, and images of a CSV file."""
+def _table(
+    content: bytes, path: Path
+) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...] | None]:
+    """Labels, if there are any, and images of a CSV file, and what :func:`_pixels` says."""
     first = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip("\r\n")
     comma = max(",;\t", key=first.count)
     names = [name.strip().strip('"').lower() for name in first.split(comma)]
     header = not all(re.fullmatch(r"\d+(\.0*)?", name) for name in names)
-    column = next((names.index(name) for name in ("label", "class", "target") if name in names),
-                  None if header else 0)  # fmt: skip
+    column = next((names.index(name) for name in LABELS if name in names), None if header else 0)
     try:
-        table = np.loadtxt(
-            io.BytesIO(content), np.float32, delimiter=comma, skiprows=int(header), ndmin=2,
-            encoding="utf-8-sig",
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty file, which is refused below
+            table = np.loadtxt(
+                io.BytesIO(content), np.float32, delimiter=comma, skiprows=int(header), ndmin=2,
+                encoding="utf-8-sig", quotechar='"',
+            )  # fmt: skip
     except ValueError as error:
         raise NinError(f"{path}: not a table of numbers ({one_line(error)})") from error
     if not table.size:
@@ -200,12 +209,47 @@ def _table(content: bytes, path: Path) -> tuple[np.ndarray | None, np.ndarray]:
     labels, pixels = None if column is None else table[:, column], np.delete(table, others, axis=1)
     size = round(pixels.shape[1] ** 0.5)
     if size * size != pixels.shape[1]:
-        raise NinError(f"{path}: {pixels.shape[1]} pixels in a row, which is no square image")
+        hint = "" if column is not None else f"; no column is named {LABELS_IN_WORDS}"
+        raise NinError(f"{path}: {pixels.shape[1]} pixels in a row, which is no square image{hint}")
     for values in (pixels, pixels[:0] if labels is None else labels):
         if values.size and (values % 1 != 0).any() | (values.min() < 0) | (values.max() > 255):
             raise NinError(f"{path}: expected whole numbers from 0 to 255")
-    images = pixels.astype(np.uint8).reshape(-1, size, size)
-    return None if labels is None else labels.astype(np.uint8), images
+    places, left = None, None
+    if header:
+        places, left = _pixels([name for i, name in enumerate(names) if i not in others], path)
+    images = pixels.astype(np.uint8)
+    images = (images if places is None else images[:, places]).reshape(-1, size, size)
+    return None if labels is None else labels.astype(np.uint8), images, left
+
+
+def _pixels(names: list[str], path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The order of columns by the numbers in their names, if they say it, else the names.
+
+    Columns sorted as text (pixel0, pixel1, pixel10) are not in the order of the image.
+    """
+    numbers = [[int(number) for number in re.findall(r"[0-9]+", name)] for name in names]
+    if all(len(each) == 1 for each in numbers):
+        order = np.argsort([each[0] for each in numbers])
+        if (np.diff([numbers[i][0] for i in order]) == 1).all():
+            return order, ()
+    # as 1x1, 1x2, ...: whether rows or columns come first, names do not say
+    pairs = all(len(each) == 2 for each in numbers)
+    if pairs and numbers not in (sorted(numbers), sorted(numbers, key=lambda each: each[::-1])):
+        raise NinError(
+            f"{path}: columns {', '.join(names[:3])} ... are in no order of rows and columns; "
+            "sort them by their numbers"
+        )
+    return None, tuple(names)
+
+
+def _same_columns(columns: dict[str, tuple[str, ...] | None], files: dict[str, Path]) -> None:
+    """Refuse two tables whose pixels have different names; a table without names may be either."""
+    train, test = columns["train"], columns.get("test")
+    if train is not None and test is not None and train != test:
+        raise NinError(
+            f"{files['test']}: its columns are not those of {files['train']}, in their order; "
+            "give both files the same header"
+        )
 
 
 def _npz(folder: Path, prefix: str) -> Sets:

@@ -118,6 +118,23 @@ def one_csv_of_two(path, arrays):
     return kaggle(path, arrays) / "fashion-mnist_train.csv"
 
 
+def columns_anew(path, order, names=None):
+    """Columns after the label in another order, perhaps with other names."""
+    rows = [row.split(",") for row in path.read_text().splitlines()]
+    rows[0][1:] = names or rows[0][1:]
+    path.write_text("\n".join(",".join([row[0], *(row[1 + i] for i in order)]) for row in rows))
+
+
+def csv_columns_sorted_as_text(path, arrays):
+    order = sorted(range(64), key=lambda i: f"pixel{i + 1}")
+    columns_anew(kaggle(path, arrays) / "fashion-mnist_test.csv", order)
+    return path
+
+
+def csv_all_quoted(path, arrays):
+    return kaggle(path, arrays, quoting=csv.QUOTE_ALL)
+
+
 def npz(path, arrays, names=("x_train", "y_train", "x_test", "y_test"), name="fashion.npz"):
     path.mkdir()
     np.savez_compressed(path / name, **dict(zip(names, arrays, strict=True)))
@@ -164,7 +181,8 @@ def npz_in_capitals(path, arrays):
 SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_none, none_that_is_gz,
               emnist, one_file_of_four, qmnist, kaggle, csv_without_a_header,
               csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
-              npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals]  # fmt: skip
+              npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals,
+              csv_columns_sorted_as_text, csv_all_quoted]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", SAME_ORDER, ids=lambda layout: layout.__name__)
@@ -304,6 +322,35 @@ def words_in_a_csv(path, arrays):
     return path
 
 
+def other_columns(path, arrays):
+    kaggle(path, arrays)
+    for name, letter in (("train", "a"), ("test", "b")):
+        names = [f"{letter}{i * i}" for i in range(64)]
+        columns_anew(path / f"fashion-mnist_{name}.csv", range(64), names)
+    return path
+
+
+def rows_and_columns_sorted_as_text(path, arrays):
+    kaggle(path, arrays)
+    names = [f"{1 + i // 8}x{8 + i % 8}" for i in range(64)]
+    order = sorted(range(64), key=lambda i: names[i])
+    columns_anew(path / "fashion-mnist_train.csv", order, names)
+    return path
+
+
+def label_of_another_name(path, arrays):
+    kaggle(path, arrays)
+    file = path / "fashion-mnist_train.csv"
+    file.write_text(file.read_text().replace("label", "y"))
+    return path
+
+
+def csv_of_nothing(path, arrays):
+    path.mkdir()
+    (path / "train.csv").write_text("")
+    return path
+
+
 def other_names(path, arrays):
     return npz(path, arrays, ("images", "labels", "a", "b"))
 
@@ -346,9 +393,13 @@ REFUSED = {
     something_else: "found cifar-10-batches-py/, readme.txt/",
     empty: "found an empty folder",
     an_archive: "found this file",
-    train_labels_missing: "fashion-mnist_train.csv: has no column named label",
+    train_labels_missing: "fashion-mnist_train.csv: has no column named label, class or target",
     test_csv_alone: "fashion-mnist_test.csv: no such file beside it for the training images",
     words_in_a_csv: "fashion-mnist_test.csv: not a table of numbers",
+    other_columns: "fashion-mnist_test.csv: its columns are not those of",
+    rows_and_columns_sorted_as_text: "columns 1x10, 1x11, 1x12 ... are in no order",
+    label_of_another_name: "no square image; no column is named label, class or target",
+    csv_of_nothing: "train.csv: holds no images",
     other_names: "holds no x_train (it has a, b, images, labels)",
     objects: "holds Python objects, which could run code when they are read; save plain arrays",
     shares: "fashion.npz train_images: of type float64, expected uint8",
