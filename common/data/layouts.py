@@ -8,14 +8,16 @@ import functools
 import glob
 import hashlib
 import io
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.data import photos
 from common.data.idx import parse_idx, read_uncompressed
 from common.errors import NinError, one_line, printable
 
@@ -23,7 +25,6 @@ PARTS = ("train", "test")
 # What other people call the two parts.
 TRAIN = ("train", "training")
 TEST = ("t10k", "test", "testing", "val", "valid", "validation")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm")
 # Where no test images with labels are given, every sixth image of each class is one.
 TEST_SHARE = 6
 DIVIDED = f"Every {TEST_SHARE}th image of each class is a test image."
@@ -318,13 +319,36 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Name of a class -> its images, in order: numbers as numbers."""
     if not folder.is_dir():
         return {}
-    found = {}
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.name.startswith("."):
-            images = [file for file in entry.iterdir() if file.suffix.lower() in PICTURES]
-            if images:
-                found[entry.name] = sorted(images)
-    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+    found = {entry.name: _images_in(entry) for entry in _visible(folder) if entry.is_dir()}
+    return {name: found[name] for name in sorted(found, key=_natural) if found[name]}
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, without what macOS hides beside each file."""
+    return sorted(e for e in folder.iterdir() if not e.name.startswith((".", "__MACOSX")))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    suffixes = photos.suffixes()
+    return [e for e in _visible(folder) if e.suffix.lower() in suffixes and not e.is_dir()]
+
+
+def _passed_over(folder: Path) -> list[Path]:
+    """Files that are of no class.
+
+    Raises:
+        NinError: for a folder whose images would not be read.
+    """
+    classes, passed = _classes(folder), _images_in(folder)
+    for entry in filter(Path.is_dir, _visible(folder)):
+        if entry.name not in classes:
+            raise NinError(f"{entry}: a class without images; put images in this folder, or remove "
+                           "it")  # fmt: skip
+        for inner in _visible(entry):
+            if inner.is_dir():
+                raise NinError(f"{inner}: a folder in a class; move its images to {entry}")
+        passed += sorted({*_visible(entry)} - {*classes[entry.name]})
+    return passed
 
 
 def _natural(name: str) -> tuple[bool, int, str]:
@@ -332,7 +356,13 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 
 def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
-    digest, notice = hashlib.sha256(), ""
+    digest, notices = hashlib.sha256(), []
+    passed = [file for part in (train, test) if part for file in _passed_over(part)]
+    if passed:
+        example = printable(str(passed[0].relative_to(folder)))
+        notices.append(
+            f"Files passed over, as no images of a class: {len(passed)}, such as {example}."
+        )
     names = tuple(_classes(train))
     lists: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
     for label, images in enumerate(_classes(train).values()):
@@ -340,7 +370,7 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
             part = "test" if test is None and i % TEST_SHARE == TEST_SHARE - 1 else "train"
             lists[part].append((path, label))
     if test is None:
-        notice = DIVIDED
+        notices.append(DIVIDED)
     else:
         for name, images in _classes(test).items():
             if name not in names:
@@ -349,45 +379,56 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
     arrays: dict[str, np.ndarray] = {}
     called: dict[str, str] = {}
     size: tuple[int, ...] | None = None
+    read: dict[Path, np.ndarray] = {}
+    for path, _ in itertools.chain(*lists.values()):
+        image = read[path] = _picture(path)
+        size = size or image.shape
+        if image.shape != size:
+            found, wanted = ("x".join(map(str, shape)) for shape in (image.shape, size))
+            raise NinError(
+                f"{path}: {found} pixels, expected {wanted} as the first; make all images of "
+                "one size"
+            )
+    deep = [path for path, image in read.items() if image.dtype != np.uint8]
+    if deep:  # all together, as the darker ones alone do not show their depth
+        scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
+        read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
     for part, pairs in lists.items():
-        pixels = []
         for path, _ in pairs:
-            image = _picture(path)
-            size = size or image.shape
-            if image.shape != size:
-                found, wanted = ("x".join(map(str, shape)) for shape in (image.shape, size))
-                raise NinError(
-                    f"{path}: {found} pixels, expected {wanted} as the first; make all images of "
-                    "one size"
-                )
             digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
-            digest.update(image.tobytes())
-            pixels.append(image)
-        if not pixels and test is None:
+            digest.update(read[path].tobytes())
+        if not pairs and test is None:
             raise NinError(
                 f"{folder}: too few images; of those in each class every {TEST_SHARE}th is a test "
                 "image"
             )
+        pixels = [read[path] for path, _ in pairs]
         arrays[f"{part}_images"] = np.stack(pixels) if pixels else np.zeros((0, 1, 1), np.uint8)
         arrays[f"{part}_labels"] = np.array([label for _, label in pairs], np.uint8)
         place = str(test if part == "test" and test is not None else train)
         called |= {f"{part}_images": place, f"{part}_labels": place}
     if names == tuple(map(str, range(len(names)))):
         names = ()  # numbers, not names
-    return Found(arrays, called, {"images": digest.hexdigest()}, names, notice)
+    return Found(arrays, called, {"images": digest.hexdigest()}, names, " ".join(notices))
 
 
 def _picture(path: Path) -> np.ndarray:
-    from PIL import Image
+    """The grey values of an image: uint8, or any numbers if they have more than 8 bits."""
+    from PIL import ImageOps
 
     try:
-        with Image.open(path) as file:
-            # of which Pillow would keep the darkest 256th; older ones call a PNG of 16 bits I
-            if file.mode.startswith("I;16") or (file.mode, file.format) == ("I", "PNG"):
-                return np.rint(np.asarray(file) / 257).astype(np.uint8)
-            if file.mode in ("I", "F"):
-                raise ValueError(f"of {file.mode} pixels, expected 8 or 16 bits")
-            return np.asarray(file.convert("L"))
+        with photos.opened(path) as file:
+            image: Any = ImageOps.exif_transpose(file)
+            if image.mode.startswith(("I", "F")):
+                return np.asarray(image)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                if image.getextrema()[3][0] < 255:
+                    raise NinError(f"{path}: has transparent pixels; save it on a background, "
+                                   "such as black")  # fmt: skip
+            return np.asarray(image.convert("L"))
+    except NinError:
+        raise
     except Exception as error:  # of many kinds, as the file may hold anything
         raise NinError(f"{path}: not an intact image ({one_line(error)})") from error
 

@@ -5,6 +5,7 @@ without the sharpening: cut out the garment, shrink the longer side to 28 pixels
 """
 
 import contextlib
+import functools
 import glob
 import importlib
 import warnings
@@ -109,27 +110,45 @@ def _directions(images: np.ndarray) -> np.ndarray:
 
 def _is_photo(path: Path, folder: Path) -> bool:
     """Whether a file in a folder is meant to be a photo: by its name, else by its content."""
-    from PIL import Image
-
     if any(part.startswith(".") for part in path.relative_to(folder).parts):
         return False
-    if path.suffix.lower() in {*Image.registered_extensions(), ".heic", ".heif"}:
+    if path.suffix.lower() in suffixes():
         return True
     try:
-        with _opened(path):
+        with opened(path):
             return True
     except NinError:
         return False
 
 
-def _opened(path: Path) -> "Image":
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """How the names of images end, in lower case."""
+    from PIL import Image
+
+    return frozenset({*Image.registered_extensions(), ".heic", ".heif"})
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
     from PIL import Image
 
     with contextlib.suppress(ImportError):  # reads the photos of Apple's phones
         importlib.import_module("pillow_heif").register_heif_opener()
     Image.init()
+    return tuple(name for name in Image.OPEN if name not in NOT_READ)
+
+
+def opened(path: Path) -> "Image":
+    """An image, whatever its name, not yet decoded.
+
+    Raises:
+        NinError: if it is of no format that is read.
+    """
+    from PIL import Image
+
     try:
-        return Image.open(path, formats=[name for name in Image.OPEN if name not in NOT_READ])
+        return Image.open(path, formats=_formats())
     except FileNotFoundError as error:
         raise NinError(f"{path}: no such file") from error
     except Image.DecompressionBombError as error:
@@ -164,7 +183,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a large image, or a strange tag: no matter here
-        with _opened(path) as file:
+        with opened(path) as file:
             try:
                 # a JPEG of a large photo is not even decoded in full
                 file.draft(None, (MOST_PIXELS, MOST_PIXELS))
@@ -172,7 +191,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 image: Any = ImageOps.exif_transpose(file)
                 if image.mode.startswith(("I", "F")):
                     deep = np.asarray(image)[::scale, ::scale]
-                    grey = _scaled(deep.astype(np.float64))
+                    grey = scaled(deep.astype(np.float64))
                     return np.repeat(grey[..., None], 3, 2), np.ones(grey.shape, bool)
                 image = image.convert("RGBA").reduce(scale)
             except MemoryError:
@@ -184,7 +203,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return share * pixels[..., :3] + (1 - share) * 255, pixels[..., 3] > 127
 
 
-def _scaled(grey: np.ndarray) -> np.ndarray:
+def scaled(grey: np.ndarray) -> np.ndarray:
     """Grey values of more than 8 bits, from 0 to 255: of 10, 12, 14 or 16 bits, or any numbers."""
     grey = np.nan_to_num(grey, posinf=0, neginf=0)
     grey = grey - min(0, grey.min())

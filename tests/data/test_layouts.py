@@ -316,6 +316,48 @@ def test_images_of_16_bits_keep_their_brightness(tmp_path):
     assert set(fashion_mnist.load(str(tmp_path)).train_images.ravel()) == {80, 200}
 
 
+def test_images_of_12_bits_have_one_white_also_the_dark_ones(tmp_path):
+    for part in ("train", "test"):
+        for name, grey in (("dark", 8), ("light", 255)):
+            (tmp_path / part / name).mkdir(parents=True)
+            deep = np.full((8, 8), grey * 4095 // 255, np.uint16)
+            Image.fromarray(deep).save(tmp_path / part / name / "1.png")
+    assert set(fashion_mnist.load(str(tmp_path)).train_images.ravel()) == {8, 255}
+
+
+def test_images_are_turned_as_they_say(arrays, tmp_path):
+    right = fashion_mnist.load(str(pictures(tmp_path, arrays))).train_images
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees
+    for file in tmp_path.rglob("*.png"):
+        pixels = np.rot90(np.asarray(Image.open(file)))
+        Image.fromarray(pixels.copy()).save(file, exif=exif)
+    np.testing.assert_array_equal(fashion_mnist.load(str(tmp_path)).train_images, right)
+
+
+def test_no_image_of_a_class_is_lost_for_its_suffix(arrays, tmp_path):
+    right = fashion_mnist.load(str(pictures(tmp_path, arrays))).train_images
+    for name, kind in (("0", ".ppm"), ("1", ".jp2"), ("2", ".TGA")):
+        for file in (tmp_path / "train" / name).iterdir():
+            with Image.open(file) as image:
+                image.save(file.with_suffix(kind))
+            file.unlink()
+    dataset = fashion_mnist.load(str(tmp_path))
+    assert (dataset.num_classes, dataset.train_images.shape) == (3, right.shape)
+
+
+def test_hidden_files_are_no_images_and_other_files_are_named(arrays, tmp_path):
+    pictures(tmp_path, arrays)
+    (tmp_path / "train" / "1" / "._0001.png").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "__MACOSX" / "train").mkdir(parents=True)
+    assert "passed over" not in fashion_mnist.load(str(tmp_path)).notice
+    (tmp_path / "train" / "1" / "notes.txt").write_text("no image")
+    dataset = fashion_mnist.load(str(tmp_path))
+    words = "Files passed over, as no images of a class: 1, such as train/1/notes.txt."
+    assert words in dataset.notice
+    assert len(dataset.train_images) == TRAIN
+
+
 def words_in_a_csv(path, arrays):
     kaggle(path, arrays)
     (path / "fashion-mnist_test.csv").write_text("label,pixel1\n0,dark\n")
@@ -387,6 +429,25 @@ def no_picture(path, arrays):
     return path
 
 
+def a_class_without_images(path, arrays):
+    pictures(path, arrays)
+    (path / "train" / "hat").mkdir()
+    return path
+
+
+def a_folder_in_a_class(path, arrays):
+    pictures(path, arrays)
+    (path / "train" / "1" / "left").mkdir()
+    (path / "train" / "1" / "0001.png").rename(path / "train" / "1" / "left" / "0001.png")
+    return path
+
+
+def transparent(path, arrays):
+    pictures(path, arrays, mode="RGBA")
+    Image.new("RGBA", (8, 8), (255, 255, 255, 0)).save(path / "test" / "0" / "0000.png")
+    return path
+
+
 REFUSED = {
     several: "several data sets; name one of them: ",
     a_missing_part: "t10k-images-idx3-ubyte: no such file, also not as .gz",
@@ -406,6 +467,9 @@ REFUSED = {
     no_zip: "not an intact .npz file",
     two_sizes: "odd.png: 8x9 pixels, expected 8x8",
     a_class_for_the_test_only: "test/2: no such class in",
+    a_class_without_images: "train/hat: a class without images",
+    a_folder_in_a_class: "train/1/left: a folder in a class; move its images to",
+    transparent: "test/0/0000.png: has transparent pixels",
     no_picture: "0001.png: not an intact image",
 }
 
