@@ -215,12 +215,28 @@ def _table(
     for values in (pixels, pixels[:0] if labels is None else labels):
         if values.size and (values % 1 != 0).any() | (values.min() < 0) | (values.max() > 255):
             raise NinError(f"{path}: expected whole numbers from 0 to 255")
+    if not header and _labels_are_last(table):
+        raise NinError(f"{path}: the first column does not look like labels, the last one does; put "
+                       "the labels first, or name them label in a header")  # fmt: skip
     places, left = None, None
     if header:
         places, left = _pixels([name for i, name in enumerate(names) if i not in others], path)
     images = pixels.astype(np.uint8)
     images = (images if places is None else images[:, places]).reshape(-1, size, size)
     return None if labels is None else labels.astype(np.uint8), images, left
+
+
+def _labels_are_last(table: np.ndarray) -> bool:
+    """Whether the last column of a table without a header looks like labels, and the first not."""
+    counts, like = [], []
+    for column in (table[:, 0], table[:, -1]):
+        values, times = np.unique(column, return_counts=True)
+        several = 2 <= len(values) <= len(column) / 2
+        # a corner of an image is nearly always black
+        like.append(several and np.ptp(values) < len(values) and times.max() < 0.98 * len(column))
+        counts.append((times.max() / len(column), len(values)))
+    constant = counts[0][0] >= 0.98
+    return like[1] and not like[0] and (constant or counts[1][1] < counts[0][1])
 
 
 def _pixels(names: list[str], path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:

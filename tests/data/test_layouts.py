@@ -316,6 +316,19 @@ def test_images_of_16_bits_keep_their_brightness(tmp_path):
     assert set(fashion_mnist.load(str(tmp_path)).train_images.ravel()) == {80, 200}
 
 
+@pytest.mark.parametrize("corner", [0, 200], ids=["black", "light"])
+def test_labels_in_the_first_column_need_no_header_whatever_the_last_pixel_is(
+    corner, arrays, tmp_path
+):
+    arrays[0][:, -1, -1], arrays[1][:] = corner, arrays[1] * 5  # labels that skip numbers
+    arrays[3][:] *= 5
+    dataset = fashion_mnist.load(
+        str(kaggle(tmp_path / "data", arrays, ("train.csv", "test.csv"), header=False))
+    )
+    np.testing.assert_array_equal(dataset.train_images, arrays[0])
+    assert dataset.class_names == ("0", "5", "10")
+
+
 def test_images_of_12_bits_have_one_white_also_the_dark_ones(tmp_path):
     for part in ("train", "test"):
         for name, grey in (("dark", 8), ("light", 255)):
@@ -385,6 +398,15 @@ def label_of_another_name(path, arrays):
     file = path / "fashion-mnist_train.csv"
     file.write_text(file.read_text().replace("label", "y"))
     return path
+
+
+def label_last_without_a_header(path, arrays):
+    return kaggle(path, arrays, header=False, label=64)
+
+
+def label_last_behind_black_corners(path, arrays):
+    arrays[0][:, 0, 0] = 0
+    return kaggle(path, arrays, header=False, label=64)
 
 
 def csv_of_nothing(path, arrays):
@@ -460,6 +482,8 @@ REFUSED = {
     other_columns: "fashion-mnist_test.csv: its columns are not those of",
     rows_and_columns_sorted_as_text: "columns 1x10, 1x11, 1x12 ... are in no order",
     label_of_another_name: "no square image; no column is named label, class or target",
+    label_last_without_a_header: "the first column does not look like labels, the last one does",
+    label_last_behind_black_corners: "the first column does not look like labels",
     csv_of_nothing: "train.csv: holds no images",
     other_names: "holds no x_train (it has a, b, images, labels)",
     objects: "holds Python objects, which could run code when they are read; save plain arrays",
