@@ -76,8 +76,17 @@ def read(path: Path) -> Found:
             # torchvision's root may hold other sets too, and this project is of this one
             sets = [found for found in sets if "fashion" in found[0].lower()] or sets
             if len(sets) > 1:
-                names = ", ".join(name for name, _ in sets)
-                raise NinError(f"data {path}: several data sets; name one of them: {names}")
+                names = sorted(name for name, _ in sets)
+                # a folder's own name does not tell its layouts apart
+                both = next((n for n in names if names.count(n) > 1 or n == str(here)), None)
+                if both:
+                    raise NinError(
+                        f"data {path}: several data sets in {both}, such as tables and folders of "
+                        "images; leave one there, or name a file of one"
+                    )
+                raise NinError(
+                    f"data {path}: several data sets; name one of them: {', '.join(names)}"
+                )
             if sets:
                 return sets[0][1]()
         inside = sorted(entry.name + "/" * entry.is_dir() for entry in here.iterdir())
@@ -102,15 +111,24 @@ def _idx(folder: Path, prefix: str) -> Sets:
     named = pattern.fullmatch(prefix)  # one of the four files stands for all
     prefix = named[1] if named else prefix
     groups: dict[str, dict[str, Path]] = {}
-    for file in sorted(folder.glob(f"{glob.escape(prefix)}*")):
+    files = sorted(folder.glob(f"{glob.escape(prefix)}*"))
+    inner = [] if prefix else [
+        (entry, file) for entry in files if entry.is_dir()
+        if entry.name.lower() in (*TRAIN, *TEST) or pattern.fullmatch(entry.name.lower())
+        for file in sorted(entry.iterdir()) if pattern.fullmatch(file.name)
+    ]  # fmt: skip
+    # one set in folders of its parts, not a set in each
+    if all(_is_train(entry.name) == _is_train(pattern.sub(r"\2", f.name)) for entry, f in inner):
+        files += [file for _, file in inner]
+    for file in files:
         match = pattern.fullmatch(file.name)
         if match and file.is_file():
-            part = "train" if match[2] == "train" else "test"
+            part = "train" if _is_train(match[2]) else "test"
             # the file that is not zipped comes first, as it is read faster
             groups.setdefault(match[1], {}).setdefault(f"{part}_{match[3]}", file)
-    for group, files in groups.items():
+    for group, found in groups.items():
 
-        def load(files: dict[str, Path] = files, group: str = group) -> Found:
+        def load(files: dict[str, Path] = found, group: str = group) -> Found:
             arrays, checksums = {}, {}
             for part in PARTS:
                 for kind, name in (("images", f"{part}_images"), ("labels", f"{part}_labels")):
@@ -123,6 +141,10 @@ def _idx(folder: Path, prefix: str) -> Sets:
             return Found(arrays, {n: str(p) for n, p in files.items()}, checksums)
 
         yield str(folder / group.rstrip("-_.")), load
+
+
+def _is_train(name: str) -> bool:
+    return name.lower().startswith("train")
 
 
 def _parse(content: bytes, kind: str, path: Path) -> np.ndarray:

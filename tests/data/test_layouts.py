@@ -60,6 +60,18 @@ def torchvision_set(path, arrays):
     return torchvision_root(path, arrays) / "FashionMNIST"
 
 
+def idx_in_folders_of_parts(path, arrays):
+    write_idx(path / "train", arrays[:2], IDX[:2])
+    write_idx(path / "Test", arrays[2:], named("")[2:])
+    return path
+
+
+def idx_in_a_folder_each(path, arrays):
+    for name, array in zip(IDX, arrays, strict=True):
+        write_idx(path / name, [array], [name])
+    return path
+
+
 def gz_that_is_none(path, arrays):
     return write_idx(path, arrays, named("", "t10k", ".gz"))
 
@@ -182,7 +194,8 @@ SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_non
               emnist, one_file_of_four, qmnist, kaggle, csv_without_a_header,
               csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
               npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals,
-              csv_columns_sorted_as_text, csv_all_quoted]  # fmt: skip
+              csv_columns_sorted_as_text, csv_all_quoted,
+              idx_in_folders_of_parts, idx_in_a_folder_each]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", SAME_ORDER, ids=lambda layout: layout.__name__)
@@ -237,6 +250,20 @@ def test_emnists_letters_are_classes_by_their_number(arrays, tmp_path):
 
 def several(path, arrays):
     return emnist(path, arrays).parent
+
+
+def two_layouts_in_a_folder(path, arrays):
+    kaggle(pictures(path, arrays) / "a", arrays)
+    for file in (path / "a").iterdir():
+        file.rename(path / file.name)
+    (path / "a").rmdir()
+    return path
+
+
+def a_whole_set_in_each_folder(path, arrays):
+    write_idx(path / "train", arrays)
+    write_idx(path / "test", arrays)
+    return path
 
 
 def a_missing_part(path, arrays):
@@ -472,6 +499,8 @@ def transparent(path, arrays):
 
 REFUSED = {
     several: "several data sets; name one of them: ",
+    two_layouts_in_a_folder: "data: several data sets in ",
+    a_whole_set_in_each_folder: "data/test, ",
     a_missing_part: "t10k-images-idx3-ubyte: no such file, also not as .gz",
     something_else: "found cifar-10-batches-py/, readme.txt/",
     empty: "found an empty folder",
