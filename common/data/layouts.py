@@ -314,7 +314,8 @@ def _read_npz(path: Path) -> Found:
                         raise NinError(f"{path}: holds no {letter}_{part} (it has {few})")
                     array = file[key]
                     # a column of labels, or images with their one channel
-                    arrays[name] = array[..., 0] if array.shape[-1:] == (1,) else array
+                    further = array.ndim == (4 if kind == "images" else 2)
+                    arrays[name] = array[..., 0] if further and array.shape[-1] == 1 else array
     except NinError:
         raise
     except Exception as error:  # of many kinds, as the file may hold anything

@@ -356,6 +356,13 @@ def test_labels_in_the_first_column_need_no_header_whatever_the_last_pixel_is(
     assert dataset.class_names == ("0", "5", "10")
 
 
+def test_an_npz_may_have_one_test_image(arrays, tmp_path):
+    parts = [*arrays[:2], arrays[2][:1], arrays[3][:1]]
+    dataset = fashion_mnist.load(str(npz(tmp_path / "data", parts)))
+    np.testing.assert_array_equal(dataset.test_images, parts[2])
+    np.testing.assert_array_equal(dataset.test_labels, parts[3])
+
+
 def test_images_of_12_bits_have_one_white_also_the_dark_ones(tmp_path):
     for part in ("train", "test"):
         for name, grey in (("dark", 8), ("light", 255)):
