@@ -238,8 +238,10 @@ def _table(
         if values.size and (values % 1 != 0).any() | (values.min() < 0) | (values.max() > 255):
             raise NinError(f"{path}: expected whole numbers from 0 to 255")
     if not header and _labels_are_last(table):
-        raise NinError(f"{path}: the first column does not look like labels, the last one does; put "
-                       "the labels first, or name them label in a header")  # fmt: skip
+        raise NinError(
+            f"{path}: the first column does not look like labels, the last one does; put the "
+            "labels first, or name them label in a header"
+        )
     places, left = None, None
     if header:
         places, left = _pixels([name for i, name in enumerate(names) if i not in others], path)

@@ -30,6 +30,10 @@ NOT_READ = ("EPS", "WMF", "EMF")
 BRIGHT = 150
 # A cosine: 97 % of the data set's test images have a training image that is nearer.
 LIKE = 0.75
+# What is opaque is a photo if it overlaps a frame by so much, and something in it is larger than
+# this share of it.
+FRAME = 0.97
+PRINT = 0.04
 
 
 class Photo(NamedTuple):
@@ -71,7 +75,8 @@ def load(path: Path) -> Photo:
     """Read a photo, of any format that Pillow reads, whatever its name.
 
     A file of 28x28 pixels with a black background is taken as it is. Transparent pixels are
-    background, and a photo that was taken with the camera on its side is turned as its file says.
+    background, or what is left around a photo that was cut to a frame. A photo that was taken with
+    the camera on its side is turned as its file says.
 
     Raises:
         NinError: if it is no intact image, or nothing in it stands out.
@@ -82,7 +87,7 @@ def load(path: Path) -> Photo:
     edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
     if grey.shape == (SIZE, SIZE) and np.median(edge) <= 0.05 * 255 and opaque.all():
         return Photo(np.rint(grey).astype(np.uint8), picture, (0, 0, SIZE, SIZE))
-    found = _cut_out(colours, opaque) if opaque.mean() < 0.95 else garment.find(colours)
+    found = garment.find(colours) if opaque.all() else _on_transparency(colours, opaque)
     if found is None:
         raise NinError(f"{path}: nothing stands out from the background")
     return Photo(_fit(_brightness(found)), picture, found.box)
@@ -217,16 +222,66 @@ def _grey(colours: np.ndarray) -> np.ndarray:
     return colours @ np.array([0.299, 0.587, 0.114])
 
 
-def _cut_out(colours: np.ndarray, opaque: np.ndarray) -> garment.Garment | None:
-    """A garment on transparency."""
+def _on_transparency(colours: np.ndarray, opaque: np.ndarray) -> garment.Garment | None:
+    """A garment that was cut out, or that is in a photo which was cut to a frame."""
     if not opaque.any():
         return None
+    whole = opaque.mean() >= 0.95  # a photo all the same
+    opaque = opaque & garment.pieces(opaque)
     rows, columns = np.flatnonzero(opaque.any(1)), np.flatnonzero(opaque.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     colours, opaque = colours[top:bottom, left:right], opaque[top:bottom, left:right]
+    if whole or _is_frame(opaque):
+        found = garment.find(_spread(colours, opaque))
+        if whole or (found and _is_inside(found.box, opaque.shape)):
+            return found and found._replace(box=_moved(found.box, int(left), int(top)))
     behind = 0.0 if _grey(colours[opaque]).mean() > 127 else 255.0
     box = (int(left), int(top), int(right), int(bottom))
     return garment.Garment(box, opaque, colours, np.full_like(colours, behind))
+
+
+def _is_frame(opaque: np.ndarray) -> bool:
+    """Whether it has an outline that photos are cut to: a rectangle, with round corners, a circle.
+
+    Clothes hardly ever fill one.
+    """
+    height, width = opaque.shape
+    y, x = (np.abs(np.arange(side) + 0.5 - side / 2) for side in (height, width))
+    corners = (1 - opaque.mean()) / (4 - np.pi)  # share that round corners leave free
+    ellipse = np.array([height, width]) * min(corners, 0.25) ** 0.5
+    circles = np.full(2, min((corners * height * width) ** 0.5, min(height, width) / 2))
+    for down, across in np.maximum([ellipse, circles], 1):
+        off_y = np.maximum(y - height / 2 + down, 0) / down
+        off_x = np.maximum(x - width / 2 + across, 0) / across
+        outline = off_y[:, None] ** 2 + off_x**2 <= 1
+        if (outline & opaque).sum() >= FRAME * (outline | opaque).sum():
+            return True
+    return False
+
+
+def _spread(colours: np.ndarray, opaque: np.ndarray) -> np.ndarray:
+    """Colours with those of the nearest opaque pixels where it is transparent."""
+    from scipy import ndimage
+
+    # the edge itself is mixed with what is around it
+    inner = ndimage.binary_erosion(opaque, iterations=2, border_value=1)
+    if not inner.any():
+        return colours
+    nearest = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    return np.asarray(colours[tuple(nearest)])
+
+
+def _is_inside(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
+    """Whether a box is inside a frame, and more than a print on what was cut out."""
+    left, top, right, bottom = box
+    height, width = shape
+    large = (right - left) * (bottom - top) >= PRINT * height * width
+    return large and left > 0 and top > 0 and right < width and bottom < height
+
+
+def _moved(box: tuple[int, int, int, int], x: int, y: int) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    return left + x, top + y, right + x, bottom + y
 
 
 def _brightness(found: garment.Garment) -> np.ndarray:
