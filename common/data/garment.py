@@ -94,7 +94,7 @@ def _separate(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = _without_shadows(found, shade, difference)
     # the edge is where the difference is half of that inside
     found &= difference > 0.4 * ndimage.maximum_filter(difference, 5)
-    return background, _pieces(found)
+    return background, pieces(found)
 
 
 def _background(pixels: np.ndarray) -> tuple[np.ndarray, float]:
@@ -148,7 +148,7 @@ def _without_shadows(found: np.ndarray, shade: np.ndarray, difference: np.ndarra
         level *= 1.15
 
 
-def _pieces(found: np.ndarray) -> np.ndarray:
+def pieces(found: np.ndarray) -> np.ndarray:
     """Without specks: the largest connected piece, and others if they are large too."""
     from scipy import ndimage
 

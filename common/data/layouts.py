@@ -8,13 +8,16 @@ import functools
 import glob
 import hashlib
 import io
+import itertools
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.data import photos
 from common.data.idx import parse_idx, read_uncompressed
 from common.errors import NinError, one_line, printable
 
@@ -22,10 +25,12 @@ PARTS = ("train", "test")
 # What other people call the two parts.
 TRAIN = ("train", "training")
 TEST = ("t10k", "test", "testing", "val", "valid", "validation")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm")
 # Where no test images with labels are given, every sixth image of each class is one.
 TEST_SHARE = 6
 DIVIDED = f"Every {TEST_SHARE}th image of each class is a test image."
+# Columns of a table that hold the class.
+LABELS = ("label", "class", "target")
+LABELS_IN_WORDS = "label, class or target"
 # Columns of a table that are neither a label nor a pixel.
 NUMBERING = ("", "id", "imageid", "index", "unnamed: 0")
 # Folders are looked at so deep below the one that is given, such as root/FashionMNIST/raw.
@@ -71,8 +76,17 @@ def read(path: Path) -> Found:
             # torchvision's root may hold other sets too, and this project is of this one
             sets = [found for found in sets if "fashion" in found[0].lower()] or sets
             if len(sets) > 1:
-                names = ", ".join(name for name, _ in sets)
-                raise NinError(f"data {path}: several data sets; name one of them: {names}")
+                names = sorted(name for name, _ in sets)
+                # a folder's own name does not tell its layouts apart
+                both = next((n for n in names if names.count(n) > 1 or n == str(here)), None)
+                if both:
+                    raise NinError(
+                        f"data {path}: several data sets in {both}, such as tables and folders of "
+                        "images; leave one there, or name a file of one"
+                    )
+                raise NinError(
+                    f"data {path}: several data sets; name one of them: {', '.join(names)}"
+                )
             if sets:
                 return sets[0][1]()
         inside = sorted(entry.name + "/" * entry.is_dir() for entry in here.iterdir())
@@ -97,15 +111,24 @@ def _idx(folder: Path, prefix: str) -> Sets:
     named = pattern.fullmatch(prefix)  # one of the four files stands for all
     prefix = named[1] if named else prefix
     groups: dict[str, dict[str, Path]] = {}
-    for file in sorted(folder.glob(f"{glob.escape(prefix)}*")):
+    files = sorted(folder.glob(f"{glob.escape(prefix)}*"))
+    inner = [] if prefix else [
+        (entry, file) for entry in files if entry.is_dir()
+        if entry.name.lower() in (*TRAIN, *TEST) or pattern.fullmatch(entry.name.lower())
+        for file in sorted(entry.iterdir()) if pattern.fullmatch(file.name)
+    ]  # fmt: skip
+    # one set in folders of its parts, not a set in each
+    if all(_is_train(entry.name) == _is_train(pattern.sub(r"\2", f.name)) for entry, f in inner):
+        files += [file for _, file in inner]
+    for file in files:
         match = pattern.fullmatch(file.name)
         if match and file.is_file():
-            part = "train" if match[2] == "train" else "test"
+            part = "train" if _is_train(match[2]) else "test"
             # the file that is not zipped comes first, as it is read faster
             groups.setdefault(match[1], {}).setdefault(f"{part}_{match[3]}", file)
-    for group, files in groups.items():
+    for group, found in groups.items():
 
-        def load(files: dict[str, Path] = files, group: str = group) -> Found:
+        def load(files: dict[str, Path] = found, group: str = group) -> Found:
             arrays, checksums = {}, {}
             for part in PARTS:
                 for kind, name in (("images", f"{part}_images"), ("labels", f"{part}_labels")):
@@ -118,6 +141,10 @@ def _idx(folder: Path, prefix: str) -> Sets:
             return Found(arrays, {n: str(p) for n, p in files.items()}, checksums)
 
         yield str(folder / group.rstrip("-_.")), load
+
+
+def _is_train(name: str) -> bool:
+    return name.lower().startswith("train")
 
 
 def _parse(content: bytes, kind: str, path: Path) -> np.ndarray:
@@ -153,15 +180,17 @@ def _csv(folder: Path, prefix: str) -> Sets:
         arrays: dict[str, np.ndarray] = {}
         called: dict[str, str] = {}
         checksums: dict[str, str] = {}
+        columns: dict[str, tuple[str, ...] | None] = {}
         if "train" not in files:
             raise NinError(f"{files['test']}: no such file beside it for the training images")
         for part, file in files.items():
             content = read_uncompressed(file)
-            labels, images = _table(content, file)
+            labels, images, columns[part] = _table(content, file)
             if labels is None and part == "train":
-                raise NinError(f"{file}: has no column named label")
+                raise NinError(f"{file}: has no column named {LABELS_IN_WORDS}")
             if labels is None:  # to be predicted, as in Kaggle's competitions
                 continue
+            _same_columns(columns, files)
             checksums[file.name] = hashlib.sha256(content).hexdigest()
             arrays[f"{part}_labels"], arrays[f"{part}_images"] = labels, images
             called |= {f"{part}_images": str(file), f"{part}_labels": str(file)}
@@ -179,19 +208,22 @@ def _csv(folder: Path, prefix: str) -> Sets:
     yield str(folder), load
 
 
-def _table(content: bytes, path: Path) -> tuple[np.ndarray | None, np.ndarray]:
-    """Labels, if there are any, and images of a CSV file."""
+def _table(
+    content: bytes, path: Path
+) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...] | None]:
+    """Labels, if there are any, and images of a CSV file, and what :func:`_pixels` says."""
     first = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip("\r\n")
     comma = max(",;\t", key=first.count)
     names = [name.strip().strip('"').lower() for name in first.split(comma)]
     header = not all(re.fullmatch(r"\d+(\.0*)?", name) for name in names)
-    column = next((names.index(name) for name in ("label", "class", "target") if name in names),
-                  None if header else 0)  # fmt: skip
+    column = next((names.index(name) for name in LABELS if name in names), None if header else 0)
     try:
-        table = np.loadtxt(
-            io.BytesIO(content), np.float32, delimiter=comma, skiprows=int(header), ndmin=2,
-            encoding="utf-8-sig",
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty file, which is refused below
+            table = np.loadtxt(
+                io.BytesIO(content), np.float32, delimiter=comma, skiprows=int(header), ndmin=2,
+                encoding="utf-8-sig", quotechar='"',
+            )  # fmt: skip
     except ValueError as error:
         raise NinError(f"{path}: not a table of numbers ({one_line(error)})") from error
     if not table.size:
@@ -200,12 +232,65 @@ def _table(content: bytes, path: Path) -> tuple[np.ndarray | None, np.ndarray]:
     labels, pixels = None if column is None else table[:, column], np.delete(table, others, axis=1)
     size = round(pixels.shape[1] ** 0.5)
     if size * size != pixels.shape[1]:
-        raise NinError(f"{path}: {pixels.shape[1]} pixels in a row, which is no square image")
+        hint = "" if column is not None else f"; no column is named {LABELS_IN_WORDS}"
+        raise NinError(f"{path}: {pixels.shape[1]} pixels in a row, which is no square image{hint}")
     for values in (pixels, pixels[:0] if labels is None else labels):
         if values.size and (values % 1 != 0).any() | (values.min() < 0) | (values.max() > 255):
             raise NinError(f"{path}: expected whole numbers from 0 to 255")
-    images = pixels.astype(np.uint8).reshape(-1, size, size)
-    return None if labels is None else labels.astype(np.uint8), images
+    if not header and _labels_are_last(table):
+        raise NinError(
+            f"{path}: the first column does not look like labels, the last one does; put the "
+            "labels first, or name them label in a header"
+        )
+    places, left = None, None
+    if header:
+        places, left = _pixels([name for i, name in enumerate(names) if i not in others], path)
+    images = pixels.astype(np.uint8)
+    images = (images if places is None else images[:, places]).reshape(-1, size, size)
+    return None if labels is None else labels.astype(np.uint8), images, left
+
+
+def _labels_are_last(table: np.ndarray) -> bool:
+    """Whether the last column of a table without a header looks like labels, and the first not."""
+    counts, like = [], []
+    for column in (table[:, 0], table[:, -1]):
+        values, times = np.unique(column, return_counts=True)
+        several = 2 <= len(values) <= len(column) / 2
+        # a corner of an image is nearly always black
+        like.append(several and np.ptp(values) < len(values) and times.max() < 0.98 * len(column))
+        counts.append((times.max() / len(column), len(values)))
+    constant = counts[0][0] >= 0.98
+    return like[1] and not like[0] and (constant or counts[1][1] < counts[0][1])
+
+
+def _pixels(names: list[str], path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The order of columns by the numbers in their names, if they say it, else the names.
+
+    Columns sorted as text (pixel0, pixel1, pixel10) are not in the order of the image.
+    """
+    numbers = [[int(number) for number in re.findall(r"[0-9]+", name)] for name in names]
+    if all(len(each) == 1 for each in numbers):
+        order = np.argsort([each[0] for each in numbers])
+        if (np.diff([numbers[i][0] for i in order]) == 1).all():
+            return order, ()
+    # as 1x1, 1x2, ...: whether rows or columns come first, names do not say
+    pairs = all(len(each) == 2 for each in numbers)
+    if pairs and numbers not in (sorted(numbers), sorted(numbers, key=lambda each: each[::-1])):
+        raise NinError(
+            f"{path}: columns {', '.join(names[:3])} ... are in no order of rows and columns; "
+            "sort them by their numbers"
+        )
+    return None, tuple(names)
+
+
+def _same_columns(columns: dict[str, tuple[str, ...] | None], files: dict[str, Path]) -> None:
+    """Refuse two tables whose pixels have different names; a table without names may be either."""
+    train, test = columns["train"], columns.get("test")
+    if train is not None and test is not None and train != test:
+        raise NinError(
+            f"{files['test']}: its columns are not those of {files['train']}, in their order; "
+            "give both files the same header"
+        )
 
 
 def _npz(folder: Path, prefix: str) -> Sets:
@@ -231,7 +316,8 @@ def _read_npz(path: Path) -> Found:
                         raise NinError(f"{path}: holds no {letter}_{part} (it has {few})")
                     array = file[key]
                     # a column of labels, or images with their one channel
-                    arrays[name] = array[..., 0] if array.shape[-1:] == (1,) else array
+                    further = array.ndim == (4 if kind == "images" else 2)
+                    arrays[name] = array[..., 0] if further and array.shape[-1] == 1 else array
     except NinError:
         raise
     except Exception as error:  # of many kinds, as the file may hold anything
@@ -274,13 +360,36 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Name of a class -> its images, in order: numbers as numbers."""
     if not folder.is_dir():
         return {}
-    found = {}
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.name.startswith("."):
-            images = [file for file in entry.iterdir() if file.suffix.lower() in PICTURES]
-            if images:
-                found[entry.name] = sorted(images)
-    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+    found = {entry.name: _images_in(entry) for entry in _visible(folder) if entry.is_dir()}
+    return {name: found[name] for name in sorted(found, key=_natural) if found[name]}
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, without what macOS hides beside each file."""
+    return sorted(e for e in folder.iterdir() if not e.name.startswith((".", "__MACOSX")))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    suffixes = photos.suffixes()
+    return [e for e in _visible(folder) if e.suffix.lower() in suffixes and not e.is_dir()]
+
+
+def _passed_over(folder: Path) -> list[Path]:
+    """Files that are of no class.
+
+    Raises:
+        NinError: for a folder whose images would not be read.
+    """
+    classes, passed = _classes(folder), _images_in(folder)
+    for entry in filter(Path.is_dir, _visible(folder)):
+        if entry.name not in classes:
+            raise NinError(f"{entry}: a class without images; put images in this folder, or remove "
+                           "it")  # fmt: skip
+        for inner in _visible(entry):
+            if inner.is_dir():
+                raise NinError(f"{inner}: a folder in a class; move its images to {entry}")
+        passed += sorted({*_visible(entry)} - {*classes[entry.name]})
+    return passed
 
 
 def _natural(name: str) -> tuple[bool, int, str]:
@@ -288,7 +397,13 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 
 def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
-    digest, notice = hashlib.sha256(), ""
+    digest, notices = hashlib.sha256(), []
+    passed = [file for part in (train, test) if part for file in _passed_over(part)]
+    if passed:
+        example = printable(str(passed[0].relative_to(folder)))
+        notices.append(
+            f"Files passed over, as no images of a class: {len(passed)}, such as {example}."
+        )
     names = tuple(_classes(train))
     lists: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
     for label, images in enumerate(_classes(train).values()):
@@ -296,7 +411,7 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
             part = "test" if test is None and i % TEST_SHARE == TEST_SHARE - 1 else "train"
             lists[part].append((path, label))
     if test is None:
-        notice = DIVIDED
+        notices.append(DIVIDED)
     else:
         for name, images in _classes(test).items():
             if name not in names:
@@ -305,45 +420,56 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
     arrays: dict[str, np.ndarray] = {}
     called: dict[str, str] = {}
     size: tuple[int, ...] | None = None
+    read: dict[Path, np.ndarray] = {}
+    for path, _ in itertools.chain(*lists.values()):
+        image = read[path] = _picture(path)
+        size = size or image.shape
+        if image.shape != size:
+            found, wanted = ("x".join(map(str, shape)) for shape in (image.shape, size))
+            raise NinError(
+                f"{path}: {found} pixels, expected {wanted} as the first; make all images of "
+                "one size"
+            )
+    deep = [path for path, image in read.items() if image.dtype != np.uint8]
+    if deep:  # all together, as the darker ones alone do not show their depth
+        scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
+        read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
     for part, pairs in lists.items():
-        pixels = []
         for path, _ in pairs:
-            image = _picture(path)
-            size = size or image.shape
-            if image.shape != size:
-                found, wanted = ("x".join(map(str, shape)) for shape in (image.shape, size))
-                raise NinError(
-                    f"{path}: {found} pixels, expected {wanted} as the first; make all images of "
-                    "one size"
-                )
             digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
-            digest.update(image.tobytes())
-            pixels.append(image)
-        if not pixels and test is None:
+            digest.update(read[path].tobytes())
+        if not pairs and test is None:
             raise NinError(
                 f"{folder}: too few images; of those in each class every {TEST_SHARE}th is a test "
                 "image"
             )
+        pixels = [read[path] for path, _ in pairs]
         arrays[f"{part}_images"] = np.stack(pixels) if pixels else np.zeros((0, 1, 1), np.uint8)
         arrays[f"{part}_labels"] = np.array([label for _, label in pairs], np.uint8)
         place = str(test if part == "test" and test is not None else train)
         called |= {f"{part}_images": place, f"{part}_labels": place}
     if names == tuple(map(str, range(len(names)))):
         names = ()  # numbers, not names
-    return Found(arrays, called, {"images": digest.hexdigest()}, names, notice)
+    return Found(arrays, called, {"images": digest.hexdigest()}, names, " ".join(notices))
 
 
 def _picture(path: Path) -> np.ndarray:
-    from PIL import Image
+    """The grey values of an image: uint8, or any numbers if they have more than 8 bits."""
+    from PIL import ImageOps
 
     try:
-        with Image.open(path) as file:
-            # of which Pillow would keep the darkest 256th; older ones call a PNG of 16 bits I
-            if file.mode.startswith("I;16") or (file.mode, file.format) == ("I", "PNG"):
-                return np.rint(np.asarray(file) / 257).astype(np.uint8)
-            if file.mode in ("I", "F"):
-                raise ValueError(f"of {file.mode} pixels, expected 8 or 16 bits")
-            return np.asarray(file.convert("L"))
+        with photos.opened(path) as file:
+            image: Any = ImageOps.exif_transpose(file)
+            if image.mode.startswith(("I", "F")):
+                return np.asarray(image)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                if image.getextrema()[3][0] < 255:
+                    raise NinError(f"{path}: has transparent pixels; save it on a background, "
+                                   "such as black")  # fmt: skip
+            return np.asarray(image.convert("L"))
+    except NinError:
+        raise
     except Exception as error:  # of many kinds, as the file may hold anything
         raise NinError(f"{path}: not an intact image ({one_line(error)})") from error
 

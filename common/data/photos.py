@@ -5,6 +5,7 @@ without the sharpening: cut out the garment, shrink the longer side to 28 pixels
 """
 
 import contextlib
+import functools
 import glob
 import importlib
 import warnings
@@ -29,6 +30,10 @@ NOT_READ = ("EPS", "WMF", "EMF")
 BRIGHT = 150
 # A cosine: 97 % of the data set's test images have a training image that is nearer.
 LIKE = 0.75
+# What is opaque is a photo if it overlaps a frame by so much, and something in it is larger than
+# this share of it.
+FRAME = 0.97
+PRINT = 0.04
 
 
 class Photo(NamedTuple):
@@ -70,7 +75,8 @@ def load(path: Path) -> Photo:
     """Read a photo, of any format that Pillow reads, whatever its name.
 
     A file of 28x28 pixels with a black background is taken as it is. Transparent pixels are
-    background, and a photo that was taken with the camera on its side is turned as its file says.
+    background, or what is left around a photo that was cut to a frame. A photo that was taken with
+    the camera on its side is turned as its file says.
 
     Raises:
         NinError: if it is no intact image, or nothing in it stands out.
@@ -81,7 +87,7 @@ def load(path: Path) -> Photo:
     edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
     if grey.shape == (SIZE, SIZE) and np.median(edge) <= 0.05 * 255 and opaque.all():
         return Photo(np.rint(grey).astype(np.uint8), picture, (0, 0, SIZE, SIZE))
-    found = _cut_out(colours, opaque) if opaque.mean() < 0.95 else garment.find(colours)
+    found = garment.find(colours) if opaque.all() else _on_transparency(colours, opaque)
     if found is None:
         raise NinError(f"{path}: nothing stands out from the background")
     return Photo(_fit(_brightness(found)), picture, found.box)
@@ -109,27 +115,45 @@ def _directions(images: np.ndarray) -> np.ndarray:
 
 def _is_photo(path: Path, folder: Path) -> bool:
     """Whether a file in a folder is meant to be a photo: by its name, else by its content."""
-    from PIL import Image
-
     if any(part.startswith(".") for part in path.relative_to(folder).parts):
         return False
-    if path.suffix.lower() in {*Image.registered_extensions(), ".heic", ".heif"}:
+    if path.suffix.lower() in suffixes():
         return True
     try:
-        with _opened(path):
+        with opened(path):
             return True
     except NinError:
         return False
 
 
-def _opened(path: Path) -> "Image":
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """How the names of images end, in lower case."""
+    from PIL import Image
+
+    return frozenset({*Image.registered_extensions(), ".heic", ".heif"})
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
     from PIL import Image
 
     with contextlib.suppress(ImportError):  # reads the photos of Apple's phones
         importlib.import_module("pillow_heif").register_heif_opener()
     Image.init()
+    return tuple(name for name in Image.OPEN if name not in NOT_READ)
+
+
+def opened(path: Path) -> "Image":
+    """An image, whatever its name, not yet decoded.
+
+    Raises:
+        NinError: if it is of no format that is read.
+    """
+    from PIL import Image
+
     try:
-        return Image.open(path, formats=[name for name in Image.OPEN if name not in NOT_READ])
+        return Image.open(path, formats=_formats())
     except FileNotFoundError as error:
         raise NinError(f"{path}: no such file") from error
     except Image.DecompressionBombError as error:
@@ -164,7 +188,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a large image, or a strange tag: no matter here
-        with _opened(path) as file:
+        with opened(path) as file:
             try:
                 # a JPEG of a large photo is not even decoded in full
                 file.draft(None, (MOST_PIXELS, MOST_PIXELS))
@@ -172,7 +196,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 image: Any = ImageOps.exif_transpose(file)
                 if image.mode.startswith(("I", "F")):
                     deep = np.asarray(image)[::scale, ::scale]
-                    grey = _scaled(deep.astype(np.float64))
+                    grey = scaled(deep.astype(np.float64))
                     return np.repeat(grey[..., None], 3, 2), np.ones(grey.shape, bool)
                 image = image.convert("RGBA").reduce(scale)
             except MemoryError:
@@ -184,7 +208,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return share * pixels[..., :3] + (1 - share) * 255, pixels[..., 3] > 127
 
 
-def _scaled(grey: np.ndarray) -> np.ndarray:
+def scaled(grey: np.ndarray) -> np.ndarray:
     """Grey values of more than 8 bits, from 0 to 255: of 10, 12, 14 or 16 bits, or any numbers."""
     grey = np.nan_to_num(grey, posinf=0, neginf=0)
     grey = grey - min(0, grey.min())
@@ -198,16 +222,66 @@ def _grey(colours: np.ndarray) -> np.ndarray:
     return colours @ np.array([0.299, 0.587, 0.114])
 
 
-def _cut_out(colours: np.ndarray, opaque: np.ndarray) -> garment.Garment | None:
-    """A garment on transparency."""
+def _on_transparency(colours: np.ndarray, opaque: np.ndarray) -> garment.Garment | None:
+    """A garment that was cut out, or that is in a photo which was cut to a frame."""
     if not opaque.any():
         return None
+    whole = opaque.mean() >= 0.95  # a photo all the same
+    opaque = opaque & garment.pieces(opaque)
     rows, columns = np.flatnonzero(opaque.any(1)), np.flatnonzero(opaque.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     colours, opaque = colours[top:bottom, left:right], opaque[top:bottom, left:right]
+    if whole or _is_frame(opaque):
+        found = garment.find(_spread(colours, opaque))
+        if whole or (found and _is_inside(found.box, opaque.shape)):
+            return found and found._replace(box=_moved(found.box, int(left), int(top)))
     behind = 0.0 if _grey(colours[opaque]).mean() > 127 else 255.0
     box = (int(left), int(top), int(right), int(bottom))
     return garment.Garment(box, opaque, colours, np.full_like(colours, behind))
+
+
+def _is_frame(opaque: np.ndarray) -> bool:
+    """Whether it has an outline that photos are cut to: a rectangle, with round corners, a circle.
+
+    Clothes hardly ever fill one.
+    """
+    height, width = opaque.shape
+    y, x = (np.abs(np.arange(side) + 0.5 - side / 2) for side in (height, width))
+    corners = (1 - opaque.mean()) / (4 - np.pi)  # share that round corners leave free
+    ellipse = np.array([height, width]) * min(corners, 0.25) ** 0.5
+    circles = np.full(2, min((corners * height * width) ** 0.5, min(height, width) / 2))
+    for down, across in np.maximum([ellipse, circles], 1):
+        off_y = np.maximum(y - height / 2 + down, 0) / down
+        off_x = np.maximum(x - width / 2 + across, 0) / across
+        outline = off_y[:, None] ** 2 + off_x**2 <= 1
+        if (outline & opaque).sum() >= FRAME * (outline | opaque).sum():
+            return True
+    return False
+
+
+def _spread(colours: np.ndarray, opaque: np.ndarray) -> np.ndarray:
+    """Colours with those of the nearest opaque pixels where it is transparent."""
+    from scipy import ndimage
+
+    # the edge itself is mixed with what is around it
+    inner = ndimage.binary_erosion(opaque, iterations=2, border_value=1)
+    if not inner.any():
+        return colours
+    nearest = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    return np.asarray(colours[tuple(nearest)])
+
+
+def _is_inside(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
+    """Whether a box is inside a frame, and more than a print on what was cut out."""
+    left, top, right, bottom = box
+    height, width = shape
+    large = (right - left) * (bottom - top) >= PRINT * height * width
+    return large and left > 0 and top > 0 and right < width and bottom < height
+
+
+def _moved(box: tuple[int, int, int, int], x: int, y: int) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    return left + x, top + y, right + x, bottom + y
 
 
 def _brightness(found: garment.Garment) -> np.ndarray:

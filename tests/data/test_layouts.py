@@ -60,6 +60,18 @@ def torchvision_set(path, arrays):
     return torchvision_root(path, arrays) / "FashionMNIST"
 
 
+def idx_in_folders_of_parts(path, arrays):
+    write_idx(path / "train", arrays[:2], IDX[:2])
+    write_idx(path / "Test", arrays[2:], named("")[2:])
+    return path
+
+
+def idx_in_a_folder_each(path, arrays):
+    for name, array in zip(IDX, arrays, strict=True):
+        write_idx(path / name, [array], [name])
+    return path
+
+
 def gz_that_is_none(path, arrays):
     return write_idx(path, arrays, named("", "t10k", ".gz"))
 
@@ -118,6 +130,23 @@ def one_csv_of_two(path, arrays):
     return kaggle(path, arrays) / "fashion-mnist_train.csv"
 
 
+def columns_anew(path, order, names=None):
+    """Columns after the label in another order, perhaps with other names."""
+    rows = [row.split(",") for row in path.read_text().splitlines()]
+    rows[0][1:] = names or rows[0][1:]
+    path.write_text("\n".join(",".join([row[0], *(row[1 + i] for i in order)]) for row in rows))
+
+
+def csv_columns_sorted_as_text(path, arrays):
+    order = sorted(range(64), key=lambda i: f"pixel{i + 1}")
+    columns_anew(kaggle(path, arrays) / "fashion-mnist_test.csv", order)
+    return path
+
+
+def csv_all_quoted(path, arrays):
+    return kaggle(path, arrays, quoting=csv.QUOTE_ALL)
+
+
 def npz(path, arrays, names=("x_train", "y_train", "x_test", "y_test"), name="fashion.npz"):
     path.mkdir()
     np.savez_compressed(path / name, **dict(zip(names, arrays, strict=True)))
@@ -164,7 +193,9 @@ def npz_in_capitals(path, arrays):
 SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_none, none_that_is_gz,
               emnist, one_file_of_four, qmnist, kaggle, csv_without_a_header,
               csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
-              npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals]  # fmt: skip
+              npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals,
+              csv_columns_sorted_as_text, csv_all_quoted,
+              idx_in_folders_of_parts, idx_in_a_folder_each]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", SAME_ORDER, ids=lambda layout: layout.__name__)
@@ -219,6 +250,20 @@ def test_emnists_letters_are_classes_by_their_number(arrays, tmp_path):
 
 def several(path, arrays):
     return emnist(path, arrays).parent
+
+
+def two_layouts_in_a_folder(path, arrays):
+    kaggle(pictures(path, arrays) / "a", arrays)
+    for file in (path / "a").iterdir():
+        file.rename(path / file.name)
+    (path / "a").rmdir()
+    return path
+
+
+def a_whole_set_in_each_folder(path, arrays):
+    write_idx(path / "train", arrays)
+    write_idx(path / "test", arrays)
+    return path
 
 
 def a_missing_part(path, arrays):
@@ -298,9 +343,109 @@ def test_images_of_16_bits_keep_their_brightness(tmp_path):
     assert set(fashion_mnist.load(str(tmp_path)).train_images.ravel()) == {80, 200}
 
 
+@pytest.mark.parametrize("corner", [0, 200], ids=["black", "light"])
+def test_labels_in_the_first_column_need_no_header_whatever_the_last_pixel_is(
+    corner, arrays, tmp_path
+):
+    arrays[0][:, -1, -1], arrays[1][:] = corner, arrays[1] * 5  # labels that skip numbers
+    arrays[3][:] *= 5
+    dataset = fashion_mnist.load(
+        str(kaggle(tmp_path / "data", arrays, ("train.csv", "test.csv"), header=False))
+    )
+    np.testing.assert_array_equal(dataset.train_images, arrays[0])
+    assert dataset.class_names == ("0", "5", "10")
+
+
+def test_an_npz_may_have_one_test_image(arrays, tmp_path):
+    parts = [*arrays[:2], arrays[2][:1], arrays[3][:1]]
+    dataset = fashion_mnist.load(str(npz(tmp_path / "data", parts)))
+    np.testing.assert_array_equal(dataset.test_images, parts[2])
+    np.testing.assert_array_equal(dataset.test_labels, parts[3])
+
+
+def test_images_of_12_bits_have_one_white_also_the_dark_ones(tmp_path):
+    for part in ("train", "test"):
+        for name, grey in (("dark", 8), ("light", 255)):
+            (tmp_path / part / name).mkdir(parents=True)
+            deep = np.full((8, 8), grey * 4095 // 255, np.uint16)
+            Image.fromarray(deep).save(tmp_path / part / name / "1.png")
+    assert set(fashion_mnist.load(str(tmp_path)).train_images.ravel()) == {8, 255}
+
+
+def test_images_are_turned_as_they_say(arrays, tmp_path):
+    right = fashion_mnist.load(str(pictures(tmp_path, arrays))).train_images
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees
+    for file in tmp_path.rglob("*.png"):
+        pixels = np.rot90(np.asarray(Image.open(file)))
+        Image.fromarray(pixels.copy()).save(file, exif=exif)
+    np.testing.assert_array_equal(fashion_mnist.load(str(tmp_path)).train_images, right)
+
+
+def test_no_image_of_a_class_is_lost_for_its_suffix(arrays, tmp_path):
+    right = fashion_mnist.load(str(pictures(tmp_path, arrays))).train_images
+    for name, kind in (("0", ".ppm"), ("1", ".jp2"), ("2", ".TGA")):
+        for file in (tmp_path / "train" / name).iterdir():
+            with Image.open(file) as image:
+                image.save(file.with_suffix(kind))
+            file.unlink()
+    dataset = fashion_mnist.load(str(tmp_path))
+    assert (dataset.num_classes, dataset.train_images.shape) == (3, right.shape)
+
+
+def test_hidden_files_are_no_images_and_other_files_are_named(arrays, tmp_path):
+    pictures(tmp_path, arrays)
+    (tmp_path / "train" / "1" / "._0001.png").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "__MACOSX" / "train").mkdir(parents=True)
+    assert "passed over" not in fashion_mnist.load(str(tmp_path)).notice
+    (tmp_path / "train" / "1" / "notes.txt").write_text("no image")
+    dataset = fashion_mnist.load(str(tmp_path))
+    words = "Files passed over, as no images of a class: 1, such as train/1/notes.txt."
+    assert words in dataset.notice
+    assert len(dataset.train_images) == TRAIN
+
+
 def words_in_a_csv(path, arrays):
     kaggle(path, arrays)
     (path / "fashion-mnist_test.csv").write_text("label,pixel1\n0,dark\n")
+    return path
+
+
+def other_columns(path, arrays):
+    kaggle(path, arrays)
+    for name, letter in (("train", "a"), ("test", "b")):
+        names = [f"{letter}{i * i}" for i in range(64)]
+        columns_anew(path / f"fashion-mnist_{name}.csv", range(64), names)
+    return path
+
+
+def rows_and_columns_sorted_as_text(path, arrays):
+    kaggle(path, arrays)
+    names = [f"{1 + i // 8}x{8 + i % 8}" for i in range(64)]
+    order = sorted(range(64), key=lambda i: names[i])
+    columns_anew(path / "fashion-mnist_train.csv", order, names)
+    return path
+
+
+def label_of_another_name(path, arrays):
+    kaggle(path, arrays)
+    file = path / "fashion-mnist_train.csv"
+    file.write_text(file.read_text().replace("label", "y"))
+    return path
+
+
+def label_last_without_a_header(path, arrays):
+    return kaggle(path, arrays, header=False, label=64)
+
+
+def label_last_behind_black_corners(path, arrays):
+    arrays[0][:, 0, 0] = 0
+    return kaggle(path, arrays, header=False, label=64)
+
+
+def csv_of_nothing(path, arrays):
+    path.mkdir()
+    (path / "train.csv").write_text("")
     return path
 
 
@@ -340,21 +485,51 @@ def no_picture(path, arrays):
     return path
 
 
+def a_class_without_images(path, arrays):
+    pictures(path, arrays)
+    (path / "train" / "hat").mkdir()
+    return path
+
+
+def a_folder_in_a_class(path, arrays):
+    pictures(path, arrays)
+    (path / "train" / "1" / "left").mkdir()
+    (path / "train" / "1" / "0001.png").rename(path / "train" / "1" / "left" / "0001.png")
+    return path
+
+
+def transparent(path, arrays):
+    pictures(path, arrays, mode="RGBA")
+    Image.new("RGBA", (8, 8), (255, 255, 255, 0)).save(path / "test" / "0" / "0000.png")
+    return path
+
+
 REFUSED = {
     several: "several data sets; name one of them: ",
+    two_layouts_in_a_folder: "data: several data sets in ",
+    a_whole_set_in_each_folder: "data/test, ",
     a_missing_part: "t10k-images-idx3-ubyte: no such file, also not as .gz",
     something_else: "found cifar-10-batches-py/, readme.txt/",
     empty: "found an empty folder",
     an_archive: "found this file",
-    train_labels_missing: "fashion-mnist_train.csv: has no column named label",
+    train_labels_missing: "fashion-mnist_train.csv: has no column named label, class or target",
     test_csv_alone: "fashion-mnist_test.csv: no such file beside it for the training images",
     words_in_a_csv: "fashion-mnist_test.csv: not a table of numbers",
+    other_columns: "fashion-mnist_test.csv: its columns are not those of",
+    rows_and_columns_sorted_as_text: "columns 1x10, 1x11, 1x12 ... are in no order",
+    label_of_another_name: "no square image; no column is named label, class or target",
+    label_last_without_a_header: "the first column does not look like labels, the last one does",
+    label_last_behind_black_corners: "the first column does not look like labels",
+    csv_of_nothing: "train.csv: holds no images",
     other_names: "holds no x_train (it has a, b, images, labels)",
     objects: "holds Python objects, which could run code when they are read; save plain arrays",
     shares: "fashion.npz train_images: of type float64, expected uint8",
     no_zip: "not an intact .npz file",
     two_sizes: "odd.png: 8x9 pixels, expected 8x8",
     a_class_for_the_test_only: "test/2: no such class in",
+    a_class_without_images: "train/hat: a class without images",
+    a_folder_in_a_class: "train/1/left: a folder in a class; move its images to",
+    transparent: "test/0/0000.png: has transparent pixels",
     no_picture: "0001.png: not an intact image",
 }
 

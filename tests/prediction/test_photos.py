@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import reference
 from commands import assert_one_clear_line, run
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from common.data import photos
 from common.data.fashion_mnist import CLASS_NAMES
@@ -94,6 +94,47 @@ def test_transparent_pixels_are_background(tmp_path, clothes, light):
     found = photos.load(tmp_path / "a.png")
     assert (np.abs(found.image.astype(int) - light) <= 1).all()
     assert found.box == (10, 10, 50, 50)
+
+
+def framed(outline):
+    """A photo of 400x400 pixels, 50 from the left and top of one of 500x500, cut to an outline."""
+    pixels = np.full((500, 500, 3), 235, np.uint8)
+    pixels[150:330, 190:290] = 70
+    alpha = Image.new("L", (500, 500))
+    getattr(ImageDraw.Draw(alpha), outline[0])((50, 50, 449, 449), *outline[1:], fill=255)
+    return Image.fromarray(np.dstack([pixels, alpha]))
+
+
+FRAMES = {
+    "margin": ("rectangle",),
+    "circle": ("ellipse",),
+    "round corners": ("rounded_rectangle", 100),
+}
+
+
+@pytest.mark.parametrize("outline", FRAMES.values(), ids=FRAMES.keys())
+@pytest.mark.parametrize("cut", [(0, 0, 500, 500), (50, 50, 450, 450)], ids=["wide", "close"])
+def test_in_a_photo_that_is_cut_to_a_frame_the_garment_is_found(tmp_path, outline, cut):
+    framed(outline).crop(cut).save(tmp_path / "a.png")
+    found = photos.load(tmp_path / "a.png").box
+    right = (190 - cut[0], 150 - cut[1], 290 - cut[0], 330 - cut[1])
+    assert made_photos.overlap(found, right) > 0.95
+
+
+def test_a_rectangle_that_was_cut_out_is_the_garment_with_its_print(tmp_path):
+    pixels = np.zeros((300, 300, 4), np.uint8)
+    pixels[50:250, 80:220] = (40, 60, 90, 255)
+    pixels[130:150, 140:170, :3] = 250
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert photos.load(tmp_path / "a.png").box == (80, 50, 220, 250)
+
+
+def test_specks_do_not_stretch_what_was_cut_out(tmp_path):
+    pixels = np.zeros((300, 300, 4), np.uint8)
+    pixels[100:250, 100:200] = (40, 60, 90, 255)
+    pixels[4:7, 4:7] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert photos.load(tmp_path / "a.png").box == (100, 100, 200, 250)
 
 
 def test_sixteen_bits_are_scaled_not_cut(tmp_path, sample):
