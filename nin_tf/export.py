@@ -288,8 +288,9 @@ def _saved_content(path: Path) -> Content:
             if other.op == "Reshape":  # of a layer that is fully connected per pixel
                 outputs.add(other.name)
             elif other.op in ("BiasAdd", "Add", "AddV2"):
-                for bias in filter(lambda found: found is not None, map(constant, other.input)):
-                    tensors[f"{i}.bias"] = _to_canonical(bias).reshape(-1)
+                for bias in map(constant, other.input):  # on either side
+                    if bias is not None:
+                        tensors[f"{i}.bias"] = _to_canonical(bias).reshape(-1)
     (image,) = called.structured_input_signature[1].values()
     if image.shape.rank != 4 or image.dtype != tf.float32:
         raise NinError(f"{path}: of another network: it takes {image.shape} of {image.dtype.name}")
