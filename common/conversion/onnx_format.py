@@ -197,20 +197,36 @@ def _read(path: Path) -> Any:
         raise NinError(f"{path}: damaged, or not an ONNX model") from error
     if not proto.graph.node:
         raise NinError(f"{path}: damaged, or not an ONNX model (it holds no layers)")
+    entries = [(t, e) for t in proto.graph.initializer for e in t.external_data]
+    names = {entry.value for _, entry in entries if entry.key == "location"}
     try:
+        for tensor, entry in entries:
+            if entry.key == "location":
+                # by its own name: ONNX follows no link, which is what a download may be kept as
+                file = _itself(entry.value, path)
+                entry.value = file.name
+                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(file.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:
-        names = {e.value for t in proto.graph.initializer for e in t.external_data
-                 if e.key == "location"}  # fmt: skip
-        file = printable(", ".join(sorted(names)[:2])) + " ..." * (len(names) > 2)
+        shown = printable(", ".join(sorted(names)[:2])) + " ..." * (len(names) > 2)
         raise NinError(
-            f"{path}: its weights are in another file, {file}, which is not beside it or damaged; "
+            f"{path}: its weights are in another file, {shown}, which is not beside it or damaged; "
             "copy both"
         ) from error
     if proto.functions:
         proto = importlib.import_module("onnx.inliner").inline_local_functions(proto)
     _to_float32(proto.graph)
     return proto
+
+
+def _itself(name: str, path: Path) -> Path:
+    """The file with weights of a model, beside the model or beside what that is a link to."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError("not a file of the model")
+    there = path.parent / name
+    return (there if there.exists() else path.resolve().parent / name).resolve(strict=True)
 
 
 def _to_float32(graph: Any) -> None:
