@@ -322,7 +322,7 @@ class OnnxFile(LayersFile):
         onnx_format.require()
         self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
         try:
-            model = self.onnx.load(str(path))
+            model = onnx_format.read_model(path)
             self.weights = self._read_weights(model.graph)
             operations = model.graph.node
             self.layers = name_layers(
@@ -337,6 +337,8 @@ class OnnxFile(LayersFile):
                     model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
             self.session = onnx_format.start_session(model, threads)
             self.given = self.session.get_inputs()[0]
+        except NinError:
+            raise
         except Exception as error:
             raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
@@ -369,16 +371,14 @@ class OnnxFile(LayersFile):
         return outputs
 
     def _read_weights(self, graph: Any) -> dict[str, np.ndarray]:
-        tensors = {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant":
-                tensors[node.output[0]] = node.attribute[0].t
-        convolutions = [node for node in graph.node if node.op_type == "Conv"]
-        native = [name for node in convolutions for name in node.input[1:] if name in tensors]
+        constants = onnx_format.Constants(graph)
+        inputs = [name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]]
+        values = [(name, constants.value(name)) for name in inputs]
+        arrays = [(name, value) for name, value in values if value is not None]
         canonical = list(architecture.parameter_shapes())
-        names = canonical if len(native) == len(canonical) else native
-        arrays = (np.array(self.onnx.numpy_helper.to_array(tensors[name])) for name in native)
-        return dict(zip(names, arrays, strict=True))
+        if len(arrays) == len(canonical):
+            arrays = [(name, value) for name, (_, value) in zip(canonical, arrays, strict=True)]
+        return dict(arrays)
 
 
 class GluonFile(LayersFile):

@@ -93,7 +93,7 @@ def load(path: Path) -> Content:
     The convolutions are taken in the order of the graph. Their weights and biases may be computed
     from other constants.
     """
-    proto = _read(path)
+    proto = read_model(path)
     graph = proto.graph
     for node in graph.node:
         what = "" if node.domain in ("", "ai.onnx") else "layers of an optimizer's own"
@@ -104,7 +104,7 @@ def load(path: Path) -> Content:
                 f"{path}: it has {what} ({printable(node.op_type)}), which the chapter's network "
                 "does not; export the network as it was trained"
             )
-    constants = _Constants(graph)
+    constants = Constants(graph)
     tensors: dict[str, np.ndarray] = {}
     for i, node in enumerate(n for n in graph.node if n.op_type in ("Conv", "Gemm", "MatMul")):
         weight, *bias = [constants.value(name) for name in node.input[1:] if name]
@@ -131,7 +131,7 @@ def load(path: Path) -> Content:
 
 def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """What onnxruntime computes; see :class:`common.contract.Exporter`."""
-    proto = _read(path)
+    proto = read_model(path)
     _, channels_last = _input(proto.graph, path, pixels.shape[1])
     given = next(_inputs(proto.graph)).name
     session = start_session(proto)
@@ -151,7 +151,7 @@ def start_session(proto: Any, threads: int = 0) -> Any:
     )
 
 
-class _Constants:
+class Constants:
     """The values in a graph that do not depend on its input."""
 
     def __init__(self, graph: Any) -> None:
@@ -188,7 +188,7 @@ class _Constants:
         return None
 
 
-def _read(path: Path) -> Any:
+def read_model(path: Path) -> Any:
     """A model in float32, its functions written out, its weights from wherever they are."""
     onnx = _import("onnx")
     try:
