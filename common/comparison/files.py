@@ -9,6 +9,7 @@ the comparison are given the weights of the first file.
 import dataclasses
 import importlib
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS, of_several_files
 from common.data.interpolation import resize_matrix
-from common.errors import NinError, one_line
+from common.errors import NinError, one_line, printable
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
 from common.network.description import CHAPTER
@@ -230,7 +231,8 @@ class KerasFile(WeightsFile):
 
     def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         keras = importlib.import_module("tensorflow").keras
-        self.net = keras.models.load_model(path, compile=False)
+        layers = list(_chain(keras.models.load_model(path, compile=False), path))
+        self.net = keras.Sequential(_as_ours(layers, keras.layers))
         return self.get_weights(self.net)
 
     def nin(self, *options: Any) -> Any:
@@ -251,6 +253,39 @@ class KerasFile(WeightsFile):
 
     def Predictor(self, net: Any, settings: Settings) -> Any:
         return KerasPredictor(self, self.backend.Predictor(net, settings))
+
+
+def _chain(net: Any, path: Path) -> Iterator[Any]:
+    """The layers of a Keras model in order, those of models within it among them."""
+    layers = {layer.name: layer for layer in net.layers}
+    if type(net).__name__ == "Functional":
+        config = net.get_config()
+        before: list[str] = []
+        for each in config["layers"]:
+            found = re.findall(r'"keras_history": \["([^"]*)"', json.dumps(each["inbound_nodes"]))
+            if found != before or each["name"] not in layers:
+                raise NinError(
+                    f"{path}: its layers are no chain (it branches at {printable(each['name'])}, "
+                    "or that is no layer); export it to ONNX and compare that"
+                )
+            before = [each["name"]]
+        if len(net.outputs) != 1:
+            raise NinError(f"{path}: it has {len(net.outputs)} outputs; save it with the first")
+    for layer in layers.values():
+        if type(layer).__name__ in ("Functional", "Sequential"):
+            yield from _chain(layer, path)
+        elif type(layer).__name__ != "InputLayer":
+            yield layer
+
+
+def _as_ours(layers: list[Any], kinds_of: Any) -> Iterator[Any]:
+    """The same with what ends ``nin_tf`` behind a global pooling, whose output has a name there."""
+    for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        yield layer
+        if type(layer).__name__.startswith("Global") and type(after).__name__ != "Reshape":
+            yield kinds_of.Reshape((1, 1, -1))
+            if not layer.keepdims:
+                yield kinds_of.Flatten()
 
 
 class KerasPredictor:

@@ -200,6 +200,27 @@ def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_
         assert {*architecture.layer_names()} <= rows
 
 
+def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
+    backend, backend_name, tmp_path
+):
+    if backend_name != "tf":
+        pytest.skip("Keras's own")
+    import foreign_tf
+
+    weights = reference.model().weights
+    images = np.zeros((2, 28, 28), np.uint8)
+    for make in (foreign_tf.functional, foreign_tf.nested, foreign_tf.network):
+        path = foreign_tf.saved(make(weights), tmp_path)
+        file = files.KerasFile(path, backend, 1)
+        found = file.Predictor(file.nin(), Settings(resize=67)).activations(images)
+        assert {layer.name for layer in architecture.layers()} <= set(found)
+        assert found["global_pool"].shape == (2, 10, 1, 1)
+        assert found["flatten"].shape == (2, 10)
+    two = foreign_tf.functional(weights, end=lambda x: foreign_tf.layers.Add()([x, x]))
+    with pytest.raises(NinError, match=r"n\.keras: its layers are no chain \(it branches at add"):
+        files.KerasFile(foreign_tf.saved(two, tmp_path), backend, 1)
+
+
 def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):
     (tmp_path / "package").mkdir()
     (tmp_path / "run").mkdir()
