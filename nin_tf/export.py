@@ -38,13 +38,13 @@ _products = ("Conv2D", "MatMul", "BatchMatMulV2")
 _operations = {
     "Add", "AddV2", "AssignVariableOp", "AvgPool", "BatchMatMulV2", "BiasAdd", "Cast", "ConcatV2",
     "Const", "Conv2D", "DisableCopyOnRead", "ExpandDims", "Fill", "GatherV2", "GreaterEqual",
-    "Identity", "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean", "MergeV2Checkpoints",
-    "Minimum", "Mul", "NoOp", "Pack", "PartitionedCall", "Placeholder", "Prod", "RandomUniform",
-    "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape", "RestoreV2", "SaveV2", "Select",
-    "SelectV2", "Shape", "ShardedFilename", "Softmax", "Squeeze", "StatefulPartitionedCall",
-    "StatelessRandomGetKeyCounter", "StatelessRandomUniformV2", "StaticRegexFullMatch",
-    "StridedSlice", "StringJoin", "Sub", "Sum", "Transpose", "VarHandleOp", "VarIsInitializedOp",
-    "ZerosLike",
+    "Identity", "Log", "LogSoftmax", "LogicalAnd", "MatMul", "Max", "MaxPool", "Maximum", "Mean",
+    "MergeV2Checkpoints", "Minimum", "Mul", "NoOp", "Pack", "Pad", "PadV2", "PartitionedCall",
+    "Placeholder", "Prod", "RandomUniform", "Range", "ReadVariableOp", "RealDiv", "Relu", "Reshape",
+    "RestoreV2", "SaveV2", "Select", "SelectV2", "Shape", "ShardedFilename", "Softmax", "Squeeze",
+    "StatefulPartitionedCall", "StatelessRandomGetKeyCounter", "StatelessRandomUniformV2",
+    "StaticRegexFullMatch", "StridedSlice", "StringJoin", "Sub", "Sum", "Transpose", "VarHandleOp",
+    "VarIsInitializedOp", "ZerosLike",
 }  # fmt: skip
 _half = {tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
 
@@ -288,9 +288,9 @@ def _saved_content(path: Path) -> Content:
             if other.op == "Reshape":  # of a layer that is fully connected per pixel
                 outputs.add(other.name)
             elif other.op in ("BiasAdd", "Add", "AddV2"):
-                bias = constant(other.input[1])
-                if bias is not None:
-                    tensors[f"{i}.bias"] = _to_canonical(bias).reshape(-1)
+                for bias in map(constant, other.input):  # on either side
+                    if bias is not None:
+                        tensors[f"{i}.bias"] = _to_canonical(bias).reshape(-1)
     (image,) = called.structured_input_signature[1].values()
     if image.shape.rank != 4 or image.dtype != tf.float32:
         raise NinError(f"{path}: of another network: it takes {image.shape} of {image.dtype.name}")

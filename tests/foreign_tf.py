@@ -115,6 +115,40 @@ def dense(weights):
     return net
 
 
+def padded():
+    """The chapter's layers, which pad by layers of their own."""
+    made = []
+    for channels, kernel, strides, padding in BLOCKS:
+        made += [layers.ZeroPadding2D(kernel // 2)] if padding == "same" else []
+        made += block(channels, kernel, strides, "valid")
+        made += [layers.MaxPooling2D(3, 2)] if channels > 10 else []
+    return [*made, layers.GlobalAveragePooling2D()]
+
+
+def module(weights, directory, add):
+    """Without Keras; the bias is added as ``add`` does it."""
+    arrays = [a.transpose(2, 3, 1, 0) if a.ndim == 4 else a for a in weights.values()]
+
+    class Nin(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.arrays = [tf.Variable(a) for a in arrays]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32)])
+        def __call__(self, X):
+            rest = iter(self.arrays)
+            for channels, _, strides, padding in BLOCKS:
+                for stride, pad in ((strides, padding.upper()), (1, "VALID"), (1, "VALID")):
+                    kernel, bias = next(rest), next(rest)
+                    X = tf.nn.relu(add(tf.nn.conv2d(X, kernel, stride, pad), bias))
+                X = tf.nn.max_pool2d(X, 3, 2, "VALID") if channels > 10 else X
+            return {"logits": tf.reduce_mean(X, (1, 2))}
+
+    net = Nin()
+    tf.saved_model.save(net, str(directory / "module"), signatures=net.__call__)
+    return directory / "module"
+
+
 def with_optimizer(net, directory):
     return checkpoint(net, directory, "nin-1.data-00000-of-00001", optimizer=net.optimizer)
 
@@ -150,6 +184,9 @@ READ = {
     "weights in HDF5": lambda w, d: weights_only(network(w), d),
     "flat weights in HDF5": lambda w, d: weights_only(network(w, parts(list)), d),
     "SavedModel": lambda w, d: saved_model(network(w), d),
+    "SavedModel that pads by itself": lambda w, d: saved_model(network(w, padded()), d),
+    "module": lambda w, d: module(w, d, lambda X, b: X + b),
+    "module that adds the other way": lambda w, d: module(w, d, lambda X, b: b + X),
     "fully connected per pixel": lambda w, d: saved(dense(w), d),
     "fully connected per pixel in a SavedModel": lambda w, d: saved_model(dense(w), d),
     "augmentation": lambda w, d: saved(network(w, [layers.RandomFlip(), *parts()]), d),
@@ -171,6 +208,10 @@ NOTED = {
     ),
     "softmax": (
         lambda w, d: saved(functional(w, end=layers.Softmax()), d), "ends in a softmax",
+    ),
+    "logarithms of a softmax in a SavedModel": (
+        lambda w, d: saved_model(functional(w, end=layers.Activation("log_softmax")), d),
+        "ends in a softmax",
     ),
     "class of its own": (
         lambda w, d: saved(class_of_its_own(w), d), "its class Edition1 is code, which is not in",

@@ -9,6 +9,7 @@ the comparison are given the weights of the first file.
 import dataclasses
 import importlib
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS, of_several_files
 from common.data.interpolation import resize_matrix
-from common.errors import NinError, one_line
+from common.errors import NinError, one_line, printable
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
 from common.network.description import CHAPTER
@@ -234,7 +235,8 @@ class KerasFile(WeightsFile):
 
     def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         keras = importlib.import_module("tensorflow").keras
-        self.net = keras.models.load_model(path, compile=False)
+        layers = list(_chain(keras.models.load_model(path, compile=False), path))
+        self.net = keras.Sequential(_as_ours(layers, keras.layers))
         return self.get_weights(self.net)
 
     def nin(self, *options: Any) -> Any:
@@ -255,6 +257,39 @@ class KerasFile(WeightsFile):
 
     def Predictor(self, net: Any, settings: Settings) -> Any:
         return KerasPredictor(self, self.backend.Predictor(net, settings))
+
+
+def _chain(net: Any, path: Path) -> Iterator[Any]:
+    """The layers of a Keras model in order, those of models within it among them."""
+    layers = {layer.name: layer for layer in net.layers}
+    if type(net).__name__ == "Functional":
+        config = net.get_config()
+        before: list[str] = []
+        for each in config["layers"]:
+            found = re.findall(r'"keras_history": \["([^"]*)"', json.dumps(each["inbound_nodes"]))
+            if found != before or each["name"] not in layers:
+                raise NinError(
+                    f"{path}: its layers are no chain (it branches at {printable(each['name'])}, "
+                    "or that is no layer); export it to ONNX and compare that"
+                )
+            before = [each["name"]]
+        if len(net.outputs) != 1:
+            raise NinError(f"{path}: it has {len(net.outputs)} outputs; save it with the first")
+    for layer in layers.values():
+        if type(layer).__name__ in ("Functional", "Sequential"):
+            yield from _chain(layer, path)
+        elif type(layer).__name__ != "InputLayer":
+            yield layer
+
+
+def _as_ours(layers: list[Any], kinds_of: Any) -> Iterator[Any]:
+    """The same with what ends ``nin_tf`` behind a global pooling, whose output has a name there."""
+    for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        yield layer
+        if type(layer).__name__.startswith("Global") and type(after).__name__ != "Reshape":
+            yield kinds_of.Reshape((1, 1, -1))
+            if not layer.keepdims:
+                yield kinds_of.Flatten()
 
 
 class KerasPredictor:
@@ -326,7 +361,7 @@ class OnnxFile(LayersFile):
         onnx_format.require()
         self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
         try:
-            model = self.onnx.load(str(path))
+            model = onnx_format.read_model(path)
             self.weights = self._read_weights(model.graph)
             operations = model.graph.node
             self.layers = name_layers(
@@ -341,6 +376,8 @@ class OnnxFile(LayersFile):
                     model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
             self.session = onnx_format.start_session(model, threads)
             self.given = self.session.get_inputs()[0]
+        except NinError:
+            raise
         except Exception as error:
             raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
@@ -373,16 +410,14 @@ class OnnxFile(LayersFile):
         return outputs
 
     def _read_weights(self, graph: Any) -> dict[str, np.ndarray]:
-        tensors = {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant":
-                tensors[node.output[0]] = node.attribute[0].t
-        convolutions = [node for node in graph.node if node.op_type == "Conv"]
-        native = [name for node in convolutions for name in node.input[1:] if name in tensors]
+        constants = onnx_format.Constants(graph)
+        inputs = [name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]]
+        values = [(name, constants.value(name)) for name in inputs]
+        arrays = [(name, value) for name, value in values if value is not None]
         canonical = list(architecture.parameter_shapes())
-        names = canonical if len(native) == len(canonical) else native
-        arrays = (np.array(self.onnx.numpy_helper.to_array(tensors[name])) for name in native)
-        return dict(zip(names, arrays, strict=True))
+        if len(arrays) == len(canonical):
+            arrays = [(name, value) for name, (_, value) in zip(canonical, arrays, strict=True)]
+        return dict(arrays)
 
 
 class GluonFile(LayersFile):

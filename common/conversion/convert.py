@@ -250,6 +250,13 @@ def write(
     if to == "safetensors":
         save_model(target, model)
         return [target], None
+    layers = kinds.layers_of_mxnet(target)
+    # that of a target which is written again is its own
+    if to == "mxnet" and layers.exists() and not target.exists():
+        raise NinError(
+            f"{layers}: exists, and {target} would overwrite it; choose another name, or move it "
+            "away"
+        )
     software = _software(to, backend)
     with tempfile.TemporaryDirectory() as directory:
         drafts = software.save(model, Path(directory) / target.name)

@@ -161,7 +161,8 @@ def layers_of_mxnet(path: Path) -> Path:
 
 def index_of_checkpoint(path: Path) -> Path:
     """Where TensorFlow lists what is in a checkpoint, which has several files."""
-    return path.with_name(re.sub(r"\.(index|data-\d+-of-\d+)$", "", path.name) + ".index")
+    # "." and "/" have no name, which with_name() does not take
+    return path.parent / (re.sub(r"\.(index|data-\d+-of-\d+)$", "", path.name) + ".index")
 
 
 def target_format(path: Path) -> str:

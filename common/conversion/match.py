@@ -6,8 +6,9 @@ and, where a file does not keep an order, which layer comes first.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
+from string import ascii_lowercase, ascii_uppercase
 from typing import NamedTuple
 
 import numpy as np
@@ -184,7 +185,7 @@ def _check_order(
     for one, two in combinations(names, 2):
         if shapes[one] != shapes[two]:
             continue
-        certain = _numbered(_key(one), _key(two))
+        certain = _numbered(one, two, names)
         if certain and _key(one) > _key(two):
             raise NinError(
                 f"{where}: {printable(two)} and {printable(one)} have one shape, and stand in the "
@@ -209,16 +210,20 @@ def _key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     )
 
 
-def _numbered(one: tuple[tuple, ...], two: tuple[tuple, ...]) -> bool:
-    """Whether two keys first differ in a number, a missing one or a single letter."""
-    for mine, other in zip(one, two, strict=False):
-        for a, b in zip(mine, other, strict=False):
-            if a != b:
-                return a[0] == b[0] == 0 or len(a[2]) == len(b[2]) == 1 or 0 in (a[0], b[0])
-        if len(mine) != len(other):
-            longer = max(mine, other, key=len)
-            return longer[min(len(mine), len(other))][0] == 0
-    return False
+def _numbered(one: str, two: str, names: Iterable[str]) -> bool:
+    """Whether two names first differ in a number, or in letters that count all such names.
+
+    Anything else is a guess: in use, fc may stand behind fc1, and s (squeeze) in front of e.
+    """
+    mine, other = (sum(_key(name), ()) for name in (one, two))
+    at = next((i for i, (a, b) in enumerate(zip(mine, other, strict=False)) if a != b), None)
+    if at is None:
+        return False
+    if mine[at][0] == other[at][0] == 0:
+        return True
+    keys = [sum(_key(name), ()) for name in names]
+    words = {key[at][2] for key in keys if key[:at] == mine[:at] and len(key) > at}
+    return words in (set(ascii_lowercase[: len(words)]), set(ascii_uppercase[: len(words)]))
 
 
 def _stem(name: str) -> str:

@@ -93,7 +93,7 @@ def load(path: Path) -> Content:
     The convolutions are taken in the order of the graph. Their weights and biases may be computed
     from other constants.
     """
-    proto = _read(path)
+    proto = read_model(path)
     graph = proto.graph
     for node in graph.node:
         what = "" if node.domain in ("", "ai.onnx") else "layers of an optimizer's own"
@@ -104,7 +104,7 @@ def load(path: Path) -> Content:
                 f"{path}: it has {what} ({printable(node.op_type)}), which the chapter's network "
                 "does not; export the network as it was trained"
             )
-    constants = _Constants(graph)
+    constants = Constants(graph)
     tensors: dict[str, np.ndarray] = {}
     for i, node in enumerate(n for n in graph.node if n.op_type in ("Conv", "Gemm", "MatMul")):
         weight, *bias = [constants.value(name) for name in node.input[1:] if name]
@@ -131,7 +131,7 @@ def load(path: Path) -> Content:
 
 def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """What onnxruntime computes; see :class:`common.contract.Exporter`."""
-    proto = _read(path)
+    proto = read_model(path)
     _, channels_last = _input(proto.graph, path, pixels.shape[1])
     given = next(_inputs(proto.graph)).name
     session = start_session(proto)
@@ -151,7 +151,7 @@ def start_session(proto: Any, threads: int = 0) -> Any:
     )
 
 
-class _Constants:
+class Constants:
     """The values in a graph that do not depend on its input."""
 
     def __init__(self, graph: Any) -> None:
@@ -188,7 +188,7 @@ class _Constants:
         return None
 
 
-def _read(path: Path) -> Any:
+def read_model(path: Path) -> Any:
     """A model in float32, its functions written out, its weights from wherever they are."""
     onnx = _import("onnx")
     try:
@@ -197,20 +197,36 @@ def _read(path: Path) -> Any:
         raise NinError(f"{path}: damaged, or not an ONNX model") from error
     if not proto.graph.node:
         raise NinError(f"{path}: damaged, or not an ONNX model (it holds no layers)")
+    entries = [(t, e) for t in proto.graph.initializer for e in t.external_data]
+    names = {entry.value for _, entry in entries if entry.key == "location"}
     try:
+        for tensor, entry in entries:
+            if entry.key == "location":
+                # by its own name: ONNX follows no link, which is what a download may be kept as
+                file = _itself(entry.value, path)
+                entry.value = file.name
+                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(file.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:
-        names = {e.value for t in proto.graph.initializer for e in t.external_data
-                 if e.key == "location"}  # fmt: skip
-        file = printable(", ".join(sorted(names)[:2])) + " ..." * (len(names) > 2)
+        shown = printable(", ".join(sorted(names)[:2])) + " ..." * (len(names) > 2)
         raise NinError(
-            f"{path}: its weights are in another file, {file}, which is not beside it or damaged; "
+            f"{path}: its weights are in another file, {shown}, which is not beside it or damaged; "
             "copy both"
         ) from error
     if proto.functions:
         proto = importlib.import_module("onnx.inliner").inline_local_functions(proto)
     _to_float32(proto.graph)
     return proto
+
+
+def _itself(name: str, path: Path) -> Path:
+    """The file with weights of a model, beside the model or beside what that is a link to."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError("not a file of the model")
+    there = path.parent / name
+    return (there if there.exists() else path.resolve().parent / name).resolve(strict=True)
 
 
 def _to_float32(graph: Any) -> None:

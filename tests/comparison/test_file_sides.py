@@ -88,11 +88,19 @@ def flat_mean(graph):
     graph.node.append(mean)
 
 
+def passed_on(graph):
+    """As exporters write tensors that are equal: one is stored, and passed on to the others."""
+    tensor = next(each for each in graph.initializer if each.name == "block2.conv1.bias")
+    tensor.name = "stored"
+    graph.node.insert(0, onnx.helper.make_node("Identity", ["stored"], ["block2.conv1.bias"]))
+
+
 # name of the file -> what is done to the graph, and where that must show
 MISTAKES = {
     "right": (lambda graph: None, None),
     "three-at-a-time": (fixed_batch, None),
     "flat-mean": (flat_mean, None),
+    "passed-on": (passed_on, None),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),
         ("activations", "block2.conv1"),
@@ -141,8 +149,8 @@ def test_every_layer_of_a_file_is_compared(beside_numpy):
 
 BAD = {
     "not there": (None, "no such file"),
-    "no graph": (b"PK\x03\x04 nonsense", "cannot be read or run"),
-    "empty": (b"", "cannot be read or run"),
+    "no graph": (b"PK\x03\x04 nonsense", "damaged, or not an ONNX model"),
+    "empty": (b"", "damaged, or not an ONNX model"),
 }
 
 
@@ -190,6 +198,27 @@ def test_a_frameworks_file_is_run_on_its_own_weights(backend, backend_name, tmp_
         assert activations.first == "block3.conv2"
         rows = {row.name for table in activations.tables for row in table.rows}
         assert {*architecture.layer_names()} <= rows
+
+
+def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
+    backend, backend_name, tmp_path
+):
+    if backend_name != "tf":
+        pytest.skip("Keras's own")
+    import foreign_tf
+
+    weights = reference.model().weights
+    images = np.zeros((2, 28, 28), np.uint8)
+    for make in (foreign_tf.functional, foreign_tf.nested, foreign_tf.network):
+        path = foreign_tf.saved(make(weights), tmp_path)
+        file = files.KerasFile(path, backend, 1)
+        found = file.Predictor(file.nin(), Settings(resize=67)).activations(images)
+        assert {layer.name for layer in architecture.layers()} <= set(found)
+        assert found["global_pool"].shape == (2, 10, 1, 1)
+        assert found["flatten"].shape == (2, 10)
+    two = foreign_tf.functional(weights, end=lambda x: foreign_tf.layers.Add()([x, x]))
+    with pytest.raises(NinError, match=r"n\.keras: its layers are no chain \(it branches at add"):
+        files.KerasFile(foreign_tf.saved(two, tmp_path), backend, 1)
 
 
 def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):

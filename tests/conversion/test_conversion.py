@@ -78,6 +78,14 @@ def test_bad_input_to_convert_gets_one_clear_line(weights, tmp_path, arguments, 
     assert names_in(tmp_path) == set()
 
 
+def test_layers_that_were_not_named_are_not_overwritten(weights, tmp_path):
+    (tmp_path / "book-symbol.json").write_text("mine")
+    done = run("convert.py", weights, "book.params", cwd=tmp_path)
+    assert_one_clear_line(done, "book-symbol.json: exists, and book.params would overwrite it")
+    assert names_in(tmp_path) == {"book-symbol.json"}
+    assert (tmp_path / "book-symbol.json").read_text() == "mine"
+
+
 def test_without_onnx_one_clear_line_says_how_to_install_it(weights, tmp_path, hide):
     done = run("convert.py", weights, tmp_path / "nin.onnx", "--to", "onnx", env=hide("onnx"))
     assert_one_clear_line(done, 'onnx is not installed; install it with: pip install -e ".[onnx]"')

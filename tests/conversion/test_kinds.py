@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import reference
-from commands import assert_one_clear_line, run
+from commands import assert_one_clear_line, run, run_here
 
 from common.conversion import convert, kinds
 from common.errors import NinError
@@ -91,6 +91,17 @@ def test_directories_and_missing_files_are_named(tmp_path):
         kinds.identify(tmp_path / "nowhere")
     with pytest.raises(NinError, match=r"neither the model\.safetensors of a run nor a TensorFlow"):
         kinds.identify(tmp_path)
+
+
+@pytest.mark.parametrize("path", [".", "/", ""])
+def test_a_directory_without_a_name_gets_one_clear_line(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    words = "a directory with neither the model.safetensors of a run"
+    assert_one_clear_line(run_here("predict.py", "--weights", path), words)
+    assert_one_clear_line(run_here("convert.py", path, "o.pt"), words)
+    if path:
+        done = run_here("compare.py", "--backends", f"torch,{path}")
+        assert_one_clear_line(done, f"{path}: ")
 
 
 def test_the_directory_of_a_run_stands_for_the_weights_in_it(tmp_path, model):

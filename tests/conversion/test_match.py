@@ -116,6 +116,18 @@ def test_words_without_numbers_are_enough_where_the_file_keeps_an_order(weights)
     )
 
 
+GUESSES = ("kse", ("k", "fc1", "fc"), ("k", "mix", "1x1"), ("c_1", "x_1", "p_1"), "kba",
+           ("dense", "conv", "conv_1"))  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", GUESSES, ids="-".join)
+def test_names_that_only_seem_to_count_are_no_order(weights, parts):
+    names = [f"b{block}.{part}" for block in range(4) for part in parts]
+    assert_found(weights, renamed(weights, names))
+    words = refusal(renamed(weights, names), ordered=False)
+    assert "neither file nor names show which comes first" in words
+
+
 def test_an_order_against_the_numbers_is_refused(weights):
     swapped = [*BOOK[:1], BOOK[2], BOOK[1], *BOOK[3:]]
     assert "in another order than that of their names" in refusal(renamed(weights, swapped))

@@ -240,6 +240,23 @@ def test_weights_in_another_file_are_found_beside_it(proto, model, tmp_path, mon
         onnx_format.load(path)
 
 
+@pytest.mark.parametrize("links", [["n.onnx"], ["n.data"], ["n.onnx", "n.data"]], ids="+".join)
+def test_weights_in_another_file_are_found_through_links(proto, model, tmp_path, links):
+    blobs, here = tmp_path / "blobs", tmp_path / "here"
+    blobs.mkdir()
+    here.mkdir()
+    onnx.save(proto, str(blobs / "n.onnx"), save_as_external_data=True, location="n.data")
+    if "n.data" in links:  # as a cache of downloads names them
+        (blobs / "n.data").rename(blobs / "0af3")
+        (here / "n.data").symlink_to(blobs / "0af3")
+    (blobs / "n.onnx").rename((blobs if "n.onnx" in links else here) / "model.onnx")
+    if "n.onnx" in links:
+        (here / "model.onnx").symlink_to(blobs / "model.onnx")
+    found = match(onnx_format.load(here / "model.onnx").groups, True, "FILE").weights
+    for name, array in model.weights.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
 def outside(proto):
     """Weights in a file that is none of the model's."""
     tensor = proto.graph.initializer[0]
