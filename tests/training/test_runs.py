@@ -198,6 +198,19 @@ def test_the_same_seed_gives_the_same_numbers(finished, start):
     assert list(map(without_times, rows_of(first))) == list(map(without_times, rows_of(second)))
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_that_auto_gave_its_precision_goes_on_with_auto(precision):
+    kept = from_preset("fast", precision=precision)
+    fit.given_settings(kept, {"precision": "auto"}, "here")
+    with pytest.raises(NinError, match=f"precision={precision}, not float64"):
+        fit.given_settings(kept, {"precision": "float64"}, "here")
+
+
+def test_a_run_in_float64_does_not_go_on_with_auto():
+    with pytest.raises(NinError, match="precision=float64, not auto"):
+        fit.given_settings(from_preset("fast", precision="float64"), {"precision": "auto"}, "here")
+
+
 @pytest.mark.shared
 def test_another_seed_gives_other_numbers(finished, start):
     first, _ = finished
