@@ -198,6 +198,43 @@ def test_the_same_seed_gives_the_same_numbers(finished, start):
     assert list(map(without_times, rows_of(first))) == list(map(without_times, rows_of(second)))
 
 
+LEFT_OVER = ("metrics.jsonl", ".config.json.ab_3xyz9", ".metrics.jsonl.ab_3xyz9")
+
+
+def test_what_a_run_leaves_that_was_killed_at_its_start_is_in_nobodys_way(tmp_path):
+    for count in range(len(LEFT_OVER) + 1):
+        for name in LEFT_OVER[:count]:
+            (tmp_path / name).touch()
+        assert not run_directory.is_begun(tmp_path)
+        run_directory.check_free(tmp_path)
+    assert not run_directory.is_begun(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metrics.jsonl", '{"epoch": 1}'),
+        ("notes.txt", ""),
+        (".config.json.swp", ""),
+        ("config.json", "{}"),
+    ],
+)
+def test_nothing_is_removed_beside_what_a_run_does_not_leave_at_its_start(tmp_path, name, text):
+    for left in LEFT_OVER:
+        (tmp_path / left).touch()
+    (tmp_path / name).write_text(text)
+    before = set(tmp_path.iterdir())
+    assert not run_directory.is_begun(tmp_path)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_nothing_is_removed_of_a_run_that_is_just_beginning(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+    with run_directory.lock(tmp_path):
+        assert not run_directory.is_begun(tmp_path)
+    assert (tmp_path / "metrics.jsonl").exists()
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_run_that_auto_gave_its_precision_goes_on_with_auto(precision):
     kept = from_preset("fast", precision=precision)
