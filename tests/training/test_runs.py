@@ -198,6 +198,19 @@ def test_the_same_seed_gives_the_same_numbers(finished, start):
     assert list(map(without_times, rows_of(first))) == list(map(without_times, rows_of(second)))
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (1, 3)])
+def test_another_number_of_workers_is_noted_and_recorded(start, before, after):
+    def described(run, workers):
+        return records.describe(run) | ({"workers": workers} if workers > 1 else {})
+
+    run = start()
+    records.add_resumption(run, described(run, before), described(run, after))
+    words = f"resumed with workers {after} instead of {before}: not bit for bit"
+    assert [words in note for note in run.notes] == ([True] if before != after else [])
+    config = json.loads((run.directory / "config.json").read_text())
+    assert config["resumed"][0]["workers"] == after
+
+
 LEFT_OVER = ("metrics.jsonl", ".config.json.ab_3xyz9", ".metrics.jsonl.ab_3xyz9")
 
 
