@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -409,6 +410,25 @@ def test_a_device_too_full_for_the_network_is_one_clear_line(backend, quick, tmp
     )  # fmt: skip
     assert_one_clear_line(done, f"out of memory in {tmp_path / 'run'}; take a smaller --batch-size")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_nobody_needs_to_listen_to_a_run(backend, quick, tmp_path, closed):
+    train = command("train.py", *quick, "--epochs", "0.2", "--out", tmp_path / "run")
+    done = subprocess.run(f"{shlex.join(train)} {closed}", shell=True, capture_output=True)
+    assert (done.returncode, done.stderr if "2>" not in closed else b"") == (0, b"")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["epochs"] == 0.2
+    load_arrays(tmp_path / "run" / "model.safetensors")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_nobody_needs_to_listen_to_shapes(backend, backend_name, tmp_path, closed):
+    file = tmp_path / "shapes.json"
+    shapes = command("shapes.py", "--backend", backend_name, "--resize", 67, "--json", file)
+    done = subprocess.run(f"{shlex.join(shapes)} {closed}", shell=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert backend_name in json.loads(file.read_text())["backends"]
 
 
 def test_a_complete_run_is_not_trained_further(copy):
