@@ -211,6 +211,19 @@ def test_another_number_of_workers_is_noted_and_recorded(start, before, after):
     assert config["resumed"][0]["workers"] == after
 
 
+def test_event_files_of_one_second_do_not_overwrite_each_other(tmp_path):
+    from common.training.tensorboard import Events
+
+    for epoch in range(3):
+        events = Events(tmp_path, epoch, "")
+        events.add(epoch, {"train_loss": 1.0})
+        events.close()
+    # TensorBoard reads them in the order of their names
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 3
+    assert files == sorted(files, key=lambda file: file.stat().st_mtime_ns)
+
+
 LEFT_OVER = ("metrics.jsonl", ".config.json.ab_3xyz9", ".metrics.jsonl.ab_3xyz9")
 
 
