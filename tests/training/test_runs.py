@@ -16,7 +16,7 @@ from common.network import architecture
 from common.prediction import outputs
 from common.settings import from_preset
 from common.system.signals import StopRequest
-from common.training import fit, plateau, records, run_directory
+from common.training import fit, memory, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher, summary
 from common.training.workers import Workers
 
@@ -222,6 +222,20 @@ def test_event_files_of_one_second_do_not_overwrite_each_other(tmp_path):
     files = sorted(tmp_path.iterdir())
     assert len(files) == 3
     assert files == sorted(files, key=lambda file: file.stat().st_mtime_ns)
+
+
+def test_the_line_on_want_of_memory_names_a_run_that_is_there_and_no_size_of_nothing(tmp_path):
+    settings = from_preset("fast", resize=67, batch_size=2)
+    (tmp_path / "config.json").touch()
+    for directory, words in (
+        (tmp_path, f"out of memory in {tmp_path}; take"),
+        (tmp_path / "gone", "out of memory; take"),
+    ):
+        with pytest.raises(NinError) as caught, memory.explained(settings, directory):
+            raise MemoryError
+        assert str(caught.value).startswith(words)
+        assert "MiB" in str(caught.value)
+        assert " 0.0 " not in str(caught.value)
 
 
 LEFT_OVER = ("metrics.jsonl", ".config.json.ab_3xyz9", ".metrics.jsonl.ab_3xyz9")
