@@ -20,6 +20,7 @@ from common.errors import NinError
 from common.files.arrays import load_arrays
 from common.network import architecture
 from common.system import machine
+from common.training import run_directory
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("[a-z]*.py"))
 
@@ -436,6 +437,21 @@ def test_a_complete_run_is_not_trained_further(copy):
     done = run("train.py", "--resume", copy)
     assert_one_clear_line(done, "is complete")
     assert (copy / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.shared
+def test_a_complete_run_that_is_to_go_on_by_itself_keeps_its_settings_and_data(quick, copy):
+    again = [*quick, "--epochs", EPOCHS, "--seed", 7, "--out", copy, "--resume", "auto"]
+    done = run_here("train.py", *again)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "complete already" in done.stdout
+    done = run_here("train.py", *again, "--lr", "0.5")
+    assert_one_clear_line(done, "that run has --lr 0.03, not 0.5; leave it out")
+    config = run_directory.open_run(copy)
+    config["data"]["sha256"] = dict.fromkeys(config["data"]["sha256"], "of another file")
+    run_directory.write_config(copy, config)
+    done = run_here("train.py", *again)
+    assert_one_clear_line(done, "the run was trained on another ")
 
 
 @pytest.mark.shared
