@@ -134,7 +134,7 @@ def _rescue(run: Run, lost: Path) -> str:
                 run.directory = None
             continue
         what = "the complete run" if run.complete else "what was trained"
-        how = "" if run.complete else f"; go on with `resume={run.directory}`"
+        how = "" if run.complete else f"; go on with `resume={shlex.quote(str(run.directory))}`"
         return f"{what} is in {run.directory}{how}"
     return f"and nowhere else either ({'; '.join(tried)})"
 
