@@ -13,7 +13,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 MEMORY_CLASSES = {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}
 MEMORY_WORDS = re.compile(
     "out of memory|not enough memory|unable to allocate|allocate (cpu |gpu )?memory|bad_alloc|"
-    "oom when allocating|resource_?exhausted|(cublas|cudnn)_status_alloc_failed",
+    "oom when allocating|resource_?exhausted|(cublas|cudnn)_status_alloc_failed|"
+    # oneDNN; of a descriptor it is said when there is no such operation
+    r"could not create a (primitive(?! descriptor)|memory object)",
     re.IGNORECASE,
 )
 

@@ -5,12 +5,13 @@ import _environment  # noqa: F401, I001 (first: it explains a missing installati
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from common import api, settings
 from common.backends.registry import BACKENDS
 from common.errors import NinError
 from common.terminal import command_line, display
-from common.training import run_directory
+from common.training import fit, records, run_directory
 from common.training.run import DivergedError
 
 EXAMPLES = """\
@@ -137,6 +138,17 @@ def parser() -> command_line.Parser:
     return p
 
 
+def check_same(directory: Path, data: str | None, given: dict[str, Any]) -> None:
+    """Refuse options of another run than the complete one, as :func:`api.resume` would."""
+    where = f"`resume={directory}`"
+    config = run_directory.open_run(directory)
+    kept = settings.Settings(**config["settings"])
+    fit.given_settings(kept, given, where)
+    if data is not None:
+        dataset = api.load_data(data).hold_out(kept.validation).limit(kept.limit)
+        records.check_same_data(config, dataset, where)
+
+
 def command(options: argparse.Namespace) -> int:
     """Train as the options say; returns the exit status."""
     names = [field.name for field in dataclasses.fields(settings.Settings)]
@@ -147,6 +159,7 @@ def command(options: argparse.Namespace) -> int:
         if options.out is None:
             raise NinError("`resume=auto`: name the directory of the run with `out`")
         if run_directory.is_complete(options.out):
+            check_same(options.out, data, given)
             print(f"{options.out}: complete already")
             return 0
         if run_directory.is_begun(options.out):

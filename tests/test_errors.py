@@ -82,6 +82,7 @@ class OfAnAllocatorError(OutOfMemoryError):
         "[Errno 12] Cannot allocate memory",
         "Unable to allocate 1.00 TiB for an array with shape (1,) and data type float64",
         "std::bad_alloc",
+        "could not create a primitive",
     ],
 )
 def test_memory_that_ran_out_is_recognised_in_each_frameworks_words(words):
@@ -107,6 +108,7 @@ def test_an_array_that_numpy_has_no_room_for_is_memory_that_ran_out():
         RuntimeError("shapes do not match"),
         StopIteration("iterator exhausted"),
         RuntimeError("iterator exhausted"),
+        RuntimeError("could not create a primitive descriptor for a convolution"),
         OSError(28, "No space left on device"),
         ValueError("memory layout not supported"),
         NinError("`epochs=2.5`: must be a whole number"),

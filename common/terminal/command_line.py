@@ -192,6 +192,11 @@ def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoRetur
         command: takes the parsed arguments, returns the exit status.
         parser: of the command line.
     """
+    # Python has None for a closed one; the null device takes its place, and its number, which a
+    # file that is opened later would get otherwise
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (stays open)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a file's name that the terminal's encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -156,7 +157,7 @@ class Display(Watcher):
             where = f"stopped in epoch {run.progress.epoch + 1} after step {run.progress.step}"
             goes_on = "run.resume() goes on"
             if self.words is not None:
-                goes_on = self.words(f"continue with `resume={run.directory}`")
+                goes_on = self.words(f"continue with `resume={shlex.quote(str(run.directory))}`")
             self.line(f"{where}; {goes_on}")
         else:
             self.line("stopped before the first step; nothing is left behind")

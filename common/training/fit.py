@@ -57,7 +57,7 @@ def fit(
         run_directory.check_free(out)
     check_batch(settings, dataset)
     ready = session.start(settings)
-    with memory.explained(settings, f" in {out}" if isinstance(out, Path) else ""):
+    with memory.explained(settings, out if isinstance(out, Path) else None):
         run = make(ready, settings, dataset, net, watchers, started)
         run.out, run.asked_for = None if ready.workers.rank else out, asked_for
         run.lang = lang
@@ -108,7 +108,7 @@ def resume(
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
-        with memory.explained(settings, f" in {directory}"):
+        with memory.explained(settings, directory):
             run = make(ready, settings, dataset, net, watchers, started)
             try:
                 run.restore(checkpoint.state, checkpoint.progress)
@@ -132,7 +132,7 @@ def go_on(run: Run) -> Run:
         raise NinError("that run is complete; nothing is left to do")
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
-    with memory.explained(run.settings), files:
+    with memory.explained(run.settings, directory), files:
         run.resumed_seconds, run.started = run.progress.total_seconds, time.monotonic()
         _train(run)
     return run
@@ -312,6 +312,9 @@ def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> 
     """Raise :class:`NinError` if a resumed run is given another setting than its own."""
     check_names(given)
     for name, value in given.items():
+        # the records have what auto came to, which is never float64
+        if (name, value) == ("precision", "auto") and settings.precision != "float64":
+            continue
         if dataclasses.replace(settings, **{name: value}) != settings:
             raise NinError(
                 f"{where}: that run has `{name}={getattr(settings, name)}`, not {value}; leave "

@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 from common.errors import NinError, is_out_of_memory
 from common.network import cost
 from common.settings import Settings
 from common.system import machine
+from common.training import run_directory
 
 
 def check(settings: Settings) -> str:
@@ -26,21 +28,21 @@ def check(settings: Settings) -> str:
     available = machine.memory_gib()
     if needed > available:
         raise NinError(
-            f"`batch_size={settings.batch_size}`: this machine has {available:.1f} GiB of memory; "
+            f"`batch_size={settings.batch_size}`: this machine has {_size(available)} of memory; "
             f"take a smaller one{_what_fits(settings)}"
         )
     if needed > available / 2:
-        return f"the {available:.1f} GiB of memory may not suffice{_what_fits(settings)}"
+        return f"the {_size(available)} of memory may not suffice{_what_fits(settings)}"
     return ""
 
 
 @contextlib.contextmanager
-def explained(settings: Settings, where: str = "") -> Iterator[None]:
+def explained(settings: Settings, directory: Path | None = None) -> Iterator[None]:
     """Turn a failure for want of memory into one line that says what would fit.
 
     Args:
         settings: of the run.
-        where: the run's directory, as words behind "out of memory".
+        directory: of the run, which is named if there is still a run in it.
 
     Raises:
         NinError: in place of such a failure.
@@ -50,9 +52,15 @@ def explained(settings: Settings, where: str = "") -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        is_there = directory is not None and (directory / run_directory.CONFIG).is_file()
+        where = f" in {directory}" if is_there else ""
         raise NinError(
             f"out of memory{where}; take a smaller `batch_size` or `resize`{_what_fits(settings)}"
         ) from error
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 0.1 else f"{gib * 1024:.1f} MiB"
 
 
 def _what_fits(settings: Settings) -> str:
@@ -66,12 +74,12 @@ def _what_fits(settings: Settings) -> str:
 
     size = settings.batch_size
     try:
-        words = f"a step of {size} takes about {gib(size):.1f} GiB besides the program"
+        words = f"a step of {size} takes about {_size(gib(size))} besides the program"
         # half of it is left to the framework, the data and others
         room = machine.memory_gib() / 2
         while size > 1 and (size == settings.batch_size or gib(size) > room):
             size = 2 ** ((size - 1).bit_length() - 1)
-        fits = f", of `batch_size={size}` {gib(size):.1f}" if gib(size) <= room else ""
+        fits = f", of `batch_size={size}` {_size(gib(size))}" if gib(size) <= room else ""
     except NinError:  # a network built by hand, or of a kind that is not in the model
         return ""
     return f" ({words}{fits})"

@@ -134,7 +134,7 @@ def _rescue(run: Run, lost: Path) -> str:
                 run.directory = None
             continue
         what = "the complete run" if run.complete else "what was trained"
-        how = "" if run.complete else f"; go on with `resume={run.directory}`"
+        how = "" if run.complete else f"; go on with `resume={shlex.quote(str(run.directory))}`"
         return f"{what} is in {run.directory}{how}"
     return f"and nowhere else either ({'; '.join(tried)})"
 
@@ -220,12 +220,14 @@ def add_resumption(run: Run, config: dict[str, Any], now: dict[str, Any]) -> Non
     # JSON has lists for tuples
     if json.loads(json.dumps(now["network"])) != config.get("network", "nin"):
         run.note("resumed with a network of other layers (or of another release of the framework)")
-    names = ("device", "threads", "versions", "machine", "git_commit", "started")
+    # the records of one worker alone do not name it
+    config, now = {"workers": 1, **config}, {"workers": 1, **now}
+    names = ("device", "workers", "threads", "versions", "machine", "git_commit", "started")
     config.setdefault("resumed", []).append({name: now[name] for name in names})
     run_directory.write_config(_directory(run), config)
     changed = [
         f"{name} {now[name]} instead of {config.get(name)}"
-        for name in ("device", "threads", "versions")
+        for name in ("device", "workers", "threads", "versions")
         if now[name] != config.get(name)
     ]
     if changed:

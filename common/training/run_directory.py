@@ -20,6 +20,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,6 +43,10 @@ MODEL = "model.safetensors"
 RESULT = "result.json"
 TENSORBOARD = "tensorboard"
 CURVES = "curves"
+# what files are called while they are written, which a process that is killed leaves
+TEMPORARY = re.compile(
+    "|".join(rf"\.{re.escape(name)}\.\w{{8}}" for name in (CONFIG, METRICS, CHECKPOINT))
+)
 
 
 def weights_file(path: Path) -> Path:
@@ -231,12 +236,24 @@ def is_begun(directory: Path) -> bool:
     """
     if (directory / CHECKPOINT).is_file() or (directory / PREVIOUS).is_file():
         return True
-    if (directory / CONFIG).is_file():
-        # of a run that is just beginning nothing is removed
+    if directory.is_dir():
+        # of a run that is just beginning nothing is removed, nor beside files of other people
         with contextlib.suppress(NinError), lock(directory):
-            for name in (CONFIG, METRICS):
-                (directory / name).unlink(missing_ok=True)
+            left = list(directory.iterdir())
+            if all(map(_is_of_an_unbegun_run, left)):
+                for path in left:
+                    path.unlink(missing_ok=True)
     return False
+
+
+def _is_of_an_unbegun_run(path: Path) -> bool:
+    if path.name == METRICS:
+        return path.is_file() and not path.stat().st_size
+    if path.name == CONFIG:
+        # many programs have a file of that name
+        with contextlib.suppress(NinError):
+            return bool(open_run(path.parent))
+    return TEMPORARY.fullmatch(path.name) is not None
 
 
 def data_source(config: Mapping[str, Any]) -> str:

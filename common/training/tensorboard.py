@@ -40,8 +40,10 @@ class Events:
 
     def __init__(self, directory: Path, epoch: int, notice: str) -> None:
         directory.mkdir(exist_ok=True)
-        # a relative path may look like an address to tensorboardX
-        self._file = EventsWriter(str(directory.resolve() / "events"))
+        # a relative path may look like an address to tensorboardX, which names a file by the whole
+        # second and empties one of that name
+        suffix = f".{time.time_ns()}"
+        self._file = EventsWriter(str(directory.resolve() / "events"), suffix)
         self._file.write_event(Event(step=epoch, session_log=SessionLog(status=SessionLog.START)))
         if notice:
             self._add(epoch, summary.text("notice", notice))

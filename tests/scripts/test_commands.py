@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from common.errors import NinError
 from common.files.arrays import load_arrays
 from common.network import architecture
 from common.system import machine
+from common.training import run_directory
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("[a-z]*.py"))
 
@@ -407,8 +409,27 @@ def test_a_device_too_full_for_the_network_is_one_clear_line(backend, quick, tmp
         [sys.executable, "-c", FULL_FROM_THE_START, *arguments],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
-    assert_one_clear_line(done, f"out of memory in {tmp_path / 'run'}; take a smaller --batch-size")
+    assert_one_clear_line(done, "out of memory; take a smaller --batch-size")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_nobody_needs_to_listen_to_a_run(backend, quick, tmp_path, closed):
+    train = command("train.py", *quick, "--epochs", "0.2", "--out", tmp_path / "run")
+    done = subprocess.run(f"{shlex.join(train)} {closed}", shell=True, capture_output=True)
+    assert (done.returncode, done.stderr if "2>" not in closed else b"") == (0, b"")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["epochs"] == 0.2
+    load_arrays(tmp_path / "run" / "model.safetensors")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_nobody_needs_to_listen_to_shapes(backend, backend_name, tmp_path, closed):
+    file = tmp_path / "shapes.json"
+    shapes = command("shapes.py", "--backend", backend_name, "--resize", 67, "--json", file)
+    done = subprocess.run(f"{shlex.join(shapes)} {closed}", shell=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert backend_name in json.loads(file.read_text())["backends"]
 
 
 def test_a_complete_run_is_not_trained_further(copy):
@@ -416,6 +437,21 @@ def test_a_complete_run_is_not_trained_further(copy):
     done = run("train.py", "--resume", copy)
     assert_one_clear_line(done, "is complete")
     assert (copy / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.shared
+def test_a_complete_run_that_is_to_go_on_by_itself_keeps_its_settings_and_data(quick, copy):
+    again = [*quick, "--epochs", EPOCHS, "--seed", 7, "--out", copy, "--resume", "auto"]
+    done = run_here("train.py", *again)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "complete already" in done.stdout
+    done = run_here("train.py", *again, "--lr", "0.5")
+    assert_one_clear_line(done, "that run has --lr 0.03, not 0.5; leave it out")
+    config = run_directory.open_run(copy)
+    config["data"]["sha256"] = dict.fromkeys(config["data"]["sha256"], "of another file")
+    run_directory.write_config(copy, config)
+    done = run_here("train.py", *again)
+    assert_one_clear_line(done, "the run was trained on another ")
 
 
 @pytest.mark.shared

@@ -2,11 +2,14 @@
 
 import io
 import os
+import shlex
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from common.errors import in_options
 from common.network import architecture
 from common.terminal import display
 from common.terminal.bars import Bars
@@ -63,6 +66,15 @@ def test_the_rate_is_printed_once_with_the_time_that_is_left(capsys):
     shown.step(run)
     shown.step(run)
     assert capsys.readouterr().out == "321.5 examples/s; about 6 s to go\n"
+
+
+def test_the_line_to_go_on_with_can_be_typed_whatever_the_directory_is_called(capsys):
+    shown = Display(lambda text: in_options(text, {"resume": "--resume"}))
+    run = run_of(**SMALL)
+    run.directory = Path("/tmp/my runs/it's")
+    shown.end(run, failed=False)
+    words = shlex.split(capsys.readouterr().out.partition("continue with ")[2])
+    assert words == ["--resume", "/tmp/my runs/it's"]
 
 
 def test_of_many_runs_on_small_images_the_first_has_the_note(capsys):

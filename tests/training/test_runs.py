@@ -16,7 +16,7 @@ from common.network import architecture
 from common.prediction import outputs
 from common.settings import from_preset
 from common.system.signals import StopRequest
-from common.training import fit, plateau, records, run_directory
+from common.training import fit, memory, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher, summary
 from common.training.workers import Workers
 
@@ -196,6 +196,96 @@ def test_the_same_seed_gives_the_same_numbers(finished, start):
     second = start()
     second.train()
     assert list(map(without_times, rows_of(first))) == list(map(without_times, rows_of(second)))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (1, 3)])
+def test_another_number_of_workers_is_noted_and_recorded(start, before, after):
+    def described(run, workers):
+        return records.describe(run) | ({"workers": workers} if workers > 1 else {})
+
+    run = start()
+    records.add_resumption(run, described(run, before), described(run, after))
+    words = f"resumed with workers {after} instead of {before}: not bit for bit"
+    assert [words in note for note in run.notes] == ([True] if before != after else [])
+    config = json.loads((run.directory / "config.json").read_text())
+    assert config["resumed"][0]["workers"] == after
+
+
+def test_event_files_of_one_second_do_not_overwrite_each_other(tmp_path):
+    from common.training.tensorboard import Events
+
+    for epoch in range(3):
+        events = Events(tmp_path, epoch, "")
+        events.add(epoch, {"train_loss": 1.0})
+        events.close()
+    # TensorBoard reads them in the order of their names
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 3
+    assert files == sorted(files, key=lambda file: file.stat().st_mtime_ns)
+
+
+def test_the_line_on_want_of_memory_names_a_run_that_is_there_and_no_size_of_nothing(tmp_path):
+    settings = from_preset("fast", resize=67, batch_size=2)
+    (tmp_path / "config.json").touch()
+    for directory, words in (
+        (tmp_path, f"out of memory in {tmp_path}; take"),
+        (tmp_path / "gone", "out of memory; take"),
+    ):
+        with pytest.raises(NinError) as caught, memory.explained(settings, directory):
+            raise MemoryError
+        assert str(caught.value).startswith(words)
+        assert "MiB" in str(caught.value)
+        assert " 0.0 " not in str(caught.value)
+
+
+LEFT_OVER = ("metrics.jsonl", ".config.json.ab_3xyz9", ".metrics.jsonl.ab_3xyz9")
+
+
+def test_what_a_run_leaves_that_was_killed_at_its_start_is_in_nobodys_way(tmp_path):
+    for count in range(len(LEFT_OVER) + 1):
+        for name in LEFT_OVER[:count]:
+            (tmp_path / name).touch()
+        assert not run_directory.is_begun(tmp_path)
+        run_directory.check_free(tmp_path)
+    assert not run_directory.is_begun(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metrics.jsonl", '{"epoch": 1}'),
+        ("notes.txt", ""),
+        (".config.json.swp", ""),
+        ("config.json", "{}"),
+    ],
+)
+def test_nothing_is_removed_beside_what_a_run_does_not_leave_at_its_start(tmp_path, name, text):
+    for left in LEFT_OVER:
+        (tmp_path / left).touch()
+    (tmp_path / name).write_text(text)
+    before = set(tmp_path.iterdir())
+    assert not run_directory.is_begun(tmp_path)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_nothing_is_removed_of_a_run_that_is_just_beginning(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+    with run_directory.lock(tmp_path):
+        assert not run_directory.is_begun(tmp_path)
+    assert (tmp_path / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_that_auto_gave_its_precision_goes_on_with_auto(precision):
+    kept = from_preset("fast", precision=precision)
+    fit.given_settings(kept, {"precision": "auto"}, "here")
+    with pytest.raises(NinError, match=f"precision={precision}, not float64"):
+        fit.given_settings(kept, {"precision": "float64"}, "here")
+
+
+def test_a_run_in_float64_does_not_go_on_with_auto():
+    with pytest.raises(NinError, match="precision=float64, not auto"):
+        fit.given_settings(from_preset("fast", precision="float64"), {"precision": "auto"}, "here")
 
 
 @pytest.mark.shared
