@@ -195,11 +195,13 @@ def make(
             raise NinError(f"`{name}`: here it is `{name}s`")
     if not names or not seeds:
         raise NinError("`networks` and `seeds`: at least one of each is needed")
-    for each, what in ((names, "networks"), (seeds, "seeds")):
-        if len({*each}) < len(each):
-            raise NinError(f"`{what}`: {', '.join(map(str, each))}: one stands there twice")
     parts = [name.partition("@") for name in names]
     networks = [parse(network) for network, _, _ in parts]
+    # under whatever names
+    same = [(str(network), size) for network, (_, _, size) in zip(networks, parts, strict=True)]
+    for each, found, what in ((names, same, "networks"), (seeds, seeds, "seeds")):
+        if len({*found}) < len(found):
+            raise NinError(f"`{what}`: {', '.join(map(str, each))}: one stands there twice")
     ends = {(network.head, network.last) for network in networks}
     if given.get("resize") is None and len(ends) > 1:
         given["resize"] = max(BOOKS_LAST_LAYERS, from_preset(preset).resize)

@@ -55,6 +55,7 @@ def test_heads_and_last_blocks_are_compared_where_there_is_something_to_see():
         ([], [0], {}, "at least one of each"),
         (["chapter"], [], {}, "at least one of each"),
         (["chapter", "chapter"], [0], {}, "networks: chapter, chapter: one stands there twice"),
+        (["chapter", "inner=2"], [0], {}, "networks: chapter, inner=2: one stands there twice"),
         (["chapter"], [1, 1], {}, "seeds: 1, 1: one stands there twice"),
         (["nin2"], [0], {}, "network=nin2: there is no network of that name"),
         (["chapter@big"], [0], {}, "a size in pixels is to stand behind the @"),
