@@ -411,7 +411,9 @@ def look(
     if photos is not None:
         images = predict.from_files([expand(photo) for photo in photos])
     else:
-        images = predict.from_dataset(data or "auto", split, indices, trained.model)
+        images = predict.from_dataset(
+            "auto" if data is None else data, split, indices, trained.model
+        )
     return Look(trained, images)
 
 

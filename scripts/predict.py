@@ -76,7 +76,10 @@ def command(options: argparse.Namespace) -> int:
         images = predict.from_files(options.images)
     else:
         images = predict.from_dataset(
-            options.data or "auto", options.split or "test", options.indices, classifier.model
+            "auto" if options.data is None else options.data,
+            options.split or "test",
+            options.indices,
+            classifier.model,
         )
     if images.notice:
         print(images.notice)

@@ -172,7 +172,7 @@ def command(options: argparse.Namespace) -> int:
             preset = given.pop("preset", "book")
             run = api.fit(
                 backend,
-                data or "auto",
+                "auto" if data is None else data,
                 preset,
                 out=options.out or True,
                 watchers=watchers,

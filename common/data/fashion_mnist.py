@@ -81,6 +81,8 @@ def load(spec: str = "auto") -> Dataset:
     Raises:
         NinError: files missing, corrupt or not matching each other; ``full`` not available.
     """
+    if not spec:
+        raise NinError("`data=`: must be auto, full, sample or a directory")
     if spec == "sample":
         return read_directory(SAMPLE_DIRECTORY)
     if spec not in ("auto", "full"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -274,11 +275,14 @@ def check_batch(settings: Settings, dataset: Dataset) -> None:
 def _check_shares(settings: Settings, dataset: Dataset, workers: Workers) -> None:
     """Refuse batches of which some worker would get nothing."""
     size, count = settings.batch_size, len(dataset.train_images)
-    for what, examples in (("a batch", size), ("the last batch of an epoch", count % size or size)):
+    batches = math.ceil(count / size)
+    # a run of a part of an epoch does not come to its last batch
+    last = count % size or size if round(batches * settings.epochs) >= batches else size
+    for what, examples in (("a batch", size), ("the last batch of an epoch", last)):
         if examples < workers.count:
+            words = "1 example" if examples == 1 else f"{examples} examples"
             raise NinError(
-                f"`batch_size={size}`: {what} has {examples} examples, too few for "
-                f"{workers.count} workers"
+                f"`batch_size={size}`: {what} has {words}, too few for {workers.count} workers"
             )
 
 

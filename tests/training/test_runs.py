@@ -1,5 +1,6 @@
 """Whole runs of each backend: files, records, interruption, resumption, trouble."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -236,6 +237,16 @@ def test_the_line_on_want_of_memory_names_a_run_that_is_there_and_no_size_of_not
         assert str(caught.value).startswith(words)
         assert "MiB" in str(caught.value)
         assert " 0.0 " not in str(caught.value)
+
+
+@pytest.mark.parametrize(("epochs", "is_taken"), [(0.2, False), (0.8, False), (1, True), (3, True)])
+def test_the_last_batch_is_to_do_for_all_workers_if_the_run_takes_it(sample, epochs, is_taken):
+    settings = from_preset("fast", batch_size=32, epochs=epochs)
+    workers = Workers()
+    workers.count = 3
+    refused = pytest.raises(NinError, match="has 1 example, too few for 3 workers")
+    with refused if is_taken else contextlib.nullcontext():
+        fit._check_shares(settings, sample.limit(129), workers)
 
 
 LEFT_OVER = ("metrics.jsonl", ".config.json.ab_3xyz9", ".metrics.jsonl.ab_3xyz9")

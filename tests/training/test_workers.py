@@ -245,5 +245,5 @@ def test_a_batch_that_leaves_a_worker_without_examples_is_refused(backend_name, 
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2, done.stderr
     assert len(errors) == 1, done.stderr
-    assert "the last batch of an epoch has 1 examples, too few for 2 workers" in errors[0]
+    assert "the last batch of an epoch has 1 example, too few for 2 workers" in errors[0]
     assert not (tmp_path / "run").exists()
