@@ -96,19 +96,31 @@ def test_the_chapters_figure_says_what_the_networks_are_made_of():
     assert "convolution" not in turkish
 
 
-@pytest.mark.parametrize("names", [["nin"], ["alexnet"], list(cost.COMPARED)])
+@pytest.mark.parametrize("names", [
+    ["nin"], ["alexnet"], list(cost.COMPARED), [LONG], [LONG, "inner=1,head=dense", "vgg-12"],
+    ["nin", "one-1x1", "no-1x1", "three-1x1", "3x3", "dense-head", "alexnet-head", "gentle"],
+])  # fmt: skip
 @pytest.mark.parametrize("language", style.LANGUAGES)
+@pytest.mark.filterwarnings("error")
 def test_the_picture_of_costs_keeps_its_words_apart_and_inside(names, language):
     drawn = cost_report.plot([cost.of(name) for name in names], language)
     figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
     whole = drawn.bbox
     for axes in drawn.axes:
         numbers = [text.get_window_extent() for text in axes.texts]
-        for extent in [*numbers, axes.title.get_window_extent()]:
+        titles = [
+            axes.title.get_window_extent(),
+            *(text.get_window_extent() for text in drawn.texts),
+        ]
+        for extent in [*numbers, *titles]:
             assert whole.x0 <= extent.x0
             assert extent.x1 <= whole.x1 + 1
         for one, other in itertools.pairwise(sorted(numbers, key=lambda extent: extent.y0)):
             assert one.y1 <= other.y0 + 2 or not one.overlaps(other)
+    titles = [axes.title.get_window_extent() for axes in drawn.axes]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
+    names = [label.get_window_extent() for label in drawn.axes[0].get_yticklabels()]
+    assert all(one.y0 >= other.y1 - 2 for one, other in itertools.pairwise(names))
 
 
 @pytest.mark.parametrize("language", style.LANGUAGES)
