@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MIB = 2**20
+# That fit into a line of the title, and of a bar's name.
+TITLE_LETTERS, LETTERS = 60, 20
 # A layer's share of the whole that is worth a percentage.
 LARGE = 0.05
 
@@ -134,13 +136,16 @@ def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
         names = [words["input"], *(layer.name for layer in layers[1:])]
         panels = _layer_panels(cost, layers)
         title = f"{words['cost']}: {cost.title}, {cost.resize}×{cost.resize}"
+        title = f"{style.wrapped(title, TITLE_LETTERS)}\n{settings_words(cost, language)}"
     else:
-        names = [f"{cost.title}\n{cost.resize}×{cost.resize}" for cost in costs]
+        names = [
+            f"{style.wrapped(cost.title, LETTERS)}\n{cost.resize}×{cost.resize}" for cost in costs
+        ]
         panels = _network_panels(costs)
-        title = f"{words['cost']}: {', '.join(cost.title for cost in costs)}"
-    letters = style.TEXT if len(names) <= 8 else style.SMALL
-    title += f"\n{settings_words(costs[0], language)}"
-    figure = style.slide(title, max(style.HEIGHT, 2.6 + 0.29 * len(names)))
+        title = f"{words['cost']}: {settings_words(costs[0], language)}"
+    lines = max(name.count("\n") for name in names) + 1
+    letters = style.TEXT if len(names) <= 8 and lines <= 2 else style.SMALL
+    figure = style.slide(title, max(style.HEIGHT, 2.6 + 0.29 * lines * len(names)))
     first = None
     for i, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), i, sharey=first)

@@ -4,7 +4,6 @@ It is drawn from the descriptions of the networks. As in the book, the image ent
 and what has no numbers of its own (ReLU, dropout, flattening) is left out.
 """
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,8 +42,8 @@ COLOURS = {
     "dense": "#f4b183",
     "global_pool": "#a5dfcc",
 }
-# That fit into a line of a box.
-LETTERS = 26
+# That fit into a line of a box, of a title, and of a long title in smaller letters.
+LETTERS, TITLE, LONG_TITLE = 24, 15, 20
 # In inches.
 COLUMN, BOX, LINE, GAP = 3.26, 3.04, 0.29, 0.24
 
@@ -79,7 +78,8 @@ def plot(networks: Sequence[str] = DEFAULT, language: str = "en") -> "Figure":
     if not columns:
         raise NinError("`networks`: there is none to draw")
     height = max(sum(_height(box) + GAP for box in column.boxes) for column in columns)
-    size = (len(columns) * COLUMN + 0.3, height + 0.9)
+    titles = max(_title(column).count("\n") for column in columns) * LINE
+    size = (len(columns) * COLUMN + 0.3, height + 0.9 + titles)
     figure = figures.new(*size)
     axes = figure.add_subplot()
     axes.set(xlim=(0, size[0]), ylim=(-0.15, size[1] - 0.15), aspect="equal")
@@ -93,9 +93,11 @@ def _draw(axes: "Axes", column: _Column, x: float, height: float) -> None:
     """One column, its title above all of them."""
     from matplotlib.patches import Rectangle
 
+    title = _title(column)
     axes.text(
-        x, height + 0.45, column.title, ha="center", va="center",
-        fontsize=style.TITLE, fontweight="bold", parse_math=False,
+        x, height + 0.45 + title.count("\n") * LINE / 2, title, ha="center", va="center",
+        fontsize=style.TITLE if len(column.title) <= TITLE else style.SMALL + 1,
+        fontweight="bold", parse_math=False,
     )  # fmt: skip
     y = 0.0
     arrow = {"arrowstyle": "-|>", "linewidth": 1.5, "color": "black", "shrinkA": 0, "shrinkB": 0}
@@ -111,6 +113,11 @@ def _draw(axes: "Axes", column: _Column, x: float, height: float) -> None:
         )
         y += tall
     axes.annotate("", xy=(x, y + GAP), xytext=(x, y), arrowprops=arrow)
+
+
+def _title(column: _Column) -> str:
+    """In lines that are no wider than the column."""
+    return column.title if len(column.title) <= TITLE else style.wrapped(column.title, LONG_TITLE)
 
 
 def _height(box: _Box) -> float:
@@ -188,7 +195,7 @@ def _dense(width: int, words: dict[str, str]) -> _Box:
 
 
 def _lines(parts: Sequence[str]) -> str:
-    return textwrap.fill(", ".join(parts), LETTERS)
+    return style.wrapped(", ".join(parts), LETTERS)
 
 
 def _window(stride: int, padding: int, words: dict[str, str]) -> list[str]:

@@ -3,6 +3,8 @@
 They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters are a slide's too.
 """
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +58,17 @@ def slide(title: str, height: float = HEIGHT) -> "Figure":
     figure = figures.new(WIDTH, height)
     figure.suptitle(title, fontsize=TITLE, parse_math=False)
     return figure
+
+
+def wrapped(text: str, letters: int) -> str:
+    """A text in lines of so many letters, broken at commas, or else between its numbers."""
+    parts = text.replace(", ", ",").replace(" ", "\N{NO-BREAK SPACE}").replace(",", ", ")
+    lines = textwrap.wrap(parts, letters, break_long_words=False, break_on_hyphens=False)
+    for i, line in enumerate(lines):
+        if len(line) > letters:
+            shorter = textwrap.fill(re.sub("([-/])", r"\1 ", line), letters)
+            lines[i] = re.sub("([-/]) ", r"\1", shorter)
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def table(words: Sequence[str], numbers: Sequence[str], title: str | None = None) -> "Table":

@@ -48,6 +48,39 @@ def test_the_chapters_figure_has_every_word_inside_its_box(network, language):
         assert inside.y1 <= box.y1, text
 
 
+LONG = "channels=192/160/96-20,kernels=11-5-3,strides=1-2-1,repeat=3,head=alexnet,hidden=512/256/12"
+
+
+@pytest.mark.parametrize(
+    "networks", [["vgg-12,channels=48-96-192", "inner=1,head=dense", "gentle"], [LONG, "inner=8"]]
+)
+@pytest.mark.parametrize("language", style.LANGUAGES)
+@pytest.mark.filterwarnings("error")
+def test_the_figure_of_variants_keeps_titles_in_their_columns_and_words_in_their_boxes(
+    networks, language
+):
+    drawn = figure.plot(networks, language)
+    figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
+    (axes,) = drawn.axes
+    bold = [text for text in axes.texts if text.get_weight() == "bold"]
+    assert len(bold) == 2 * len(networks)
+    extents = [text.get_window_extent() for text in bold]
+    assert extents[0].x0 >= 0
+    assert all(extent.y1 <= drawn.bbox.y1 for extent in extents)
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(extents))
+    others = [text for text in axes.texts if text.get_text() and text not in bold]
+    for text, patch in zip(others, axes.patches, strict=True):
+        inside, box = text.get_window_extent(), patch.get_window_extent()
+        assert box.x0 <= inside.x0, text
+        assert inside.x1 <= box.x1, text
+
+
+def test_a_long_name_is_broken_at_commas_and_between_numbers():
+    assert style.wrapped("inner=1,head=dense,pool=2", 20) == "inner=1, head=dense,\npool=2"
+    assert style.wrapped("channels=192/160/96-20", 20) == "channels=192/160/\n96-20"
+    assert style.wrapped("3×3, 112/32/10, padding 1", 24) == "3×3, 112/32/10,\npadding 1"
+
+
 def test_the_chapters_figure_says_what_the_networks_are_made_of():
     words = " ".join(text.get_text() for text in figure.plot().axes[0].texts)
     words = words.replace("\n", " ")
@@ -63,19 +96,31 @@ def test_the_chapters_figure_says_what_the_networks_are_made_of():
     assert "convolution" not in turkish
 
 
-@pytest.mark.parametrize("names", [["nin"], ["alexnet"], list(cost.COMPARED)])
+@pytest.mark.parametrize("names", [
+    ["nin"], ["alexnet"], list(cost.COMPARED), [LONG], [LONG, "inner=1,head=dense", "vgg-12"],
+    ["nin", "one-1x1", "no-1x1", "three-1x1", "3x3", "dense-head", "alexnet-head", "gentle"],
+])  # fmt: skip
 @pytest.mark.parametrize("language", style.LANGUAGES)
+@pytest.mark.filterwarnings("error")
 def test_the_picture_of_costs_keeps_its_words_apart_and_inside(names, language):
     drawn = cost_report.plot([cost.of(name) for name in names], language)
     figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
     whole = drawn.bbox
     for axes in drawn.axes:
         numbers = [text.get_window_extent() for text in axes.texts]
-        for extent in [*numbers, axes.title.get_window_extent()]:
+        titles = [
+            axes.title.get_window_extent(),
+            *(text.get_window_extent() for text in drawn.texts),
+        ]
+        for extent in [*numbers, *titles]:
             assert whole.x0 <= extent.x0
             assert extent.x1 <= whole.x1 + 1
         for one, other in itertools.pairwise(sorted(numbers, key=lambda extent: extent.y0)):
             assert one.y1 <= other.y0 + 2 or not one.overlaps(other)
+    titles = [axes.title.get_window_extent() for axes in drawn.axes]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
+    names = [label.get_window_extent() for label in drawn.axes[0].get_yticklabels()]
+    assert all(one.y0 >= other.y1 - 2 for one, other in itertools.pairwise(names))
 
 
 @pytest.mark.parametrize("language", style.LANGUAGES)
