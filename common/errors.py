@@ -8,6 +8,8 @@ from collections.abc import Mapping
 ARGUMENT = re.compile(r"`([a-z]\w*)(?:=(.*?))?`(?!\w)", re.DOTALL)
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# MXNet's own messages begin so, with places in its C++
+TRACEBACK = re.compile(r"\A\s*Traceback \(most recent call last\):\n(?:[ \t].*\n)*(?:\w+: )?")
 
 # No memory left: classes by name, as no framework is imported here, and the frameworks' own words.
 MEMORY_CLASSES = {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}
@@ -74,8 +76,9 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message without line breaks and the colours of a terminal."""
-    return " ".join(COLOUR.sub("", str(error)).split()) or type(error).__name__
+    """An exception's message without line breaks, a terminal's colours and where it comes from."""
+    text = TRACEBACK.sub("", COLOUR.sub("", str(error)))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -30,4 +30,11 @@ def initialize(net: Block, scheme: str, seed: int) -> None:
         initializer = mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2)
     else:
         raise ValueError(f"unknown initialization {scheme!r}")
+    # differs: MXNet's initializers draw float32 alone
+    values = [e for e in net.collect_params().values() if np.dtype(e.dtype) != np.float32]
+    types = [value.dtype for value in values]
+    for value in values:
+        value.cast(np.float32)
     net.initialize(initializer, force_reinit=True)
+    for value, dtype in zip(values, types, strict=True):
+        value.cast(dtype)

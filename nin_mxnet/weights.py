@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import np as mnp
 from mxnet import npx
-from mxnet.gluon import Block, Parameter, nn
+from mxnet.gluon import Block, HybridBlock, Parameter, nn
 
 from common.errors import NinError, one_line
 from common.network.names import leaves
@@ -39,6 +39,11 @@ def convolutions(net: Block) -> Iterator[tuple[str, nn.Conv2D | nn.Dense]]:
             yield str(name), layer
         elif layer.collect_params().keys():
             refuse_layer(name, type(layer).__name__)
+        elif not isinstance(layer, HybridBlock):
+            raise NinError(
+                f"`net`: layer {name} is a {type(layer).__name__}, of which MXNet makes no graph; "
+                "build it as a HybridBlock, such as nn.HybridLambda"
+            )
 
 
 def parameters(net: Block) -> dict[str, Parameter]:

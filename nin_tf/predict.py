@@ -139,8 +139,12 @@ def _move(net: tf.keras.Sequential, device: str, dtype: tf.DType) -> None:
     """Put a network's weights on a device, in a type.
 
     differs: PyTorch and MXNet move a network; a Keras variable keeps the type and the device that
-    it was made with, so that the variable of TensorFlow inside it is replaced.
+    it was made with, so that the variable of TensorFlow inside it is replaced. Its layers get the
+    policy that goes with the type, so that the network can still be called.
     """
+    for _, layer, _ in leaves(layers.named_layers(net)):
+        if layer.dtype_policy.variable_dtype != dtype.name:
+            layer.dtype_policy = dtype.name
     for _, layer in convolutions(net):
         for variable in layer.trainable_variables:
             there = device.endswith("CPU:0") == ("CPU" in variable.value.device)

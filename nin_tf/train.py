@@ -132,11 +132,12 @@ class Trainer(Predictor):
         """Traced for :meth:`train_batch`; loss and number of correct answers."""
         with tf.device(self.device.native):
             # dropout depends on seed, step and worker alone, so that a resumed run goes on exactly
-            # of dropout and of every other layer that draws
-            generators = [getattr(layer, "seed_generator", None) for layer in self.layers]
-            for number, generator in enumerate(filter(None, generators)):
-                first = self.seed + number + len(self.layers) * self.workers.rank
-                generator.state.assign(tf.stack([first, step]))
+            # of dropout and of every other layer that draws, and of the layers inside it
+            variables = (variable for layer in self.layers for variable in layer.variables)
+            states = [each for each in variables if each.name == "seed_generator_state"]
+            for number, state in enumerate(states):
+                first = self.seed + number + len(states) * self.workers.rank
+                state.assign(tf.stack([first, step]))
             values = list(self.parameters.values())
             images, labels = tf.gather(self.images, indices), tf.gather(self.labels, indices)
 

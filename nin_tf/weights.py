@@ -32,13 +32,15 @@ def convolutions(net: tf.keras.Sequential) -> Iterator[tuple[str, tf.keras.layer
     Raises:
         NinError: naming a layer whose parameters are of another kind.
     """
+    trained = {id(variable) for variable in net.trainable_variables}
     for name, layer, _ in leaves(named_layers(net)):
         for setting in _ignored:
             if getattr(layer, setting, None) is not None:
                 refuse_setting(str(name), setting)
         # exactly these: what is derived from them may have parameters of its own
         if type(layer) in (tf.keras.layers.Conv2D, tf.keras.layers.Dense):
-            if not layer.trainable:
+            # one variable can be frozen, and the whole network before it has layers
+            if not (layer.trainable and trained.issuperset(map(id, layer.weights))):
                 refuse_setting(str(name), "trainable=False")
             yield str(name), layer
         elif layer.weights:

@@ -106,7 +106,7 @@ def set_weights(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
 
 def to_canonical(value: torch.Tensor) -> np.ndarray:
     """A parameter-shaped tensor as a contiguous array in canonical layout."""
-    return value.detach().cpu().contiguous().numpy().copy()
+    return to_nchw(value).copy()
 
 
 def from_canonical(target: torch.Tensor, array: np.ndarray) -> None:

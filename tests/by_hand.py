@@ -66,6 +66,10 @@ def _torch():
         },
         wrapped=Wrapped,
         defaults=torch.get_default_dtype,
+        # layers that draw, for images
+        drawing=lambda: [nn.Dropout2d(0.2), nn.AlphaDropout(0.2)],
+        halved=lambda net: net.bfloat16(),
+        frozen=lambda *parts: nn.Sequential(*parts).requires_grad_(False),
         no_sequence=lambda: nn.ModuleDict({"a": nn.Conv2d(1, 8, 1), "b": nn.Flatten()}),
         listed=lambda net: {
             name: value.detach().numpy().copy()
@@ -95,6 +99,19 @@ def _tf():
     def conv(inputs, outputs, kernel, **options):
         return layers.Conv2D(outputs, kernel, padding="same", **options)
 
+    def half_frozen():
+        layer = conv(8, 8, 1)
+        layer.build((None, 7, 7, 8))
+        layer.kernel.trainable = False
+        return layer
+
+    def frozen(*parts):
+        net = keras.Sequential()
+        net.trainable = False
+        for part in parts:
+            net.add(part)
+        return net
+
     return SimpleNamespace(
         sequence=lambda *parts: keras.Sequential(list(parts)),
         block=lambda inputs, outputs, kernel, strides, padding: nin_block(
@@ -119,6 +136,7 @@ def _tf():
             "DepthwiseConv2D": lambda: layers.DepthwiseConv2D(3, padding="same"),
             "Doubled": lambda: Doubled([layers.Conv2D(8, 1)]),
             "trainable=False": lambda: layers.Conv2D(8, 1, trainable=False),
+            "has trainable=False": half_frozen,
             "kernel_regularizer": lambda: conv(8, 8, 1, kernel_regularizer="l2"),
             "bias_regularizer": lambda: conv(8, 8, 1, bias_regularizer="l1"),
             "activity_regularizer": lambda: conv(8, 8, 1, activity_regularizer="l2"),
@@ -128,6 +146,13 @@ def _tf():
         # a Keras network in a class is no sequence
         wrapped=None,
         defaults=lambda: (keras.config.floatx(), keras.config.dtype_policy().name),
+        drawing=lambda: [
+            layers.Pipeline([layers.RandomFlip(), layers.RandomRotation(0.1)]),
+            layers.RandomBrightness(0.1, (0, 1)),
+            layers.GaussianNoise(0.1),
+        ],
+        halved=None,
+        frozen=frozen,
         no_sequence=lambda: keras.Model(
             image := keras.Input((67, 67, 1)), layers.Conv2D(8, 1)(image)
         ),
@@ -181,6 +206,11 @@ def _mxnet():
         layer.collect_params().setattr(setting, value)
         return layer
 
+    def frozen(*parts):
+        net = sequence(*parts)
+        net.collect_params().setattr("grad_req", "null")
+        return net
+
     def listed(net):
         return {n: p.data().asnumpy() for n, p in net.collect_params().items() if p._data}
 
@@ -206,12 +236,16 @@ def _mxnet():
             "Scale": Scale,
             "Conv2DTranspose": lambda: nn.Conv2DTranspose(8, 1),
             "Doubled": doubled,
+            "is a Lambda": lambda: nn.Lambda(lambda X: X),
             "grad_req='null'": lambda: asking("grad_req", "null"),
             "lr_mult=0.1": lambda: asking("lr_mult", 0.1),
             "wd_mult=0.0": lambda: asking("wd_mult", 0.0),
         },
         wrapped=Wrapped,
         defaults=lambda: (np.ones(1).dtype, npx.is_np_array(), npx.is_np_shape()),
+        drawing=lambda: [nn.Dropout(0.2), nn.Dropout(0.1, axes=(2, 3))],
+        halved=None,
+        frozen=frozen,
         no_sequence=Two,
         listed=listed,
     )

@@ -231,6 +231,13 @@ WITH_LAST_BLOCK = {"one 1x1 convolution fewer", "three blocks", "five blocks"} |
 }
 
 
+def test_a_network_is_trained_in_float64_again_and_can_be_called(fit, make):
+    net = fewer(make)
+    first, again = (fit(net, precision="float64", epochs=1) for _ in range(2))
+    assert without_times(first.history) == without_times(again.history)
+    common.shape_walk(net, resize=67)
+
+
 class Start(Watcher):
     """Keeps the weights from before the first step."""
 
@@ -285,6 +292,27 @@ def test_a_run_of_a_network_built_by_hand_goes_on_from_its_directory(
     assert without_times(resumed.history) == without_times(whole.history)
     with pytest.raises(NinError, match="complete"):
         common.resume(tmp_path / "run", NETWORKS[name](make), data, watchers=())
+
+
+def test_layers_that_draw_draw_the_same_again_and_after_a_stop(fit, make, backend):
+    def net():
+        return make.sequence(make.sequence(*make.drawing()), fewer(make))
+
+    whole, again, stopped = fit(net()), fit(net()), fit(net(), watchers=[Interrupt(1)])
+    assert not stopped.complete
+    stopped.watchers.clear()
+    stopped.resume()
+    for other in (again, stopped):
+        assert_same(arrays_of(other.net, backend), arrays_of(whole.net, backend))
+
+
+def test_a_network_of_half_precision_is_trained(fit, make, backend):
+    if make.halved is None:
+        pytest.skip("such a network is made of other layers here")
+    net = make.halved(fewer(make))
+    run = fit(net)
+    assert run.complete
+    assert {array.dtype for array in arrays_of(run.net, backend).values()} == {np.dtype("float32")}
 
 
 def test_a_run_of_a_network_built_by_hand_goes_on_with_that_network_only(fit, make, data, tmp_path):
@@ -362,6 +390,20 @@ def test_a_network_in_a_class_is_trained_if_the_class_only_passes_on(fit, make, 
     assert_refused_and_left_alone(fit, make, make.wrapped(fewer(make), 2), "one after the other")
 
 
+def test_a_network_that_is_frozen_as_a_whole_is_refused(fit, make):
+    net = make.frozen(*features(make), make.block(8, 10, 3, 1, 1), make.average(), make.flatten())
+    assert_refused_and_left_alone(fit, make, net, "layer block1.conv1 has")
+
+
+def test_a_network_without_parameters_is_refused(data, make):
+    # its 3 x 3 numbers are those of nine classes
+    net, chosen = make.sequence(*(make.pool() for _ in range(4)), make.flatten()), {**SMALL}
+    arrays = data.train_images[:60], data.train_labels[:60] % 9
+    with pytest.raises(NinError) as caught:
+        common.fit(net, common.Dataset(*arrays, *arrays), watchers=(), **chosen)
+    assert "no parameters" in message(caught)
+
+
 def test_a_network_of_other_outputs_than_classes_is_refused(fit, make):
     net = plain(make, channels=11)
     assert_refused_and_left_alone(fit, make, net, "11 numbers for an image")
@@ -371,7 +413,10 @@ def test_a_network_of_other_outputs_than_classes_is_refused(fit, make):
 
 def test_a_network_that_does_not_take_the_image_is_refused(fit, make):
     net = make.sequence(*(make.pool() for _ in range(7)), make.conv(1, 10, 1), make.flatten())
-    assert_refused_and_left_alone(fit, make, net, "net")
+    assert_refused_and_left_alone(fit, make, net, "layer pool6: ")
+    with pytest.raises(NinError) as caught:
+        fit(net)
+    assert "Traceback" not in message(caught)
 
 
 def test_what_is_no_network_is_refused(fit):

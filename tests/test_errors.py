@@ -116,3 +116,9 @@ def test_an_array_that_numpy_has_no_room_for_is_memory_that_ran_out():
 )
 def test_other_errors_are_not_taken_for_it(error):
     assert not errors.is_out_of_memory(error)
+
+
+def test_where_in_its_source_mxnet_raised_an_error_is_left_out():
+    where = 'Traceback (most recent call last):\n  File "../src/operator/nn/pooling.cc", line 155\n'
+    error = RuntimeError(f"{where}MXNetError: Check failed: 3 <= 2: kernel size exceeds input")
+    assert errors.one_line(error) == "Check failed: 3 <= 2: kernel size exceeds input"

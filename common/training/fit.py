@@ -217,7 +217,8 @@ def make(
         if ready.device.kind == "cpu" and ready.workers.count == 1:
             tight = memory.check(settings)
     # before anything is drawn: a layer whose parameters would not be trained is refused
-    need(backend, "get_weights")(net)
+    if not need(backend, "get_weights")(net):
+        raise NinError("`net`: has no parameters: there is nothing to train")
     settings, note = _start(net, backend, settings, dataset, described=known is not None)
     if known is None:
         _check_logits(backend.Predictor(net, settings).logits(dataset.train_images[:4]))
