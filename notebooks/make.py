@@ -73,13 +73,16 @@ gentle = [
         """\
 def my_block(num_channels, kernel_size, strides, padding, ones=2, size=1):
     parts = [layers.Conv2D(num_channels, kernel_size, strides, padding, activation="relu")]
+    padding = "valid" if size == 1 else "same"
     for _ in range(ones):
-        parts.append(layers.Conv2D(num_channels, size, padding="same", activation="relu"))
+        parts.append(layers.Conv2D(num_channels, size, padding=padding, activation="relu"))
     return Sequential(parts)""",
         """\
 def my_nin(block=nin_block, last=None, head=None):
     last = last or [nin_block(10, kernel_size=3, strides=1, padding="same")]
-    head = head or [layers.GlobalAveragePooling2D()]
+    head = head or [
+        layers.GlobalAveragePooling2D(), layers.Reshape((1, 1, 10)), layers.Flatten()
+    ]
     return Sequential([
         block(96, kernel_size=11, strides=4, padding="valid"),
         layers.MaxPool2D(pool_size=3, strides=2),
@@ -97,7 +100,8 @@ gentle = [
     layers.Conv2D(32, kernel_size=1, activation="relu"),
     layers.Conv2D(10, kernel_size=1, activation="relu"),
 ]""",
-        "[layers.Flatten(), layers.Dense(10)]",
+        # as PyTorch and MXNet have it, so that the weights are in the same order
+        "[layers.Permute((3, 1, 2)), layers.Flatten(), layers.Dense(10)]",
     ),
     "mxnet": Framework(
         "MXNet",
