@@ -10,6 +10,10 @@ import pytest
 from commands import ROOT, run
 from jupyter_client.manager import KernelManager
 
+from common.backends.parts import recognise
+from common.network.architecture import random_image
+from common.network.description import CHAPTER
+
 spec = importlib.util.spec_from_file_location("notebooks_make", ROOT / "notebooks" / "make.py")
 make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
@@ -60,6 +64,22 @@ def place(tmp_path_factory):
         for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
             patch.setenv(name, str(directory / name.lower()))
         yield directory
+
+
+def test_networks_of_the_notebook_are_recognised_in_each_framework_alike(backend, backend_name):
+    code = {cell.id: cell.source for cell in make.notebook(backend_name).cells}
+    names = {}
+    for cell in ("code-1", "code-10"):
+        exec(code[cell], names)
+    block = "partial(my_block, ones=2)"
+    assert block.replace("2", "ones") in code["code-11"]
+    dense = f"head={make.FRAMEWORKS[backend_name].dense}"
+    for arguments, known in (("", "chapter"), (block, "chapter"), (dense, "dense-head")):
+        net = eval(f"my_nin({arguments})", names)
+        # more than a pixel is left for the head
+        backend.allocate(net, random_image(99))
+        found = recognise(backend, net, CHAPTER, 10, 1, 0.5, 99)
+        assert str(found) == known
 
 
 @pytest.mark.long
