@@ -124,8 +124,8 @@ def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.07), fontsize=style.SMALL, frameon=False
     )
-    axes.xaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:.4g}", language))
-    axes.locator_params("x", nbins=5)
+    axes.xaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:.6g}", language))
+    axes.locator_params("x", nbins=4)
 
 
 def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
@@ -144,7 +144,8 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
         axes.fill_between(epochs, losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
     axes.set_xlabel(words["epoch"], fontsize=style.TEXT)
     axes.set_title(words["loss"], fontsize=style.TEXT)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])  # room for the topmost mark
+    axes.locator_params("x", nbins=4)
     axes.yaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:.3g}", language))
     axes.xaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:g}", language))
     if any(variant.outcomes for variant in found.variants):

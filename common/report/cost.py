@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 # That fit into a line of the title, and of a bar's name.
-TITLE_LETTERS, LETTERS = 60, 20
+TITLE_LETTERS, LETTERS = 60, 23
 # A layer's share of the whole that is worth a percentage.
 LARGE = 0.05
 

@@ -319,15 +319,16 @@ class Page:
             lengths = tuple(map(float, dashes.split()))
             axes.plot(
                 *zip(*found, strict=True), color=COLOURS[colour], linewidth=2,
-                linestyle=(0, lengths) if lengths else "-", marker="o" if marked else None,
-                markersize=5,
+                linestyle=(0, lengths) if lengths else "-", markersize=5,
+                marker="o" if marked or len(found) == 1 else None,
             )  # fmt: skip
             ends.append(f"{run} {self._number(found[-1][1], '.3f')}")
         if name == "test_curve":
             self._draw_book(axes)
         axes.set_xlabel(self.words["epoch"], fontsize=12)
         axes.tick_params(labelsize=11)
-        axes.locator_params(nbins=6)
+        axes.locator_params("x", nbins=4)
+        axes.locator_params("y", nbins=6)
         style.write_numbers(axes, self.language)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, alpha=0.5)

@@ -1,6 +1,7 @@
 """The page of runs and benches: whole, in both languages, from anything that is in a directory."""
 
 import itertools
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -195,3 +196,12 @@ def test_predictions_are_on_the_page_and_weights_that_lack_are_named(backend, ba
     shares = np.array(re.findall(r"--share: (\d+)%", heat), int).reshape(10, 10)
     assert np.isin(np.round(shares.sum(1), -1), (0, 100)).all()
     assert run_directory.read(trained).result["complete"]
+
+
+def test_a_curve_of_a_single_record_has_a_mark(tmp_path):
+    run = make_run(tmp_path / "run", 1)
+    file = run / "metrics.jsonl"
+    row = json.loads(file.read_text())
+    file.write_text(json.dumps(row | {"within_epoch": row["within_epoch"][:1]}) + "\n")
+    curves = page.Page(page.read([run]), "en").curves()
+    assert all(re.search(r"<use [^>]*var\(--run0\)", curve.svg) for curve in curves)

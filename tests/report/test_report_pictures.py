@@ -146,6 +146,29 @@ def test_an_ablation_keeps_long_names_whole_and_its_titles_inside(sample, capsys
         assert extent.x1 <= drawn.bbox.x1 + 1
 
 
+@pytest.mark.parametrize("epochs", [[0.5], [1e-4, 2e-4]])
+def test_an_ablation_of_a_few_close_records_shows_them_whole_with_labels_apart(sample, epochs):
+    curve = [[epoch, 2.3025, 0.1] for epoch in epochs]
+    outcomes = [
+        ablation.Outcome(0, True, x, x, 2.3, 6.0, 0.0, [], curve, []) for x in (0.1, 0.10004)
+    ]
+    variants = [
+        ablation.Variant(name, from_preset("fast"), cost.of("nin", 68), [outcome])
+        for name, outcome in zip("ab", outcomes, strict=True)
+    ]
+    drawn = ablation.Ablation(variants, sample, [0]).plot()
+    figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
+    for axes in drawn.axes:
+        labels = [label for label in axes.get_xticklabels() if label.get_text()]
+        low, high = axes.get_xlim()
+        labels = [label for label in labels if low <= label.get_position()[0] <= high]
+        assert len({label.get_text() for label in labels}) == len(labels)
+        extents = [label.get_window_extent() for label in labels]
+        assert all(one.x1 + 10 < other.x0 for one, other in itertools.pairwise(extents))
+    top = drawn.axes[1].transData.transform((epochs[0], 2.3025))[1]
+    assert top + 5 < drawn.axes[1].bbox.y1
+
+
 # ------------------------------------------------------------- the commands
 
 
