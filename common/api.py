@@ -163,6 +163,8 @@ def fit(
     own = None if isinstance(net, str) else net
     backend = settings.pop("backend", None)
     if own is None:
+        if backend not in (None, net):
+            raise NinError(f"`backend={backend}`: the network is {net}'s; leave it out")
         backend = net
     elif backend is None:
         backend = registry.backend_of(own)
@@ -403,6 +405,10 @@ def look(
     from common.prediction import predict
     from common.report.look import Look
 
+    if settings and isinstance(trained, (Run, Classifier)):
+        raise NinError(
+            f"`{next(iter(settings))}`: of a run or classifier it is fixed; leave it out"
+        )
     if isinstance(trained, Run):
         data = trained.dataset if data is None else data
         trained = trained.classifier()

@@ -503,6 +503,7 @@ BAD = {
     "a batch too large": ({"batch_size": 61}, "batch_size=61: larger than the data"),
     "a new network kept as it is": ({"init": "keep"}, "init=keep: "),
     "a device that is none": ({"device": "tpu"}, "device=tpu: must be auto, cpu, gpu"),
+    "two backends": ({"backend": "another"}, "backend=another: the network is "),
 }
 
 

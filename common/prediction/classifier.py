@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 BATCH_SIZE = 128
 
 
+# what a network that is loaded can be given
+OPTIONS = ("resize", "network", "device", "precision", "threads", "backend")
+
+
 class Classifier:
     """A network and its backend.
 
@@ -173,15 +177,21 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     # which builds networks with what is here
     from common.conversion import convert
 
+    for option in settings:
+        if option not in OPTIONS:
+            raise NinError(f"`{option}`: has no part in prediction; there are {', '.join(OPTIONS)}")
     path = expand(path)
     net = None if isinstance(backend, str) else backend
     name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
     resize = settings.pop("resize", None)
-    network = parse(settings.pop("network", None) or "chapter")
+    given = settings.pop("network", None)
+    network = parse(given or "chapter")
     threads = settings.get("threads") or 0
     found = convert.read(path, resize=resize, beside=name, network=network, threads=threads)
     convert.warn(found.notes)
     model = found.model
+    if given is not None and model.network != network:
+        raise NinError(f"`network={given}`: {path} holds {model.network}; leave it out")
     if net is None:
         check_chapter(model, path)
     resize = model.resize if resize is None else resize

@@ -12,6 +12,7 @@ import reference
 from commands import assert_one_clear_line, command, run, run_here
 from PIL import Image
 
+from common import api
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.files import figures
@@ -161,6 +162,20 @@ def load(backend, backend_name):
 
 def test_a_backend_reads_weights_and_predicts_what_numpy_does(load, weights, images, expected):
     assert_same_logits(load(weights).predict(images).logits, expected)
+
+
+def test_what_has_no_part_in_a_prediction_is_refused_and_not_overlooked(
+    load, weights, backend_name
+):
+    for options, words in (
+        ({"lr": 5}, "lr: has no part in prediction"),
+        ({"network": "one-1x1"}, "network=one-1x1: "),
+    ):
+        with pytest.raises(NinError) as caught:
+            classifier.load(weights, backend_name, **options)
+        assert str(caught.value).startswith(words)
+    with pytest.raises(NinError, match="resize: of a run or classifier it is fixed"):
+        api.look(load(weights), resize=99)
 
 
 def test_what_a_backend_writes_is_bit_for_bit_what_it_computes_with(
