@@ -753,3 +753,23 @@ def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp
     )  # fmt: skip
     assert_same(load_arrays(tmp_path / "notebook.safetensors")[0],
                 load_arrays(tmp_path / "run" / "model.safetensors")[0])  # fmt: skip
+
+
+# ------------------------------------------------------------------ what predict() is given
+
+MISFITS = {
+    "images of another size": ({"images": np.zeros((2, 20, 28), np.uint8)}, "images: must be"),
+    "one label": ({"labels": 3}, "labels: must be 2 whole numbers"),
+    "a table of labels": ({"labels": [[1, 2], [1, 2]]}, "labels: must be 2 whole numbers"),
+    "labels with fractions": ({"labels": [1.5, 2.0]}, "labels: must be 2 whole numbers"),
+    "a label below 0": ({"labels": [-1, 2]}, "labels: must be from 0 to 9"),
+    "a label of no class": ({"labels": [1, 10]}, "labels: must be from 0 to 9"),
+    "too few names": ({"names": ["a"]}, "names: 1 for 2 images"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), MISFITS.values(), ids=MISFITS.keys())
+def test_what_does_not_fit_the_images_is_refused(chapter, images, changes, words):
+    with pytest.raises(NinError) as caught:
+        chapter[0].classifier().predict(**{"images": images[:2], **changes})
+    assert message(caught).startswith(words)

@@ -89,7 +89,7 @@ class Classifier:
         """Predict the classes of images.
 
         Args:
-            images: uint8, (count, height, width) or (height, width), 0 is black; or images of
+            images: uint8, (count, size, size) or (size, size), 0 is black; or images of
                 :mod:`common.prediction.predict`, which have labels and names.
             labels: the true classes, if they are known.
             names: what to call each image; numbers if they have no names.
@@ -101,14 +101,17 @@ class Classifier:
         if not isinstance(images, Images):
             pixels = np.asarray(images)
             pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
-            if pixels.dtype != np.uint8 or pixels.ndim != 3 or not pixels.size:
+            square = pixels.ndim == 3 and pixels.shape[1] == pixels.shape[2]
+            if pixels.dtype != np.uint8 or not square or not pixels.size:
                 found = f"{pixels.dtype} of shape {pixels.shape}"
                 raise NinError(
-                    f"`images`: must be uint8 of shape (count, height, width), found {found}"
+                    f"`images`: must be uint8 of shape (count, size, size), found {found}"
                 )
-            if labels is not None and len(labels) != len(pixels):
-                raise NinError(f"`labels`: {len(labels)} for {len(pixels)} images")
-            names = list(names or map(str, range(len(pixels))))
+            if labels is not None:
+                labels = _checked(np.asarray(labels), len(pixels), self.model.num_classes)
+            names = list(map(str, range(len(pixels))) if names is None else names)
+            if len(names) != len(pixels):
+                raise NinError(f"`names`: {len(names)} for {len(pixels)} images")
             images = Images(pixels, names, labels, notice)
         logits = self._logits(images.pixels)
         return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
@@ -246,6 +249,16 @@ def build(backend: Backend, model: Model) -> Any:
     )
     backend.set_weights(net, model.weights)
     return net
+
+
+def _checked(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """The labels of so many images, or NinError."""
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        found = f"found {labels.dtype} of shape {labels.shape}"
+        raise NinError(f"`labels`: must be {count} whole numbers, one for each image, {found}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise NinError(f"`labels`: must be from 0 to {classes - 1}")
+    return labels
 
 
 def _weights(backend: Backend, net: Any) -> dict[str, np.ndarray]:
