@@ -119,8 +119,8 @@ def judge(losses: np.ndarray, where: Site) -> dict[str, tuple[str, bool]]:
         return {"kept units": (f"losses {losses.min(initial=0)} to {losses.max(initial=0)}", False)}
     whole = np.round(kept)
     if np.abs(kept - whole).max() < NEAR_WHOLE and len(set(whole)) == 1:
-        same = whole[0] * 2 == units  # what no mask gives, and hardly ever one that stays
-        mask = "none" if same else "the same in all steps"
+        # without a mask it is as in evaluation, which one that stays hardly ever comes to
+        mask = "none" if whole[0] == units * (1 - rate) else "the same in all steps"
         return {"units dropped": (mask, False)}
     chance = CHANCE * np.sqrt(rate * (1 - rate) / (units * STEPS))
     # units that are kept together, or larger than they should be, come in such a number

@@ -141,12 +141,10 @@ def learning_rate(
     Returns:
         two digits, which is what the report prints; the book's rate at most.
     """
-    fixed: dict[str, Any] = {
-        "resize": job.resize,
-        "batch_size": job.batch_size,
-        "network": job.network,
-    }
-    settings = Settings(device="cpu", precision="float64", threads=job.threads, **fixed)
+    settings = Settings(
+        device="cpu", precision="float64", threads=job.threads,
+        resize=job.resize, batch_size=job.batch_size, network=job.network,
+    )  # fmt: skip
     net = parts.make_network(backend, job.description, size=job.resize)
     predictor = backend.Predictor(net, settings)
     backend.set_weights(predictor.net, {name: w.astype("float64") for name, w in weights.items()})

@@ -167,11 +167,8 @@ def _weights_of(
     spec: str, job: Job, interpreter: str, timeout: float, directory: str
 ) -> tuple[dict[str, np.ndarray], float]:
     """The weights in a file, and a learning rate for them, from a process of its own."""
-    options: dict[str, Any] = {
-        "path": registry.absolute(spec),
-        "directory": directory,
-        "job": vars(job),
-    }
-    extract = "common.comparison.files:extract"
-    rate = session.call_apart(interpreter, extract, timeout, **options)
+    extract, path = "common.comparison.files:extract", registry.absolute(spec)
+    rate = session.call_apart(
+        interpreter, extract, timeout, path=path, directory=directory, job=vars(job)
+    )
     return load_arrays(Path(directory) / files.WEIGHTS)[0], float(rate)

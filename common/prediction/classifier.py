@@ -30,7 +30,7 @@ BATCH_SIZE = 128
 
 
 # what a network that is loaded can be given
-OPTIONS = ("resize", "network", "device", "precision", "threads", "backend")
+OPTIONS = ("resize", "network", "device", "precision", "threads")
 
 
 class Classifier:
@@ -185,7 +185,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             raise NinError(f"`{option}`: has no part in prediction; there are {', '.join(OPTIONS)}")
     path = expand(path)
     net = None if isinstance(backend, str) else backend
-    name = backend if net is None else settings.pop("backend", None) or registry.backend_of(net)
+    name = backend if net is None else registry.backend_of(net)
     resize = settings.pop("resize", None)
     given = settings.pop("network", None)
     network = parse(given or "chapter")
