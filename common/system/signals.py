@@ -96,11 +96,18 @@ def as_interrupts() -> contextlib.AbstractContextManager[None]:
 
 
 def set_up_command() -> None:
-    """Let Ctrl-C interrupt this process once, however often it comes."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, once(signal.default_int_handler))
+    """Let signals interrupt this process as Ctrl-C does, which it does once however often it comes.
+
+    ``kill`` would leave temporary files and processes otherwise, wherever it comes.
+    """
+    handler = once(signal.default_int_handler)
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def end_command() -> None:
-    """Drop Ctrl-C from here on: Python itself is about to end this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Interrupt nothing from here on: Python itself is about to end this process."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)

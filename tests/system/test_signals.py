@@ -3,7 +3,15 @@ import signal
 
 import pytest
 
-from common.system.signals import SIGNALS, StopRequest, deferred, handling, once
+from common.system.signals import (
+    SIGNALS,
+    StopRequest,
+    deferred,
+    end_command,
+    handling,
+    once,
+    set_up_command,
+)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -83,3 +91,13 @@ def test_no_other_signal_is_taken_for_a_burst():
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
     assert len(came) == 3
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_each_signal_interrupts_a_command_wherever_it_comes(number):
+    with handling(signal.SIG_DFL):  # puts all back
+        set_up_command()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        end_command()
+        assert signal.getsignal(number) in (signal.SIG_IGN, signal.SIG_DFL)
