@@ -217,7 +217,10 @@ def dead(bars: Sequence[tuple[str, int, int]], seen: int, language: str) -> "Fig
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    figure = style.slide(plural(words["dead"].format(seen)), max(4, 0.42 * len(bars) + 1.2))
+    figure = style.slide(
+        plural(words["dead"].format(style.number(seen, language=language))),
+        max(4, 0.42 * len(bars) + 1.2),
+    )
     axes = figure.add_subplot()
     places = range(len(bars))
     shares = [dead / channels for _, channels, dead in bars]

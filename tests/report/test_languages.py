@@ -14,11 +14,13 @@ from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError, in_python
 from common.model import Model
+from common.network import cost
 from common.prediction import outputs
 from common.prediction.predict import Images, Predictions
-from common.report import figure, page_words, recorded, style
+from common.report import cost as cost_report
+from common.report import figure, look_pictures, page_words, recorded, style
 from common.settings import Settings
-from common.training import curves, memory, plateau
+from common.training import ablation, curves, memory, plateau
 from common.training.run import DivergedError
 
 TABLES = [
@@ -90,6 +92,40 @@ def test_a_picture_has_the_words_of_its_language_and_no_others(what):
         found = " ".join("\n".join(texts(draw(language))).split())
         for each, words in expected.items():
             assert [word for word in words if (word in found) != (each == language)] == []
+
+
+def turkish_pictures():
+    """One of each kind, with data that are not the whole real set."""
+    yield from (draw("tr") for draw, _ in DRAWN.values())
+    yield figure.plot(["vgg11", "nin", "dense-head"], "tr")
+    for names in (["nin"], ["nin", "lenet", "alexnet", "vgg11"]):
+        yield cost_report.plot([cost.of(name) for name in names], "tr")
+    outcome = ablation.Outcome(0, True, 0.5, 0.25, 1.5, 6.0, 0.0, [], POINTS, [])
+    variant = ablation.Variant("no-1x1", Settings(), cost.of("nin"), [outcome])
+    data = Dataset(np.zeros((1500, 28, 28), np.uint8), np.arange(1500) % 10,
+                   np.zeros((1, 28, 28), np.uint8), np.zeros(1, int), notice=NOTICE)  # fmt: skip
+    yield ablation.Ablation([variant], data, [0]).plot("tr")
+    values = np.linspace(0, 1.5, 4)
+    yield look_pictures.mlp([("block1", values, values)], "tr")
+    maps = np.full((2, 3, 4, 4), 1.25)
+    classes = [f"class {i}" for i in range(3)]
+    yield look_pictures.maps(
+        np.zeros((2, 28, 28), np.uint8), maps, ["train 0", "test 1"], classes, np.zeros(2, int),
+        (0, 1), "tr",
+    )  # fmt: skip
+    yield look_pictures.confusion(np.eye(3), classes, "tr")
+    entry = {"predicted": "class 1", "true": "class 2", "probability": 0.75}
+    yield look_pictures.wrong(np.zeros((1, 28, 28), np.uint8), [entry], "tr")
+    yield look_pictures.filters(np.ones((3, 5, 5)), "tr")
+    yield look_pictures.dead([("block1.conv1", 96, 1)], 2000, "tr")
+
+
+def test_no_turkish_picture_has_an_english_word_or_number():
+    for number, picture in enumerate(turkish_pictures()):
+        for text in texts(picture):
+            found = ENGLISH.search(text) or re.search(r"\d\.\d(?!\d\d)|\d ?%(?!\d)|\d{4}", text)
+            # names of layers, and how wide the code says they are
+            assert not found or re.match("block|tam bağlı katman, 4096", text), (number, text)
 
 
 @pytest.mark.parametrize("draw", [*(draw for draw, _ in DRAWN.values()),
