@@ -11,6 +11,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # MXNet's own messages begin so, with places in its C++
 TRACEBACK = re.compile(r"\A\s*Traceback \(most recent call last\):\n(?:[ \t].*\n)*(?:\w+: )?")
 
+# a number, and what is counted
+COUNTED = re.compile(r"(?<![\w.,/])(([\d.,]+)(?: [^\W\d]+)+)\((e?s)\)")
+
 # No memory left: classes by name, as no framework is imported here, and the frameworks' own words.
 MEMORY_CLASSES = {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}
 MEMORY_WORDS = re.compile(
@@ -79,6 +82,15 @@ def one_line(error: BaseException) -> str:
     """An exception's message without line breaks, a terminal's colours and where it comes from."""
     text = TRACEBACK.sub("", COLOUR.sub("", str(error)))
     return " ".join(text.split()) or type(error).__name__
+
+
+def plural(text: str) -> str:
+    """Text with each ``image(s)`` in the form for the number before it: ``1 image``, ``2 images``.
+
+    >>> plural("1 seed(s), 5 training image(s) of 3 class(es)")
+    '1 seed, 5 training images of 3 classes'
+    """
+    return COUNTED.sub(lambda found: found[1] + ("" if found[2] == "1" else found[3]), text)
 
 
 def printable(text: str, keep: str = "") -> str:

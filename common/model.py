@@ -231,7 +231,7 @@ def from_metadata(
             raise NinError(f"{where}: {name} is of type {array.dtype}, expected float32")
         if not np.isfinite(array).all():
             bad = int((~np.isfinite(array)).sum())
-            raise NinError(f"{where}: {name} has {bad} values that are not finite numbers")
+            raise NinError(f"{where}: {name} has values that are not finite numbers: {bad}")
     _check_checksum(weights, metadata, where)
     return Model(
         weights=weights,

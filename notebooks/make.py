@@ -46,7 +46,7 @@ def my_block(in_channels, out_channels, kernel_size, strides, padding, ones=2, s
     return nn.Sequential(*parts)""",
         """\
 def my_nin(block=nin_block, last=None, head=None):
-    last = last or [nin_block(384, 10, kernel_size=3, strides=1, padding=1)]
+    last = last or [block(384, 10, kernel_size=3, strides=1, padding=1)]
     head = head or [nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten()]
     return nn.Sequential(
         block(1, 96, kernel_size=11, strides=4, padding=0),
@@ -60,11 +60,11 @@ def my_nin(block=nin_block, last=None, head=None):
         *head,
     )""",
         """\
-gentle = [
+gentle = nn.Sequential(
     nn.Conv2d(384, 112, kernel_size=3, padding=1), nn.ReLU(),
     nn.Conv2d(112, 32, kernel_size=1), nn.ReLU(),
     nn.Conv2d(32, 10, kernel_size=1), nn.ReLU(),
-]""",
+)""",
         "[nn.Flatten(), nn.LazyLinear(10)]",
     ),
     "tf": Framework(
@@ -79,7 +79,7 @@ def my_block(num_channels, kernel_size, strides, padding, ones=2, size=1):
     return Sequential(parts)""",
         """\
 def my_nin(block=nin_block, last=None, head=None):
-    last = last or [nin_block(10, kernel_size=3, strides=1, padding="same")]
+    last = last or [block(10, kernel_size=3, strides=1, padding="same")]
     head = head or [
         layers.GlobalAveragePooling2D(), layers.Reshape((1, 1, 10)), layers.Flatten()
     ]
@@ -95,11 +95,11 @@ def my_nin(block=nin_block, last=None, head=None):
         *head,
     ])""",
         """\
-gentle = [
+gentle = Sequential([
     layers.Conv2D(112, kernel_size=3, padding="same", activation="relu"),
     layers.Conv2D(32, kernel_size=1, activation="relu"),
     layers.Conv2D(10, kernel_size=1, activation="relu"),
-]""",
+])""",
         # as PyTorch and MXNet have it, so that the weights are in the same order
         "[layers.Permute((3, 1, 2)), layers.Flatten(), layers.Dense(10)]",
     ),
@@ -115,7 +115,7 @@ def my_block(num_channels, kernel_size, strides, padding, ones=2, size=1):
     return block""",
         """\
 def my_nin(block=nin_block, last=None, head=None):
-    last = last or [nin_block(10, kernel_size=3, strides=1, padding=1)]
+    last = last or [block(10, kernel_size=3, strides=1, padding=1)]
     head = head or [nn.GlobalAvgPool2D(), nn.Flatten()]
     net = nn.Sequential()
     net.add(
@@ -131,11 +131,12 @@ def my_nin(block=nin_block, last=None, head=None):
     )
     return net""",
         """\
-gentle = [
+gentle = nn.Sequential()
+gentle.add(
     nn.Conv2D(112, kernel_size=3, padding=1, activation="relu"),
     nn.Conv2D(32, kernel_size=1, activation="relu"),
     nn.Conv2D(10, kernel_size=1, activation="relu"),
-]""",
+)""",
         "[nn.Flatten(), nn.Dense(10)]",
     ),
 }
@@ -296,13 +297,17 @@ for lr in (0.01, 0.03, 0.1):
 
 `my_block` is `nin_block` with any number of them (`ones`), or with 3×3 windows in their place
 (`size=3`). The network is built out of the framework's own layers; `fit` trains whatever you
-build.""",
+build. It recognises the networks of these exercises and starts them alike, from weights that are
+fitted to the training images. A network that it does not know starts with `init="he"`; compare it
+with others that start so too.""",
             """\
 ## Alıştırma 2: neden iki 1×1 evrişim?
 
 `my_block`, `nin_block`'un istediğiniz sayıda 1×1 evrişimli (`ones`) ya da onların yerine 3×3
 pencereli (`size=3`) hâlidir. Ağ, çerçevenin kendi katmanlarından kurulur; `fit` kurduğunuz her
-ağı eğitir.""",
+ağı eğitir. Bu alıştırmalardaki ağları tanır ve hepsini aynı biçimde, eğitim imgelerine göre
+belirlenmiş ağırlıklarla başlatır. Tanımadığı bir ağ ise `init="he"` ile başlar; onu, aynı biçimde
+başlayan ağlarla karşılaştırın.""",
             f"from functools import partial\n\n{framework.layers}\n\n\n"
             f"{framework.block}\n\n\n{framework.network}",
         ),
@@ -355,7 +360,7 @@ Son blok, ilk evrişiminde 384 kanalı 10 kanala indirir. Burada bu iş üç ad�
 küresel ortalama ortaklamaya birden çok pikselin kaldığı en küçük boyut.""",
             f"""\
 {framework.gentle}
-own = my_nin(last=gentle)
+own = my_nin(last=[gentle])
 tried = fit(own, data, "fast", epochs=2, limit=1000, resize=99, watchers=[])
 tried.history[-1]["train_loss"], tried.test_accuracy""",
         ),

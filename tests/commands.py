@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,11 @@ from pathlib import Path
 from common.terminal import command_line
 
 ROOT = Path(__file__).parents[1]
+# words that are in no Turkish text
+ENGLISH = re.compile(
+    r"(?<!')\b(the|of|is|are|and|with|images?|training|that|which|in|for|one|to|a|"
+    r"train(?!\.py)|class|classes|threads|cores|device|rounds|out)\b"
+)
 
 
 def command(script, *arguments):

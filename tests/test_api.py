@@ -499,7 +499,7 @@ BAD = {
     "a number in quotes": ({"epochs": "2"}, "epochs='2': must be a number"),
     "a misspelt setting": ({"batchsize": 2}, "batchsize: no such setting; did you mean batch_size"),
     "a misspelt preset": ({"preset": "fastest"}, "preset=fastest: "),
-    "more than there is": ({"limit": 10**6}, "limit=1000000: there are only 10000"),
+    "more than there is": ({"limit": 10**6}, "limit=1000000: only 10000"),
     "a batch too large": ({"batch_size": 61}, "batch_size=61: larger than the data"),
     "a new network kept as it is": ({"init": "keep"}, "init=keep: "),
     "a device that is none": ({"device": "tpu"}, "device=tpu: must be auto, cpu, gpu"),

@@ -28,7 +28,10 @@ def test_both_languages_have_the_same_commands_and_links_in_the_same_order(what)
     pattern = {"code": r"`([^`\n]+)`", "shell": r"```sh\n(.*?)```", "links": r"\]\(([^)]+)\)"}[what]
     found = [re.findall(pattern, readme(name), re.DOTALL) for name in LANGUAGES]
     # each points to the other
-    found = [[item for item in each if item not in LANGUAGES] for each in found]
+    found = [
+        [item.replace(".tr.png", ".png") for item in each if item not in LANGUAGES]
+        for each in found
+    ]
     assert found[0]
     assert found[0] == found[1]
 
@@ -39,6 +42,13 @@ def test_what_a_page_links_to_exists(page):
         if re.match(r"\w+:|#", target):
             continue
         assert ((ROOT / page).parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_a_page_shows_the_pictures_of_its_language(page):
+    shown = re.findall(r"!\[[^]]*\]\(([^)\s]+\.(?:png|svg))\)", (ROOT / page).read_text())
+    for picture in shown:
+        assert (".tr." in picture) == page.name.endswith(".tr.md"), picture
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, flop
+from common.errors import plural
 from common.files import figures
+from common.report import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,9 +38,9 @@ def draw(results: Results, directory: Path) -> list[Path]:
         axes.set_axisbelow(True)
         figures.add_legend(axes)
     machine, notice = results.record["machine"], results.record["data"]["notice"]
-    title = f"NiN, batch {results.batch}, {machine['processor']}, {machine['cores']} cores"
-    figure.suptitle(title, parse_math=False)
-    figures.with_notice(figure, notice)
+    title = f"NiN, batch {results.batch}, {machine['processor']}, {machine['cores']} core(s)"
+    figure.suptitle(plural(title), parse_math=False)
+    style.with_notice(figure, notice, "en")
     return figures.save_svg_and_png(figure, directory, "bench")
 
 

@@ -21,10 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from common.bench.run import ACCURACY, D2L, FORMAT, STARTUP, WORKERS
-from common.errors import NinError
+from common.errors import NinError, plural
 from common.files.sealed import CHECKSUM, seal, unseal
 from common.files.write import write_text
 from common.network import cost
+from common.report import style
 
 WIDTH = 100
 STEP, TRAIN, PREDICT = "bare step, examples/s", "train.py, examples/s", "prediction, images/s"
@@ -87,10 +88,14 @@ class Value(NamedTuple):
     rounds: int
 
     def __str__(self) -> str:
+        """In English."""
+        return self.words("en")
+
+    def words(self, language: str) -> str:
         """With three digits or more, and the spread in per cent of it."""
-        text = f"{self.median:.0f}" if self.median >= 99.5 else f"{self.median:#.3g}"
+        text = style.number(self.median, ".0f" if self.median >= 99.5 else "#.3g", language)
         spread = (self.high - self.low) / 2
-        return f"{text} ±{100 * spread / self.median:.0f}%" if spread else text
+        return f"{text} ±{style.share(spread / self.median, language)}" if spread else text
 
 
 def _value(*rounds: float) -> Value:
@@ -292,12 +297,18 @@ class Printed(NamedTuple):
     caption: str
 
 
-def tables(results: Results) -> list[Printed]:
-    """All tables; one without rows and caption has nothing to print."""
+def tables(results: Results, language: str = "en") -> list[Printed]:
+    """All tables; one without rows and caption has nothing to print; numbers in a language."""
+
+    def cell(value: Any, form: str = "") -> str:
+        if isinstance(value, Value):
+            return value.words(language)
+        return value if isinstance(value, str) else style.number(value, form, language)
+
     found = []
     for title, columns in TABLES.items():
         rows = [
-            [str(size or ""), name, *("" if value is None else str(value) for value in values)]
+            [str(size or ""), name, *("" if value is None else cell(value) for value in values)]
             for size in (*results.sizes, None)
             for name in results.backends
             if title and any(values := [results.get(column, name, size) for column in columns])
@@ -307,7 +318,7 @@ def tables(results: Results) -> list[Printed]:
     digits = {"mean accuracy": ".4f", "worst": ".4f", "mean seconds": ".1f", "longest": ".1f"}
     for title, of in OF_COMMANDS.items():
         runs = of(results.record)
-        cells = [[format(value, digits.get(name, "")) for name, value in r.items()] for r in runs]
+        cells = [[cell(value, digits.get(name, "")) for name, value in r.items()] for r in runs]
         found.append(Printed(title, [*(runs or [{}])[0]], cells, _caption(results, title)))
     return found
 
@@ -337,7 +348,7 @@ def heading(record: Mapping[str, Any]) -> list[str]:
     backends = {name: {**about, **about["versions"]} for name, about in record["backends"].items()}
     lines = [
         f"{record['date']}, commit {record['git_commit']}",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        plural(f"{machine['processor']}, {machine['cores']} core(s), {machine['memory_gib']} GiB"),
         *(
             f"{name}: " + ", ".join(f"{k} {v}" for k, v in about.items() if k != "versions")
             for name, about in backends.items()
@@ -367,6 +378,6 @@ def _caption(results: Results, title: str) -> str:
             "times the workers\n(on a CPU times all their threads); all are on this machine"
         )
     if title == "against d2l" and (rows := results.rows(D2L)):
-        counts = "{train_examples} training and {test_examples} test images of {size}x{size}"
-        return f"rounds: {len({row['round'] for row in rows})}; {counts.format(**rows[0])}"
+        counts = "{train_examples} training and {test_examples} test image(s) of {size}x{size}"
+        return plural(f"rounds: {len({row['round'] for row in rows})}; {counts.format(**rows[0])}")
     return ""

@@ -17,7 +17,7 @@ from common.comparison.branches import last_branch
 from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording
 from common.comparison.measures import largest_difference, norm_difference
 from common.comparison.tables import Pair, Row, Table, difference_rows, shape_rows, shape_text
-from common.errors import NinError
+from common.errors import NinError, plural
 from common.network import architecture
 from common.network.description import CHAPTER, Network
 
@@ -390,7 +390,8 @@ def _activations(
     level.tables.append(Table(f"output of each layer: absolute / {RELATIVE[dtype]}", rows))
     if len(rows) < len(known):
         only_logits = {row.name for row in rows} <= {*ends}
-        level.part = "logits only" if only_logits else f"{len(rows)} of {len(known)} layers"
+        some = plural(f"{len(rows)} of {len(known)} layer(s)")
+        level.part = "logits only" if only_logits else some
     _refuse_if(level, _nothing_to_see(arrays, known))
     logits = [given[ends[0]] for given in arrays.values() if ends[0] in given]
     dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]

@@ -19,7 +19,7 @@ from common.comparison.mistakes import convolve, leads, windows
 from common.data.dataset import Dataset
 from common.data.interpolation import resize_matrix
 from common.data.order import example_order
-from common.errors import NinError
+from common.errors import NinError, plural
 from common.network import architecture
 from common.network.description import CHAPTER, Network
 from common.system import machine
@@ -62,7 +62,7 @@ def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
     if count > available:
         raise NinError(
             f"`batch_size={job.batch_size}`: {PASS_STEPS} batches are needed and there are only "
-            f"{available} images"
+            + plural(f"{available} image(s)")
         )
     largest = max(math.prod(shape) for shape in job.shapes.values())
     needed, memory = HELD * count * largest * 8 / 2**30, machine.memory_gib()

@@ -15,6 +15,7 @@ from common.comparison import tables
 from common.comparison.job import Job
 from common.comparison.layer import LayerView
 from common.comparison.levels import INVISIBLE, Comparison, Level
+from common.errors import plural
 from common.files import figures, pages
 from common.network.description import CHAPTER
 from common.terminal import output
@@ -66,8 +67,8 @@ def about(report: Comparison) -> str:
     """What was compared, in a line."""
     job = Job(**report.job)
     network = "" if job.description == CHAPTER else f"network {job.network}, "
-    images = "1 image" if job.batch_size == 1 else f"{job.batch_size} images"
-    training = f", {job.steps} training steps" if "training" in job.levels else ""
+    images = plural(f"{job.batch_size} image(s)")
+    training = plural(f", {job.steps} training step(s)") if "training" in job.levels else ""
     tf32 = ", TF32 off" if job.device == "gpu" else ""
     return (
         f"{network}{job.resize} x {job.resize} pixels (last map {job.last_map} x {job.last_map}), "
@@ -333,15 +334,14 @@ def _compared(level: Level) -> str:
     if not level.tables:
         return "nothing"
     counts = [len(table.rows) for table in level.tables]
-    return (
-        level.part
-        or {
-            "shapes": f"{counts[0]} layers" + (", square and oblong" if len(counts) > 1 else ""),
-            "parameters": f"{counts[0] - 1} parameters",
-            "activations": f"{counts[0]} layers",
-            "gradients": f"loss, {counts[0] - 1} gradients",
+    return level.part or plural(
+        {
+            "shapes": f"{counts[0]} layer(s)" + (", square and oblong" if len(counts) > 1 else ""),
+            "parameters": f"{counts[0] - 1} parameter(s)",
+            "activations": f"{counts[0]} layer(s)",
+            "gradients": f"loss, {counts[0] - 1} gradient(s)",
             "dropout": f"{counts[0]} properties",
-            "training": f"{counts[0]} steps, {counts[-1]} parameters",
+            "training": f"{counts[0]} step(s), {counts[-1]} parameter(s)",
         }[level.name]
     )
 

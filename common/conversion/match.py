@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import NinError, printable
+from common.errors import NinError, plural, printable
 from common.network import architecture
 from common.network.description import CHAPTER, Network
 
@@ -133,7 +133,7 @@ def _match(
         raise NinError(
             f"{where}: of another network (it holds {_examples(tensors)}, and none of its first "
             f"convolutions is {opening[0]} x {opening[2]}x{opening[3]}, or none of its last takes "
-            f"{closing[1]} channels)"
+            + plural(f"{closing[1]} channel(s))")
         )
     expected = architecture.parameter_shapes(last[-1][0], first[0][1], network, size)
     weights: dict[str, np.ndarray] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import NinError, one_line
+from common.errors import NinError, one_line, plural
 
 # What the messages of Dataset call the arrays: its arguments.
 ARGUMENTS = {
@@ -60,7 +60,9 @@ class Dataset:
     @property
     def counts(self) -> str:
         """How many images there are, in words."""
-        return f"{len(self.train_images)} training and {len(self.test_images)} test images"
+        return plural(
+            f"{len(self.train_images)} training and {len(self.test_images)} test image(s)"
+        )
 
     def _count_classes(self) -> None:
         known = np.unique(self.train_labels)
@@ -87,12 +89,12 @@ class Dataset:
             return self
         available = len(self.train_images)
         if count > available:
-            raise NinError(f"`limit={count}`: there are only {available} training examples")
+            raise NinError(plural(f"`limit={count}`: only {available} training example(s)"))
         tests = min(max(1, count // 6), len(self.test_images))
         chosen, measured = _choose(self.train_labels, count), _choose(self.test_labels, tests)
         note = (
             f"A subset: {count} of {available} training and "
-            f"{tests} of {len(self.test_images)} {self.evaluated_on} images."
+            f"{tests} of {len(self.test_images)} {self.evaluated_on} image(s)."
         )
         return dataclasses.replace(
             self,
@@ -101,7 +103,7 @@ class Dataset:
             test_images=self.test_images[measured],
             test_labels=self.test_labels[measured],
             checksums=self._with_choice("limit", chosen),
-            notice=f"{self.notice} {note}".strip(),
+            notice=f"{self.notice} {plural(note)}".strip(),
         )
 
     def hold_out(self, count: int) -> "Dataset":
@@ -118,9 +120,9 @@ class Dataset:
             return self
         available = len(self.train_images)
         if count >= available:
-            raise NinError(f"`validation={count}`: leaves none of {available} training examples")
+            raise NinError(f"`validation={count}`: leaves nothing of {available} to train on")
         note = (
-            f"Trained without {count} of {available} training images, on which accuracy is "
+            f"Trained without {count} of {available} training image(s), on which accuracy is "
             "measured."
         )
         out = np.zeros(available, bool)
@@ -133,7 +135,7 @@ class Dataset:
             test_labels=self.train_labels[out],
             checksums=self._with_choice("validation", np.flatnonzero(out)),
             evaluated_on="validation",
-            notice=f"{self.notice} {note}".strip(),
+            notice=f"{self.notice} {plural(note)}".strip(),
         )
 
     def _with_choice(self, name: str, chosen: np.ndarray) -> dict[str, str]:
@@ -190,8 +192,8 @@ def check_arrays(
         checked[labels] = _labels(arrays[labels], called[labels])
         if len(checked[labels]) != len(checked[images]):
             raise NinError(
-                f"{called[labels]}: {len(checked[labels])} labels for the {len(checked[images])} "
-                f"images of {called[images]}"
+                plural(f"{called[labels]}: {len(checked[labels])} label(s) for the ")
+                + plural(f"{len(checked[images])} image(s) of {called[images]}")
             )
     size, other = (checked[f"{part}_images"].shape[1] for part in ("train", "test"))
     if other != size:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import NinError
+from common.errors import NinError, plural
 
 # Third byte of a file -> what its numbers are (LeCun's MNIST page).
 TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -52,14 +52,15 @@ def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
             f"{content[:4].hex() or 'nothing'}, expected {bytes((0, 0, 8, dimensions)).hex()})"
         )
     if len(content) < header:
-        raise NinError(f"{where}: truncated ({len(content)} bytes, the header has {header})")
+        words = plural(f"{len(content)} byte(s), the header has {header}")
+        raise NinError(f"{where}: truncated ({words})")
     kind = np.dtype(TYPES[content[2]])
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
     expected = header + kind.itemsize * int(np.prod(shape, dtype=object))
     if len(content) != expected:
         what = "truncated" if len(content) < expected else "too long"
         raise NinError(
-            f"{where}: {what} ({len(content)} bytes, its header says {expected} for "
+            f"{where}: {what} ({plural(f'{len(content)} byte(s)')}, its header says {expected} for "
             f"{'x'.join(map(str, shape))})"
         )
     array = np.frombuffer(content, kind, offset=header).reshape(shape)

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,16 +32,6 @@ KINDS = ("png", "svg", "pdf")
 def new(width: float, height: float) -> "Figure":
     """An empty figure, sizes in inches, that needs no display; a notebook shows it as a value."""
     return _figure_class()(figsize=(width, height), layout="constrained")
-
-
-def with_notice(figure: "Figure", notice: str) -> "Figure":
-    """A figure below which it says that the data are not the whole real set, if they are not."""
-    width = figure.get_figwidth()
-    size = max(8, 0.75 * width)  # of the letters, which are about 0.64 as wide
-    if notice:
-        lines = textwrap.fill(notice, round(72 * width / (0.64 * size)))
-        figure.supxlabel(lines, fontsize=size, parse_math=False)
-    return figure
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -13,7 +13,7 @@ from common.backends import registry, session
 from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
-from common.errors import NinError, NinWarning, is_out_of_memory
+from common.errors import NinError, NinWarning, is_out_of_memory, plural
 from common.files.paths import check_target, expand
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
@@ -111,7 +111,7 @@ class Classifier:
                 labels = _checked(np.asarray(labels), len(pixels), self.model.num_classes)
             names = list(map(str, range(len(pixels))) if names is None else names)
             if len(names) != len(pixels):
-                raise NinError(f"`names`: {len(names)} for {len(pixels)} images")
+                raise NinError(plural(f"`names`: {len(names)} for {len(pixels)} image(s)"))
             images = Images(pixels, names, labels, notice)
         logits = self._logits(images.pixels)
         return Predictions(self.model, self.settings, images, self.ready.device.name, logits)

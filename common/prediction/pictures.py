@@ -19,8 +19,7 @@ COLUMNS = 8
 MOST_PICTURES = 96
 
 WORDS = {
-    "one": ("1 image", "1 imge"),
-    "images": ("{0} images", "{0} imge"),
+    "images": ("{0} image(s)", "{0} imge"),
     "right": ("{0} of {1} right: accuracy {2}", "{1}nin {0} tanesi doğru, doğruluk {2}"),
     "first": ("the first {0}", "ilk {0} imge"),
     "is": ("is: {0}", "doğrusu: {0}"),
@@ -35,7 +34,7 @@ def plot(found: "Predictions", lang: str) -> "Figure":
 
     Args:
         found: what to show.
-        lang: ``en`` or ``tr``; names of classes, and the notice, stay as they are.
+        lang: ``en`` or ``tr``; names of classes stay as they are.
     """
     figures.new(1, 1)  # imports matplotlib, whatever the environment says of its backend
     from matplotlib.patches import Rectangle
@@ -57,7 +56,7 @@ def plot(found: "Predictions", lang: str) -> "Figure":
         if images.labels is None:
             caption = f"{Path(images.names[i]).name}\n{likely}"
         else:
-            caption = f"{likely}\n{words['is'].format(found.true_class(i))}"
+            caption = f"{likely}\n{words['is'].format(style.told(found.true_class(i), lang))}"
         axes = figure.add_subplot(rows, columns, i + 1)
         if images.made_of:
             image, (left, top, right, bottom) = _beside(images.made_of[i], image)
@@ -69,7 +68,7 @@ def plot(found: "Predictions", lang: str) -> "Figure":
         axes.set_xlabel(caption, fontsize=8, color=colour, parse_math=False)
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=line)
-    return figures.with_notice(figure, images.notice)
+    return style.with_notice(figure, images.notice, lang)
 
 
 def _beside(photo: Photo, image: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:

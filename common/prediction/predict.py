@@ -11,7 +11,7 @@ import numpy as np
 from common.data import photos
 from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
-from common.errors import NinError, in_python
+from common.errors import NinError, in_python, plural
 from common.model import Model
 from common.prediction import outputs, pictures
 from common.report import style
@@ -119,7 +119,7 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
         stop = int(match[3] or count) if match[2] else start + 1
         if stop > count:
             raise NinError(
-                f"`indices={text}`: there are only {count} {what} images, 0 to {count - 1}"
+                plural(f"`indices={text}`: only {count} {what} image(s), counted from 0")
             )
         if start >= stop:
             raise NinError(f"`indices={text}`: {part} holds no image")
@@ -179,11 +179,12 @@ class Predictions:
     def summary(self, lang: str = "en") -> str:
         """How many are right, if that is known; ``lang`` is ``en`` or ``tr``."""
         words, count = style.words(pictures.WORDS, lang), len(self.logits)
-        images = words["one"] if count == 1 else words["images"].format(count)
+        images = plural(words["images"].format(style.number(count, language=lang)))
         if self.images.labels is None:
             return images
         right = count - int(self.wrong.sum())
-        return words["right"].format(right, images, style.decimal(f"{right / count:.3f}", lang))
+        accuracy = style.number(right / count, ".3f", lang)
+        return words["right"].format(style.number(right, language=lang), images, accuracy)
 
     def _notes(self) -> list[str]:
         same = (self.images.pixels == self.images.pixels[:1]).all()
@@ -242,7 +243,7 @@ class Predictions:
     def likely(self, image: int, label: int, lang: str = "en") -> str:
         """A class in words, with how likely it is for an image."""
         share = style.share(self.probabilities[image, label], lang, digits=1)
-        return f"{self.model.class_name(int(label))} {share}"
+        return f"{style.told(self.model.class_name(int(label)), lang)} {share}"
 
     def plot(self, lang: str = "en") -> "Figure":
         """A figure of the images with their classes, the wrong ones red; in ``en`` or ``tr``."""

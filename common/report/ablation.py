@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.files import figures
+from common.errors import plural
 from common.report import style
 from common.terminal.output import print_tables
 from common.training.ablation import Ablation, Variant
@@ -24,9 +24,10 @@ WORDS = {
     "training": ("training accuracy, dropout off", "eğitim doğruluğu, hattan düşürme kapalı"),
     "loss": ("training loss, mean since the epoch began", "eğitim kaybı, dönem içindeki ortalama"),
     "epoch": ("epoch", "dönem"),
-    "title": ("Variants of NiN", "NiN varyantları"),
-    "seeds": ("seeds", "rastgele tohum"),
-    "examples": ("training examples", "eğitim örneği"),
+    "title": (
+        "Variants of NiN: {0} seed(s), {1} training example(s)",
+        "NiN varyantları: {0} rastgele tohum, {1} eğitim örneği",
+    ),
 }
 
 
@@ -62,11 +63,13 @@ def remarks(found: Ablation) -> list[str]:
     runs = [outcome for variant in found.variants for outcome in variant.outcomes]
     least = min((len(variant.accuracies) for variant in found.variants), default=0)
     lines = [
-        f"{len(found.seeds)} seeds, {found.train_examples:,} training examples, accuracy on "
-        f"{found.test_examples:,} others: mean ± standard deviation; training accuracy after the "
-        "training, with dropout off",
+        plural(
+            f"{len(found.seeds)} seed(s), {found.train_examples:,} training example(s), accuracy "
+            f"on {found.test_examples:,} other(s): mean ± standard deviation; training accuracy "
+            "after the training, with dropout off"
+        ),
         "p: how often differences as large come about if chance alone decides which of two "
-        f"networks is ahead; with {least} seeds at least {min(1.0, 2 / 2**least):.2g}",
+        + plural(f"networks is ahead; with {least} seed(s) at least {min(1.0, 2 / 2**least):.2g}"),
     ]
     for variant in found.variants:
         failed = [str(outcome.seed) for outcome in variant.outcomes if not outcome.complete]
@@ -90,10 +93,9 @@ def plot(found: Ablation, language: str = "en") -> "Figure":
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    seeds = f"{len(found.seeds)} {words['seeds']}"
-    examples = f"{style.whole(found.train_examples, language)} {words['examples']}"
-    figure = style.slide(f"{words['title']}: {seeds}, {examples}")
-    figures.with_notice(figure, found.notice)
+    examples = style.number(found.train_examples, language=language)
+    figure = style.slide(plural(words["title"].format(len(found.seeds), examples)))
+    style.with_notice(figure, found.notice, language)
     left, right = figure.subplots(1, 2)
     _draw_accuracies(left, found, language)
     _draw_losses(right, found, language)
@@ -124,7 +126,7 @@ def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.07), fontsize=style.SMALL, frameon=False
     )
-    axes.xaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:.6g}", language))
+    axes.xaxis.set_major_formatter(lambda value, _: style.number(value, ".6g", language))
     axes.locator_params("x", nbins=4)
 
 
@@ -146,8 +148,8 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
     axes.set_title(words["loss"], fontsize=style.TEXT)
     axes.set_ylim(0, 1.05 * axes.get_ylim()[1])  # room for the topmost mark
     axes.locator_params("x", nbins=4)
-    axes.yaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:.3g}", language))
-    axes.xaxis.set_major_formatter(lambda value, _: style.decimal(f"{value:g}", language))
+    axes.yaxis.set_major_formatter(lambda value, _: style.number(value, ".3g", language))
+    axes.xaxis.set_major_formatter(lambda value, _: style.number(value, "g", language))
     if any(variant.outcomes for variant in found.variants):
         for text in axes.legend(fontsize=style.SMALL, frameon=False).get_texts():
             text.set_parse_math(False)

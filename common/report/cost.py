@@ -55,9 +55,9 @@ class _Panel(NamedTuple):
 
 def settings_words(cost: Cost, language: str = "en") -> str:
     """The batch size, precision and optimizer in a few words."""
-    momentum = f" {cost.momentum:g}" if cost.momentum else ""
+    momentum = f" {style.number(cost.momentum, 'g', language)}" if cost.momentum else ""
     batch = f"{style.words(WORDS, language)['batch']} {cost.batch_size}"
-    return f"{batch}, {cost.precision}, {cost.optimizer}{style.decimal(momentum, language)}"
+    return f"{batch}, {cost.precision}, {cost.optimizer}{momentum}"
 
 
 def layers_table(cost: Cost) -> "Table":

@@ -7,7 +7,7 @@ and what has no numbers of its own (ReLU, dropout, flattening) is left out.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from common.errors import NinError
+from common.errors import NinError, plural
 from common.files import figures
 from common.network import book
 from common.network.architecture import NUM_CLASSES
@@ -29,7 +29,7 @@ WORDS = {
     "dense": ("fully connected", "tam bağlı katman"),
     "global_pool": ("global average\npooling", "küresel ortalama\nortaklama"),
     "block": ("{0} block", "{0} bloğu"),
-    "channels": ("{0} channels", "{0} kanal"),
+    "channels": ("{0} channel(s)", "{0} kanal"),
     "stride": ("stride {0}", "uzun adım {0}"),
     "padding": ("padding {0}", "dolgu {0}"),
 }
@@ -161,7 +161,7 @@ def _of_book(layer: Op | tuple[Op, ...], family: str, words: dict[str, str]) -> 
     if not isinstance(layer, Op):
         first, *others = [op for op in layer if op.kind == "conv"]
         window = f"{len(others) + 1} × {first.kernel_size}×{first.kernel_size}"
-        return [_block(family, [window, words["channels"].format(first.outputs)], words)]
+        return [_block(family, [window, _channels(first, words)], words)]
     if layer.kind == "conv":
         return [_conv(layer, words)]
     if layer.kind in ("pool", "average_pool"):
@@ -181,7 +181,7 @@ def _block(family: str, parts: Sequence[str], words: dict[str, str]) -> _Box:
 
 def _conv(op: Op, words: dict[str, str]) -> _Box:
     kind = "conv1x1" if op.kernel_size == 1 else "conv"
-    parts = [words["channels"].format(op.outputs), *_window(op.stride, op.padding, words)]
+    parts = [_channels(op, words), *_window(op.stride, op.padding, words)]
     return _Box(kind, f"{words['conv'].format(op.kernel_size)}\n{_lines(parts)}")
 
 
@@ -196,6 +196,10 @@ def _dense(width: int, words: dict[str, str]) -> _Box:
 
 def _lines(parts: Sequence[str]) -> str:
     return style.wrapped(", ".join(parts), LETTERS)
+
+
+def _channels(op: Op, words: dict[str, str]) -> str:
+    return plural(words["channels"].format(op.outputs))
 
 
 def _window(stride: int, padding: int, words: dict[str, str]) -> list[str]:

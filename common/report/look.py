@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from common.backends.parts import need
-from common.errors import NinError
-from common.files import figures
+from common.errors import NinError, plural
 from common.network import architecture
 from common.prediction.classifier import Classifier
 from common.prediction.predict import Images, Predictions
 from common.report import look_pictures as pictures
+from common.report import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ class Look:
 
     def __repr__(self) -> str:
         """What looks at what."""
-        return f"<Look: {len(self.images.pixels)} images, {self.classifier!r}>"
+        return plural(f"<Look: {len(self.images.pixels)} image(s), {self.classifier!r}>")
 
     def about(self) -> dict[str, Any]:
         """What looks at what, for a JSON file."""
@@ -83,7 +83,7 @@ class Look:
             raise NinError(f"`view={name}`: must be one of {', '.join(VIEWS)}")
         found: View = getattr(self, f"_{name}")()
         notice = self.images.notice
-        return found._replace(plot=lambda lang: figures.with_notice(found.plot(lang), notice))
+        return found._replace(plot=lambda lang: style.with_notice(found.plot(lang), notice, lang))
 
     def plot(self, name: str, lang: str = "en") -> "Figure":
         """The picture of a view, in ``en`` or ``tr``."""
@@ -218,7 +218,9 @@ class Look:
                 float(r / t) if t else None for r, t in zip(right, totals, strict=True)
             ],
         }
-        summary = f"{right.sum()} of {totals.sum()} images right: accuracy {accuracy:.3f}."
+        summary = plural(
+            f"{right.sum()} of {totals.sum()} image(s) right: accuracy {accuracy:.3f}."
+        )
         headers = ("class", "images", "accuracy", "most often taken for")
         return View(
             headers, rows, summary, report, lambda lang: pictures.confusion(matrix, names, lang)
@@ -270,8 +272,8 @@ class Look:
         rows = [(str(i), f"{sizes[i]:.3f}", f"{filters[i].mean():+.4f}") for i in strongest[:10]]
         kernel = filters.shape[1]
         summary = (
-            f"{len(filters)} filters of {kernel}x{kernel} pixels; those with the largest weights "
-            "are listed."
+            plural(f"{len(filters)} filter(s) of {kernel}x{kernel} pixels; ")
+            + "those with the largest weights are listed."
         )
         report = {"layer": name, "filters": filters.tolist()}
         headers = ("filter", "largest weight", "mean")
@@ -306,7 +308,7 @@ class Look:
             named = ", ".join(self.model.class_name(int(i)) for i in dead[last])
             classes = f" Classes whose logit is 0 in all of them: {named}."
         total = sum(map(len, dead.values()))
-        summary = f"{total} channels are 0 in all pixels of {seen} images.{classes}"
+        summary = plural(f"Of all channels, 0 in every pixel of {seen} image(s): {total}.{classes}")
         bars = [(name, len(values), len(dead[name])) for name, values in most.items()]
         return View(
             ("layer", "channels", "dead", "which"), rows, summary, report,

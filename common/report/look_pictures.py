@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.errors import plural
 from common.report import style
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ WORDS = {
     "is": ("is", "doğrusu"),
     "filters": ("The filters of the first convolution", "İlk evrişimin filtreleri"),
     "dead": (
-        "Channels that are 0 in every pixel of {0} images",
+        "Channels that are 0 in every pixel of {0} image(s)",
         "{0} imgenin her pikselinde 0 olan kanallar",
     ),
     "no_dead": ("none", "yok"),
@@ -66,6 +67,7 @@ def mlp(points: Sequence[tuple[str, np.ndarray, np.ndarray]], language: str) -> 
         axes.set_title(name, fontsize=style.TEXT)
         axes.set_aspect("equal")
         axes.locator_params(nbins=3)
+        style.write_numbers(axes, language)
         axes.tick_params(labelsize=style.SMALL)
         if i > len(points) - columns:
             axes.set_xlabel(words["by_hand"], fontsize=style.SMALL)
@@ -112,18 +114,19 @@ def maps(
                     extent=(low, high, high, low),
                 )  # fmt: skip
                 axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-                mean = style.decimal(f"{own.mean():.2f}", language)
+                mean = style.number(own.mean(), ".2f", language)
                 best = k - 1 == predicted[i]
                 weight = "bold" if best else "normal"
                 axes.set_xlabel(mean, fontsize=style.SMALL, fontweight=weight)
                 for spine in axes.spines.values():
                     spine.set(linewidth=4 if best else 0.5, color=style.VERMILION if best else "k")
             else:
-                name = Path(names[i]).name
+                name = style.told(Path(names[i]).name, language)
                 name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
                 axes.set_xlabel(name, fontsize=style.SMALL, parse_math=False)
             if not i:
                 title = words["image"] if not k else classes[k - 1].replace("/", "/\n")
+                title = style.told(title, language)
                 title = title.replace(" ", "\n")
                 axes.set_title(title, fontsize=style.SMALL, parse_math=False)
     return figure
@@ -150,6 +153,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Fig
                 color=colour, fontsize=style.TEXT,
             )  # fmt: skip
     places = range(len(classes))
+    classes = [style.told(name, language) for name in classes]
     axes.set_xticks(places, classes, fontsize=style.SMALL, rotation=35, ha="right")
     axes.set_yticks(places, classes, fontsize=style.SMALL)
     for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
@@ -176,6 +180,7 @@ def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: st
         _show(axes, image)
         share = style.share(entry["probability"], language)
         caption = f"{entry['predicted']} {share}\n{words['is']}: {entry['true']}"
+        caption = style.told(caption, language)
         axes.set_xlabel(caption, fontsize=style.SMALL, parse_math=False)
     return figure
 
@@ -212,7 +217,10 @@ def dead(bars: Sequence[tuple[str, int, int]], seen: int, language: str) -> "Fig
         language: ``en`` or ``tr``.
     """
     words = style.words(WORDS, language)
-    figure = style.slide(words["dead"].format(seen), max(4, 0.42 * len(bars) + 1.2))
+    figure = style.slide(
+        plural(words["dead"].format(style.number(seen, language=language))),
+        max(4, 0.42 * len(bars) + 1.2),
+    )
     axes = figure.add_subplot()
     places = range(len(bars))
     shares = [dead / channels for _, channels, dead in bars]

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.bench import results as bench_results
 from common.bench.results import Results
-from common.errors import NinError, in_python
+from common.errors import NinError, in_python, plural
 from common.files import figures, pages
 from common.network import architecture, cost
 from common.network.description import CHAPTER
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SAMPLES = 12
+# Columns of runs that fit on a sheet of paper.
+RUNS_ON_PAPER = 6
 FRAMEWORKS = {"mxnet": "MXNet", "torch": "PyTorch", "tf": "TensorFlow"}
 
 
@@ -215,7 +217,7 @@ class Page:
         rows = [Row(name, self._result(run)) for name, run in self.runs.items()]
         for backend, printed in BOOK.items():
             name = self.words["book_of"].format(FRAMEWORKS[backend])
-            cells = [backend, "book", "224", self._whole(60_000), "10"]
+            cells = [backend, "book", "224", self._number(60_000), "10"]
             cells += map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
             rows.append(Row(name, [*cells, "GPU", ""]))
         return Table(self.words["results_caption"], ["", *columns.values()], rows)
@@ -228,8 +230,8 @@ class Page:
         return [
             settings.backend,
             settings.preset,
-            str(settings.resize),
-            self._whole(run.config["data"].get("train_examples")),
+            self._number(settings.resize),
+            self._number(run.config["data"].get("train_examples")),
             self._number(last.get("epoch", 0), "g"),
             self._number(last.get("train_loss"), ".3f"),
             self._number(last.get("train_accuracy"), ".3f"),
@@ -247,7 +249,7 @@ class Page:
             notes = [str(notice)] if notice else []
             notes += map(str, (run.result or {}).get("notes", []))
             if notes:
-                found.append((name, notes))
+                found.append((name, [self._told(note) for note in notes]))
         return found
 
     # --------------------------------------------------------------- settings
@@ -261,34 +263,34 @@ class Page:
             or (name == "backend" and len(self.runs) > 1)
         ]
 
-    def settings(self) -> Table:
+    def settings(self) -> list[Table]:
         """The book's settings and the runs', where they differ."""
         rows = []
         for name in self._differing():
             usual = getattr(Settings(), name)
             values = [getattr(run.settings, name) for run in self.runs.values()]
-            book = ", ".join(BOOK) if name == "backend" else self._value(usual)
+            book = ", ".join(BOOK) if name == "backend" else self._value(name, usual)
             marked = [False, *(value != usual and name != "backend" for value in values)]
-            rows.append(
-                Row(self.words["settings"][name], [book, *map(self._value, values)], marked)
-            )
+            cells = [book, *(self._value(name, value) for value in values)]
+            rows.append(Row(self.words["settings"][name], cells, marked))
         columns = ["", self.words["book"], *self.runs]
-        return Table(self.words["settings_caption"], columns, rows)
+        return self._split(Table(self.words["settings_caption"], columns, rows), 2)
 
     def same(self) -> str:
         """The settings that are the book's in every run, in a sentence."""
         differing = {*self._differing(), "backend"}
         usual = [
-            f"{self.words['settings'][name]} {self._value(value)}"
+            f"{self.words['settings'][name]} {self._value(name, value)}"
             for name, value in vars(Settings()).items()
             if name not in differing
         ]
         return str(self.words["same"]).format(", ".join(usual)) if usual else ""
 
-    def _value(self, value: Any) -> str:
+    def _value(self, name: str, value: Any) -> str:
         if value is None or isinstance(value, bool):
             return str(self.words[{None: "none", True: "yes", False: "no"}[value]])
-        return str(value) if isinstance(value, str | int) else self._number(value, "g")
+        # a seed is a name
+        return str(value) if isinstance(value, str) or name == "seed" else self._number(value, "g")
 
     # ----------------------------------------------------------------- curves
 
@@ -409,8 +411,8 @@ class Page:
                     f"{each.resize}×{each.resize}",
                     ", ".join(names),
                     settings_words(each, self.language),
-                    self._whole(each.parameters),
-                    self._whole(each.multiply_adds),
+                    self._number(each.parameters),
+                    self._number(each.multiply_adds),
                     style.size(each.training.total, self.language),
                     style.size(each.prediction.total, self.language),
                 ],
@@ -426,19 +428,19 @@ class Page:
         matrix = np.array(seen.confusion["matrix"])
         totals = matrix.sum(1, keepdims=True)
         shares = 100 * matrix / np.maximum(totals, 1)
-        right = self._whole(int(np.trace(matrix))), self._whole(int(totals.sum()))
+        right = self._number(int(np.trace(matrix))), self._number(int(totals.sum()))
         accuracy = self._number(seen.confusion["accuracy"], ".3f")
-        names = seen.confusion["classes"]
+        names = [self._told(name) for name in seen.confusion["classes"]]
         rows = [
             Row(name, [f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True)])
             for name, *line in zip(names, shares, matrix, strict=True)
         ]
-        caption = self.words["confusion_caption"].format(seen.run, *right, accuracy)
+        caption = plural(self.words["confusion_caption"].format(seen.run, *right, accuracy))
         return Table(caption, [self.words["true"], *names], rows)
 
     def notes_on(self, seen: Seen) -> list[str]:
         """What a reader should know of predictions."""
-        return [in_python(note) for note in seen.predictions.notes]
+        return [self._told(in_python(note)) for note in seen.predictions.notes]
 
     def samples(self, seen: Seen) -> list[Picture]:
         """The first images, with the answers."""
@@ -461,11 +463,11 @@ class Page:
             share = style.share(float(predictions.probabilities[i, answer]), self.language)
             is_wrong = bool(predictions.wrong[i])
             words = self.words["wrong_alt" if is_wrong else "right_alt"]
-            lines = [f"{classes[answer]} {share}"]
+            lines = [self._told(f"{classes[answer]} {share}")]
             if is_wrong:
-                lines.append(self.words["is"].format(true))
+                lines.append(self._told(self.words["is"].format(true)))
             address = _data_address(predictions.images.pixels[i])
-            words = words.format(name, true, classes[answer])
+            words = self._told(words.format(name, true, classes[answer]))
             pictures.append(Picture(address, words, lines, is_wrong))
         return pictures
 
@@ -473,54 +475,84 @@ class Page:
 
     def bench_heading(self, results: Results) -> list[str]:
         """When and on what it was measured."""
-        return bench_results.heading(results.record)
+        return [self._told(line) for line in bench_results.heading(results.record)]
 
     def bench_tables(self, results: Results) -> list[Table]:
         """The tables that the command prints."""
         words = self.words["bench_columns"]
         tables = []
-        for title, head, rows, _ in bench_results.tables(results):
+        for title, head, rows, _ in bench_results.tables(results, self.language):
             # d2l's table has no sizes: an empty cell names no row
             kept = [i for i, _ in enumerate(head) if any(row[i] for row in rows)]
             columns = [words.get(head[i], head[i]) for i in kept]
-            cells = [[style.decimal(row[i], self.language) for i in kept] for row in rows]
             if rows and title:
+                cells = [[row[i] for i in kept] for row in rows]
                 found = [Row(first, rest) for first, *rest in cells]
                 tables.append(Table(words.get(title, title), columns, found))
         return tables
 
     # --------------------------------------------------------------- versions
 
-    def versions(self) -> Table:
+    def versions(self) -> list[Table]:
         """The machine and the releases, a column for each run."""
         configs = [run.config for run in self.runs.values()]
         packages = dict.fromkeys(name for config in configs for name in config["versions"])
         rows = []
         for name, words in self.words["facts"].items():
-            cells = [str(c.get(name, c["machine"].get(name, ""))) for c in configs]
-            if name == "memory_gib":
-                cells = [style.decimal(cell, self.language) for cell in cells]
-            elif name == "git_commit":
-                cells = [cell[:12] for cell in cells]
-            rows.append(Row(words, cells))
+            found = [c.get(name, c["machine"].get(name, "")) for c in configs]
+            rows.append(Row(words, [self._fact(name, value) for value in found]))
         for name in packages:
             rows.append(Row(name, [str(c["versions"].get(name, "")) for c in configs]))
-        return Table(self.words["versions_caption"], ["", *self.runs], rows)
+        return self._split(Table(self.words["versions_caption"], ["", *self.runs], rows), 1)
 
     def commands(self) -> dict[str, str]:
         """Run -> the command that made it."""
         found = {name: run.config.get("command") for name, run in self.runs.items()}
         return {name: str(command) for name, command in found.items() if command}
 
+    # ----------------------------------------------------------------- tables
+
+    def _split(self, whole: Table, kept: int) -> list[Table]:
+        """A table with a column for each run, as tables that are no wider than a sheet of paper.
+
+        Args:
+            whole: the table; without rows it is none.
+            kept: how many columns, before those of the runs, each of them has.
+        """
+        runs = len(self.runs)
+        if not whole.rows or not runs:
+            return []
+        each = math.ceil(runs / math.ceil(runs / RUNS_ON_PAPER))
+        tables = []
+        for start in range(0, runs, each):
+            stop = min(start + each, runs)
+            caption = whole.caption if each == runs else f"{whole.caption} ({start + 1}–{stop})"
+            rows = [
+                Row(row.name, *(_chosen(part, kept - 1, start, stop) for part in row[1:]))
+                for row in whole.rows
+            ]
+            tables.append(Table(caption, _chosen(whole.columns, kept, start, stop), rows))
+        return tables
+
     # ---------------------------------------------------------------- numbers
 
-    def _number(self, value: float | None, form: str) -> str:
+    def _number(self, value: float | None, form: str = "") -> str:
         if value is None or not math.isfinite(value):
             return "–"
-        return style.decimal(format(value, form), self.language)
+        return style.number(value, form, self.language)
 
-    def _whole(self, value: int | None) -> str:
-        return "–" if value is None else style.whole(value, self.language)
+    def _fact(self, name: str, value: Any) -> str:
+        if isinstance(value, int | float):
+            return self._number(value)
+        return str(value)[:12] if name == "git_commit" else str(value)
+
+    def _told(self, text: str) -> str:
+        return style.told(text, self.language)
+
+
+def _chosen(all_cells: Sequence[Any], kept: int, start: int, stop: int) -> list[Any]:
+    """The first cells, and those of some runs."""
+    return [*all_cells[:kept], *all_cells[kept:][start:stop]]
 
 
 def _runs_inside(path: Path) -> str:

@@ -84,7 +84,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "predictions": "Predictions",
         "how_to_predict": "Confusion matrices and sample predictions are computed from a run's "
         "weights, with a framework: {0}.",
-        "confusion_caption": "{0}: predictions in % of each true class; {1} of {2} images right, "
+        "confusion_caption": "{0}: predictions in % of each true class; {1} of {2} image(s) right, "
         "accuracy {3}",
         "true": "true class",
         "samples": "{0}: the first images",

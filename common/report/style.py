@@ -3,6 +3,7 @@
 They are as large as a slide (13.3 by 7.5 inches), so that the sizes of letters are a slide's too.
 """
 
+import functools
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from common.errors import NinError
 from common.files import figures
 from common.files.paths import check_target
+from common.report.recorded import TURKISH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LANGUAGES = ("en", "tr")
+# of a number
+SWAPPED = str.maketrans(",.", ".,")
 
 WIDTH, HEIGHT = 13.33, 7.5
 TITLE, TEXT, SMALL = 22, 18, 15
@@ -87,24 +91,70 @@ def table(words: Sequence[str], numbers: Sequence[str], title: str | None = None
 def write_numbers(axes: "Axes", language: str) -> None:
     """Write the numbers along both axes as the language does."""
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: decimal(f"{value:.4g}", language))
+        axis.set_major_formatter(lambda value, _: number(value, ".4g", language))
 
 
-def decimal(text: str, language: str) -> str:
-    """A number as the language writes it: with a comma for the point in Turkish."""
-    return text.replace(".", ",") if language == "tr" else text
+def number(value: float, form: str = "", language: str = "en") -> str:
+    """A number as the language writes it, its thousands apart: ``1,234.5``, ``1.234,5``.
 
-
-def whole(number: int, language: str) -> str:
-    """A whole number, its thousands set apart."""
-    text = f"{number:,}"
-    return text.replace(",", ".") if language == "tr" else text
+    Args:
+        value: the number.
+        form: as :func:`format` takes it, but for the comma: a sign, ``.3f``, ``.4g``.
+        language: one of :data:`LANGUAGES`.
+    """
+    text = format(value, form.replace(".", ",.", 1) if "." in form else f",{form}")
+    return text.translate(SWAPPED) if language == "tr" else text
 
 
 def share(part: float, language: str, digits: int = 0) -> str:
     """A part of one in per cent."""
-    number = decimal(f"{100 * part:.{digits}f}", language)
-    return f"%{number}" if language == "tr" else f"{number}%"
+    text = number(100 * part, f".{digits}f", language)
+    return f"%{text}" if language == "tr" else f"{text}%"
+
+
+def with_notice(figure: "Figure", notice: str, language: str) -> "Figure":
+    """A figure below which it says that the data are not the whole real set, if they are not."""
+    width = figure.get_figwidth()
+    size = max(8, 0.75 * width)  # of the letters, which are about 0.64 as wide
+    if notice:
+        lines = textwrap.fill(told(notice, language), round(72 * width / (0.64 * size)))
+        figure.supxlabel(lines, fontsize=size, parse_math=False)
+    return figure
+
+
+def told(text: str, language: str) -> str:
+    """What was recorded in English, in a language as far as :mod:`common.report.recorded` has it.
+
+    Names in it, and what else comes from users, stay as they are.
+    """
+    for pattern, turkish in _patterns() if language == "tr" else ():
+        text = pattern.sub(functools.partial(_filled, turkish, language), text)
+    return text
+
+
+def _filled(words: str, language: str, found: re.Match[str]) -> str:
+    """A sentence with what was found in the English one, its numbers as the language has them."""
+    values = [
+        number(float(each), f".{len(each.partition('.')[2])}f", language)
+        if re.fullmatch(r"\d+(\.\d+)?", each)
+        else each
+        for each in found.groups()
+    ]
+    return words.format(*values)
+
+
+def _as_said(escaped: str) -> str:
+    """With anything for a number in braces, digits at the end; in singular or plural."""
+    values = re.sub(r"\\{\d\\}", "(.+?)", re.sub(r"\\{\d\\}$", r"(\\d+)", escaped))
+    return re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", values)
+
+
+@functools.cache
+def _patterns() -> list[tuple[re.Pattern[str], str]]:
+    """English, as it may stand in a text, and Turkish."""
+    return [
+        (re.compile(_as_said(re.escape(english))), turkish) for english, turkish in TURKISH.items()
+    ]
 
 
 def count(value: float, language: str = "en") -> str:
@@ -123,4 +173,4 @@ def _with_prefix(value: float, step: int, units: Sequence[str], language: str) -
     while value >= 999.5 and at < len(units) - 1:
         value, at = value / step, at + 1
     digits = 0 if value >= 99.95 or not at else 1 if value >= 9.995 else 2
-    return decimal(f"{value:.{digits}f}", language) + units[at]
+    return number(value, f".{digits}f", language) + units[at]

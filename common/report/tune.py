@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.errors import plural
 from common.report import page_words, style
 from common.settings import Settings, from_preset
 from common.terminal.output import print_tables
@@ -32,7 +33,7 @@ OUTCOMES = {
 }
 WORDS = {
     "history": (
-        "The search: {0} trials, {1} training and {2} validation images",
+        "The search: {0} trial(s), {1} training and {2} validation image(s)",
         "Arama: {0} deneme, {1} eğitim ve {2} geçerleme imgesi",
     ),
     "importance": (
@@ -55,7 +56,7 @@ WORDS = {
         "up to here it may be chance (95 of 100 shuffles)",
         "buraya kadarı şans eseri olabilir (100 karıştırmanın 95'i)",
     ),
-    "few": ("{0} trials are too few: {1} are needed", "{0} deneme az: {1} deneme gerekir"),
+    "few": ("{0} of the {1} trials that are needed", "Gereken {1} denemenin {0} tanesi yapıldı"),
 }
 
 
@@ -87,7 +88,7 @@ def remarks(found: Tuning) -> list[str]:
     ended = found.ended
     count = {name: sum(t.outcome == name for t in found.trials) for name in _SAID}
     counted = ", ".join(f"{number} {_SAID[name]}" for name, number in count.items() if number)
-    lines = [f"{len(ended)} trials: {counted or 'none has begun'}"]
+    lines = [plural(f"{len(ended)} trial(s): {counted or 'none has begun'}")]
     if len(ended) > MOST_ROWS:
         lines[0] += f"; the table has the {MOST_ROWS} best"
     best = found.best
@@ -95,8 +96,8 @@ def remarks(found: Tuning) -> list[str]:
         return lines
     images = len(found.dataset.test_images)
     lines.append(
-        f"an accuracy on {images:,} images is known to ±{found.noise:.4f} (standard error); the "
-        "best of many trials is in part the luckiest"
+        plural(f"an accuracy on {images:,} image(s) is known to ±{found.noise:.4f} (standard ")
+        + "error); the best of many trials is in part the luckiest"
     )
     own = next((t for t in ended if t.preset and t.accuracy is not None), None)
     if own is not None:
@@ -115,9 +116,11 @@ def remarks(found: Tuning) -> list[str]:
     tested = found.tested
     if tested:
         lines.append(
-            f"trial {tested['trial']}, trained on {tested['train_examples']:,} images, training "
-            f"and validation: test accuracy {tested['accuracy']:.4f} on {tested['examples']:,} "
-            "images, measured once; the search is over"
+            plural(
+                f"trial {tested['trial']}, trained on {tested['train_examples']:,} image(s), "
+                f"training and validation: test accuracy {tested['accuracy']:.4f} on "
+                f"{tested['examples']:,} image(s), measured once; the search is over"
+            )
         )
     else:
         lines.append("the test set has not been looked at; add `test` when you are done searching")
@@ -149,10 +152,10 @@ def history(found: Tuning, language: str = "en") -> "Figure":
     words = style.words(WORDS, language)
     title = words["history"].format(
         len(found.ended),
-        style.whole(len(found.dataset.train_images), language),
-        style.whole(len(found.dataset.test_images), language),
+        style.number(len(found.dataset.train_images), language=language),
+        style.number(len(found.dataset.test_images), language=language),
     )
-    figure = style.slide(title)
+    figure = style.slide(plural(title))
     axes = figure.add_subplot()
     trials = sorted(found.ended, key=lambda trial: trial.number)
     _draw(axes, [t.number for t in trials], trials, words)
@@ -287,7 +290,7 @@ def _finish(axes: "Axes", language: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, axis="y", alpha=0.4)
     for axis in (axes.xaxis, axes.yaxis) if axes.get_xscale() == "log" else (axes.yaxis,):
-        axis.set_major_formatter(lambda value, _: style.decimal(f"{value:.4g}", language))
+        axis.set_major_formatter(lambda value, _: style.number(value, ".4g", language))
 
 
 def _errors_halved(accuracy: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from common.errors import in_python
+from common.errors import in_python, plural
 from common.network import architecture
 from common.terminal import output
 from common.training.run import Run, Watcher, summary
@@ -90,8 +90,8 @@ class Display(Watcher):
         threads = run.ready.prepared["threads"]
         self.line(
             f"NiN with {settings.backend} on {run.ready.device.name}, "
-            f"{threads} thread{'' if threads == 1 else 's'}, {settings.precision}, preset "
-            f"{settings.preset}, {run.train_count} training examples{place}"
+            + plural(f"{threads} thread(s), {settings.precision}, preset {settings.preset}, ")
+            + plural(f"{run.train_count} training example(s){place}")
         )
         about_size = ""
         if not run.own:

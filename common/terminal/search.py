@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from common.errors import plural
 from common.terminal import display, output
 from common.training.run import Run
 from common.training.tune import Observer, Trial
@@ -80,7 +81,7 @@ class SearchDisplay(Observer):
             parts = [max(t.curve, default=0) / 100 for t in running]
             if len(parts) == 1:
                 parts = [max(self._part, *parts)]
-            what = f"{len(ended)} of {self._wanted} trials done"
+            what = plural(f"{len(ended)} of {self._wanted} trial(s) done")
             share = min(1.0, (len(ended) + sum(parts)) / max(1, self._wanted))
         if display.on_terminal() and not display.in_notebook():
             self._bar(what, share)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.data.dataset import Dataset
-from common.errors import NinError
+from common.errors import NinError, plural
 from common.files.sealed import seal, unseal
 from common.files.write import write_json
 from common.network import architecture, cost
@@ -121,7 +121,7 @@ class Ablation:
     def __repr__(self) -> str:
         """What was compared."""
         names = ", ".join(variant.name for variant in self.variants)
-        return f"<Ablation: {names}; {len(self.seeds)} seeds>"
+        return plural(f"<Ablation: {names}; {len(self.seeds)} seed(s)>")
 
     def difference(self, variant: Variant) -> Difference | None:
         """Of a variant from the first; None for the first, or without a seed in common."""

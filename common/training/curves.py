@@ -44,4 +44,4 @@ def plot(run: "Run", language: str = "en") -> "Figure":
     axes.legend()
     title = f"{run.title}, {words['seed']} {run.settings.seed}"
     axes.set_title(title, fontsize=11, parse_math=False)
-    return figures.with_notice(figure, run.dataset.notice)
+    return style.with_notice(figure, run.dataset.notice, language)

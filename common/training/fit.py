@@ -16,7 +16,7 @@ from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
-from common.errors import NinError
+from common.errors import NinError, plural
 from common.network import architecture, initialization, start
 from common.network.description import Network
 from common.settings import KEEP, Settings, check_names
@@ -269,7 +269,7 @@ def check_batch(settings: Settings, dataset: Dataset) -> None:
     if settings.batch_size > len(dataset.train_images):
         raise NinError(
             f"`batch_size={settings.batch_size}`: larger than the data "
-            f"({len(dataset.train_images)} training examples)"
+            + plural(f"({len(dataset.train_images)} training example(s))")
         )
 
 
@@ -281,10 +281,8 @@ def _check_shares(settings: Settings, dataset: Dataset, workers: Workers) -> Non
     last = count % size or size if round(batches * settings.epochs) >= batches else size
     for what, examples in (("a batch", size), ("the last batch of an epoch", last)):
         if examples < workers.count:
-            words = "1 example" if examples == 1 else f"{examples} examples"
-            raise NinError(
-                f"`batch_size={size}`: {what} has {words}, too few for {workers.count} workers"
-            )
+            words = plural(f"{examples} example(s), too few for {workers.count} worker(s)")
+            raise NinError(f"`batch_size={size}`: {what} has {words}")
 
 
 def _check_classes(shape: tuple[int, ...], dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from common.errors import plural
 from common.settings import Settings
 
 # A loss counts as stuck when the mean of this many steps lies this close to ln(classes), in nats.
@@ -70,13 +71,14 @@ def explain(activations: Mapping[str, np.ndarray], num_classes: int, settings: S
     what_helps = what_keeps_alive(settings)
     logits = list(activations.values())[-1]
     zeros = float((logits == 0).mean())
+    count = plural(f"{len(logits)} training image(s)")
     dead = {name: float(silent.mean()) for name, silent in silent_channels(activations).items()}
     where = f"the loss sits at ln({num_classes}) = {math.log(num_classes):.3f}"
     if zeros == 1:
         first = next((name for name, share in dead.items() if share == 1), None)
         died = f"; the first layer with no living channel is {first}" if first else ""
         return (
-            f"{where} because the network is dead: on {len(logits)} training images 100 % of the "
+            f"{where} because the network is dead: on {count} 100 % of the "
             "logits are exactly 0 (the last block ends in a ReLU), so that no gradient flows"
             f"{died}. {what_helps}"
         )
@@ -87,6 +89,6 @@ def explain(activations: Mapping[str, np.ndarray], num_classes: int, settings: S
         channels = f", and in {worst}, the worst layer, {share} of the channels are dead"
     return (
         f"{where}: the network gives nearly the same output for every image, but it is alive: on "
-        f"{len(logits)} training images {100 * zeros:.1f} % of the logits are exactly 0{channels}. "
+        f"{count} {100 * zeros:.1f} % of the logits are exactly 0{channels}. "
         f"It may still start to learn. {what_helps}"
     )

@@ -15,7 +15,7 @@ from common.backends.session import Started
 from common.contract import Trainer
 from common.data.dataset import Dataset
 from common.data.order import example_order
-from common.errors import NinError, in_python, is_out_of_memory, one_line
+from common.errors import NinError, in_python, is_out_of_memory, one_line, plural
 from common.network.description import CHAPTER
 from common.prediction import outputs
 from common.settings import Settings
@@ -151,7 +151,7 @@ class Run:
 
     def __repr__(self) -> str:
         """What was trained, and how far."""
-        done = f"{self.epochs_done:g} of {self.settings.epochs:g} epochs"
+        done = plural(f"{self.epochs_done:g} of {self.settings.epochs:g} epoch(s)")
         return f"<Run: {self.title}, seed {self.settings.seed}, {done}>"
 
     @property

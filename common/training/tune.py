@@ -25,7 +25,7 @@ import numpy as np
 from common.backends import registry
 from common.data import fashion_mnist
 from common.data.dataset import Dataset
-from common.errors import NinError, in_python, one_line
+from common.errors import NinError, in_python, one_line, plural
 from common.files.write import write_json
 from common.settings import Settings, from_preset
 from common.system import machine
@@ -295,7 +295,7 @@ class Tuning:
 
     def __repr__(self) -> str:
         """What was searched, and how far."""
-        return f"<Tuning: {', '.join(self.space)}; {len(self.ended)} trials>"
+        return plural(f"<Tuning: {', '.join(self.space)}; {len(self.ended)} trial(s)>")
 
     def read(self) -> None:
         """Read the trials anew, also those of other processes."""
@@ -395,12 +395,11 @@ class Tuning:
 
     def plot(self, name: str = "history", lang: str = "en") -> "Figure":
         """A picture: ``history``, ``importance`` or ``values``; ``lang`` is ``en`` or ``tr``."""
-        from common.files import figures
-        from common.report import tune
+        from common.report import style, tune
 
         if name not in tune.PICTURES:
             raise NinError(f"`name={name}`: choose from {', '.join(tune.PICTURES)}")
-        return figures.with_notice(tune.PICTURES[name](self, lang), self.dataset.notice)
+        return style.with_notice(tune.PICTURES[name](self, lang), self.dataset.notice, lang)
 
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""

@@ -140,11 +140,11 @@ OTHER_TENSORS = {
     ),
     "with a NaN": (
         lambda weights: {**weights, NAME: poisoned(np.nan)},
-        "block2.conv1.weight has 1 values that are not finite",
+        "block2.conv1.weight has values that are not finite numbers: 1",
     ),
     "with an infinity": (
         lambda weights: {**weights, NAME: poisoned(-np.inf)},
-        "block2.conv1.weight has 1 values that are not finite",
+        "block2.conv1.weight has values that are not finite numbers: 1",
     ),
 }
 

@@ -59,7 +59,7 @@ def make_results(rows, **more):
 
 
 def test_a_figure_is_printed_with_three_digits_or_more_and_its_spread():
-    values = {1234.5: "1234", 99.6: "100", 9.996: "10.0", 0.98765: "0.988", 1.0: "1.00"}
+    values = {1234.5: "1,234", 99.6: "100", 9.996: "10.0", 0.98765: "0.988", 1.0: "1.00"}
     for value, text in values.items():
         assert str(Value(value, value, value, 3)) == text
     assert str(Value(100.0, 90.0, 110.0, 3)) == "100 ±10%"

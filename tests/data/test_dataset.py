@@ -145,5 +145,5 @@ def test_a_validation_split_shares_nothing_with_training_and_leaves_the_test_set
 
 
 def test_a_validation_split_of_everything_is_refused(sample):
-    with pytest.raises(NinError, match="leaves none"):
+    with pytest.raises(NinError, match="leaves nothing"):
         sample.hold_out(10_000)

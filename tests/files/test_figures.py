@@ -14,6 +14,7 @@ from PIL import Image
 from common.files import figures
 from common.model import Model
 from common.prediction.predict import Images, Predictions
+from common.report import style
 from common.settings import Settings
 from common.training import curves
 
@@ -75,7 +76,7 @@ def test_a_figure_is_written_the_same_each_time_and_users_text_is_no_formula(plo
 
 @pytest.mark.parametrize("width", [5, 6, 11, 13.33])
 def test_a_notice_is_legible_and_inside_a_figure_of_any_width(width):
-    figure = figures.with_notice(figures.new(width, 4), "What the data are, in M words. " * 12)
+    figure = style.with_notice(figures.new(width, 4), "What the data are, in M words. " * 12, "en")
     figures.png(figure, figure.dpi)  # lays it out
     (text,) = figure.texts
     box = text.get_window_extent()
@@ -83,7 +84,7 @@ def test_a_notice_is_legible_and_inside_a_figure_of_any_width(width):
     assert box.x1 <= figure.bbox.width
     assert box.y0 >= 0
     assert text.get_fontsize() >= 8
-    assert not figures.with_notice(figures.new(width, 4), "").texts
+    assert not style.with_notice(figures.new(width, 4), "", "en").texts
 
 
 def test_a_figure_is_written_as_svg_and_png(tmp_path):

@@ -69,12 +69,17 @@ def place(tmp_path_factory):
 def test_networks_of_the_notebook_are_recognised_in_each_framework_alike(backend, backend_name):
     code = {cell.id: cell.source for cell in make.notebook(backend_name).cells}
     names = {}
-    for cell in ("code-1", "code-10"):
-        exec(code[cell], names)
-    block = "partial(my_block, ones=2)"
-    assert block.replace("2", "ones") in code["code-11"]
+    gentle, _, _ = code["code-13"].partition("own = ")
+    for cell in (code["code-1"], code["code-10"], gentle):
+        exec(cell, names)
+    block = "partial(my_block, ones={})"
+    assert block.format("ones") in code["code-11"]
+    assert "my_nin(last=[gentle])" in code["code-13"]
+    # all of which start alike, so that they can be compared
+    blocks = {block.format(i): name for i, name in enumerate(("no-1x1", "one-1x1", "chapter"))}
+    blocks |= {"partial(my_block, size=3)": "3x3", "last=[gentle]": "gentle"}
     dense = f"head={make.FRAMEWORKS[backend_name].dense}"
-    for arguments, known in (("", "chapter"), (block, "chapter"), (dense, "dense-head")):
+    for arguments, known in {"": "chapter", dense: "dense-head", **blocks}.items():
         net = eval(f"my_nin({arguments})", names)
         # more than a pixel is left for the head
         backend.allocate(net, random_image(99))

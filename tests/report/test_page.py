@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from commands import ROOT, assert_one_clear_line, run_here
+from commands import ENGLISH, ROOT, assert_one_clear_line, run_here
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import make_run
@@ -97,20 +97,80 @@ def test_the_page_needs_nothing_but_itself_and_can_be_gone_through_without_seein
 def test_each_run_is_named_with_its_numbers_and_beside_the_book(pages):
     for name in ("a/first", "b/first", "&lt;b&gt;third", "bench.json"):
         assert name in pages["en"]
-    for text in ("the book, PyTorch", "3180.3", "0.625", "1,992,166", "96×54×54", "A subset &amp;"):
+    for text in (
+        "the book, PyTorch",
+        "3,180.3",
+        "0.625",
+        "1,992,166",
+        "96×54×54",
+        "A subset &amp;",
+    ):
         assert text in pages["en"]
-    for text in ("kitap, PyTorch", "3180,3", "0,625", "1.992.166", "öğrenme oranı", "kayıp"):
+    for text in ("kitap, PyTorch", "3.180,3", "0,625", "1.992.166", "öğrenme oranı", "kayıp"):
         assert text in pages["tr"]
     assert "<b>third" not in pages["en"]
 
 
 def test_only_settings_that_differ_are_in_the_table(runs):
     shown = page.Page(page.read(runs[:2]), "en")
-    rows = {row.name: row for row in shown.settings().rows}
+    (table,) = shown.settings()
+    rows = {row.name: row for row in table.rows}
     assert list(rows["learning rate"].cells) == ["0.1", "0.03", "0.5"]
     assert list(rows["learning rate"].marked) == [False, True, True]
     assert "momentum" not in rows
     assert "momentum 0" in shown.same()
+
+
+def test_runs_that_are_too_many_for_a_sheet_of_paper_are_in_several_tables(tmp_path):
+    runs = [make_run(tmp_path / f"run-{i}", lr=0.01 * i) for i in range(1, 9)]
+    shown = page.Page(page.read(runs), "tr")
+    for tables, kept in ((shown.settings(), 2), (shown.versions(), 1)):
+        assert [len(table.columns) for table in tables] == [kept + 4, kept + 4]
+        assert [name for table in tables for name in table.columns[kept:]] == list(shown.runs)
+        assert len({table.caption for table in tables}) == 2
+        for table in tables:
+            assert all(len(row.cells) == len(table.columns) - 1 for row in table.rows)
+    rates = [row for table in shown.settings() for row in table.rows if row.name == "öğrenme oranı"]
+    assert [row.cells[1] for row in rates] == ["0,01", "0,05"]
+    assert all(row.marked == [False, True, True, True, True] for row in rates)
+
+
+class Words(HTMLParser):
+    """The text of a page, but for code, styles and what is marked as of another language."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.left_out = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in Structure.VOID:
+            other = tag in ("code", "style") or dict(attributes).get("lang") == "en"
+            self.left_out.append(other or any(self.left_out[-1:]))
+
+    def handle_endtag(self, tag):
+        self.left_out.pop()
+
+    def handle_data(self, data):
+        if not any(self.left_out[-1:]):
+            self.found.append(data.strip())
+
+
+def test_turkish_has_one_way_to_write_numbers_and_no_english_words(tmp_path, sample):
+    run = make_run(tmp_path / "run", limit=2000)
+    config = json.loads((run / "config.json").read_text())
+    config["data"] |= {"notice": sample.limit(2000).notice, "train_examples": 2000}
+    (run / "config.json").write_text(json.dumps(config))
+    found = Words(page.html(page.read([run, BENCH]), "tr")).found
+    assert "2.000" in found
+    # releases, dates and files have points too
+    names = re.compile(r"\d+\.\d+\.\d+|numpy|\.json|\.py|-\d\d-|GPU'da")
+    for text in found:
+        assert not re.search(r"\d%|\d %", text), text
+        assert not re.search(r"(?<![\d.,×])\d{4,}(?![\d.])", text) or names.search(text), text
+        if not names.search(text):
+            assert not re.search(r"\d\.(?!\d{3}(?!\d))\d", text), text
+        assert not ENGLISH.search(text), text
 
 
 def damage(copy):

@@ -67,7 +67,7 @@ BAD_INPUT = {
     ),
     "limit beyond the data": ("--data sample --limit 20000", "only 10000 training examples"),
     "limit of nothing": ("--limit 0", "--limit 0: must be"),
-    "validation of everything": ("--data sample --validation 10000", "leaves none of 10000"),
+    "validation of everything": ("--data sample --validation 10000", "leaves nothing of 10000"),
     "data of no name": ("--data= --epochs 1", "--data : must be auto, full, sample or a directory"),
     "no such data": ("--data nowhere", "data nowhere: no such directory"),
     "not a run": ("--resume .", "not a run directory (it has no config.json)"),
