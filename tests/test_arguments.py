@@ -93,7 +93,7 @@ FUNCTIONS = {
     "Dataset": Dataset,
 }
 METHODS = {
-    Run: ("plot", "predict", "save"),
+    Run: ("plot", "save"),  # predict hands its arguments to Classifier's
     Classifier: ("predict", "save"),
     Predictions: ("summary", "plot"),
     Look: ("view", "plot"),
@@ -164,7 +164,6 @@ def calls(backend, backend_name, data, tmp_path_factory):
         "look": (common.look, {"trained": place / "net.safetensors", "backend": backend_name}),
         "tune": (common.tune, {"search": ["lr"], "out": "x", **search}),
         "Run.plot": (run.plot, {}),
-        "Run.predict": (run.predict, images),
         "Run.save": (run.save, {"path": "x"}),
         "Classifier.predict": (classifier.predict, images),
         "Classifier.save": (classifier.save, {"path": "x"}),
@@ -193,7 +192,7 @@ def call(function, given):
     return function(*positional, **given)
 
 
-@pytest.mark.parametrize(("name", "argument"), arguments())
+@pytest.mark.parametrize(("name", "argument"), list(arguments()))
 def test_a_value_of_no_use_is_refused_by_the_name_of_its_argument(
     name, argument, calls, tmp_path, monkeypatch
 ):
