@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.arguments import check, checked
 from common.backends import parts, registry, session
 from common.comparison import shapes
 from common.data import fashion_mnist
@@ -26,7 +27,7 @@ from common.files.paths import expand
 from common.network import architecture
 from common.prediction.classifier import Classifier, load
 from common.report import style
-from common.settings import Settings, from_preset
+from common.settings import Settings, check_given, check_names, check_value, from_preset
 from common.terminal import display
 from common.training import fit as training
 from common.training import run_directory
@@ -58,6 +59,7 @@ __all__ = [
 ]
 
 
+@checked
 def load_data(source: str | Path = "auto") -> Dataset:
     """Fashion-MNIST, or other images in the MNIST layout.
 
@@ -78,6 +80,7 @@ def load_data(source: str | Path = "auto") -> Dataset:
     return fashion_mnist.load_and_tell(str(source))
 
 
+@checked
 def build(backend: str, network: str = "chapter", *, resize: int = 224) -> Any:
     """A network in a backend, with weights as its framework draws them.
 
@@ -99,6 +102,7 @@ def build(backend: str, network: str = "chapter", *, resize: int = 224) -> Any:
     return parts.make_network(ready.backend, chosen.description, size=resize)
 
 
+@checked
 def shape_walk(net: Any, resize: int = 224, lang: str = "en") -> None:
     """Print the book's lines: the layers of a network, and the shape of what each gives.
 
@@ -114,11 +118,13 @@ def shape_walk(net: Any, resize: int = 224, lang: str = "en") -> None:
     ...
     Flatten cikti sekli:	 torch.Size([1, 10])
     """
+    check_value("resize", resize)
     backend = registry.load(registry.backend_of(net))
     for line in shapes.book_lines(shapes.walk_through(backend, net, resize), lang):
         print(line)
 
 
+@checked
 def fit(
     net: Any,
     data: Dataset | str | Path = "auto",
@@ -162,12 +168,16 @@ def fit(
     """
     own = None if isinstance(net, str) else net
     backend = settings.pop("backend", None)
-    if own is None:
+    check("backend", backend, str | None)
+    if isinstance(net, str):
         if backend not in (None, net):
             raise NinError(f"`backend={backend}`: the network is {net}'s; leave it out")
         backend = net
     elif backend is None:
-        backend = registry.backend_of(own)
+        advice = "; for another backend, name it: `backend=...`"
+        backend = registry.backend_of(net, advice=advice)
+    else:
+        registry.check_made_for(backend, net)
     if own is not None and "dropout" in settings:
         raise NinError("`dropout`: the network has its own; build it with another")
     if own is not None and "network" in settings:
@@ -175,7 +185,7 @@ def fit(
     registry.check_spec(backend)
     style.check(lang)
     chosen = from_preset(preset, own is not None, backend=backend, **settings)
-    where = out if out is None or isinstance(out, bool) else expand(out)
+    where = out if out is None or isinstance(out, bool) else expand(out, "out")
     if isinstance(where, Path):
         run_directory.check_free(where)
     asked_for = "arrays" if isinstance(data, Dataset) else str(data)
@@ -185,6 +195,7 @@ def fit(
     return training.fit(chosen, dataset, own, where or None, asked_for, seen_by, lang)
 
 
+@checked
 def resume(
     directory: str | Path,
     net: Any = None,
@@ -214,12 +225,14 @@ def resume(
     Traceback (most recent call last):
     common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do
     """
-    directory = expand(directory)
+    directory = expand(directory, "directory")
     if lang is not None:
         style.check(lang)
     config = run_directory.open_run(directory)
     settings = Settings(**config["settings"])
     training.given_settings(settings, given, f"`resume={directory}`")
+    if net is not None:
+        registry.check_made_for(settings.backend, net)
     data = run_directory.data_source(config) if data is None else data
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(settings.validation).limit(settings.limit)
@@ -227,8 +240,12 @@ def resume(
     return training.resume(directory, config, settings, dataset, net, seen_by, lang)
 
 
+@checked
 def compare(
-    *backends: str, python: Mapping[str, str] | None = None, timeout: float = 900, **options: Any
+    *backends: str,
+    python: Mapping[str, str | Path] | None = None,
+    timeout: float = 900,
+    **options: Any,
 ) -> "Comparison":
     """Compare backends layer by layer: do they compute the same network?
 
@@ -252,23 +269,20 @@ def compare(
     """
     from common.comparison import job, run
 
-    if not all(isinstance(name, str) for name in backends):
-        raise NinError('`backends`: names, each an argument of its own: compare("torch", "tf")')
     names = [name for argument in backends for name in argument.split(",")]
     kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(job.Job)}
+    check_names(options, kinds)
     for name, value in options.items():
-        if name not in kinds:
-            raise NinError(f"`{name}`: no such option; there are {', '.join(kinds)}")
+        check(name, value, kinds[name] if name != "levels" else str | Sequence[str])
         if name == "levels":
             options[name] = (value,) if isinstance(value, str) else tuple(value)
-        elif type(value) is not kinds[name]:
-            raise NinError(f"`{name}={value!r}`: must be of type {kinds[name].__name__}")
     interpreters = [f"{name}={path}" for name, path in (python or {}).items()]
     report = run.run(names, job.Job(**options), interpreters, timeout)
     report.check_ran()
     return report
 
 
+@checked
 def ablate(
     *networks: str,
     backend: str = "torch",
@@ -310,22 +324,27 @@ def ablate(
     """
     from common.training import ablation
 
-    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    if isinstance(seeds, int):
+        _check_count("seeds", seeds)
+    chosen = list(range(seeds) if isinstance(seeds, int) else map(int, seeds))
+    for seed in chosen:
+        check_value("seed", seed, "seeds")
     registry.check_spec(backend)
-    variants = ablation.make(networks, backend, preset, list(chosen), **settings)
+    variants = ablation.make(networks, backend, preset, chosen, **settings)
     first = variants[0].settings
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(first.validation).limit(first.limit)
     return ablation.train(
         variants,
         dataset,
-        list(chosen),
-        expand(out),
+        chosen,
+        expand(out, "out"),
         lambda: (display.choose(),) if watchers is None else watchers,
         print,
     )
 
 
+@checked
 def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Cost":
     """What a network costs: parameters, multiply-adds and memory, layer by layer (exercise 3).
 
@@ -352,9 +371,12 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     """
     from common.network import cost as on_paper
 
+    if resize is not None:
+        check_value("resize", resize)
+    options = check_given(options, on_paper.OPTIONS)
     if isinstance(network, str):
         return on_paper.of(network, resize, **options)
-    backend = registry.load(registry.backend_of(network))
+    backend = registry.load(registry.backend_of(network, "network"))
     size = Settings.resize if resize is None else resize
     parts.need(backend, "allocate")(network, architecture.random_image(size))
     predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
@@ -368,25 +390,27 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     )
 
 
+@checked
 def look(
     trained: Run | Classifier | str | Path,
-    photos: Sequence[str | Path] | None = None,
+    photos: str | Path | Sequence[str | Path] | None = None,
     *,
     backend: str = "torch",
-    data: Dataset | str | None = None,
+    data: Dataset | str | Path | None = None,
     split: str = "test",
-    indices: str | None = None,
+    indices: str | int | Sequence[int] | None = None,
     **settings: Any,
 ) -> "Look":
     """Look at what the layers of a trained network see.
 
     Args:
         trained: a run, a classifier, ``model.safetensors`` or the directory of a run.
-        photos: PNG or JPEG files to look with; without them, a data set.
+        photos: a PNG or JPEG file to look with, or several; without them, a data set.
         backend: that reads the file.
         data: of :func:`load_data`, or what that takes; that of the run, or ``auto``, if not given.
         split: ``test`` or ``train``.
-        indices: ``0:64`` or ``3,5,8``; all images if not given.
+        indices: ``"0:64"``, ``"3,5,8"``, ``[3, 5, 8]``, ``range(64)`` or ``7``; all images if not
+            given.
         settings: as :func:`load`.
 
     Returns:
@@ -409,20 +433,26 @@ def look(
         raise NinError(
             f"`{next(iter(settings))}`: of a run or classifier it is fixed; leave it out"
         )
+    for name, value in (("data", data), ("indices", indices)):
+        if photos is not None and value is not None:
+            raise NinError(f"`{name}`: of a data set, not of `photos`; leave one of them out")
     if isinstance(trained, Run):
         data = trained.dataset if data is None else data
         trained = trained.classifier()
     if not isinstance(trained, Classifier):
-        trained = load(trained, backend, **settings)
+        trained = load(expand(trained, "trained"), backend, **settings)
     if photos is not None:
-        images = predict.from_files([expand(photo) for photo in photos])
+        several = [photos] if isinstance(photos, str | Path) else photos
+        images = predict.from_files([expand(photo, "photos") for photo in several])
     else:
-        images = predict.from_dataset(
-            "auto" if data is None else data, split, indices, trained.model
-        )
+        source = data if isinstance(data, Dataset) else str("auto" if data is None else data)
+        if not (indices is None or isinstance(indices, str)):
+            indices = ",".join(map(str, np.atleast_1d(indices)))
+        images = predict.from_dataset(source, split, indices, trained.model)
     return Look(trained, images)
 
 
+@checked
 def tune(
     *search: str,
     backend: str = "torch",
@@ -463,12 +493,11 @@ def tune(
     from common.terminal.search import SearchDisplay
     from common.training import tune as tuning
 
-    for name, value in (("trials", trials), ("jobs", jobs)):
-        if not 1 <= value <= 100_000:
-            raise NinError(f"`{name}={value}`: must be a whole number of at least 1")
+    _check_count("trials", trials)
+    _check_count("jobs", jobs)
     registry.check_spec(backend)
     whole = data if isinstance(data, Dataset) else load_data(data)
-    directory = expand(out)
+    directory = expand(out, "out")
     found = tuning.begin(search, whole, directory, preset, backend=backend, **settings)
     observer = SearchDisplay()
     if jobs == 1:
@@ -476,3 +505,8 @@ def tune(
     else:
         tuning.search_apart(found, trials, jobs, observer)
     return found
+
+
+def _check_count(name: str, value: int) -> None:
+    if not 1 <= value <= 100_000:
+        raise NinError(f"`{name}={value}`: must be a whole number from 1 to 100000")

@@ -3,13 +3,11 @@
 import contextlib
 import dataclasses
 import difflib
-import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from common.arguments import fits, plain, shown
 from common.errors import NinError
 from common.network import architecture, description
 from common.network.description import Network
@@ -105,8 +103,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Turn NumPy's numbers into Python's, which JSON and the frameworks take."""
         for name, value in vars(self).items():
-            if isinstance(value, np.generic):
-                object.__setattr__(self, name, value.item())
+            object.__setattr__(self, name, plain(value))
         # one network, one name; what is none is refused by check()
         if isinstance(self.network, str):
             with contextlib.suppress(NinError):
@@ -124,7 +121,7 @@ class Settings:
             by_hand: for a network built by hand, which may take smaller images than the chapter's.
         """
         for name, value in vars(self).items():
-            _check(name, value)
+            check_value(name, value)
         if self.momentum and self.optimizer != "sgd":
             raise NinError("`momentum`: only the sgd optimizer has it; leave it out")
         network = self.description
@@ -134,24 +131,24 @@ class Settings:
 
 def check_resize(size: int, network: Network = description.CHAPTER) -> None:
     """Raise :class:`NinError` for a size of images, in pixels, that a network cannot take."""
-    _check("resize", size)
+    check_value("resize", size)
     architecture.check_input_size(size, network)
 
 
-def _check(name: str, value: Any) -> None:
+def check_value(name: str, value: Any, argument: str = "") -> None:
+    """Raise :class:`NinError` for a value that a setting cannot have.
+
+    Args:
+        name: of the setting.
+        value: of any type.
+        argument: what messages call it, if not by its name.
+    """
     rule = RULES[name]
-    if not _is_of_type(value, Settings.__annotations__[name]):
-        # quoted if it is text, so that '10' is not taken for 10
-        value = " ".join(reprlib.repr(value).split())
+    if not fits(value, Settings.__annotations__[name]):
+        value = shown(value)
     elif rule.allows(value):
         return
-    raise NinError(f"`{name}={value}`: must be {rule.words}")
-
-
-def _is_of_type(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool):  # to Python also a whole number
-        return kind is bool
-    return isinstance(value, int | float if kind is float else kind)
+    raise NinError(f"`{argument or name}={value}`: must be {rule.words}")
 
 
 # What a preset changes from the defaults above.
@@ -200,16 +197,27 @@ def from_preset(preset: str, by_hand: bool = False, /, **overrides: Any) -> Sett
     """
     if preset not in list(PRESETS):
         raise NinError(f"`preset={preset}`: unknown; choose one of {', '.join(PRESETS)}")
-    check_names(overrides)
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = check_given(overrides)
     settings = dataclasses.replace(Settings(preset=preset), **{**PRESETS[preset], **given})
     settings.check(by_hand)
     return settings
 
 
-def check_names(given: Iterable[str]) -> None:
-    """Raise :class:`NinError` for the name of no setting."""
-    names = [field.name for field in dataclasses.fields(Settings)]
+def check_given(given: Mapping[str, Any], names: Iterable[str] = tuple(RULES)) -> dict[str, Any]:
+    """The settings that are given, without those that are ``None``.
+
+    Raises:
+        NinError: for another name than these, or a value that it cannot have.
+    """
+    check_names(given, names)
+    found = {name: value for name, value in given.items() if value is not None}
+    for name, value in found.items():
+        check_value(name, value)
+    return found
+
+
+def check_names(given: Iterable[str], names: Iterable[str] = tuple(RULES)) -> None:
+    """Raise :class:`NinError` for another name than these: those of all settings if not given."""
     for name in given:
         if name not in names:
             like = difflib.get_close_matches(name, names, 1)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from common.arguments import shown
 from common.contract import Backend
 from common.errors import NinError, one_line
 
@@ -136,8 +137,13 @@ def absolute(spec: str) -> str:
     return str(Path(spec).resolve()) if _is_path(spec) else spec
 
 
-def backend_of(net: Any) -> str:
+def backend_of(net: Any, argument: str = "net", advice: str = "") -> str:
     """The name of the backend whose framework a network is made of.
+
+    Args:
+        net: a network.
+        argument: that it was given as.
+        advice: what else can be done with a network of another framework.
 
     Raises:
         NinError: if it is made of none of them.
@@ -148,9 +154,18 @@ def backend_of(net: Any) -> str:
         if framework in roots or (framework == "tensorflow" and "keras" in roots):
             return name
     raise NinError(
-        f"`net={type(net).__name__}`: made of none of the frameworks known here "
-        f"({', '.join(BACKENDS)}); for another backend, name it: `backend=...`"
+        f"`{argument}={shown(net)}`: no network of a framework known here "
+        f"({', '.join(BACKENDS)}){advice}"
     )
+
+
+def check_made_for(backend: str, net: Any) -> None:
+    """Raise :class:`NinError` for a network of another framework than a backend's.
+
+    What a backend from outside computes with is for itself to know.
+    """
+    if net is None or (backend in BACKENDS and backend_of(net) != backend):
+        raise NinError(f"`net={shown(net)}`: no network of {BACKENDS.get(backend, [backend])[-1]}")
 
 
 def _install_hint(name: str) -> str:

@@ -51,8 +51,8 @@ def run(
         NinError: for whatever the user can put right before anything runs.
     """
     job.check()
-    if not timeout > 0:
-        raise NinError(f"`timeout={timeout}`: must be a number above 0")
+    if not 0 < timeout <= 1_000_000:
+        raise NinError(f"`timeout={timeout}`: must be a number above 0 and at most 1000000")
     if layer is not None:
         check_name(layer, job.description)
     specs = [files.in_run(spec) for spec in specs]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from common.arguments import check
 from common.errors import NinError, one_line, plural
+from common.settings import check_value
 
 # What the messages of Dataset call the arrays: its arguments.
 ARGUMENTS = {
@@ -50,12 +52,21 @@ class Dataset:
     """One sentence for everything that is written, when this is not the whole real data set."""
 
     def __post_init__(self) -> None:
-        """Check the arrays."""
+        """Check the arrays, and what is said of them."""
+        for each in dataclasses.fields(self):
+            if each.name not in ARGUMENTS:
+                check(each.name, getattr(self, each.name), each.type)
+        if not 0 <= self.num_classes <= 256:
+            raise NinError(f"`num_classes={self.num_classes}`: must be from 0 to 256")
+        object.__setattr__(self, "class_names", tuple(self.class_names))
         arrays = {name: getattr(self, name) for name in ARGUMENTS}
         for name, value in check_arrays(arrays, self.num_classes, ARGUMENTS).items():
             object.__setattr__(self, name, value)
         if not self.num_classes:
             self._count_classes()
+        if len(self.class_names) not in (0, self.num_classes):
+            count = f"{len(self.class_names)} for {self.num_classes} classes"
+            raise NinError(f"`class_names`: {count}; one for each is needed, or none")
 
     @property
     def counts(self) -> str:
@@ -85,6 +96,7 @@ class Dataset:
         Raises:
             NinError: if there are fewer than ``count``.
         """
+        check_value("limit", count)
         if count is None:
             return self
         available = len(self.train_images)
@@ -116,6 +128,7 @@ class Dataset:
         Raises:
             NinError: if no training image would be left.
         """
+        check_value("validation", count)
         if not count:
             return self
         available = len(self.train_images)
@@ -233,11 +246,16 @@ def _labels(value: Any, called: str) -> np.ndarray:
     return array.astype(np.uint8, copy=False)
 
 
-def _array(value: Any, called: str, kind: type, type_words: str, shape_words: str) -> np.ndarray:
+def to_array(value: Any, called: str) -> np.ndarray:
+    """What NumPy makes of a value; :class:`NinError` if it makes nothing."""
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise NinError(f"{called}: not an array ({one_line(error)})") from error
+
+
+def _array(value: Any, called: str, kind: type, type_words: str, shape_words: str) -> np.ndarray:
+    array = to_array(value, called)
     if not np.issubdtype(array.dtype, kind):
         raise NinError(f"{called}: of type {array.dtype}, expected {type_words}")
     if array.ndim != len(shape_words.rstrip(",)").split(",")):

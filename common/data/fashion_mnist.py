@@ -86,7 +86,7 @@ def load(spec: str = "auto") -> Dataset:
     if spec == "sample":
         return read_directory(SAMPLE_DIRECTORY)
     if spec not in ("auto", "full"):
-        return read_directory(expand(spec))
+        return read_directory(expand(spec, "data"))
     explicit = os.environ.get(DIRECTORY_VARIABLE)
     if explicit:
         dataset = read_directory(expand(explicit))

@@ -3,11 +3,18 @@
 import os
 from pathlib import Path
 
+from common.arguments import shown
 from common.errors import NinError
 
 
-def expand(path: str | Path) -> Path:
-    """A path with its ``~`` replaced, if there is a home directory to replace it by."""
+def expand(path: str | Path, argument: str = "path") -> Path:
+    """A path with its ``~`` replaced, if there is a home directory to replace it by.
+
+    Raises:
+        NinError: naming the argument, for what can be no path.
+    """
+    if str(path) == "" or "\0" in str(path):
+        raise NinError(f"`{argument}={shown(path)}`: names no file and no directory")
     return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises without a home)
 
 

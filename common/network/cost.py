@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from common.arguments import checked
 from common.errors import NinError
 from common.network import architecture, book, description
 
@@ -113,6 +114,7 @@ class Cost:
 
         console().print(layers_table(self))
 
+    @checked
     def plot(self, lang: str = "en") -> "Figure":
         """A picture of what dominates, layer by layer; ``lang`` is ``en`` or ``tr``."""
         from common.report.cost import plot

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.arguments import checked
 from common.backends import registry, session
 from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
+from common.data.dataset import to_array
 from common.errors import NinError, NinWarning, is_out_of_memory, plural
 from common.files.paths import check_target, expand
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.network.description import Network, parse
 from common.prediction.predict import Images, Predictions
-from common.settings import Settings, from_preset
+from common.settings import Settings, check_given, from_preset
 from common.terminal import display
 
 if TYPE_CHECKING:
@@ -79,10 +81,11 @@ class Classifier:
             model = dataclasses.replace(model, layers=tuple(ready.backend.describe(net)))
         return cls(net, ready, settings, model)
 
+    @checked
     def predict(
         self,
-        images: np.ndarray | Images,
-        labels: np.ndarray | None = None,
+        images: Any,
+        labels: Any = None,
         names: Sequence[str] | None = None,
         notice: str = "",
     ) -> Predictions:
@@ -99,7 +102,7 @@ class Classifier:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
         if not isinstance(images, Images):
-            pixels = np.asarray(images)
+            pixels = to_array(images, "`images`")
             pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
             square = pixels.ndim == 3 and pixels.shape[1] == pixels.shape[2]
             if pixels.dtype != np.uint8 or not square or not pixels.size:
@@ -108,7 +111,7 @@ class Classifier:
                     f"`images`: must be uint8 of shape (count, size, size), found {found}"
                 )
             if labels is not None:
-                labels = _checked(np.asarray(labels), len(pixels), self.model.num_classes)
+                labels = _checked(to_array(labels, "`labels`"), len(pixels), self.model.num_classes)
             names = list(map(str, range(len(pixels))) if names is None else names)
             if len(names) != len(pixels):
                 raise NinError(plural(f"`names`: {len(names)} for {len(pixels)} image(s)"))
@@ -143,6 +146,7 @@ class Classifier:
             )
         return logits
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write the weights and what is known of them as one safetensors file.
 
@@ -154,6 +158,7 @@ class Classifier:
         save_model(path, dataclasses.replace(self.model, weights=weights))
 
 
+@checked
 def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifier:
     """Read a network.
 
@@ -180,16 +185,14 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     # which builds networks with what is here
     from common.conversion import convert
 
-    for option in settings:
-        if option not in OPTIONS:
-            raise NinError(f"`{option}`: has no part in prediction; there are {', '.join(OPTIONS)}")
+    settings = check_given(settings, OPTIONS)
     path = expand(path)
     net = None if isinstance(backend, str) else backend
-    name = backend if net is None else registry.backend_of(net)
+    name = backend if isinstance(backend, str) else registry.backend_of(net, "backend")
     resize = settings.pop("resize", None)
     given = settings.pop("network", None)
-    network = parse(given or "chapter")
-    threads = settings.get("threads") or 0
+    network = parse("chapter" if given is None else given)
+    threads = settings.get("threads", 0)
     found = convert.read(path, resize=resize, beside=name, network=network, threads=threads)
     convert.warn(found.notes)
     model = found.model

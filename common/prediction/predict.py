@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.arguments import checked
 from common.data import photos
 from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
-from common.errors import NinError, in_python, plural
+from common.errors import NinError, in_python, plural, shortened
 from common.model import Model
 from common.prediction import outputs, pictures
 from common.report import style
@@ -85,6 +86,8 @@ def from_files(paths: Sequence[Path]) -> Images:
     Raises:
         NinError: if there is no good one, naming the first.
     """
+    if not paths:
+        raise NinError("`photos`: at least one is needed")
     files, good, refused = photos.expand(paths), {}, []
     for path in files:
         try:
@@ -111,18 +114,17 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
         NinError: for anything else, none at all, or one that is not there.
     """
     chosen: list[int] = []
+    called = f"`indices={shortened(text or '', 100)}`"
     for part in (":" if text is None else text).split(","):
         match = re.fullmatch(r"\s*(\d*)(:?)(\d*)\s*", part, re.ASCII)
         if match is None or (not match[2] and not match[1]):
-            raise NinError(f"`indices={text}`: must be like 0:64 or 3,5,8")
+            raise NinError(f"{called}: must be like 0:64 or 3,5,8")
         start = int(match[1] or 0)
         stop = int(match[3] or count) if match[2] else start + 1
         if stop > count:
-            raise NinError(
-                plural(f"`indices={text}`: only {count} {what} image(s), counted from 0")
-            )
+            raise NinError(plural(f"{called}: only {count} {what} image(s), counted from 0"))
         if start >= stop:
-            raise NinError(f"`indices={text}`: {part} holds no image")
+            raise NinError(f"{called}: {part} holds no image")
         chosen += range(start, stop)
     return np.array(chosen, np.int64)
 
@@ -176,6 +178,7 @@ class Predictions:
                 cells += [self.true_class(i), "wrong" if self.wrong[i] else ""]
             yield tuple(cells)
 
+    @checked
     def summary(self, lang: str = "en") -> str:
         """How many are right, if that is known; ``lang`` is ``en`` or ``tr``."""
         words, count = style.words(pictures.WORDS, lang), len(self.logits)
@@ -245,6 +248,7 @@ class Predictions:
         share = style.share(self.probabilities[image, label], lang, digits=1)
         return f"{style.told(self.model.class_name(int(label)), lang)} {share}"
 
+    @checked
     def plot(self, lang: str = "en") -> "Figure":
         """A figure of the images with their classes, the wrong ones red; in ``en`` or ``tr``."""
         return pictures.plot(self, lang)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from common.arguments import checked
 from common.backends.parts import need
 from common.errors import NinError, plural
 from common.network import architecture
@@ -72,22 +73,24 @@ class Look:
             "notice": self.images.notice,
         }
 
-    def view(self, name: str) -> View:
+    @checked
+    def view(self, view: str) -> View:
         """One of :data:`VIEWS`.
 
         Raises:
             NinError: if there is no such view, or it cannot be seen in this network or with these
                 images.
         """
-        if name not in VIEWS:
-            raise NinError(f"`view={name}`: must be one of {', '.join(VIEWS)}")
-        found: View = getattr(self, f"_{name}")()
+        if view not in VIEWS:
+            raise NinError(f"`view={view}`: must be one of {', '.join(VIEWS)}")
+        found: View = getattr(self, f"_{view}")()
         notice = self.images.notice
         return found._replace(plot=lambda lang: style.with_notice(found.plot(lang), notice, lang))
 
-    def plot(self, name: str, lang: str = "en") -> "Figure":
+    @checked
+    def plot(self, view: str, lang: str = "en") -> "Figure":
         """The picture of a view, in ``en`` or ``tr``."""
-        return self.view(name).plot(lang)
+        return self.view(view).plot(lang)
 
     @cached_property
     def predictions(self) -> Predictions:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.arguments import checked
 from common.data.dataset import Dataset
 from common.errors import NinError, plural
 from common.files.sealed import seal, unseal
@@ -24,7 +25,7 @@ from common.network import architecture, cost
 from common.network.cost import Cost
 from common.network.description import Network, parse
 from common.prediction.classifier import load
-from common.settings import Settings, from_preset
+from common.settings import Settings, check_given, from_preset
 from common.terminal.display import duration
 from common.training import fit, plateau, run_directory
 from common.training.run import DivergedError, Watcher
@@ -141,6 +142,7 @@ class Ablation:
 
         ablation.show(self)
 
+    @checked
     def plot(self, lang: str = "en") -> "Figure":
         """Accuracies of all runs, and the curves of the loss; ``lang`` is ``en`` or ``tr``."""
         from common.report import ablation
@@ -193,6 +195,7 @@ def make(
     for name in ("network", "seed"):
         if name in given:
             raise NinError(f"`{name}`: here it is `{name}s`")
+    given = check_given(given)
     if not names or not seeds:
         raise NinError("`networks` and `seeds`: at least one of each is needed")
     parts = [name.partition("@") for name in names]
@@ -203,7 +206,7 @@ def make(
         if len({*found}) < len(found):
             raise NinError(f"`{what}`: {', '.join(map(str, each))}: one stands there twice")
     ends = {(network.head, network.last) for network in networks}
-    if given.get("resize") is None and len(ends) > 1:
+    if "resize" not in given and len(ends) > 1:
         given["resize"] = max(BOOKS_LAST_LAYERS, from_preset(preset).resize)
     variants = []
     for name, (network, at, pixels) in zip(names, parts, strict=True):

@@ -19,7 +19,7 @@ from common.data.dataset import Dataset
 from common.errors import NinError, plural
 from common.network import architecture, initialization, start
 from common.network.description import Network
-from common.settings import KEEP, Settings, check_names
+from common.settings import KEEP, Settings, check_given
 from common.system.signals import StopRequest
 from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
@@ -313,8 +313,7 @@ def _remove(directory: Path, existed: bool) -> None:
 
 def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> None:
     """Raise :class:`NinError` if a resumed run is given another setting than its own."""
-    check_names(given)
-    for name, value in given.items():
+    for name, value in check_given(given).items():
         # the records have what auto came to, which is never float64
         if (name, value) == ("precision", "auto") and settings.precision != "float64":
             continue

@@ -6,10 +6,12 @@ import signal
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.arguments import checked
 from common.backends.parts import need
 from common.backends.session import Started
 from common.contract import Trainer
@@ -23,8 +25,6 @@ from common.system.signals import StopRequest
 from common.training import plateau, schedule
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
     from common.prediction.classifier import Classifier
@@ -218,6 +218,7 @@ class Run:
         """Since the start, over all resumptions."""
         return self.resumed_seconds + time.monotonic() - self.started
 
+    @checked
     def plot(self, lang: str | None = None) -> "Figure":
         """The chapter's figure: train loss, train accuracy and test accuracy over the epochs.
 
@@ -228,11 +229,12 @@ class Run:
 
         return curves.plot(self, self.lang if lang is None else lang)
 
-    def predict(self, images: np.ndarray, labels: np.ndarray | None = None) -> "Predictions":
+    def predict(self, images: Any, labels: Any = None) -> "Predictions":
         """Predict with the network as it is now; see :meth:`Classifier.predict`."""
         return self.classifier().predict(images, labels)
 
-    def save(self, path: "str | Path") -> None:
+    @checked
+    def save(self, path: str | Path) -> None:
         """Write ``model.safetensors``: the weights by canonical name, and what they are."""
         self.classifier().save(path)
 

@@ -22,12 +22,13 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from common.arguments import checked
 from common.backends import registry
 from common.data import fashion_mnist
 from common.data.dataset import Dataset
 from common.errors import NinError, in_python, one_line, plural
 from common.files.write import write_json
-from common.settings import Settings, from_preset
+from common.settings import Settings, check_given, from_preset
 from common.system import machine
 from common.system.signals import StopRequest, as_interrupts, deferred
 from common.training import fit, records, run_directory, space
@@ -338,6 +339,7 @@ class Tuning:
         """All settings of a trial."""
         return space.settings_of(self.settings, trial.values)
 
+    @checked
     def test(self, observer: Observer | None = None) -> dict[str, Any]:
         """Train with the best settings on training and validation images; measure on the test set.
 
@@ -393,6 +395,7 @@ class Tuning:
 
         tune.show(self, words)
 
+    @checked
     def plot(self, name: str = "history", lang: str = "en") -> "Figure":
         """A picture: ``history``, ``importance`` or ``values``; ``lang`` is ``en`` or ``tr``."""
         from common.report import style, tune
@@ -452,8 +455,7 @@ def begin(
     Raises:
         NinError: for whatever the user can put right.
     """
-    if given.get("validation") is None:
-        given["validation"] = max(1, len(whole.train_images) // 6)
+    given = {"validation": max(1, len(whole.train_images) // 6), **check_given(given)}
     if given["validation"] == 0:
         raise NinError("`validation=0`: trials are compared on images that are held out")
     # for processes in other directories

@@ -168,7 +168,7 @@ def test_what_has_no_part_in_a_prediction_is_refused_and_not_overlooked(
     load, weights, backend_name
 ):
     for options, words in (
-        ({"lr": 5}, "lr: has no part in prediction"),
+        ({"lr": 5}, "lr: no such setting; there are resize, "),
         ({"network": "one-1x1"}, "network=one-1x1: "),
     ):
         with pytest.raises(NinError) as caught:

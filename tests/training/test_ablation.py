@@ -61,7 +61,7 @@ def test_heads_and_last_blocks_are_compared_where_there_is_something_to_see():
         (["chapter@big"], [0], {}, "a size in pixels is to stand behind the @"),
         (["chapter@28"], [0], {}, "chapter@28: resize=28: too small"),
         (["chapter"], [0], {"seed": 1}, "seed: here it is seeds"),
-        (["chapter"], [0], {"lr": -1}, "chapter: lr=-1: must be"),
+        (["chapter"], [0], {"lr": -1}, "lr=-1: must be"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(networks, seeds, given, words):
