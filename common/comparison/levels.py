@@ -201,6 +201,7 @@ def compare(
                     f"{recording.about['layers']}, and a mistake in the program that the file is "
                     "from cannot show"
                 )
+                level.notes += recording.about["notes"]
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")
             if name in recording.failed:
