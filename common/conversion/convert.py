@@ -257,8 +257,9 @@ def write(
         save_model(target, model)
         return [target], None
     layers = kinds.layers_of_mxnet(target)
-    # that of a target which is written again is its own
-    if to == "mxnet" and layers.exists() and not target.exists():
+    # that of a target which is written again is its own, if it is no other's
+    others = {p for p in target.parent.glob("*.params") if kinds.layers_of_mxnet(p) == layers}
+    if to == "mxnet" and layers.exists() and others != {target}:
         raise NinError(
             f"{layers}: exists, and {target} would overwrite it; choose another name, or move it "
             "away"
