@@ -241,6 +241,8 @@ def _table(
         raise NinError(f"{path}: not a table of numbers ({one_line(error)})") from error
     if not table.size:
         raise NinError(f"{path}: holds no images")
+    if table.shape[1] != len(names):
+        raise NinError(f"{path}: {table.shape[1]} columns, but {len(names)} in its first line")
     others = [i for i, name in enumerate(names) if i == column or (header and name in NUMBERING)]
     labels, pixels = None if column is None else table[:, column], np.delete(table, others, axis=1)
     size = round(pixels.shape[1] ** 0.5)

@@ -451,6 +451,14 @@ def words_in_a_csv(path, arrays):
     return path
 
 
+def csv_cut_off_in_a_row(path, arrays):
+    kaggle(path, arrays)
+    file = path / "fashion-mnist_test.csv"
+    header = file.read_text().splitlines()[0]
+    file.write_text(f"{header}\n0{',0' * 9}")
+    return path
+
+
 def other_columns(path, arrays):
     kaggle(path, arrays)
     for name, letter in (("train", "a"), ("test", "b")):
@@ -554,6 +562,7 @@ REFUSED = {
     an_archive: "found this file",
     train_labels_missing: "fashion-mnist_train.csv: has no column named label, class or target",
     test_csv_alone: "fashion-mnist_test.csv: no such file beside it for the training images",
+    csv_cut_off_in_a_row: "fashion-mnist_test.csv: 10 columns, but 65 in its first line",
     words_in_a_csv: "fashion-mnist_test.csv: not a table of numbers",
     other_columns: "fashion-mnist_test.csv: its columns are not those of",
     rows_and_columns_sorted_as_text: "columns 1x10, 1x11, 1x12 ... are in no order",
