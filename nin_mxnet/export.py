@@ -37,8 +37,9 @@ def save_native(net: nn.Sequential, path: Path, metadata: Mapping[str, str]) -> 
     in_channels = next(iter(parameters(net).values())).shape[1]
     size = size_of(metadata) or architecture.smallest_input(network_of(metadata))
     graph(mnp.zeros((1, in_channels, size, size))).wait_to_read()
-    graph.export(str(path.with_suffix("")), epoch=0)
-    path.with_name(f"{path.stem}-0000.params").rename(path)
+    prefix = str(layers_of_mxnet(path)).removesuffix("-symbol.json")
+    graph.export(prefix, epoch=0)
+    Path(f"{prefix}-0000.params").rename(path)
     layers = json.loads(layers_of_mxnet(path).read_text())
     layers["attrs"][METADATA] = ["str", json.dumps(dict(metadata))]
     layers_of_mxnet(path).write_text(json.dumps(layers, indent=2))

@@ -20,8 +20,7 @@ from common.network import scale
 from common.network.book import NETWORKS
 from common.report import cost as report
 from common.report import style
-from common.terminal import command_line
-from common.terminal.output import print_tables
+from common.terminal import command_line, tables
 
 DESCRIPTION = """\
 Compute what networks cost: parameters, multiply-adds, memory.
@@ -118,19 +117,19 @@ def command(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.networks))
     chosen = {name: getattr(options, name) for name in on_paper.OPTIONS}
     costs = {name: api.cost(name, options.resize, **chosen) for name in names}
-    print_tables(map(report.layers_table, costs.values()))
+    tables.show(map(report.layers_table, costs.values()))
     if len(costs) > 1:
-        print_tables([report.comparison_table(list(costs.values()))])
+        tables.show([report.comparison_table(list(costs.values()))])
     print(BASIS)
     plans = {}
     for name, cost in costs.items() if options.workers else ():
         numbers = (options.rate, options.gigabits, options.per_step)
         plans[name] = scale.steps(cost, options.workers, *numbers)
-        print_tables([report.workers_table(cost, plans[name])])
+        tables.show([report.workers_table(cost, plans[name])])
     measured = []
     if options.measure:
         measured = measure(costs, options.measure)
-        print_tables([measured_table(measured)])
+        tables.show([measured_table(measured)])
     if options.json:
         write_json(
             options.json,

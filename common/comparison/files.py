@@ -182,15 +182,15 @@ def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def _weights(path: Path, backend: Any, threads: int, check: bool = True) -> dict[str, np.ndarray]:
-    """The weights of a file of the chapter's network by canonical name."""
-    model = convert.read(path, beside=backend.NAME, check=check, threads=threads).model
-    if model.network != CHAPTER:
+def _read(path: Path, backend: Any, threads: int, check: bool = True) -> convert.Read:
+    """A file of the chapter's network."""
+    found = convert.read(path, beside=backend.NAME, check=check, threads=threads)
+    if found.model.network != CHAPTER:
         raise NinError(
-            f"{path}: holds the network {model.network}; a weights file is compared as the "
+            f"{path}: holds the network {found.model.network}; a weights file is compared as the "
             "chapter's only"
         )
-    return model.weights
+    return found
 
 
 class WeightsFile:
@@ -213,7 +213,10 @@ class WeightsFile:
 
     def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         """The file's weights by canonical name."""
-        return _weights(path, self.backend, threads)
+        found = _read(path, self.backend, threads)
+        # what it verifies is what the comparison is for
+        self.notes = [note for note in found.notes if convert.UNVERIFIED not in note]
+        return found.model.weights
 
     def nin(self, *options: Any) -> Any:
         """The network of the file; the options are those of the contract."""
@@ -423,7 +426,7 @@ class GluonFile(LayersFile):
 
     def __init__(self, path: Path, backend: Any, threads: int) -> None:
         super().__init__(path)
-        self.weights = _weights(path, backend, threads, check=False)
+        self.weights = _read(path, backend, threads, check=False).model.weights
         check_parameters(self.weights, architecture.parameter_shapes(), str(path))
         self.backend, self.versions = backend, backend.versions
         self.exporter = parts.exporter(backend)

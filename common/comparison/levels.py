@@ -201,6 +201,7 @@ def compare(
                     f"{recording.about['layers']}, and a mistake in the program that the file is "
                     "from cannot show"
                 )
+                level.notes += recording.about["notes"]
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")
             if name in recording.failed:
@@ -233,9 +234,7 @@ def compare(
     for recording in recordings:
         if recording.has("training"):  # of two precisions, the first
             values = recording.arrays["training/losses"]
-            losses.setdefault(
-                recording.name, [float(x) if math.isfinite(x) else None for x in values]
-            )
+            losses.setdefault(recording.name, finite(values.tolist()))
     unseen = max(tolerances.output_limits("float32", weights, job).values())
     judged = {recording.name for recording in recordings if recording.dtype == "float64"}
     return Comparison(

@@ -46,7 +46,7 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
     ready = files.start(backend, settings) if is_file else session.start(settings)
     material, _ = load_arrays(Path(directory) / files.MATERIAL)
     recordings = record(backend, ready.backend, todo, material)
-    about = {
+    about: dict[str, Any] = {
         "device": ready.device.name if hasattr(ready.backend, "find_device") else "not stated",
         "versions": ready.backend.versions() if hasattr(ready.backend, "versions") else {},
         "python": platform.python_version(),
@@ -56,7 +56,7 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
         "seconds_in": {r.dtype: round(r.seconds, 1) for r in recordings},
     }
     if type(ready.backend) is files.WeightsFile:
-        about["layers"] = ready.backend.NAME
+        about |= {"layers": ready.backend.NAME, "notes": ready.backend.notes}
     found = []
     for recording in recordings:
         # others do the same beside it

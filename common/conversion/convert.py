@@ -29,7 +29,7 @@ from common.conversion.kinds import FORMATS, TARGETS
 from common.conversion.match import match
 from common.data.fashion_mnist import load as load_data
 from common.data.interpolation import resize_matrix
-from common.errors import NinError, NinWarning
+from common.errors import NinError, NinWarning, printable
 from common.files.arrays import load_arrays
 from common.files.paths import check_target
 from common.files.write import write_bytes
@@ -69,6 +69,8 @@ TELLING_SIZE = 128
 # How images are scaled and shifted by what undoes it first: Rescaling(1 / 255), and the means and
 # standard deviations in use, halves and those of Fashion-MNIST and MNIST.
 PREPARED = ((255, 0), (0.5, 0.5), (0.353, 0.286), (0.3081, 0.1307))
+# Begins the note on a file of which nothing could be run.
+UNVERIFIED = "not verified: it holds weights without layers"
 TIMEOUT_SECONDS = 900
 
 
@@ -211,9 +213,13 @@ def read(
     model = _model(matched.weights, content, path, network, size)
     notes = [*content.notes, *matched.notes]
     if content.input_shape is None and not ours:
+        pair = " and ".join(map(printable, matched.by_order))
+        of_order = f" ({pair} have one shape: that which stands first was taken to run first)"
         notes.append(
-            f"{path}: not verified: it holds weights without layers, matched by name, order and "
-            "shape"
+            f"{path}: {UNVERIFIED}, matched by name, order and shape{of_order if pair else ''}, "
+            "so that a mismatch would show in wrong predictions only; to verify, export the "
+            "network to ONNX where it was made, then run scripts/compare.py "
+            f"--backends {path},FILE.onnx"
         )
     if content.input_shape is None or not check:
         return Read(_sized(model, resize), None, notes)
@@ -251,8 +257,9 @@ def write(
         save_model(target, model)
         return [target], None
     layers = kinds.layers_of_mxnet(target)
-    # that of a target which is written again is its own
-    if to == "mxnet" and layers.exists() and not target.exists():
+    # that of a target which is written again is its own, if it is no other's
+    others = {p for p in target.parent.glob("*.params") if kinds.layers_of_mxnet(p) == layers}
+    if to == "mxnet" and layers.exists() and others != {target}:
         raise NinError(
             f"{layers}: exists, and {target} would overwrite it; choose another name, or move it "
             "away"

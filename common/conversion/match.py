@@ -7,7 +7,7 @@ and, where a file does not keep an order, which layer comes first.
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import combinations
+from itertools import combinations, takewhile
 from string import ascii_lowercase, ascii_uppercase
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from common.network.description import CHAPTER, Network
 BATCH_NORM = re.compile(r"(running|moving)_(mean|var)|num_batches_tracked")
 # What PyTorch computes weights from, by name.
 COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
+# Parameters of layers besides weight and bias: of normalization, PReLU and the like.
+OTHER_PARAMETERS = {"gamma", "beta", "scale", "alpha"}
 
 # what to do about it, if a file is of one of our variants
 VARIANT = "; a variant needs `network=NAME` (scripts/convert.py; docs/variants.md)"
@@ -31,6 +33,9 @@ class Matched(NamedTuple):
     weights: dict[str, np.ndarray]
     """Canonical name -> float32 array."""
     notes: list[str]
+    """What the user should know, a sentence each."""
+    by_order: tuple[str, ...] = ()
+    """Two layers of one shape of which only the order of the file says which comes first."""
 
 
 def match(
@@ -56,11 +61,21 @@ def match(
     """
     found: dict[str, Matched] = {}
     reasons: dict[str, NinError] = {}
+    alone: dict[str, str] = {}
     for group, tensors in groups.items():
         try:
-            found[group] = _match(tensors, ordered, where, network, size)
+            copies = _networks(tensors, ordered, where, network, size)
         except NinError as error:
             reasons[group] = error
+            continue
+        for start, matched in copies.items():
+            name = f"{group}.{start}".strip("./:|")
+            found[name] = matched
+            of_group = "checkpoint" + "".join(f"['{each}']" for each in group.split(".") if each)
+            alone[name] = (
+                f"{{n: t for n, t in {of_group}.items() if n.startswith('{start}')}}"
+                if len(copies) > 1 else of_group
+            )  # fmt: skip
     if not reasons and not found:
         raise NinError(f"{where}: holds no tensors")
     if not found:
@@ -68,18 +83,22 @@ def match(
         raise reasons[max(reasons, key=lambda group: len(groups[group]))]
     first, *others = found
     for other in others:
-        if any((found[other].weights[n] != a).any() for n, a in found[first].weights.items()):
+        if any(
+            not np.array_equal(found[other].weights[n], a) for n, a in found[first].weights.items()
+        ):
             names = " and ".join(printable(name or "(the top)") for name in (first, other))
             raise NinError(
                 f"{where}: holds two networks with other weights, {names}; save only the one that "
-                "you mean"
+                f"you mean, such as {printable(alone[other or first])}"
             )
     return found[first]
 
 
-def _match(
+def _networks(
     tensors: Mapping[str, np.ndarray], ordered: bool, where: str, network: Network, size: int | None
-) -> Matched:
+) -> dict[str, Matched]:
+    """All copies of the network in a dictionary, by how their names begin; "" if there is one."""
+    beside = _beside(tensors)
     for name, array in tensors.items():
         if BATCH_NORM.search(name):
             raise NinError(
@@ -92,13 +111,79 @@ def _match(
                 "parametrization, weight normalization or pruning (torch.nn.utils has a function "
                 "for each) and save again"
             )
-        if array.dtype.kind != "f" and array.ndim > 1:
+        if array.dtype.kind != "f" and array.ndim > 1 and name not in beside:
             words = "not of real numbers"
             if array.dtype.kind in "iu":
                 words = "as in a quantized network; save the network before it is quantized"
             raise NinError(f"{where}: {printable(name)} is of type {array.dtype}, {words}")
-    # counters, such as the n_averaged of an averaged model
-    tensors = {n: array for n, array in tensors.items() if array.dtype.kind == "f"}
+    # single whole numbers are counters, such as the n_averaged of an averaged model
+    left = {n: a for n, a in tensors.items() if a.dtype.kind != "f" or n in beside}
+    named = {n: a for n, a in left.items() if a.dtype.kind == "f" or a.ndim}
+    rest = {n: a for n, a in tensors.items() if n not in left}
+    found: dict[str, Matched] = {}
+    while rest or not found:
+        try:
+            matched, used = _match(rest, ordered, where, network, size)
+        except NinError as error:
+            if not found:
+                raise
+            name = next(iter(rest))
+            raise NinError(
+                f"{where}: of another network: {printable(name)} of shape {rest[name].shape} "
+                f"belongs to none of its layers ({len(rest)} of {len(tensors)} tensors do not)"
+                f"{VARIANT}"
+            ) from error
+        found[next(iter(used))] = matched
+        rest = {n: a for n, a in rest.items() if n not in used}
+    if named:
+        more = f" and {len(named) - 9} more" if len(named) > 9 else ""
+        next(iter(found.values())).notes.append(
+            f"{where}: left out, as no part of the network: {_listed(named, 9)}{more}; if it "
+            "computes with that, it is another network"
+        )
+    split = [_parts(name) for name in found]
+    same = _common(parts[::-1] for parts in split)
+    return {
+        "".join(parts[: len(parts) - same]): matched
+        for parts, matched in zip(split, found.values(), strict=True)
+    }
+
+
+def _beside(tensors: Mapping[str, np.ndarray]) -> set[str]:
+    """What can be no layer of the network: a metric's matrix, a loss's weights, a single number.
+
+    It stands in no module of the layers nor in a row with them, and is not called what layers call
+    their parameters.
+    """
+    singles = {_stem(name) for name, array in tensors.items() if array.ndim == 1}
+    kernels = [
+        name for name, array in tensors.items()
+        if array.ndim == 4 or (array.ndim == 2 and _stem(name) in singles)
+    ]  # fmt: skip
+    stems = {_stem(name) for name in kernels}
+    if len(stems) < len(kernels) or not stems:  # names do not say what belongs together
+        return set()
+    layers = [_parts(name) for name in tensors if _stem(name) in stems]
+    top = layers[0][: _common(layers)]
+    parameters = OTHER_PARAMETERS | {parts[-1] for parts in layers}
+
+    def is_beside(name: str) -> bool:
+        parts = _parts(name)
+        inner = _common([top, parts]) + 1
+        module = parts[:inner][-1]
+        return (
+            not module.rstrip("./:|").isdecimal()
+            and all(each[:inner] != parts[:inner] for each in layers)
+            and (parts[-1] not in parameters or re.search("loss|criterion", module) is not None)
+        )
+
+    return {name for name, array in tensors.items() if not array.ndim or is_beside(name)}
+
+
+def _match(
+    tensors: Mapping[str, np.ndarray], ordered: bool, where: str, network: Network, size: int | None
+) -> tuple[Matched, dict[str, str]]:
+    """One network, and which of the tensors were used for which of its parameters."""
     names = list(tensors) if ordered else sorted(tensors, key=_key)
     # what depends on neither channels of the images nor classes, and where the classes come in
     one, other = (
@@ -155,18 +240,11 @@ def _match(
         weights[name] = tensors[native].reshape(shape)
         weights[name.replace(".weight", ".bias")] = tensors[bias]
         used[bias] = name.replace(".weight", ".bias")
-    extra = [name for name in tensors if name not in used]
-    if extra:
-        raise NinError(
-            f"{where}: of another network: {printable(extra[0])} of shape "
-            f"{tensors[extra[0]].shape} belongs to none of its layers "
-            f"({len(extra)} of {len(tensors)} tensors do not){VARIANT}"
-        )
-    _check_order([n for n in used if n in shapes], shapes, ordered, where)
+    unsure = _check_order([n for n in used if n in shapes], shapes, ordered, where)
     if by_order:
         of_biases = {name: tensors[name].shape for name in singles}
         _check_order([n for n in used if n in of_biases], of_biases, ordered, where)
-    return _float32(weights, where)
+    return _float32(weights, where)._replace(by_order=unsure), used
 
 
 def _float32(weights: Mapping[str, np.ndarray], where: str) -> Matched:
@@ -180,8 +258,13 @@ def _float32(weights: Mapping[str, np.ndarray], where: str) -> Matched:
 
 def _check_order(
     names: list[str], shapes: Mapping[str, tuple[int, ...]], ordered: bool, where: str
-) -> None:
-    """Raise :class:`NinError` unless it is certain which of two layers of one shape is first."""
+) -> tuple[str, ...]:
+    """Two of one shape of which only the order of the file says which is first, if there are any.
+
+    Raises:
+        NinError: if nothing says it, or names say another order.
+    """
+    unsure: tuple[str, ...] = ()
     for one, two in combinations(names, 2):
         if shapes[one] != shapes[two]:
             continue
@@ -197,6 +280,9 @@ def _check_order(
                 f"{where}: {printable(one)} and {printable(two)} have one shape, and neither file "
                 "nor names show which comes first; number the layers, or save the whole network"
             )
+        if not certain:
+            unsure = unsure or (one, two)
+    return unsure
 
 
 def _key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
@@ -226,11 +312,24 @@ def _numbered(one: str, two: str, names: Iterable[str]) -> bool:
     return words in (set(ascii_lowercase[: len(words)]), set(ascii_uppercase[: len(words)]))
 
 
+def _parts(name: str) -> list[str]:
+    """A name by its modules, each with what divides it from the next."""
+    return re.findall(r"[^./:|]*[./:|]|[^./:|]+", name)
+
+
+def _common(names: Iterable[list[str]]) -> int:
+    """With how many equal parts these names begin."""
+    return sum(1 for _ in takewhile(lambda at: len({*at}) == 1, zip(*names, strict=False)))
+
+
 def _stem(name: str) -> str:
     """What the names of a layer's weight and bias have in common."""
     return re.sub(r"[^./_:|]+$", "", name)
 
 
 def _examples(tensors: Mapping[str, np.ndarray]) -> str:
-    few = ", ".join(f"{printable(n)} {a.shape}" for n, a in list(tensors.items())[:2])
-    return f"{len(tensors)} tensors: {few} ..." if few else "no tensors"
+    return f"{len(tensors)} tensors: {_listed(tensors, 2)} ..." if tensors else "no tensors"
+
+
+def _listed(tensors: Mapping[str, np.ndarray], most: int) -> str:
+    return ", ".join(f"{printable(n)} {a.shape}" for n, a in list(tensors.items())[:most])

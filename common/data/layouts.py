@@ -11,7 +11,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from common.errors import NinError, one_line, printable
 PARTS = ("train", "test")
 # What other people call the two parts.
 TRAIN = ("train", "training")
-TEST = ("t10k", "test", "testing", "val", "valid", "validation")
+TEST = ("t10k", "test", "testing", "val", "valid", "validation", "dev")
 # Where no test images with labels are given, every sixth image of each class is one.
 TEST_SHARE = 6
 DIVIDED = f"Every {TEST_SHARE}th image of each class is a test image."
@@ -143,6 +143,13 @@ def _idx(folder: Path, prefix: str) -> Sets:
         yield str(folder / group.rstrip("-_.")), load
 
 
+def _unused(names: Iterable[str], test: str) -> list[str]:
+    """A sentence on parts of a set besides the two, such as a third for validation; or nothing."""
+    left = ", ".join(sorted(names))
+    words = f"Not used: {left}; the test images are those of {test}."
+    return [printable(words)] if left else []
+
+
 def _is_train(name: str) -> bool:
     return name.lower().startswith("train")
 
@@ -165,14 +172,17 @@ def _published(group: str, name: str) -> str:
 def _csv(folder: Path, prefix: str) -> Sets:
     """Two CSV files as on Kaggle: a column ``label``, then a column for each pixel."""
     files: dict[str, Path] = {}
+    parts: set[str] = set()
     for part, words in zip(PARTS, (TRAIN, TEST), strict=True):
-        for file in sorted(folder.glob("*.csv*")):
+        for word, file in itertools.product(words, sorted(folder.glob("*.csv*"))):
             stem = file.name.lower().removesuffix(".gz").removesuffix(".csv")
-            if file.suffix in (".csv", ".gz") and re.split(r"[-_. ]", stem)[-1] in words:
+            if file.suffix in (".csv", ".gz") and re.split(r"[-_. ]", stem)[-1] == word:
                 files.setdefault(part, file)
+                parts.add(file.name)
     if prefix and prefix not in {file.name for file in files.values()}:
         named = folder / prefix
         files = {"train": named} if re.search(r"\.csv(\.gz)?$", prefix) and named.is_file() else {}
+        parts = set()
     if not files:
         return
 
@@ -194,8 +204,9 @@ def _csv(folder: Path, prefix: str) -> Sets:
             checksums[file.name] = hashlib.sha256(content).hexdigest()
             arrays[f"{part}_labels"], arrays[f"{part}_images"] = labels, images
             called |= {f"{part}_images": str(file), f"{part}_labels": str(file)}
+        unused = _unused(parts - checksums.keys(), [*checksums][-1])
         if "test_labels" in arrays:
-            return Found(arrays, called, checksums)
+            return Found(arrays, called, checksums, (), *unused)
         labels, images = arrays["train_labels"], arrays["train_images"]
         of_class = np.cumsum(labels[:, None] == np.unique(labels), 0)
         nth = of_class[np.arange(len(labels)), np.unique(labels, return_inverse=True)[1]]
@@ -203,7 +214,7 @@ def _csv(folder: Path, prefix: str) -> Sets:
         arrays |= {"train_labels": labels[~chosen], "train_images": images[~chosen]}
         arrays |= {"test_labels": labels[chosen], "test_images": images[chosen]}
         called |= {name: str(files["train"]) for name in arrays}
-        return Found(arrays, called, checksums, (), DIVIDED)
+        return Found(arrays, called, checksums, (), " ".join([DIVIDED, *unused]))
 
     yield str(folder), load
 
@@ -212,6 +223,8 @@ def _table(
     content: bytes, path: Path
 ) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...] | None]:
     """Labels, if there are any, and images of a CSV file, and what :func:`_pixels` says."""
+    if b"\n" not in content:  # as old programs end lines, and Excel for the Mac
+        content = content.replace(b"\r", b"\n")
     first = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip("\r\n")
     comma = max(",;\t", key=first.count)
     names = [name.strip().strip('"').lower() for name in first.split(comma)]
@@ -228,6 +241,8 @@ def _table(
         raise NinError(f"{path}: not a table of numbers ({one_line(error)})") from error
     if not table.size:
         raise NinError(f"{path}: holds no images")
+    if table.shape[1] != len(names):
+        raise NinError(f"{path}: {table.shape[1]} columns, but {len(names)} in its first line")
     others = [i for i, name in enumerate(names) if i == column or (header and name in NUMBERING)]
     labels, pixels = None if column is None else table[:, column], np.delete(table, others, axis=1)
     size = round(pixels.shape[1] ** 0.5)
@@ -305,7 +320,7 @@ def _read_npz(path: Path) -> Found:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             names = {name.lower(): name for name in file.files}
-            arrays = {}
+            arrays, unused = {}, set(file.files)
             for part in PARTS:
                 for kind, letter in (("images", "x"), ("labels", "y")):
                     name = f"{part}_{kind}"
@@ -315,6 +330,7 @@ def _read_npz(path: Path) -> Found:
                         few = printable(", ".join(sorted(file.files)[:6])) or "nothing"
                         raise NinError(f"{path}: holds no {letter}_{part} (it has {few})")
                     array = file[key]
+                    unused.remove(key)
                     # a column of labels, or images with their one channel
                     further = array.ndim == (4 if kind == "images" else 2)
                     arrays[name] = array[..., 0] if further and array.shape[-1] == 1 else array
@@ -331,7 +347,8 @@ def _read_npz(path: Path) -> Found:
     called = {name: f"{path} {name}" for name in arrays}
     # those of idx files with the same content, by which Fashion-MNIST is recognised
     contents = {_published("", name): _idx_content(array) for name, array in arrays.items()}
-    return Found(arrays, called, {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()})
+    checksums = {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()}
+    return Found(arrays, called, checksums, (), *_unused(unused, str(key)))
 
 
 def _idx_content(array: np.ndarray) -> bytes:
@@ -413,6 +430,8 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
     if test is None:
         notices.append(DIVIDED)
     else:
+        others = (e for e in _visible(folder) if e not in (train, test) and _classes(e))
+        notices += _unused((f"{entry.name}/" for entry in others), f"{test.name}/")
         for name, images in _classes(test).items():
             if name not in names:
                 raise NinError(f"{test / name}: no such class in {train}")

@@ -14,7 +14,7 @@ from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
 from common.errors import NinError, in_python, plural, shortened
 from common.model import Model
-from common.prediction import outputs, pictures
+from common.prediction import dead_classes, pictures
 from common.report import style
 from common.settings import Settings
 
@@ -191,12 +191,12 @@ class Predictions:
 
     def _notes(self) -> list[str]:
         same = (self.images.pixels == self.images.pixels[:1]).all()
-        problem = outputs.problem(self.logits[:1] if same else self.logits)
+        problem = dead_classes.problem(self.logits[:1] if same else self.logits)
         notes = [] if problem is None else [problem]
-        dead = outputs.dead_classes(self.logits, self.images.labels)
+        dead = dead_classes.find(self.logits, self.images.labels)
         if dead:
             names = [self.model.class_name(label) for label in dead]
-            notes.append(outputs.explain_dead(names, len(self.logits)))
+            notes.append(dead_classes.explain(names, len(self.logits)))
         if notes:
             notes.append(
                 "what helps is to train it anew: with another seed, `init=he`, "

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.errors import plural
 from common.report import style
-from common.terminal.output import print_tables
+from common.terminal import tables
 from common.training.ablation import Ablation, Variant
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ WORDS = {
 
 def show(found: Ablation) -> None:
     """Print the table, and what it does not show."""
-    print_tables([table(found)], 160)
+    tables.show([table(found)], 160)
     print("\n".join(remarks(found)))
 
 
@@ -52,7 +52,7 @@ def table(found: Ablation) -> "Table":
         "dead\nchannels",
         "dead\nclasses",
     )
-    made = style.table(["network"], numbers)
+    made = tables.empty(["network"], numbers)
     for variant in found.variants:
         made.add_row(*_cells(found, variant))
     return made

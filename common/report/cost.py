@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from common.network.cost import Cost, LayerCost
 from common.network.scale import Step
 from common.report import style
+from common.terminal import tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +65,7 @@ def layers_table(cost: Cost) -> "Table":
     """A line for each layer of a network, and what they come to."""
     title = f"{cost.title}, images of {cost.resize}x{cost.resize} ({settings_words(cost)})"
     numbers = ("parameters", "multiply-adds", "MiB in\ntraining", "MiB in\nprediction")
-    table = style.table(["layer", "output"], numbers, title)
+    table = tables.empty(["layer", "output"], numbers, title)
     for layer, in_mib in zip(cost.layers, cost.layer_bytes(), strict=True):
         counts = (layer.parameters, layer.multiply_adds)
         table.add_row(
@@ -85,7 +86,7 @@ def workers_table(cost: Cost, steps: Sequence[Step]) -> "Table":
     """A line for each number of workers; the last columns beside one worker."""
     numbers = ("batch\nof each", "MB sent", "ms\ncomputing", "ms\nsending", "times\none worker")
     title = f"{cost.title}, a step of several workers"
-    table = style.table(["workers"], (*numbers, "efficiency"), title)
+    table = tables.empty(["workers"], (*numbers, "efficiency"), title)
     alone = next((step.seconds for step in steps if step.workers == 1), None)
     for step in steps:
         times = alone / step.seconds if alone else None
@@ -102,7 +103,7 @@ def workers_table(cost: Cost, steps: Sequence[Step]) -> "Table":
 
 def comparison_table(costs: Sequence[Cost]) -> "Table":
     """Networks side by side."""
-    table = style.table([""], [f"{cost.title}\n{cost.resize}x{cost.resize}" for cost in costs])
+    table = tables.empty([""], [f"{cost.title}\n{cost.resize}x{cost.resize}" for cost in costs])
     for name, counts in (
         ("parameters", [cost.parameters for cost in costs]),
         ("multiply-adds", [cost.multiply_adds for cost in costs]),

@@ -18,7 +18,6 @@ from common.report.recorded import TURKISH
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from rich.table import Table
 
 LANGUAGES = ("en", "tr")
 # of a number
@@ -73,19 +72,6 @@ def wrapped(text: str, letters: int) -> str:
             shorter = textwrap.fill(re.sub("([-/])", r"\1 ", line), letters)
             lines[i] = re.sub("([-/]) ", r"\1", shorter)
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def table(words: Sequence[str], numbers: Sequence[str], title: str | None = None) -> "Table":
-    """An empty table for the terminal: columns of words, and behind them of numbers."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE, title=title)
-    for name in words:
-        made.add_column(name, no_wrap=True)
-    for name in numbers:
-        made.add_column(name, justify="right", no_wrap=True)
-    return made
 
 
 def write_numbers(axes: "Axes", language: str) -> None:

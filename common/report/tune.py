@@ -12,7 +12,7 @@ import numpy as np
 from common.errors import plural
 from common.report import page_words, style
 from common.settings import Settings, from_preset
-from common.terminal.output import print_tables
+from common.terminal import tables
 from common.training.space import Range
 from common.training.tune import LEAST_TRIALS, Trial, Tuning
 
@@ -63,14 +63,14 @@ WORDS = {
 def show(found: Tuning, words: Callable[[str], str]) -> None:
     """Print the table, and what it does not show; what spells arguments in its lines."""
     if found.ended:
-        print_tables([table(found)], 140)
+        tables.show([table(found)], 140)
     print("\n".join(map(words, remarks(found))))
 
 
 def table(found: Tuning) -> "Table":
     """A line for each of the best trials."""
     searched = (name.replace("_", "\n") for name in found.space)
-    made = style.table([], ["trial", "validation\naccuracy", *searched, "seconds"])
+    made = tables.empty([], ["trial", "validation\naccuracy", *searched, "seconds"])
     made.add_column("", no_wrap=True)
     for trial in found.ended[:MOST_ROWS]:
         accuracy = f"{trial.accuracy:.4f}" if trial.accuracy is not None else _last(trial)

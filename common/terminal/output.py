@@ -6,14 +6,13 @@ They come in names of files, options, and what is inside of files. What is print
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from common.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 # control characters that are harmless
@@ -60,21 +59,6 @@ def console(width: int = 120, *, stderr: bool = False, **options: Any) -> "Conso
     made = Console(file=stream, width=None if stream.isatty() else width or None, **options)
     made.push_render_hook(_SpellOut())  # type: ignore[arg-type]
     return made
-
-
-def print_tables(tables: "Iterable[Table]", width: int = 120) -> None:
-    """Print tables whole: a terminal that is too narrow wraps lines, but no number is cut off.
-
-    Args:
-        tables: to print.
-        width: in characters where there is no terminal, if they need no more.
-    """
-    shown = console(width)
-    own = shown.width
-    for table in tables:
-        needed = shown.measure(table, options=shown.options.update(width=1000)).maximum
-        shown.width = max(own, needed)
-        shown.print(table)
 
 
 class _SpellOut:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.errors import NinError, is_out_of_memory
 from common.network import cost
+from common.report.style import size
 from common.settings import Settings
 from common.system import machine
 from common.training import run_directory
@@ -22,17 +23,17 @@ def check(settings: Settings) -> str:
         NinError: if the cost model says that it cannot fit.
     """
     try:
-        needed = cost.of_run(settings).training.total / 2**30
+        needed = cost.of_run(settings).training.total
     except NinError:  # of a kind that is not in the model
         return ""
-    available = machine.memory_gib()
+    available = machine.memory_gib() * 2**30
     if needed > available:
         raise NinError(
-            f"`batch_size={settings.batch_size}`: this machine has {_size(available)} of memory; "
+            f"`batch_size={settings.batch_size}`: this machine has {size(available)} of memory; "
             f"take a smaller one{_what_fits(settings)}"
         )
     if needed > available / 2:
-        return f"the {_size(available)} of memory may not suffice{_what_fits(settings)}"
+        return f"the {size(available)} of memory may not suffice{_what_fits(settings)}"
     return ""
 
 
@@ -59,27 +60,23 @@ def explained(settings: Settings, directory: Path | None = None) -> Iterator[Non
         ) from error
 
 
-def _size(gib: float) -> str:
-    return f"{gib:.1f} GiB" if gib >= 0.1 else f"{gib * 1024:.1f} MiB"
-
-
 def _what_fits(settings: Settings) -> str:
     """What a step takes by the cost model, and a batch for which there is room; in brackets."""
     # what auto comes to is not known here; float32 takes more
     precision = "float32" if settings.precision == "auto" else settings.precision
     known = dataclasses.replace(settings, precision=precision)
 
-    def gib(batch_size: int) -> float:
-        return cost.of_run(known, batch_size=batch_size).training.total / 2**30
+    def needs(batch_size: int) -> float:
+        return cost.of_run(known, batch_size=batch_size).training.total
 
-    size = settings.batch_size
+    batch = settings.batch_size
     try:
-        words = f"a step of {size} takes about {_size(gib(size))} besides the program"
+        words = f"a step of {batch} takes about {size(needs(batch))} besides the program"
         # half of it is left to the framework, the data and others
-        room = machine.memory_gib() / 2
-        while size > 1 and (size == settings.batch_size or gib(size) > room):
-            size = 2 ** ((size - 1).bit_length() - 1)
-        fits = f", of `batch_size={size}` {_size(gib(size))}" if gib(size) <= room else ""
+        room = machine.memory_gib() * 2**30 / 2
+        while batch > 1 and (batch == settings.batch_size or needs(batch) > room):
+            batch = 2 ** ((batch - 1).bit_length() - 1)
+        fits = f", of `batch_size={batch}` {size(needs(batch))}" if needs(batch) <= room else ""
     except NinError:  # a network built by hand, or of a kind that is not in the model
         return ""
     return f" ({words}{fits})"

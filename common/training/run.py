@@ -19,7 +19,7 @@ from common.data.dataset import Dataset
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line, plural
 from common.network.description import CHAPTER
-from common.prediction import outputs
+from common.prediction import dead_classes
 from common.settings import Settings
 from common.system.signals import StopRequest
 from common.training import plateau, schedule
@@ -494,11 +494,11 @@ class Run:
 
     def _look_at_the_end(self, logits: np.ndarray, dead: list[int]) -> None:
         """Report a network that tells nothing apart, or that is dead in part."""
-        found = outputs.problem(logits)
+        found = dead_classes.problem(logits)
         if dead:
             known = self.dataset.class_names
             names = [known[label] if known else str(label) for label in dead]
-            found = outputs.explain_dead(names, len(logits))
+            found = dead_classes.explain(names, len(logits))
         if found:
             self.note(f"{found}. {plateau.what_keeps_alive(self.settings)}")
 
@@ -513,7 +513,7 @@ class Run:
             "train_accuracy": points[-1][2],
             "evaluated_on": self.dataset.evaluated_on,
             f"{self.dataset.evaluated_on}_accuracy": accuracy,
-            "dead_classes": outputs.dead_classes(logits, labels),
+            "dead_classes": dead_classes.find(logits, labels),
             "learning_rate": schedule.learning_rate(
                 self.settings, self.steps_done - 1, self.total_steps
             ),

@@ -11,6 +11,7 @@ from common.comparison import files
 from common.conversion import onnx_format
 from common.conversion.kinds import FORMATS
 from common.errors import NinError
+from common.files.arrays import save_arrays
 from common.model import Model, save_model
 from common.network import architecture, description
 from common.settings import Settings
@@ -247,7 +248,8 @@ def test_a_file_of_a_variant_is_named_as_one_and_not_taken_for_damaged(
 def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_name, tmp_path):
     if backend_name != "torch":
         pytest.skip("the first that is installed runs it")
-    save_model(tmp_path / "model.safetensors", reference.model())
+    tensors = {**reference.model().weights, "cm.confmat": np.zeros((10, 10), np.float32)}
+    save_arrays(tmp_path / "model.safetensors", tensors, {})
     started = files.start(str(tmp_path / "model.safetensors"), Settings(device="cpu", threads=1))
     net = started.backend.nin()
     started.backend.set_weights(net, changed_weights().weights)
@@ -265,6 +267,7 @@ def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_
     activations = next(level for level in report.levels if level.name == "activations")
     notes = " ".join(activations.notes)
     assert "holds weights and no layers: they were run with those of torch" in notes
+    assert "left out, as no part of the network: cm.confmat (10, 10)" in notes
     dropout = next(level for level in report.levels if level.name == "dropout")
     assert "keeps the weights of the file" in " ".join(dropout.notes)
 

@@ -78,12 +78,15 @@ def test_bad_input_to_convert_gets_one_clear_line(weights, tmp_path, arguments, 
     assert names_in(tmp_path) == set()
 
 
-def test_layers_that_were_not_named_are_not_overwritten(weights, tmp_path):
-    (tmp_path / "book-symbol.json").write_text("mine")
+@pytest.mark.parametrize("others", [(), ("book-0010.params",), ("book-0010.params", "book.params")])
+def test_layers_that_were_not_named_are_not_overwritten(weights, tmp_path, others):
+    names = {"book-symbol.json", *others}
+    for name in names:
+        (tmp_path / name).write_text("mine")
     done = run("convert.py", weights, "book.params", cwd=tmp_path)
     assert_one_clear_line(done, "book-symbol.json: exists, and book.params would overwrite it")
-    assert names_in(tmp_path) == {"book-symbol.json"}
-    assert (tmp_path / "book-symbol.json").read_text() == "mine"
+    assert names_in(tmp_path) == names
+    assert {(tmp_path / name).read_text() for name in names} == {"mine"}
 
 
 def test_without_onnx_one_clear_line_says_how_to_install_it(weights, tmp_path, hide):
@@ -216,6 +219,27 @@ def test_the_framework_alone_loads_the_file_and_computes_what_numpy_does(
     expected = reference.logits(model, images)
     atol = TOLERANCE * np.abs(expected).max()
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=0, atol=atol)
+
+
+def test_mxnet_loads_an_epoch_as_a_checkpoint(backend, backend_name, model, sample, tmp_path):
+    if backend_name != "mxnet":
+        pytest.skip("MXNet numbers its files")
+    import mxnet as mx
+
+    for _ in range(2):  # written again, its layers are its own
+        paths, _ = convert.write(model, tmp_path / "nin-0010.params", "mxnet")
+    assert [path.name for path in paths] == ["nin-symbol.json", "nin-0010.params"]
+    assert names_in(tmp_path) == {path.name for path in paths}
+    module = mx.mod.Module.load(str(tmp_path / "nin"), 10, label_names=None)
+    images = sample.test_images[:8]
+    matrix = resize_matrix(28, SIZE)
+    pixels = (matrix @ (images / 255) @ matrix.T)[:, None].astype(np.float32)
+    module.bind([("data", pixels.shape)], for_training=False)
+    module.forward(mx.io.DataBatch([mx.nd.array(pixels)]))
+    expected = reference.logits(model, images)
+    atol = TOLERANCE * np.abs(expected).max()
+    outputs = module.get_outputs()[0].asnumpy()
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=atol)
 
 
 def test_weights_and_what_is_known_of_them_come_back(exported, model, tmp_path):

@@ -111,6 +111,9 @@ def test_words_without_numbers_are_enough_where_the_file_keeps_an_order(weights)
     names = [f"{block}.{part}" for block in ("one", "two", "three", "four")
              for part in ("spatial", "mixing", "again")]  # fmt: skip
     assert_found(weights, renamed(weights, names))
+    unsure = match({"": renamed(weights, names)}, True, "FILE").by_order
+    assert unsure == ("one.mixing.weight", "one.again.weight")
+    assert match({"": renamed(weights, BOOK)}, True, "FILE").by_order == ()
     assert "neither file nor names show which comes first" in refusal(
         renamed(weights, names), ordered=False
     )
@@ -177,7 +180,54 @@ def test_two_equal_networks_are_one_and_two_different_ones_are_refused(weights):
     one, two = renamed(weights, BOOK), renamed(reference.model(seed=5).weights, BOOK)
     assert_found(weights, {"": {}, "model": one, "best": dict(one)})
     words = refusal({"": {}, "model": one, "ema": two})
-    assert "holds two networks with other weights, model and ema" in words
+    assert words.endswith(
+        "holds two networks with other weights, model and ema; save only the one that you mean, "
+        "such as checkpoint['ema']"
+    )
+
+
+BESIDE = {
+    "a metric": {"cm.confmat": np.zeros((10, 10), "i8"), "acc.tp": np.zeros(10, "i8")},
+    "a metric in float": {"cm.confmat": np.zeros((10, 10), "f4")},
+    "a loss": {"criterion.weight": np.ones(10, "f4")},
+    "weights of classes": {"class_weights": np.ones(10, "f4")},
+    "a counter in float": {"n_averaged": np.ones((), "f4")},
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+@pytest.mark.parametrize("names", [BOOK, [f"module.net.{n}" for n in BOOK], NAMES["Lin's own"]])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_can_be_no_layer_is_left_out_and_named(weights, beside, names, first):
+    net = renamed(weights, names)
+    (note,) = assert_found(weights, {**beside, **net} if first else {**net, **beside})
+    for name in beside:
+        assert name in note
+
+
+@pytest.mark.parametrize("names", [BOOK, [f"net.{n}" for n in BOOK]])
+def test_two_copies_in_one_dictionary_are_told_apart(weights, names):
+    other = renamed(reference.model(seed=5).weights, [f"ema.module.{n}" for n in BOOK])
+    tensors = {**renamed(weights, names), **other, "ema.decay": np.ones((), "f4")}
+    first = names[0].removesuffix(BOOK[0]).strip(".") or "(the top)"
+    words = refusal(tensors)
+    assert f"holds two networks with other weights, {first} and ema.module; save only" in words
+    assert words.endswith(
+        "such as {n: t for n, t in checkpoint.items() if n.startswith('ema.module.')}"
+    )
+    # as the line says
+    chosen = {n: t for n, t in tensors.items() if n.startswith("ema.module.")}
+    assert_found(reference.model(seed=5).weights, chosen)
+    # a module that is there under two names
+    same = renamed(weights, [f"ema.module.{n}" for n in BOOK])
+    assert_found(weights, {**renamed(weights, names), **same})
+
+
+def test_of_copies_with_other_classes_none_is_mixed_with_the_other(weights):
+    other = reference.model(num_classes=20).weights
+    tensors = {**renamed(weights, [f"student.{n}" for n in BOOK]),
+               **renamed(other, [f"teacher.{n}" for n in BOOK])}  # fmt: skip
+    assert "student and teacher" in refusal(tensors)
 
 
 # ------------------------------------------------------------- precisions
@@ -220,6 +270,24 @@ OTHERS = {
         "head.weight of shape (10, 10) belongs to none of its layers (1 of 25 tensors do not); a "
         "variant needs network=NAME (scripts/convert.py; docs/variants.md)",
     ),
+    "a layer with more than a bias": (
+        lambda w: {**w, "block1.conv1.alpha": np.zeros(96, np.float32)},
+        "of shape (96,) belongs to none of its layers (1 of 25",
+    ),
+    "PReLU": (
+        lambda w: {**w, "block1.act1.weight": np.zeros(96, np.float32)},
+        "block1.act1.weight of shape (96,) belongs to none of its layers",
+    ),
+    "PReLU at the top": (
+        lambda w: {**w, "act.weight": np.zeros(10, np.float32)}, "act.weight of shape (10,)",
+    ),
+    "a layer in a row with its layers": (
+        lambda w: {**renamed(w, FLAT), "1.slope": np.zeros(96, np.float32)}, "1.slope of shape",
+    ),
+    "normalization": (
+        lambda w: {**w, "norm.gamma": np.ones(96, "f4"), "norm.beta": np.ones(96, "f4")},
+        "norm.gamma of shape (96,) belongs to none of its layers (2 of 26",
+    ),
     "integers": (
         lambda w: {**w, "block2.conv1.weight": w["block2.conv1.weight"].astype(np.int8)},
         "block2.conv1.weight is of type int8, as in a quantized network",
@@ -238,8 +306,8 @@ OTHERS = {
     ),
     "nothing": (lambda w: {}, "holds no"),
     "control characters": (
-        lambda w: {**w, "\x1b[31mred\nline": np.zeros(7, np.float32)},
-        r"\x1b[31mred\nline of shape (7,)",
+        lambda w: {**w, "\x1b[31mred\nline.weight": np.zeros(7, np.float32)},
+        r"\x1b[31mred\nline.weight of shape (7,)",
     ),
 }  # fmt: skip
 

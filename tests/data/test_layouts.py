@@ -143,6 +143,10 @@ def csv_columns_sorted_as_text(path, arrays):
     return path
 
 
+def csv_of_old_macs(path, arrays):
+    return kaggle(path, arrays, lineterminator="\r")
+
+
 def csv_all_quoted(path, arrays):
     return kaggle(path, arrays, quoting=csv.QUOTE_ALL)
 
@@ -194,7 +198,7 @@ SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_non
               emnist, one_file_of_four, qmnist, kaggle, csv_without_a_header,
               csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
               npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals,
-              csv_columns_sorted_as_text, csv_all_quoted,
+              csv_columns_sorted_as_text, csv_all_quoted, csv_of_old_macs,
               idx_in_folders_of_parts, idx_in_a_folder_each]  # fmt: skip
 
 
@@ -231,6 +235,42 @@ def test_folders_of_classes_alone_give_every_sixth_image_to_the_test_set(arrays,
     assert np.bincount(dataset.train_labels).tolist() == [9, 9, 9]
     assert np.bincount(dataset.test_labels).tolist() == [1, 1, 1]
     assert "Every 6th image of each class is a test image." in dataset.notice
+
+
+def npz_of_three(path, arrays):
+    names = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
+    return npz(path, [*arrays, *arrays[2:]], names)
+
+
+def pictures_of_three(name):
+    def make(path, arrays):
+        pictures(path, arrays, (name, "train"))
+        return pictures(path, arrays)
+
+    return make
+
+
+def csv_of_three(path, arrays):
+    kaggle(path, arrays, ("train.csv", "dev.csv"))
+    for name, file in (("a", "train.csv"), ("b", "test.csv")):
+        kaggle(path / name, arrays, ("train.csv", "test.csv"))
+        (path / name / file).rename(path / file)
+    return path
+
+
+THREE = {
+    npz_of_three: "Not used: x_val, y_val; the test images are those of y_test.",
+    csv_of_three: "Not used: dev.csv; the test images are those of test.csv.",
+    **{pictures_of_three(name): f"Not used: {name}/; the test images are those of test/."
+       for name in ("val", "Valid", "validation", "dev", "extra")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("layout", "words"), THREE.items(), ids=THREE.values())
+def test_of_a_set_in_three_parts_the_third_is_named(layout, words, arrays, tmp_path):
+    dataset = fashion_mnist.load(str(layout(tmp_path / "data", arrays)))
+    assert dataset.notice.endswith(f" training and {len(arrays[2])} test images. {words}")
+    assert len(dataset.test_images) == len(arrays[2])
 
 
 def test_kerass_npz_of_fashion_mnist_is_recognised(sample, monkeypatch, tmp_path):
@@ -411,6 +451,14 @@ def words_in_a_csv(path, arrays):
     return path
 
 
+def csv_cut_off_in_a_row(path, arrays):
+    kaggle(path, arrays)
+    file = path / "fashion-mnist_test.csv"
+    header = file.read_text().splitlines()[0]
+    file.write_text(f"{header}\n0{',0' * 9}")
+    return path
+
+
 def other_columns(path, arrays):
     kaggle(path, arrays)
     for name, letter in (("train", "a"), ("test", "b")):
@@ -514,6 +562,7 @@ REFUSED = {
     an_archive: "found this file",
     train_labels_missing: "fashion-mnist_train.csv: has no column named label, class or target",
     test_csv_alone: "fashion-mnist_test.csv: no such file beside it for the training images",
+    csv_cut_off_in_a_row: "fashion-mnist_test.csv: 10 columns, but 65 in its first line",
     words_in_a_csv: "fashion-mnist_test.csv: not a table of numbers",
     other_columns: "fashion-mnist_test.csv: its columns are not those of",
     rows_and_columns_sorted_as_text: "columns 1x10, 1x11, 1x12 ... are in no order",

@@ -97,7 +97,7 @@ def test_a_control_groups_limit_is_foreseen_and_what_it_kills_goes_on(
 
     options = ["--preset", "fast", "--data", "sample", "--device", "cpu", "--precision", "float32"]
     options += ["--out", tmp_path / "run"]
-    assert_one_clear_line(within(*options, "--batch-size", 8000), "1.2 GiB of memory; take a small")
+    assert_one_clear_line(within(*options, "--batch-size", 8000), "1.20 GiB of memory; take a")
     assert not (tmp_path / "run").exists()
     # the program itself takes more than what is left
     size = 8000

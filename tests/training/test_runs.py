@@ -14,7 +14,7 @@ from common.backends.session import Started
 from common.errors import NinError, in_python
 from common.files.arrays import load_arrays
 from common.network import architecture
-from common.prediction import outputs
+from common.prediction import dead_classes
 from common.settings import from_preset
 from common.system.signals import StopRequest
 from common.training import fit, memory, plateau, records, run_directory
@@ -439,7 +439,7 @@ def test_a_dead_network_is_recognised_and_explained_without_stopping(start, back
 
 @pytest.mark.shared
 def test_a_dead_class_is_named_with_what_helps(start, backend, monkeypatch):
-    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    monkeypatch.setattr(dead_classes, "ENOUGH", 1)
     run = start(epochs=1)
     weights = backend.get_weights(run.trainer.net)
     weights["block4.conv3.bias"][[2, 6]] -= 1000
@@ -461,7 +461,7 @@ def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend,
             """The other's loss is ours, and its images are ours from the last to the first."""
             return 2 * values if values.ndim == 1 else values + values[::-1]
 
-    monkeypatch.setattr(outputs, "ENOUGH", 1)
+    monkeypatch.setattr(dead_classes, "ENOUGH", 1)
     run = start(epochs=1)
     run.workers = OneOfTwo()
     weights = backend.get_weights(run.trainer.net)

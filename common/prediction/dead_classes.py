@@ -1,4 +1,4 @@
-"""What outputs alone show of a network: whether it tells images apart, and which classes are dead.
+"""Which classes of a network are dead, and whether it tells images apart: what its outputs show.
 
 The last block ends in a ReLU. A class whose channel is below 0 everywhere has the logit 0 for every
 image; no gradient flows to it any more, so that it stays dead, and costs a tenth of the accuracy.
@@ -26,7 +26,7 @@ def problem(logits: np.ndarray) -> str | None:
     return f"the network tells nothing apart: {found}"
 
 
-def dead_classes(logits: np.ndarray, labels: np.ndarray | None) -> list[int]:
+def find(logits: np.ndarray, labels: np.ndarray | None) -> list[int]:
     """The classes whose logit is 0 for every image; none if :func:`problem` says more.
 
     Args:
@@ -40,7 +40,7 @@ def dead_classes(logits: np.ndarray, labels: np.ndarray | None) -> list[int]:
     return [c for c in classes if counts[c] >= ENOUGH and not logits[:, c].any()]
 
 
-def explain_dead(names: list[str], count: int) -> str:
+def explain(names: list[str], count: int) -> str:
     """One sentence on dead classes.
 
     Args:

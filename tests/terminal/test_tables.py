@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from common.terminal import output
+from common.terminal import tables
 
 
 def test_a_table_on_a_narrow_terminal_loses_no_digit(capsys):
@@ -10,5 +10,5 @@ def test_a_table_on_a_narrow_terminal_loses_no_digit(capsys):
     for name in "abcdef":
         table.add_column(name, no_wrap=True)
     table.add_row(*["1,234,567,890"] * 6)
-    output.print_tables([table], width=30)
+    tables.show([table], width=30)
     assert capsys.readouterr().out.count("1,234,567,890") == 6
