@@ -22,6 +22,9 @@ from common.training.ablation import Ablation
 from common.training.run import Run, Watcher
 from common.training.tune import Tuning
 
+# a second backend says no more of most of it
+pytestmark = pytest.mark.shared
+
 # but for the arguments that have the value as their default, or that TAKES lists, all are wrong
 VALUES = {
     "text": "x",
