@@ -29,7 +29,8 @@ def named_layers(net: Block) -> tuple[Named, ...]:
     """The layers of a network, named; see :mod:`common.network.names`.
 
     Raises:
-        NinError: for a network that is not a sequence of layers.
+        NinError: for a network that is not a sequence of layers, or was built for the
+            old kind of MXNet's arrays.
     """
     # the book's edition 1.0 has the sequence in a class, as its only part
     while not isinstance(net, nn.Sequential | nn.HybridSequential) and len(net._children) == 1:
@@ -45,6 +46,11 @@ def named_layers(net: Block) -> tuple[Named, ...]:
         raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")
 
     def kind(layer: Block) -> str | None:
+        if getattr(layer, "_op_name", None) == "Convolution":
+            raise NinError(
+                f"`net={type(net).__name__}`: built before MXNet's NumPy interface was "
+                "switched on; build it after `import nin_mxnet`, or after `mxnet.npx.set_np()`"
+            )
         return KINDS.get(type(layer), type(layer).__name__.lower())
 
     return name_layers(inside(net) or [], inside, kind)

@@ -30,7 +30,8 @@ examples:
                                                    (or NIN_PYTHON_MXNET=/opt/old/bin/python)
 
 exit status: 0 all that could be compared agrees, 1 the first deviating layer is named, 2 something
-could not run: a backend is missing, crashed or hung, or the network is dead.
+could not run: a backend is missing, crashed or hung, or nothing of it (or of the --layer) could be
+compared, or the network is dead.
 """
 
 

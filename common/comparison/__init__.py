@@ -22,7 +22,9 @@ def assert_same(*backends: str, **options: Any) -> None:
 
     report = compare(*backends, **options)
     if report.exit_status:
+        findings = report.layer.findings if report.layer else {}
         details = [f"{name} is not in it: {reason}" for name, reason in report.lost.items()]
+        details += [f"{name}: {text}" for name, text in findings.items()]
         for level in report.levels:
             details += [f"{level.name}: {level.status}", *(f"  {note}" for note in level.notes)]
         raise AssertionError("\n".join([report.verdict, *details]))

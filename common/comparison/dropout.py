@@ -9,6 +9,7 @@ a white image through all layers, so that dropout where none belongs shows too.
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -117,28 +118,78 @@ def judge(losses: np.ndarray, where: Site) -> dict[str, tuple[str, bool]]:
     kept = logit / where.share * where.places * (1 - rate)
     if len(losses) != STEPS or not np.isfinite(kept).all():
         return {"kept units": (f"losses {losses.min(initial=0)} to {losses.max(initial=0)}", False)}
-    whole = np.round(kept)
-    if np.abs(kept - whole).max() < NEAR_WHOLE and len(set(whole)) == 1:
+    if np.ptp(kept) < NEAR_WHOLE:
         # without a mask it is as in evaluation, which one that stays hardly ever comes to
-        mask = "none" if whole[0] == units * (1 - rate) else "the same in all steps"
-        return {"units dropped": (mask, False)}
-    chance = CHANCE * np.sqrt(rate * (1 - rate) / (units * STEPS))
-    # units that are kept together, or larger than they should be, come in such a number
-    group = int(np.gcd.reduce(whole.astype(np.int64))) or 1
-    usual = abs(whole.mean() / units - (1 - rate)) < chance * math.sqrt(where.places)
-    channelwise = group == where.places > 1 and bool(usual)
-    group = 1 if channelwise else group
-    scale = group * np.median(kept / np.maximum(whole, 1)) / (1 - rate)
-    share = whole.mean() / group / units
+        none = abs(kept[0] - units * (1 - rate)) < NEAR_WHOLE
+        return {"units dropped": ("none" if none else "the same in all steps", False)}
+    unit = _unit(kept)
+    usual = abs(kept.mean() / units - (1 - rate)) < _chance(where) * math.sqrt(where.places)
+    channelwise = where.places > 1 and abs(unit - where.places) < NEAR_WHOLE and bool(usual)
+    if channelwise:  # kept or dropped together
+        unit /= where.places
+    share = kept.mean() / unit / units
+    if share > 1:
+        return {"scale of a kept unit": ("not the same for all", False)}
     mask = "whole channels" if channelwise else "drawn anew"
-    right = group == 1 and bool(np.abs(kept - whole).max() < NEAR_WHOLE)
     return {
-        "scale of a kept unit": (f"{scale:.6f}", right),
-        "share of kept units": (f"{share:.4f}", bool(abs(share - (1 - rate)) < chance)),
+        "scale of a kept unit": (f"{unit / (1 - rate):.6f}", unit == 1),
+        "share of kept units": (f"{share:.4f}", bool(abs(share - (1 - rate)) < _chance(where))),
         "units dropped": (mask, mask == "drawn anew"),
     }
 
 
+def _chance(where: Site) -> float:
+    """How far the share of kept units is off by chance."""
+    rate = architecture.DROPOUT
+    return CHANCE * math.sqrt(rate * (1 - rate) / (where.channels * where.places * STEPS))
+
+
+def _unit(sums: np.ndarray) -> float:
+    """The largest number of which all sums are whole multiples, to rounding."""
+    whole = np.round(sums)
+    if np.abs(sums - whole).max() < NEAR_WHOLE:
+        return float(np.gcd.reduce(whole.astype(np.int64)))
+    unit = 0.0
+    for gap in np.diff(np.sort(sums)):
+        while gap > 10 * NEAR_WHOLE:  # rounding is multiplied, too
+            unit, gap = gap, abs(math.remainder(unit, gap))
+    unit = unit or float(np.ptp(sums))
+    # the larger a multiple, the more exact
+    for multiples in (sums - sums.min(), sums):
+        counts = np.round(multiples / unit)
+        unit = float(multiples @ counts / (counts @ counts))
+    return unit
+
+
+def explain(found: Mapping[str, str], where: Site) -> str | None:
+    """The mistake that gives what :func:`judge` found, or None if none of those known does."""
+    if len(found) < len(EXPECTED) or found["units dropped"] in MASKS:
+        return MASKS.get(found.get("units dropped", ""))
+    scale, share = float(found["scale of a kept unit"]), float(found["share of kept units"])
+    rate = architecture.DROPOUT
+    as_many = abs(share - (1 - rate)) < _chance(where)
+    times = round(math.log(scale, 1 / (1 - rate)))
+    several = times > 1 and math.isclose(scale, (1 - rate) ** -times, rel_tol=1e-4)
+    if as_many and math.isclose(scale, 1, rel_tol=1e-4):
+        return f"kept units are not scaled by 1 / (1 - {rate:g})"
+    if abs(share - 1 / scale) < _chance(where):
+        what = "kept units are scaled as for a" if as_many else "units are dropped at a"
+        also = f", or dropout is applied {times} times there" if several else ""
+        return f"{what} rate of {1 - 1 / scale:.4g}, not {rate:g}{also}"
+    if several:
+        return (
+            f"kept units are scaled {times} times by 1 / (1 - {rate:g}): there is dropout in front "
+            "of a pooling layer too, or the scale is wrong"
+        )
+    return None
+
+
+# found of the units dropped -> the mistake
+MASKS = {
+    "none": "no unit is dropped: dropout is missing, or off in training",
+    "the same in all steps": "every step keeps the same units: each has to draw its own mask",
+    "whole channels": "whole channels are dropped, not single units",
+}
 EXPECTED = {
     "scale of a kept unit": f"{1 / (1 - architecture.DROPOUT):.6f}",
     "share of kept units": f"{1 - architecture.DROPOUT:.4f}",

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from common.backends.registry import BACKENDS
+from common.comparison import dropout
 from common.comparison.diagnosis import (
     AXES,
     PARAMETER_AXES,
@@ -23,7 +24,7 @@ from common.comparison.diagnosis import (
     listed,
 )
 from common.comparison.job import Job, Recording, below
-from common.comparison.levels import Comparison, layer_names
+from common.comparison.levels import Comparison, Level, layer_names
 from common.comparison.measures import largest_difference
 from common.comparison.mistakes import WEIGHT_AXES, explain_shape, layer_on_paper, rearranged
 from common.comparison.tables import shape_text
@@ -96,18 +97,23 @@ def look(
         None if there is nothing to look at.
 
     Raises:
-        NinError: if nothing of that name was recorded.
+        NinError: if fewer than two backends gave anything of that name.
     """
     if name is not None:
         level, inside = _find(name, recordings)
         found = next((x for x in comparison.levels if x.name == level), None)
         dtype = found.dtype if found and found.first == inside else ""
-        return look_at(level, inside, _of(dtype, recordings), job, material)
+        view = look_at(level, inside, _of(dtype, recordings), job, material)
+        if view is None:
+            raise NinError(f"`layer={name}`: only one backend gives it, so nothing is compared")
+        return view
     deviation = comparison.deviation
     if deviation is None:
         return None
     if deviation.name == "shapes":
         return _look_at_shapes(comparison, recordings, job, material)
+    if deviation.name == "dropout":
+        return _look_at_dropout(deviation, job)
     inside = str(deviation.first)
     if inside.startswith("step "):
         inside = "losses"
@@ -183,6 +189,24 @@ def _look_at_shapes(
         view.findings[recording.name] = f"not as on paper: {text or 'no known mistake gives this'}"
         if text:
             view.mistakes[recording.name] = text
+    return view
+
+
+def _look_at_dropout(level: Level, job: Job) -> LayerView:
+    """The properties of each backend's dropout, and the mistake that they show."""
+    rows, where = level.tables[0].rows, dropout.site(job.description)
+    assert where is not None  # it was counted there
+    view = LayerView("dropout", str(level.first), "", {}, {})
+    for backend in [column for column in rows[0].cells if column != ON_PAPER]:
+        found = {row.name: row.cells[backend] for row in rows if row.cells[backend]}
+        view.statistics[backend] = found
+        if not any(backend in row.deviating for row in rows):
+            view.findings[backend] = f"as {ON_PAPER}"
+            continue
+        text = dropout.explain(found, where)
+        view.findings[backend] = f"not as {ON_PAPER}: {text or 'no known mistake gives this'}"
+        if text:
+            view.mistakes[backend] = text
     return view
 
 
@@ -273,6 +297,17 @@ def _judge_training(
         if not change.any():
             view.mistakes[backend] = "no weight has changed: nothing is learned"
             view.findings[backend] = view.mistakes[backend]
+    limit = ROUNDING[view.dtype]
+    first = [recording.group("training")["losses"][:1] for recording in recordings]
+    deviate = not all(largest_difference(first[0], other).within(limit) for other in first)
+    for recording, once in zip(recordings, first, strict=True):
+        again = recording.group("again").get("losses", once)
+        if deviate and (largest_difference(once, again).relative or 0) > limit:
+            view.mistakes[recording.name] = view.findings[recording.name] = (
+                "units are dropped though nin(dropout=0) was asked for, or images changed at "
+                f"random: one batch had with the same weights the loss {once[0]:.6g}, then "
+                f"{again[0]:.6g}"
+            )
     learned = {}
     for one, other in itertools.permutations(changes, 2):
         if changes[one].any() and changes[other].any() and changes[one].size == changes[other].size:

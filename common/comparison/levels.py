@@ -76,7 +76,7 @@ class Comparison:
     """Name -> versions, device and the rest that is known of it."""
     levels: list[Level]
     lost: dict[str, str]
-    """Backend that gave no recording -> why."""
+    """Backend that gave no recording, or nothing to compare -> why."""
     losses: dict[str, list[float | None]]
     """Backend -> loss of each training step; None where it is not finite."""
     without_float64: dict[str, str] = field(default_factory=dict)
@@ -187,7 +187,7 @@ def compare(
     """
     # as a network computes: the first deviation is named, gradients are judged up to a layer
     weights = job.in_order(weights)
-    levels = []
+    levels, compared = [], set[str]()
     for name in LEVELS:
         if name not in job.levels:
             continue
@@ -214,8 +214,9 @@ def compare(
             if name in ONCE:
                 level.tolerance = tolerances.words(name, "", weights, job)
                 ONCE[name](level, have, job, weights)
+                compared |= {recording.name for recording in have}
             else:
-                _numbers(level, have, job, weights)
+                compared |= _numbers(level, have, job, weights)
         # two precisions may give the same note
         level.notes = list(dict.fromkeys(level.notes))
         rows = [(table, row) for table in level.tables for row in table.rows]
@@ -229,7 +230,11 @@ def compare(
         elif not rows and level.status != "refused":
             level.status = "not compared"
         levels.append(level)
-    names = dict.fromkeys(recording.name for recording in recordings)
+    lost = dict(lost or {})
+    if compared:  # else the verdict says so of all of them
+        idle = (r.name for r in recordings if r.name not in compared)
+        lost |= dict.fromkeys(idle, "nothing of it could be compared")
+    names = dict.fromkeys(recording.name for recording in recordings if recording.name not in lost)
     losses: dict[str, list[float | None]] = {}
     for recording in recordings:
         if recording.has("training"):  # of two precisions, the first
@@ -241,7 +246,7 @@ def compare(
         job=dataclasses.asdict(job),
         backends={name: next(r.about for r in recordings if r.name == name) for name in names},
         levels=levels,
-        lost=dict(lost or {}),
+        lost=lost,
         losses=losses,
         without_float64={
             name: f"in float32 only: a mistake below {unseen:.0e} of a layer would not show"
@@ -257,8 +262,9 @@ Have = Sequence[Recording]
 Weights = Mapping[str, np.ndarray]
 
 
-def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> None:
-    """Compare a level in each precision."""
+def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> set[str]:
+    """Compare a level in each precision; the backends of which anything was compared."""
+    compared = set[str]()
     exact, rounded = (_arrays(have, level.name, dtype) for dtype in ("float64", "float32"))
     texts = {}
     for dtype, arrays in (("float64", exact), ("float32", rounded)):
@@ -276,7 +282,9 @@ def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> None:
                 )
                 for name, other in beside.items()
             ]  # fmt: skip
-        if not pairs:
+        across = [pair for pair in pairs if len({*pair.names}) > 1]
+        # float32 beside the same backend's float64 says nothing of another backend
+        if not pairs or not (across or compared):
             continue
         outside = _out_of_range(level.name, exact, weights) if dtype == "float32" else None
         if outside is not None:
@@ -291,11 +299,14 @@ def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> None:
             table.dtype = dtype
             kind = f"{dtype} beside float64" if exact and dtype == "float32" else dtype
             table.title = f"{kind}: {table.title}"
+        filled = {column for table in tables for row in table.rows for column in row.values}
+        compared |= {name for pair in across if pair.column in filled for name in pair.names}
         if tables:
             bad = any(row.deviating for table in tables for row in table.rows)
             level.by_dtype[dtype] = "deviate" if bad else "agree"
             texts[dtype] = tolerances.words(level.name, dtype, weights, job)
     level.tolerance = "; ".join(f"{dtype}: {text}" for dtype, text in texts.items())
+    return compared
 
 
 def _shapes(level: Level, have: Have, job: Job, weights: Weights) -> None:

@@ -29,6 +29,8 @@ OTHER_STYLE = "bold yellow"
 STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 50, 100, 200, 500, 1000)
 # rows shown before the first deviating one, and behind it
 BEFORE, BEHIND = 2, 3
+# levels that are seen alone as a whole
+WITHOUT_LAYERS = ("shapes", "dropout")
 
 
 class Line(NamedTuple):
@@ -90,9 +92,9 @@ def seconds(report: Comparison) -> str:
 
 
 def command(report: Comparison) -> str | None:
-    """The command that shows the layer alone; None if there is none to show."""
+    """The command that shows the layer alone, or its level; None if there is none to show."""
     view = report.layer
-    if view is None or view.level == "shapes" or not report.asked:
+    if view is None or not report.asked:
         return None
     words = ["scripts/compare.py", "--backends", ",".join(report.asked["backends"])]
     for interpreter in report.asked["python"]:
@@ -101,7 +103,11 @@ def command(report: Comparison) -> str | None:
         value = report.job[field.name]
         if field.name != "levels" and value != field.default:
             words += [f"--{field.name.replace('_', '-')}", str(value)]
-    words += ["--layer", view.name if view.level == "activations" else f"{view.level}/{view.name}"]
+    if view.level in WITHOUT_LAYERS:
+        words += ["--levels", view.level]
+    else:
+        place = "" if view.level == "activations" else f"{view.level}/"
+        words += ["--layer", f"{place}{view.name}"]
     return shlex.join(words)
 
 
@@ -131,7 +137,8 @@ def show(report: Comparison, everything: bool = False) -> None:
     if report.layer is not None and deviation is not None:
         _show_places(console, report.layer)
         if command(report):
-            console.print(f"\nThat layer alone: {command(report)}", soft_wrap=True)
+            what = "level" if report.layer.level in WITHOUT_LAYERS else "layer"
+            console.print(f"\nThat {what} alone: {command(report)}", soft_wrap=True)
     console.print(f"\n{seconds(report)}" if seconds(report) else "")
     if not everything:
         console.print("All tables: --verbose, or --html FILE; the numbers: --json FILE")
@@ -140,11 +147,10 @@ def show(report: Comparison, everything: bool = False) -> None:
 def show_layer(report: Comparison) -> None:
     """Print one layer alone."""
     console, view = output.console(highlight=False), report.layer
-    if view is None:
-        console.print("fewer than two backends give that layer")
-        return
+    assert view is not None  # or it was refused
     in_precision = f", {view.dtype}" if view.dtype else ""
     console.print(Text(f"{view.level}: {view.name}{in_precision}", "bold"))
+    _show_gaps(console, report)
     console.print(about(report))
     _show_findings(console, view)
     for pair, text in view.differences.items():
@@ -164,13 +170,17 @@ def _table(first: str, *columns: str, title: str | None = None) -> Table:
 def _show_verdict(console: Console, report: Comparison) -> None:
     style = STYLES.get(report.exit_status, OTHER_STYLE)
     console.print(Text(report.verdict, style))
-    for name, reason in report.lost.items():
-        console.print(Text(f"{name} is not in it: {reason}", OTHER_STYLE))
     if report.layer is not None and report.deviation is not None:
         _show_findings(console, report.layer)
+    _show_gaps(console, report)
+    console.print(about(report))
+
+
+def _show_gaps(console: Console, report: Comparison) -> None:
+    for name, reason in report.lost.items():
+        console.print(Text(f"{name} is not in it: {reason}", OTHER_STYLE))
     for gap in gaps(report):
         console.print(Text(f"not covered: {gap}"))
-    console.print(about(report))
 
 
 def _show_findings(console: Console, view: LayerView) -> None:

@@ -91,7 +91,8 @@ def run(
                 log(f"{name}: recorded in {found[0].about['seconds']} s")
     comparison = compare(recordings, job, below("weights", material), lost)
     comparison.asked = {"backends": list(specs), "python": list(python)}
-    comparison.layer = look(comparison, recordings, job, material, layer)
+    if len(comparison.backends) > 1:  # else it is said why there is nothing to look at
+        comparison.layer = look(comparison, recordings, job, material, layer)
     return comparison
 
 

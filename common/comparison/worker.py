@@ -199,11 +199,16 @@ class _Recorder:
         self._keep("training", {"losses": self._train(trainer, batches, self.job.learning_rate)})
         if hasattr(self.backend, "get_weights"):
             self._keep("training", self.backend.get_weights(trainer.net))
+        # the first step again: only chance, such as that of dropout, gives another loss
+        self.backend.set_weights(trainer.net, self.weights)
+        self._keep("again", {"losses": self._train(trainer, batches[:1], 0.0, self.job.steps)})
 
-    def _train(self, trainer: Any, batches: Sequence[np.ndarray], rate: float) -> np.ndarray:
-        """The losses of these steps."""
+    def _train(
+        self, trainer: Any, batches: Sequence[np.ndarray], rate: float, first: int = 0
+    ) -> np.ndarray:
+        """The losses of these steps, the first of which has this number."""
         train_batch, take_metrics = need(trainer, "train_batch"), need(trainer, "take_metrics")
-        for step, indices in enumerate(batches):
+        for step, indices in enumerate(batches, start=first):
             train_batch(indices, rate, step)
         losses = np.array(take_metrics()[0], np.float64)
         if losses.shape != (len(batches),):

@@ -93,7 +93,10 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     from common.prediction.predict import SPLITS
 
     parser.add_argument(
-        "--backend", default="torch", metavar="NAME", help=f"{', '.join(BACKENDS)} (torch)"
+        "--backend",
+        default="torch",
+        metavar="NAME",
+        help=f"{', '.join(BACKENDS)}, a file or a package (torch)",
     )
     what = parser.add_argument_group("the images")
     what.add_argument(

@@ -5,6 +5,7 @@ import pkgutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import reference
 from commands import ROOT
@@ -12,6 +13,7 @@ from commands import ROOT
 import common
 from common.backends import parts, registry
 from common.conversion.kinds import FORMATS
+from common.errors import NinError
 from common.model import save_model
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mxnet", "jax"}
@@ -125,6 +127,21 @@ def test_mxnet_works_after_it_could_not_be_imported_alone(backend, backend_name)
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "(1, 10)", done.stderr
+
+
+def test_a_network_built_before_mxnets_numpy_interface_is_told_what_to_do(backend, backend_name):
+    if backend_name != "mxnet":
+        pytest.skip("of MXNet")
+    import mxnet
+
+    net = mxnet.gluon.nn.Sequential()
+    mxnet.npx.reset_np()
+    try:
+        net.add(mxnet.gluon.nn.Conv2D(96, 11, 4))
+    finally:
+        mxnet.npx.set_np()
+    with pytest.raises(NinError, match=r"build it after `import nin_mxnet`"):
+        backend.allocate(net, np.zeros((1, 1, 67, 67), np.float32))
 
 
 @pytest.mark.parametrize("environment", [None, "1"])

@@ -436,6 +436,36 @@ def test_dropout_that_is_never_on_is_called_so():
     assert found == {"units dropped": ("none", False)}
 
 
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(
+        [
+            (0.5, 1, "kept units are not scaled by 1 / (1 - 0.5)"),
+            (0.5, 1 / 0.501, "scaled as for a rate of 0.499, not 0.5"),
+            (0.7, 1 / 0.7, "units are dropped at a rate of 0.3, not 0.5"),
+            (0.25, 4, "rate of 0.75, not 0.5, or dropout is applied 2 times there"),
+            (0.5, 4, "kept units are scaled 2 times"),
+            (0.25, 16, "kept units are scaled 4 times"),
+            (0.5, 1.5, None),
+        ]
+    ),
+)
+def test_what_scale_and_share_of_kept_units_show_is_named_and_nothing_else(seed, wrong):
+    share, scale, words = wrong
+    masks = np.random.default_rng(seed).random((dropout.STEPS, 384, 4)) < share
+    found = dropout.judge(losses_with(masks, scale), dropout.site())
+    assert float(found["scale of a kept unit"][0]) == pytest.approx(scale, rel=1e-5)
+    name = dropout.explain({what: text for what, (text, _) in found.items()}, dropout.site())
+    assert name is words is None or words in name
+
+
+def test_noise_in_the_place_of_dropout_has_no_scale():
+    noise = np.random.default_rng(0).normal(1, 1, (dropout.STEPS, 384, 4))
+    found = dropout.judge(losses_with(noise, 1), dropout.site())
+    assert found == {"scale of a kept unit": ("not the same for all", False)}
+    assert dropout.explain({"scale of a kept unit": "not the same for all"}, dropout.site()) is None
+
+
 @pytest.mark.parametrize("losses", [[], [math.nan] * 16, [0.0] * 16, [math.inf] * 16, [1.0] * 3])
 def test_losses_that_show_no_dropout_are_not_the_chapters(losses):
     assert not all(good for _, good in dropout.judge(np.array(losses), dropout.site()).values())
@@ -505,6 +535,28 @@ def test_a_training_that_does_not_learn_is_refused_as_agreement(material, record
 def test_one_recording_alone_is_compared_with_nothing_and_is_no_agreement(material, recording):
     report = compare([recording], material, lost={"two": "crashed (SIGSEGV)"})
     assert {level.status for level in report.levels} == {"not compared"}
+    assert report.exit_status == 2
+
+
+def test_a_third_side_of_which_nothing_was_compared_is_no_part_of_the_agreement(
+    material, recording
+):
+    job = dataclasses.replace(JOB, levels=("gradients",))
+    two = dataclasses.replace(recording, name="two")
+    part = record(material, "part", Part([], ["logits"]), job)
+    report = compare([recording, two, part], material, job)
+    assert report.verdict == "one, two agree in gradients"
+    assert report.lost == {"part": "nothing of it could be compared"}
+    assert report.exit_status == 2
+
+
+def test_two_that_agree_with_themselves_in_float32_alone_were_not_compared(material, both):
+    one, two = named(both, "one"), named(both, "two")
+    for recording in two:  # no layer that the other has not, and no logits
+        recording.arrays = {"activations/pool1": recording.arrays["activations/pool1"]}
+    job = dataclasses.replace(JOB, dtype="both", levels=("activations",))
+    report = compare([*one, *two], material, job)
+    assert report.levels[0].status == "not compared"
     assert report.exit_status == 2
 
 

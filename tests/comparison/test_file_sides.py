@@ -293,6 +293,30 @@ def test_a_module_from_elsewhere_is_compared_by_its_own_convolutions(
     assert {row.name for table in level.tables for row in table.rows} >= {"block1.conv1", "flatten"}
     # arrays of two shapes have no place where they differ most
     assert report.layer is None or not report.layer.worst
+    if not wrong:
+        compared = [level.name for level in report.levels if level.status == "agree"]
+        assert compared == ["parameters", "activations", "training", "dropout"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("wrong", "level", "words"),
+    [
+        ("nn.Dropout(0.5)", "training", "units are dropped though nin(dropout=0)"),
+        ("nn.Dropout(dropout * 0.8)", "dropout", "units are dropped at a rate of 0.4"),
+    ],
+)
+def test_a_mistake_in_the_dropout_of_a_module_from_elsewhere_is_named(
+    backend, backend_name, tmp_path, wrong, level, words
+):
+    if backend_name != "torch":
+        pytest.skip("the example is a module of PyTorch")
+    example = (ROOT / "examples" / "nin_module.py").read_text()
+    assert "nn.Dropout(dropout)" in example
+    (tmp_path / "port.py").write_text(example.replace("nn.Dropout(dropout)", wrong))
+    report = common.compare(NUMPY, str(tmp_path / "port.py"), resize=67, batch_size=2, threads=1)
+    assert report.deviation.name == level
+    assert words in report.layer.mistakes["port"]
 
 
 @pytest.mark.shared

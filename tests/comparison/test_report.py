@@ -198,6 +198,28 @@ def test_a_layer_that_no_backend_gives_is_refused(material):
         compare(material, {"one": part, "two": part}, job, layer="pool1")
 
 
+def test_a_layer_that_only_one_backend_gives_is_refused(material):
+    class Predictor:
+        def __init__(self, net, settings):
+            self.logits = numpy_nin.Predictor(net, settings).logits
+
+    job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
+    sides = {"whole": numpy_nin, "part": changed(Predictor=Predictor)}
+    with pytest.raises(levels.NinError, match=r"layer=dropout: only one backend gives it"):
+        compare(material, sides, job, layer="dropout")
+
+
+def test_a_layer_alone_says_what_else_was_not_compared(material, capsys):
+    class Predictor:
+        def __init__(self, net, settings):
+            self.logits = numpy_nin.Predictor(net, settings).logits
+
+    job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
+    sides = {"one": numpy_nin, "two": numpy_nin, "part": changed(Predictor=Predictor)}
+    text = printed(capsys, report.show_layer, compare(material, sides, job, layer="pool1"))
+    assert "part gives no layers" in text
+
+
 def wrong_loss(change):
     """A backend whose loss is changed, which gets the right one, logits and labels."""
 
@@ -266,6 +288,56 @@ def test_a_mistake_in_a_loss_a_gradient_or_a_parameter_is_named(material, backen
     assert found.exit_status == 1
     assert words in found.layer.mistakes["wrong"]
     assert list(found.layer.mistakes) == ["wrong"]
+
+
+def with_dropout(rate, where="dropout"):
+    """A backend with dropout of this rate, whatever was asked for, or behind a pooling layer."""
+
+    class Pooling(numpy_nin.MaxPool):
+        def forward(self, X, training=False):
+            return layer.forward(super().forward(X, training), training)
+
+        def backward(self, slope):
+            return super().backward(layer.backward(slope))
+
+    layer = numpy_nin.Dropout(rate)
+    other = {"dropout": layer} if where == "dropout" else {where: Pooling()}
+
+    def nin(num_classes=10, in_channels=1, dropout=0.5):
+        layer.rate = rate(dropout) if callable(rate) else rate
+        return numpy_nin.nin(num_classes, in_channels, dropout) | other
+
+    return changed(nin=nin)
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        (with_dropout(lambda rate: 0.8 * rate), "units are dropped at a rate of 0.4, not 0.5"),
+        (with_dropout(lambda rate: rate, "pool1"), "in front of a pooling layer too"),
+        (with_dropout(lambda rate: 0), "no unit is dropped"),
+    ],
+    ids=["another rate", "a second layer", "off"],
+)
+def test_a_mistake_in_dropout_is_named_and_its_level_is_the_next_step(
+    material, capsys, backend, words
+):
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training", "dropout"))
+    found = compare(material, {"right": numpy_nin, "wrong": backend}, job)
+    assert found.deviation.name == "dropout"
+    assert list(found.layer.mistakes) == ["wrong"]
+    assert words in found.layer.mistakes["wrong"]
+    text = printed(capsys, report.show, found)
+    assert words in " ".join(text.split())
+    assert re.search(r"That level alone: .* --levels dropout\n", text)
+
+
+def test_a_network_that_drops_units_at_rate_0_is_told_so_where_its_training_deviates(material):
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training", "dropout"))
+    found = compare(material, {"right": numpy_nin, "wrong": with_dropout(0.5)}, job)
+    assert found.deviation.first == "step 1"
+    assert list(found.layer.mistakes) == ["wrong"]
+    assert "units are dropped though nin(dropout=0)" in found.layer.mistakes["wrong"]
 
 
 # ----------------------------------------------------------------------- the page
