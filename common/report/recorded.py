@@ -17,6 +17,8 @@ TURKISH = {
         "Yayımlanan Fashion-MNIST dosyalarından başka veriler kullanıldı.",
     "Files passed over, as no images of a class: {0}, such as {1}.":
         "Hiçbir sınıfın imgesi olmadığı için atlanan dosya sayısı: {0}; örneğin {1}.",
+    "Not used: {0}; the test images are those of {1}.":
+        "Kullanılmayanlar: {0}; test imgeleri {1} bölümünden alındı.",
     "Every {0}th image of each class is a test image.":
         "Her sınıfta her {0} imgeden biri test imgesidir.",
     "The {0} classes are those that its labels name, {1} to {2}.":

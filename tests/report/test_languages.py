@@ -15,7 +15,7 @@ from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError, in_python
 from common.model import Model
 from common.network import cost
-from common.prediction import outputs
+from common.prediction import dead_classes
 from common.prediction.predict import Images, Predictions
 from common.report import cost as cost_report
 from common.report import figure, look_pictures, page_words, recorded, style
@@ -157,6 +157,7 @@ def said(sample):
     for labels in ([0, 5, 9], [3, 4, 5]):
         yield Dataset(sample.train_images[:3], labels, sample.test_images[:1], labels[:1]).notice
     yield layouts.DIVIDED
+    yield from layouts._unused(["val/"], "test/")
     yield "On /data, not the published Fashion-MNIST files: 5 training and 1 test image."
     living = np.zeros((64, 10))
     living[:, 0] = range(64)
@@ -170,9 +171,9 @@ def said(sample):
     for what in ("block2.conv1.weight is not finite", "a logit is not finite"):
         yield in_python(DivergedError.of(what, "in the evaluation of epoch 3").marked)
     for logits in (np.zeros((3, 10)), np.ones((3, 10)), np.full((3, 10), np.arange(10))):
-        yield outputs.problem(logits)
-    yield outputs.explain_dead(["bag"], 2000)
-    yield outputs.explain_dead(["bag", "shirt"], 2000)
+        yield dead_classes.problem(logits)
+    yield dead_classes.explain(["bag"], 2000)
+    yield dead_classes.explain(["bag", "shirt"], 2000)
     images = Images(np.zeros((2, 28, 28), np.uint8), ["train 0", "test 1"], np.array([0, 1]))
     model = Model({}, class_names=())
     found = Predictions(model, Settings(), images, "cpu", np.zeros((2, 10)))
