@@ -1,4 +1,4 @@
-"""What a public function is given, checked against its annotations where a person calls it."""
+"""Check the arguments that users give to public functions against the annotations."""
 
 import functools
 import inspect
@@ -29,7 +29,7 @@ WORDS = {
 def checked(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Refuse, in one line, an argument that is missing, unknown or not of the annotated type.
 
-    NumPy's numbers become Python's, which JSON and the frameworks take.
+    NumPy's numbers become Python's, which JSON and the frameworks accept.
     """
     signature = inspect.signature(function)
 
@@ -54,13 +54,13 @@ def checked(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
 
 def check(name: str, value: Any, kind: Any) -> None:
-    """Raise :class:`NinError` for an argument that is not of a type, as annotations write it."""
+    """Raise :class:`NinError` for an argument that does not have the annotated type."""
     if not fits(value, kind):
         raise NinError(f"`{name}={shown(value)}`: must be {_words(kind)}")
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type; True and False are no numbers, a string is no list."""
+    """Whether a value has a type; True and False are not numbers, a string is not a list."""
     value, origin, parts = plain(value), get_origin(kind), get_args(kind)
     if origin in (types.UnionType, Union):
         return any(fits(value, part) for part in parts)
@@ -71,18 +71,18 @@ def fits(value: Any, kind: Any) -> bool:
         value = value.tolist() if isinstance(value, np.ndarray) else value
         listed = isinstance(value, Sequence) and not isinstance(value, str | bytes)
         return listed and all(fits(each, parts[0]) for each in value)
-    if kind is Any or isinstance(value, bool):  # to Python also a whole number
+    if kind is Any or isinstance(value, bool):  # an int to Python
         return kind in (Any, bool)
     return isinstance(value, int | float if kind is float else kind)
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy as one of Python; anything else as it is."""
+    """A NumPy number as a Python one; anything else unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def shown(value: Any) -> str:
-    """A value for a message, in one short line: as it is written, or else its type.
+    """A value for a message, in one short line: its repr, or else its type.
 
     Strings are quoted, so that '10' is not taken for 10.
     """

@@ -12,7 +12,7 @@ def _interrupted(*_: object) -> None:
     os._exit(130)
 
 
-# until the command begins, which has its own way
+# until the command starts, which handles it itself
 _main = getattr(sys.modules["__main__"], "__file__", None)
 if (
     _main is not None
@@ -35,7 +35,7 @@ def _problem() -> str | None:
             f"the project is not installed for {sys.executable}; make train builds .venv, "
             "then use .venv/bin/python"
         )
-    # a directory of that name without a file __init__.py has several places and no origin
+    # a directory of that name without __init__.py has several locations and no origin
     places = list(common.submodule_search_locations or [str(common.origin)])
     if any((Path(place) / "terminal" / "command_line.py").is_file() for place in places):
         return None

@@ -57,7 +57,7 @@ exit status: 0; 130 after Ctrl-C (the same command goes on); 2 for anything else
 
 
 def number(text: str) -> float:
-    """A whole number if it is one."""
+    """A number, as an int if it is whole."""
     return int(text) if text.isdecimal() else float(text)
 
 

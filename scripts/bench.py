@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure how fast the backends are here, beside each other, the machine's limit, and d2l."""
+"""Measure how fast the backends are, compared with each other, the machine's limit, and d2l."""
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
@@ -22,7 +22,7 @@ from common.bench.run import Plan
 from common.errors import NinError
 from common.terminal.display import duration
 
-# between two writes of what has been measured so far, and two lines where there is no terminal
+# between two saves of the results so far, and between two lines without a terminal
 SAVE_SECONDS = 60
 
 EXAMPLES = """\
@@ -136,7 +136,7 @@ def command(options: argparse.Namespace) -> int:
 
 
 def measure(options: argparse.Namespace) -> Results:
-    """Run the bench and write its files, as it goes: a part of them too if it is interrupted."""
+    """Run the benchmark and write its files as it goes, so that they survive an interruption."""
     running = bench.Bench(plan(options), options.python, options.d2l_python)
     directory = options.out or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}"
     existed = directory.exists()

@@ -172,7 +172,7 @@ def measure(costs: dict[str, on_paper.Cost], backends: list[str]) -> list[dict[s
 
 
 def measured_table(rows: list[dict[str, Any]]) -> Table:
-    """Measured beside computed."""
+    """Measured and computed memory, side by side."""
     table = Table(
         *("network", "backend", "", "measured, MiB", "computed, MiB", "measured/computed"),
         caption="below some 100 MiB the measurement is not reliable (docs/cost.md)",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Say what a trained network sees in images: of Fashion-MNIST, or photos of clothes."""
+"""Predict the classes of images of Fashion-MNIST or of photos, with a trained network."""
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse
@@ -33,7 +33,7 @@ examples:
 
 Exit status: 0; 1 if some photos could not be read, which are named; 2 for anything else.
 """
-# The table stops here when nobody chose the images.
+# Rows of the table if nobody chose the images.
 MOST_ROWS = 20
 
 
@@ -100,7 +100,7 @@ def show(predictions: predict.Predictions, most: int | None) -> None:
         known = predictions.images.labels is not None
         table = Table("image", "predicted", "next", *(["true", ""] if known else []))
         for row in rows:
-            # a file's name is no markup
+            # a file name is not markup
             table.add_row(*map(escape, row), style="red" if row[-1] == "wrong" else None)
         console().print(table)
     else:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make one page of runs and benches: curves, results beside the book's, settings, costs."""
+"""Make one page of runs and benchmarks: curves, results beside the book's, settings, costs."""
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse

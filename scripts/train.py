@@ -29,7 +29,7 @@ It ends with the book's two lines, loss and accuracies, then the speed; if the d
 whole set, a third line says so. The curves of all runs:
 python -m pip install tensorboard; python -m tensorboard.main --logdir runs
 """
-# setting -> what its option says, before what the presets have
+# setting -> its option's help, to which the presets' values are added
 OVERRIDES = {
     "epochs": "passes over the data, such as 4 or 0.5",
     "lr": "(peak) learning rate",
@@ -50,13 +50,13 @@ OVERRIDES = {
     "printed stays the plain one",
     "shift": "training images move by up to so many of their 28 pixels",
 }
-# what stands for their values: by type, and where that says too little
+# placeholders for their values: by type, and by name where the type says too little
 KINDS = {float: "X", int: "N", str: "NAME"}
 UNITS = {"resize": "PIXELS", "shift": "PIXELS", "dropout": "P", "label_smoothing": "P"}
 
 
 def of(name: str) -> str:
-    """What the presets say of a setting, for the help."""
+    """The presets' values of a setting, for the help."""
     values = {p: getattr(settings.from_preset(p), name) for p in settings.PRESETS}
     if len(set(values.values())) == 1:
         return f"({values['book']})"
@@ -139,7 +139,7 @@ def parser() -> command_line.Parser:
 
 
 def check_same(directory: Path, data: str | None, given: dict[str, Any]) -> None:
-    """Refuse options of another run than the complete one, as :func:`api.resume` would."""
+    """Refuse options that differ from those of the complete run, as :func:`api.resume` would."""
     where = f"`resume={directory}`"
     config = run_directory.open_run(directory)
     kept = settings.Settings(**config["settings"])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Search for hyperparameters of a higher accuracy (exercise 1)."""
+"""Search for hyperparameters that give a higher accuracy (exercise 1)."""
 
 import _environment  # noqa: F401, I001 (first: it explains a missing installation)
 import argparse

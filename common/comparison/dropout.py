@@ -1,10 +1,10 @@
 """Is dropout on in training, and how: a network whose loss shows how many units it kept.
 
-Masks are random and no backend gives them out. But under the weights made here every unit that
-enters the last dropout layer is 1, the first class's logit is the sum of what leaves it times
+Masks are random and no backend exposes them. But with the weights made here every unit that enters
+the last dropout layer is 1, the first class's logit is the sum of the layer's outputs times
 :attr:`Site.share`, averaged over the map, and all other logits are 0: the loss of a step then gives
-that sum. Kept units are each 1 / (1 - rate), so it is a whole number of those. The ones come from
-a white image through all layers, so that dropout where none belongs shows too.
+that sum. Each kept unit is 1 / (1 - rate), so the sum is a multiple of that. The units come from a
+white image that passes through all layers, so that dropout where none belongs shows too.
 """
 
 import itertools
@@ -17,15 +17,15 @@ import numpy as np
 from common.network import architecture
 from common.network.description import CHAPTER, Network
 
-# Each with one image. In so many, numbers that happen to be all even are no chance.
+# Each with one image. Over so many, counts that are all even are no accident.
 STEPS = 32
-# Of the first class, when as many units are kept as should be: so small that the loss,
+# The first class's logit when the expected number of units is kept: so small that the loss,
 # -log(softmax), still depends on it.
 LOGIT = 3
-# A kept unit that is 1e-3 off moves the sum, some hundreds of units, by some tenths.
+# If kept units are 1e-3 off, the sum of some hundreds of them is off by some tenths.
 NEAR_WHOLE = 1e-2
 WITH_WEIGHTS = ("block", "dense")
-# Standard deviations of a share, beyond which it is no chance.
+# A share that is off by more standard deviations than this is no accident.
 CHANCE = 6
 
 
@@ -33,16 +33,16 @@ class Site(NamedTuple):
     """Where units are counted: the last dropout layer of a network."""
 
     size: int
-    """The smallest image, in pixels, for which it sees more than one place of each channel."""
+    """The smallest image, in pixels, at which it sees more than one place of each channel."""
     layers: int
     """How many dropout layers there are."""
     before: tuple[str, ...]
-    """The layers with weights in front of it, from the dropout layer before it on."""
+    """The layers with weights before it, back to the previous dropout layer."""
     after: tuple[str, ...]
-    """The layers with weights behind it."""
+    """The layers with weights after it."""
     channels: int
     places: int
-    """Of each channel, of which the next layer takes notice."""
+    """How many places of each channel the next layer uses."""
 
     @property
     def share(self) -> float:
@@ -62,7 +62,7 @@ def site(network: Network = CHAPTER) -> Site | None:
         first = names.index(dropouts[-2]) if len(dropouts) > 1 else 0
         before = [name for name in names[first:place] if name.startswith(WITH_WEIGHTS)]
         after = [name for name in names[place:] if name.startswith(WITH_WEIGHTS)]
-        # the stride of a convolution may pass over some
+        # the stride of a convolution may skip some
         counted = after[0].partition(".")[0] if after[0].startswith("block") else dropouts[-1]
         _, channels, *_ = shapes[dropouts[-1]]
         places = math.prod(shapes[counted][2:])
@@ -74,7 +74,7 @@ def site(network: Network = CHAPTER) -> Site | None:
 def counting_weights(where: Site, network: Network) -> dict[str, np.ndarray]:
     """The weights, float64, by canonical name, with which a network counts there.
 
-    The images are to be white.
+    The images must be white.
     """
     shapes = architecture.parameter_shapes(network=network, size=where.size)
     weights = {name: np.zeros(shape) for name, shape in shapes.items()}
@@ -102,11 +102,11 @@ def counting_weights(where: Site, network: Network) -> dict[str, np.ndarray]:
 
 
 def judge(losses: np.ndarray, where: Site) -> dict[str, tuple[str, bool]]:
-    """What the losses of the steps, for label 0, show of dropout.
+    """What the losses of the steps, for label 0, show about dropout.
 
     Args:
         losses: of :data:`STEPS` steps with :func:`counting_weights`.
-        where: units are counted.
+        where: the layer at which units are counted.
 
     Returns:
         property -> what was found, and whether that is the chapter's dropout.
@@ -119,7 +119,7 @@ def judge(losses: np.ndarray, where: Site) -> dict[str, tuple[str, bool]]:
     if len(losses) != STEPS or not np.isfinite(kept).all():
         return {"kept units": (f"losses {losses.min(initial=0)} to {losses.max(initial=0)}", False)}
     if np.ptp(kept) < NEAR_WHOLE:
-        # without a mask it is as in evaluation, which one that stays hardly ever comes to
+        # without a mask the sum is as in evaluation, which a fixed mask hardly ever gives
         none = abs(kept[0] - units * (1 - rate)) < NEAR_WHOLE
         return {"units dropped": ("none" if none else "the same in all steps", False)}
     unit = _unit(kept)
@@ -139,19 +139,19 @@ def judge(losses: np.ndarray, where: Site) -> dict[str, tuple[str, bool]]:
 
 
 def _chance(where: Site) -> float:
-    """How far the share of kept units is off by chance."""
+    """How far the share of kept units may be off by chance."""
     rate = architecture.DROPOUT
     return CHANCE * math.sqrt(rate * (1 - rate) / (where.channels * where.places * STEPS))
 
 
 def _unit(sums: np.ndarray) -> float:
-    """The largest number of which all sums are whole multiples, to rounding."""
+    """The largest number of which all sums are whole multiples, up to rounding."""
     whole = np.round(sums)
     if np.abs(sums - whole).max() < NEAR_WHOLE:
         return float(np.gcd.reduce(whole.astype(np.int64)))
     unit = 0.0
     for gap in np.diff(np.sort(sums)):
-        while gap > 10 * NEAR_WHOLE:  # rounding is multiplied, too
+        while gap > 10 * NEAR_WHOLE:  # rounding errors are multiplied, too
             unit, gap = gap, abs(math.remainder(unit, gap))
     unit = unit or float(np.ptp(sums))
     # the larger a multiple, the more exact
@@ -162,7 +162,7 @@ def _unit(sums: np.ndarray) -> float:
 
 
 def explain(found: Mapping[str, str], where: Site) -> str | None:
-    """The mistake that gives what :func:`judge` found, or None if none of those known does."""
+    """The mistake that explains what :func:`judge` found, or None if no known one does."""
     if len(found) < len(EXPECTED) or found["units dropped"] in MASKS:
         return MASKS.get(found.get("units dropped", ""))
     scale, share = float(found["scale of a kept unit"]), float(found["share of kept units"])
@@ -184,7 +184,7 @@ def explain(found: Mapping[str, str], where: Site) -> str | None:
     return None
 
 
-# found of the units dropped -> the mistake
+# what was found for "units dropped" -> the mistake
 MASKS = {
     "none": "no unit is dropped: dropout is missing, or off in training",
     "the same in all steps": "every step keeps the same units: each has to draw its own mask",

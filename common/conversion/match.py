@@ -18,12 +18,12 @@ from common.network import architecture
 from common.network.description import CHAPTER, Network
 
 BATCH_NORM = re.compile(r"(running|moving)_(mean|var)|num_batches_tracked")
-# What PyTorch computes weights from, by name.
+# Names of the tensors from which PyTorch computes weights.
 COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 # Parameters of layers besides weight and bias: of normalization, PReLU and the like.
 OTHER_PARAMETERS = {"gamma", "beta", "scale", "alpha"}
 
-# what to do about it, if a file is of one of our variants
+# what helps if a file holds one of our variants
 VARIANT = "; a variant needs `network=NAME` (scripts/convert.py; docs/variants.md)"
 
 
@@ -35,7 +35,7 @@ class Matched(NamedTuple):
     notes: list[str]
     """What the user should know, a sentence each."""
     by_order: tuple[str, ...] = ()
-    """Two layers of one shape of which only the order of the file says which comes first."""
+    """Two layers of the same shape, if only their order in the file says which comes first."""
 
 
 def match(
@@ -51,10 +51,10 @@ def match(
         groups: the dictionaries of tensors in the file by name, such as ``state_dict`` and
             ``optimizer.state.0`` of a checkpoint, ``""`` if the whole file is one. Convolutions
             are (out, in, height, width), or (out, in) where a layer works on each pixel by itself.
-        ordered: whether the tensors stand in the order of the layers.
+        ordered: whether the tensors are in the order of the layers.
         where: what messages call the file.
-        network: which is looked for.
-        size: of its images, in pixels, which a fully connected layer goes by.
+        network: the one to look for.
+        size: of its images, in pixels; a fully connected layer depends on it.
 
     Raises:
         NinError: if no group is the network, naming the reason, or if two are.
@@ -79,7 +79,7 @@ def match(
     if not reasons and not found:
         raise NinError(f"{where}: holds no tensors")
     if not found:
-        # the largest is what was meant to be the network
+        # the largest group was meant to be the network
         raise reasons[max(reasons, key=lambda group: len(groups[group]))]
     first, *others = found
     for other in others:
@@ -97,7 +97,7 @@ def match(
 def _networks(
     tensors: Mapping[str, np.ndarray], ordered: bool, where: str, network: Network, size: int | None
 ) -> dict[str, Matched]:
-    """All copies of the network in a dictionary, by how their names begin; "" if there is one."""
+    """All copies of the network in a dictionary, by the prefix of their names; "" if only one."""
     beside = _beside(tensors)
     for name, array in tensors.items():
         if BATCH_NORM.search(name):
@@ -150,10 +150,10 @@ def _networks(
 
 
 def _beside(tensors: Mapping[str, np.ndarray]) -> set[str]:
-    """What can be no layer of the network: a metric's matrix, a loss's weights, a single number.
+    """What cannot be a layer of the network: a metric's matrix, a loss's weights, a single number.
 
-    It stands in no module of the layers nor in a row with them, and is not called what layers call
-    their parameters.
+    It is in no module of the layers, is not numbered among them, and has no name that layers give
+    to their parameters.
     """
     singles = {_stem(name) for name, array in tensors.items() if array.ndim == 1}
     kernels = [
@@ -185,7 +185,7 @@ def _match(
 ) -> tuple[Matched, dict[str, str]]:
     """One network, and which of the tensors were used for which of its parameters."""
     names = list(tensors) if ordered else sorted(tensors, key=_key)
-    # what depends on neither channels of the images nor classes, and where the classes come in
+    # for two numbers of classes and image channels: what differs depends on these
     one, other = (
         {n: (*shape, 1, 1)[:4] for n, shape in architecture.parameter_shapes(*counts, network, size)
          .items() if n.endswith(".weight")}
@@ -259,10 +259,10 @@ def _float32(weights: Mapping[str, np.ndarray], where: str) -> Matched:
 def _check_order(
     names: list[str], shapes: Mapping[str, tuple[int, ...]], ordered: bool, where: str
 ) -> tuple[str, ...]:
-    """Two of one shape of which only the order of the file says which is first, if there are any.
+    """Two of the same shape, if only their order in the file says which comes first.
 
     Raises:
-        NinError: if nothing says it, or names say another order.
+        NinError: if nothing says it, or the names say another order.
     """
     unsure: tuple[str, ...] = ()
     for one, two in combinations(names, 2):
@@ -286,7 +286,7 @@ def _check_order(
 
 
 def _key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
-    """Sorts conv10 behind conv9, and conv behind nothing but in front of conv_1."""
+    """Sorts conv10 after conv9, and conv before conv_1."""
     return tuple(
         tuple(
             (0, int(token), "") if token.isdecimal() else (1, 0, token)
@@ -297,9 +297,9 @@ def _key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
 
 
 def _numbered(one: str, two: str, names: Iterable[str]) -> bool:
-    """Whether two names first differ in a number, or in letters that count all such names.
+    """Whether two names first differ in a number, or in letters that enumerate all such names.
 
-    Anything else is a guess: in use, fc may stand behind fc1, and s (squeeze) in front of e.
+    Anything else is a guess: a network may use fc after fc1, and s (squeeze) before e (expand).
     """
     mine, other = (sum(_key(name), ()) for name in (one, two))
     at = next((i for i, (a, b) in enumerate(zip(mine, other, strict=False)) if a != b), None)
@@ -313,12 +313,12 @@ def _numbered(one: str, two: str, names: Iterable[str]) -> bool:
 
 
 def _parts(name: str) -> list[str]:
-    """A name by its modules, each with what divides it from the next."""
+    """A name split into its modules, each with the separator after it."""
     return re.findall(r"[^./:|]*[./:|]|[^./:|]+", name)
 
 
 def _common(names: Iterable[list[str]]) -> int:
-    """With how many equal parts these names begin."""
+    """How many leading parts these names share."""
     return sum(1 for _ in takewhile(lambda at: len({*at}) == 1, zip(*names, strict=False)))
 
 

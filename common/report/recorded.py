@@ -1,7 +1,7 @@
-"""What data, runs and benches record in English, for Turkish pictures and pages.
+"""What data, runs and benchmarks record in English, translated for Turkish pictures and pages.
 
-A number in braces stands for what differs from time to time; a test looks whether each line is
-still said. Whole sentences come before what is part of others.
+A number in braces stands for a part that varies; a test checks that each line is still in use.
+Whole sentences come before lines that are part of others.
 """
 
 TURKISH = {
@@ -110,7 +110,7 @@ TURKISH = {
     "a quick bench: at most two digits are meaningful":
         "hızlı ölçüm: en çok iki basamak anlamlıdır",
     "left out: ": "atlandı: ",
-    # ------------------------------------------------- names that nobody has given
+    # --------------------------------------------------------------- default names
     "train {0}": "eğitim {0}",
     "class {0}": "sınıf {0}",
 }  # fmt: skip
