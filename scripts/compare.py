@@ -23,7 +23,7 @@ examples:
   compare.py --backends torch,nin.onnx             a file (also .keras, .pt, .params, .safetensors):
                                                    the others are given its weights
   compare.py --resize 99 --steps 8 --html out.html
-  compare.py --resize 99 --network no-1x1          a variant, of the exercises
+  compare.py --resize 99 --network no-1x1          a variant from the exercises
   compare.py --backends torch,./my_nin.py --layer block2.conv1
                                                    that layer alone, and what went wrong in it
   compare.py --python mxnet=/opt/old/bin/python    a backend from another environment
@@ -61,7 +61,7 @@ def parser() -> command_line.Parser:
         type=float,
         default=default.lr,
         metavar="X",
-        help="learning rate of that training (0: one at which the weights learn)",
+        help="learning rate of that training (0: one that suits the weights)",
     )
     p.add_argument(
         "--dtype",

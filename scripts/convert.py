@@ -17,8 +17,8 @@ examples:
   convert.py model.safetensors nin.keras     keras.models.load_model reads it
   convert.py model.safetensors nin.params    and nin-symbol.json: gluon.SymbolBlock
   convert.py model.safetensors nin.onnx      needs the packages onnx and onnxruntime
-  convert.py one.pt one.safetensors --network one-1x1    a variant of somebody else
-  convert.py nin.pt model.safetensors --resize 224       a state dict of anybody
+  convert.py one.pt one.safetensors --network one-1x1    somebody else's variant
+  convert.py nin.pt model.safetensors --resize 224       anybody's state dict
   convert.py nin.keras nin.onnx              from one to the other
 
 A file that holds layers is run by its own framework on real images before anything is written.

@@ -19,7 +19,7 @@ EXAMPLES = """\
 examples:
   doctor.py                      a look at the machine; put its output into a bug report
   doctor.py --backend mxnet      only that backend; exit status 1 if it does not work
-  doctor.py --json               the same for machines
+  doctor.py --json               the same as JSON
 """
 
 

@@ -17,7 +17,7 @@ examples:
   launch.py --backend mxnet --workers 2 -- --preset fast --data sample
   launch.py --workers 2 -- --preset fast --out runs/two --resume auto
 
-What stands behind -- are options of train.py. The batch size is that of all workers together: two
+The options after -- are those of train.py. The batch size is that of all workers together: two
 workers take half of each batch, and learn what one would learn. If a worker ends, all end; the
 same command with --out DIR --resume auto goes on. For several machines start train.py with
 torchrun, TF_CONFIG or the DMLC_* variables (docs/several-workers.md).

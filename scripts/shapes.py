@@ -22,7 +22,7 @@ examples:
   shapes.py --backend mxnet --lang tr    the book's lines, byte for byte
   shapes.py --backend all                the three backends in one table
   shapes.py --backend torch --resize 68
-  shapes.py --backend all --network no-1x1         a variant, of the exercises
+  shapes.py --backend all --network no-1x1         a variant from the exercises
 
 exit status: 0, or 1 when the backends differ (all), or 2 when it could not run.
 """

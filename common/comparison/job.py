@@ -54,7 +54,7 @@ class Job:
     threads: int = 0
     network: str = "chapter"
     lr: float = 0.0
-    """Of the training; 0: one at which the weights learn."""
+    """Of the training; 0: one that suits the weights."""
 
     def check(self) -> None:
         """Raise :class:`NinError` for a value that makes no sense, naming its option."""
@@ -69,7 +69,7 @@ class Job:
             ("device", self.device in DEVICES, " or ".join(DEVICES)),
             ("batch_size", 1 <= self.batch_size <= 1024, "a whole number from 1 to 1024"),
             ("steps", fewest <= self.steps <= 10_000, f"a whole number from {fewest} to 10000"),
-            ("lr", 0 <= self.lr <= 10, "a number from 0 (one at which the weights learn) to 10"),
+            ("lr", 0 <= self.lr <= 10, "a number from 0 (one that suits the weights) to 10"),
         ):
             if not good:
                 raise NinError(f"`{name}={getattr(self, name)}`: must be {wanted}")
