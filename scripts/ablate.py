@@ -43,7 +43,7 @@ mean over the seeds, the spread, and how likely chance alone makes such a differ
 EXAMPLES = """\
 examples:
   ablate.py --exercise 2 --out runs/exercise-2            in minutes, on two CPU cores
-  ablate.py --exercise 2 --out runs/exercise-2            the same command resumes, or shows the result
+  ablate.py --exercise 2 --out runs/exercise-2            the same again resumes, or shows it
   ablate.py --networks chapter inner=1,inner_kernel=3 --seeds 3 --epochs 1 --out runs/mine
   ablate.py --exercise head --limit 6000 --seeds 2 --out runs/quick       a try, in minutes
   ablate.py --exercise head --limit 6000 --epochs 15 --out runs/overfit   long enough to overfit

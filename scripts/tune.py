@@ -26,7 +26,7 @@ The first trial has the preset's own values, so that you see what searching was 
 EXAMPLES = f"""\
 examples:
   tune.py --out runs/tune                               20 trials, some minutes on a CPU
-  tune.py --out runs/tune                               the same command resumes it, or shows the result
+  tune.py --out runs/tune                               the same again resumes, or shows it
   tune.py --out runs/tune --trials 40                   ... or searches further
   tune.py --out runs/tune --test                        done: one look at the test set
   tune.py --out runs/mine --search lr=0.01:0.5 --search batch_size=64,128,256
