@@ -173,6 +173,7 @@ def compare(
     job: Job,
     weights: Mapping[str, np.ndarray],
     lost: Mapping[str, str] | None = None,
+    source: str = "",
 ) -> Comparison:
     """Compare recordings of the same job.
 
@@ -184,6 +185,7 @@ def compare(
         job: what they recorded.
         weights: that they were given, in any order.
         lost: backend -> why there is no recording of it.
+        source: of whose weights they are, if of any; it has done its part with that.
     """
     # as a network computes: the first deviation is named, gradients are judged up to a layer
     weights = job.in_order(weights)
@@ -231,10 +233,11 @@ def compare(
             level.status = "not compared"
         levels.append(level)
     lost = dict(lost or {})
+    names = dict.fromkeys(recording.name for recording in recordings)
     if compared:  # else the verdict says so of all of them
-        idle = (r.name for r in recordings if r.name not in compared)
-        lost |= dict.fromkeys(idle, "nothing of it could be compared")
-    names = dict.fromkeys(recording.name for recording in recordings if recording.name not in lost)
+        idle = "nothing of it could be compared"
+        lost |= {name: idle for name in names if name not in {*compared, source}}
+        names = {name: None for name in names if name in compared}
     losses: dict[str, list[float | None]] = {}
     for recording in recordings:
         if recording.has("training"):  # of two precisions, the first

@@ -71,6 +71,7 @@ def run(
 
     recordings: list[Recording] = []
     lost: dict[str, str] = {}
+    source = ""
     with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
         save_arrays(Path(directory) / files.MATERIAL, material, {})
         sides = [(name, python_of[name], spec) for name, spec in zip(names, specs, strict=True)]
@@ -81,6 +82,7 @@ def run(
                 save_arrays(Path(directory) / files.MATERIAL, material, {})
                 job = dataclasses.replace(job, lr=job.lr or rate)
                 log(f"weights: those of {owner}")
+                source = owner
                 break
         for name, found in _record(sides, job, directory, timeout):
             if isinstance(found, NinError):
@@ -89,7 +91,7 @@ def run(
             else:
                 recordings += found
                 log(f"{name}: recorded in {found[0].about['seconds']} s")
-    comparison = compare(recordings, job, below("weights", material), lost)
+    comparison = compare(recordings, job, below("weights", material), lost, source)
     comparison.asked = {"backends": list(specs), "python": list(python)}
     if len(comparison.backends) > 1:  # else it is said why there is nothing to look at
         comparison.layer = look(comparison, recordings, job, material, layer)
