@@ -126,7 +126,7 @@ def _draw_accuracies(axes: "Axes", found: Ablation, language: str) -> None:
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.07), fontsize=style.SMALL, frameon=False
     )
-    axes.xaxis.set_major_formatter(lambda value, _: style.number(value, ".6g", language))
+    style.write_numbers(axes, language, ".6g", "x")
     axes.locator_params("x", nbins=4)
 
 
@@ -148,8 +148,8 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
     axes.set_title(words["loss"], fontsize=style.TEXT)
     axes.set_ylim(0, 1.05 * axes.get_ylim()[1])  # room for the topmost mark
     axes.locator_params("x", nbins=4)
-    axes.yaxis.set_major_formatter(lambda value, _: style.number(value, ".3g", language))
-    axes.xaxis.set_major_formatter(lambda value, _: style.number(value, "g", language))
+    style.write_numbers(axes, language, ".3g", "y")
+    style.write_numbers(axes, language, "g", "x")
     if any(variant.outcomes for variant in found.variants):
         for text in axes.legend(fontsize=style.SMALL, frameon=False).get_texts():
             text.set_parse_math(False)

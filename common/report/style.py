@@ -74,10 +74,12 @@ def wrapped(text: str, letters: int) -> str:
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def write_numbers(axes: "Axes", language: str) -> None:
-    """Write the numbers along both axes as the language does."""
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: number(value, ".4g", language))
+def write_numbers(axes: "Axes", language: str, form: str = ".4g", along: str = "xy") -> None:
+    """Write the numbers along both axes, or along one, as the language does."""
+    for axis in along:
+        getattr(axes, f"{axis}axis").set_major_formatter(
+            lambda value, _: number(value, form, language)
+        )
 
 
 def number(value: float, form: str = "", language: str = "en") -> str:
@@ -131,7 +133,9 @@ def _filled(words: str, language: str, found: re.Match[str]) -> str:
 
 def _as_said(escaped: str) -> str:
     """With anything for a number in braces, digits at the end; in singular or plural."""
-    values = re.sub(r"\\{\d\\}", "(.+?)", re.sub(r"\\{\d\\}$", r"(\\d+)", escaped))
+    # a photo may be called "train 5.png"
+    values = re.sub(r"\\{\d\\}$", r"(\\d+)(?!\\.?\\w)", escaped)
+    values = re.sub(r"\\{\d\\}", "(.+?)", values)
     return re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", values)
 
 

@@ -289,8 +289,7 @@ def _finish(axes: "Axes", language: str) -> None:
     axes.tick_params(labelsize=style.SMALL)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, axis="y", alpha=0.4)
-    for axis in (axes.xaxis, axes.yaxis) if axes.get_xscale() == "log" else (axes.yaxis,):
-        axis.set_major_formatter(lambda value, _: style.number(value, ".4g", language))
+    style.write_numbers(axes, language, along="xy" if axes.get_xscale() == "log" else "y")
 
 
 def _errors_halved(accuracy: np.ndarray) -> np.ndarray:

@@ -185,6 +185,13 @@ def said(sample):
     yield from results.heading(record)
 
 
+def test_names_that_users_gave_stay_as_they_are():
+    for name in ("train 5.png", "class 3b", "my class 12.5 mm.jpg", "train 7_copy"):
+        assert style.told(name, "tr") == name
+    assert style.told("train 5", "tr") == "eğitim 5"
+    assert style.told("class 3, train 5.", "tr") == "sınıf 3, eğitim 5."
+
+
 def test_every_recorded_sentence_is_turkish_in_turkish_and_none_is_translated_in_vain(sample):
     sentences = [*filter(None, said(sample))]
     for sentence in sentences:
