@@ -579,6 +579,6 @@ def read_into(
 
 
 def warn(notes: list[str]) -> None:
-    """Pass notes on to the user."""
+    """Pass notes on to the user, of :func:`common.prediction.classifier.load` for one."""
     for note in notes:
-        warnings.warn(note, NinWarning, stacklevel=3)
+        warnings.warn(note, NinWarning, stacklevel=4)

@@ -207,7 +207,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             f"{path} does not say what size of images it was trained on; taking the book's "
             f"{resize}, or what `resize` says",
             NinWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     chosen = from_preset(
         "book", True, backend=name, resize=resize, network=str(model.network), **settings
@@ -233,7 +233,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
                 f"{path}: its weights fit, but it was saved from other layers than those of this "
                 "network (or by another release of the framework)",
                 NinWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
     return Classifier(net, ready, chosen, model)
 

@@ -12,9 +12,10 @@ import reference
 from commands import assert_one_clear_line, command, run, run_here
 from PIL import Image
 
+import common
 from common import api
 from common.data.fashion_mnist import CLASS_NAMES
-from common.errors import NinError
+from common.errors import NinError, NinWarning
 from common.files import figures
 from common.files.arrays import save_arrays
 from common.model import Model, load_model, save_model
@@ -190,6 +191,14 @@ def test_what_a_backend_writes_is_bit_for_bit_what_it_computes_with(
         np.testing.assert_array_equal(read.weights[name], array, err_msg=name)
     found = load(path).predict(images[:4]).logits
     assert_same_logits(found, reference.logits(dataclasses.replace(read, resize=SIZE), images[:4]))
+
+
+def test_notes_on_a_file_are_of_the_line_that_reads_it(backend, backend_name, model, tmp_path):
+    save_arrays(tmp_path / "w.safetensors", model.weights, {})
+    with pytest.warns(NinWarning) as notes:
+        common.load(tmp_path / "w.safetensors", backend_name)
+    assert len(notes) == 2
+    assert {note.filename for note in notes} == {__file__}
 
 
 def test_predictions_do_not_depend_on_the_batch(load, weights, images, monkeypatch, expected):
