@@ -217,6 +217,14 @@ NOTED = {
         lambda w, d: saved(class_of_its_own(w), d), "its class Edition1 is code, which is not in",
     ),
 }  # fmt: skip
+# what make test leaves to make test-long: Keras builds and compiles a network for each
+LONG = (
+    "nested", "ReLU of its own", "regularized and compiled", "mixed precision", "batches of three",
+    "two outputs", "SavedModel that pads by itself", "module that adds the other way",
+    "fully connected per pixel", "fully connected per pixel in a SavedModel", "augmentation",
+    "Keras operations", "without dropout", "logarithms of a softmax in a SavedModel",
+    "rescaling in a SavedModel", "maximum for the average",
+)  # fmt: skip
 
 
 def compiled(weights):

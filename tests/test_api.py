@@ -294,6 +294,7 @@ def test_a_run_of_a_network_built_by_hand_goes_on_from_its_directory(
         common.resume(tmp_path / "run", NETWORKS[name](make), data, watchers=())
 
 
+@pytest.mark.shared
 def test_layers_that_draw_draw_the_same_again_and_after_a_stop(fit, make, backend):
     def net():
         return make.sequence(make.sequence(*make.drawing()), fewer(make))
@@ -639,6 +640,7 @@ def test_a_run_that_fails_in_its_first_step_leaves_no_directory(fit, make, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.shared
 def test_the_rate_is_examples_by_the_time_that_all_steps_took(fit, make):
     class Times(Watcher):
         def step(self, run):
@@ -679,6 +681,7 @@ def state_of_the_process(make):
     }
 
 
+@pytest.mark.shared
 def test_a_run_leaves_the_process_as_it_was(fit, make, backend, monkeypatch, tmp_path):
     monkeypatch.delenv("OMP_NUM_THREADS")
     before = state_of_the_process(make)
@@ -687,6 +690,7 @@ def test_a_run_leaves_the_process_as_it_was(fit, make, backend, monkeypatch, tmp
         assert state_of_the_process(make) == before
 
 
+@pytest.mark.shared
 def test_the_threads_of_one_run_are_not_those_of_the_next(fit, make, backend_name, monkeypatch):
     def threads(**given_now):
         return fit(plain(make), epochs=1, **given_now).ready.prepared["threads"]
@@ -706,6 +710,7 @@ def test_the_threads_of_one_run_are_not_those_of_the_next(fit, make, backend_nam
 OTHERS = {"torch": "tf", "tf": "torch", "mxnet": "torch"}
 
 
+@pytest.mark.shared
 def test_a_network_goes_to_another_framework_and_back(
     chapter, images, backend, backend_name, tmp_path
 ):

@@ -57,6 +57,7 @@ def test_starting_to_predict_does_not_import_what_only_pictures_need(package):
     assert package not in imported_by("import common.prediction.predict, common.conversion.convert")
 
 
+@pytest.mark.long
 def test_numpy_is_left_as_it_was_found(backend, backend_name):
     before = imported_names("")
     after = imported_names(loading(backend_name))
@@ -116,6 +117,7 @@ def test_mxnet_comes_first_where_make_installed_it(backend, backend_name, tmp_pa
     assert done.stdout.splitlines()[-1:] == ["(1, 10)"], done.stderr
 
 
+@pytest.mark.long
 def test_mxnet_works_after_it_could_not_be_imported_alone(backend, backend_name):
     """MXNet 1.9.1 alone does not import beside a NumPy of today; in a notebook one tries again."""
     if backend_name != "mxnet":

@@ -503,6 +503,7 @@ def test_a_process_of_its_own_that_does_not_start_loses_its_part_alone(measured)
     assert (parts.count("step"), parts.count("memory"), parts.count("startup")) == (3, 0, 3)
 
 
+@pytest.mark.long
 def test_a_run_that_does_not_end_loses_its_part_and_is_ended(tmp_path, monkeypatch, recwarn):
     waits = (
         "import os, pathlib, signal, sys\npathlib.Path(sys.argv[0]).with_name('pid').write_text("
@@ -593,6 +594,7 @@ def test_the_peak_of_memory_grows_with_what_is_used():
 # ------------------------------------------------------------ with a backend
 
 
+@pytest.mark.shared
 def test_the_bare_step_is_the_training_step_without_what_surrounds_it(backend, sample):
     part = first_images(sample, 4, 1)
     # of adamw the first step divides gradients by themselves, rounding errors too
@@ -620,6 +622,7 @@ def test_the_bare_step_is_the_training_step_without_what_surrounds_it(backend, s
         np.testing.assert_allclose(changes[1][name], change, atol=0.01 * largest, err_msg=name)
 
 
+@pytest.mark.shared
 def test_a_worker_measures_the_machine_memory_and_its_start(backend, backend_name):
     started = time.monotonic() - 1000
     worker = Worker(backend_name, "sample", 2, started, device="cpu", threads=0)

@@ -327,6 +327,7 @@ def test_float32s_gradients_behind_a_branch_that_rounding_may_decide_are_not_jud
     assert any("may decide a branch in block2.conv3" in note for note in gradients.notes)
 
 
+@pytest.mark.long
 def test_the_order_in_which_a_file_has_its_weights_changes_nothing(material, both):
     exact, rounded = named(both, "two")
     # the gradient of a weight, behind a branch in the same layer: a file's names are often sorted,
@@ -375,6 +376,7 @@ def test_the_limits_lie_between_rounding_and_arithmetic_of_fewer_bits(size, batc
     assert all(100 * limits[name] * 2**-29 < limit < 2**-25 / 100 for name, limit in exact.items())
 
 
+@pytest.mark.long
 def test_the_comparison_works_with_one_image(sample):
     job = dataclasses.replace(BOTH, batch_size=1)
     material = make_material(job, sample)
@@ -415,6 +417,7 @@ def losses_with(masks, scale):
 
 
 @given(st.integers(0, 2**31), st.sampled_from([0, 1e-7]))
+@pytest.mark.long
 def test_the_chapters_dropout_is_recognised_whatever_its_masks_are(seed, rounding):
     rng = np.random.default_rng(seed)
     masks = rng.random((dropout.STEPS, 384, 4)) < 0.5
@@ -425,6 +428,7 @@ def test_the_chapters_dropout_is_recognised_whatever_its_masks_are(seed, roundin
 
 
 @given(st.integers(0, 2**31), st.sampled_from([1, 1.5, 1.99, 1.996, 2.004, 4]))
+@pytest.mark.long
 def test_another_scale_of_dropout_is_not_the_chapters(seed, scale):
     masks = np.random.default_rng(seed).random((dropout.STEPS, 384, 4)) < 0.5
     found = dropout.judge(losses_with(masks, scale), dropout.site())
@@ -450,6 +454,7 @@ def test_dropout_that_is_never_on_is_called_so():
         ]
     ),
 )
+@pytest.mark.long
 def test_what_scale_and_share_of_kept_units_show_is_named_and_nothing_else(seed, wrong):
     share, scale, words = wrong
     masks = np.random.default_rng(seed).random((dropout.STEPS, 384, 4)) < share
@@ -504,6 +509,7 @@ def dead(material):
     return {**material, "weights/block4.conv3.bias": bias - 1000}
 
 
+@pytest.mark.long
 def test_dead_networks_are_refused_as_agreement(material):
     recordings = [record(dead(material), name) for name in ("one", "two")]
     report = compare(recordings, dead(material))
@@ -672,6 +678,7 @@ def test_the_command_agrees_and_writes_json_and_a_page(candidate, tmp_path):
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
+@pytest.mark.long
 def test_files_of_one_name_and_of_a_name_of_pythons_are_compared(candidate, tmp_path):
     candidate("platform")
     for folder in "ab":
@@ -685,6 +692,7 @@ def test_files_of_one_name_and_of_a_name_of_pythons_are_compared(candidate, tmp_
     assert f"a/platform, {here}/platform, b/platform agree" in done.stdout.replace("\n", " ")
 
 
+@pytest.mark.long
 def test_the_examples_backend_of_one_file_is_compared_as_far_as_it_goes(candidate, tmp_path):
     example = ROOT / "examples" / "nin_numpy.py"
     done = run("--backends", f"{candidate('whole')},{example}", *SMALL, cwd=tmp_path)
@@ -694,6 +702,7 @@ def test_the_examples_backend_of_one_file_is_compared_as_far_as_it_goes(candidat
     assert "nin_numpy not compared: its Predictor has no gradients" in done.stdout
 
 
+@pytest.mark.long
 def test_a_backend_that_fails_the_same_way_in_both_precisions_fails_once_and_briefly(
     candidate, tmp_path
 ):
@@ -727,8 +736,7 @@ BROKEN = {
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        # it is waited for
-        pytest.param(*given, id=name, marks=[pytest.mark.long] if name == "hangs" else [])
+        pytest.param(*given, id=name, marks=[pytest.mark.long] if name != "crashes" else [])
         for name, given in BROKEN.items()
     ],
 )
@@ -752,6 +760,7 @@ def test_one_backend_that_is_left_is_compared_with_nobody(candidate, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: fewer than two backends ran (broken:")
 
 
+@pytest.mark.long
 def test_a_backend_may_have_an_interpreter_of_its_own(candidate, tmp_path):
     interpreter = tmp_path / "own-python"
     interpreter.write_text(f'#!/bin/sh\necho ran >> "{tmp_path}/ran"\nexec {sys.executable} "$@"\n')
@@ -861,6 +870,7 @@ def test_numbers_outside_of_float32_are_refused_there_and_compared_in_float64(ma
     assert "which float32 cannot hold" in report.verdict
 
 
+@pytest.mark.long
 def test_metrics_that_are_no_list_of_losses_fail_the_training_level_alone(material):
     class Trainer(numpy_nin.Trainer):
         def take_metrics(self):
@@ -872,6 +882,7 @@ def test_metrics_that_are_no_list_of_losses_fail_the_training_level_alone(materi
     assert found.group("gradients")
 
 
+@pytest.mark.long
 def test_of_two_that_differ_it_is_not_the_projects_own_that_is_called_wrong(material, recording):
     job = dataclasses.replace(JOB, levels=("gradients",))
     doubled = {n: a * 2 if n.startswith("gradients/") else a for n, a in recording.arrays.items()}

@@ -371,6 +371,7 @@ unrelated = st.sampled_from(
 
 @given(st.sampled_from(sorted(SOURCES)), unrelated, magnitudes, st.integers(0, 2**32 - 1))
 @settings(max_examples=150)
+@pytest.mark.long
 def test_a_mistake_that_is_none_of_these_is_not_given_a_name(name, kind, magnitude, seed):
     rng, right = np.random.default_rng(seed), compute(name)
     size = np.abs(right).max()

@@ -320,7 +320,9 @@ def test_a_mistake_in_the_dropout_of_a_module_from_elsewhere_is_named(
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("save", [save_model, onnx_format.save])
+@pytest.mark.parametrize(
+    "save", [save_model, pytest.param(onnx_format.save, marks=pytest.mark.long)]
+)
 def test_small_weights_learn_too_and_are_compared_in_training(
     backend, backend_name, tmp_path, save
 ):

@@ -857,7 +857,13 @@ def assert_caught(report, level, layer):
     assert f"first deviation: {level}, {layer}" in report.verdict
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+def one_of_dropout(name):
+    """Of the mistakes in dropout, which take seconds each, one is in make test."""
+    long = MISTAKES[name][1] == "dropout" and name != "dropout that drops less"
+    return pytest.param(name, marks=[pytest.mark.long] if long else [])
+
+
+@pytest.mark.parametrize("name", [one_of_dropout(name) for name in MISTAKES])
 def test_a_mistake_is_caught_at_its_level_and_layer(materials, intact, mutant, name):
     change, level, layer, job = MISTAKES[name]
     change(mutant)

@@ -133,6 +133,7 @@ def test_the_learning_rate_and_the_size_of_the_last_map_are_in_plain_sight(
 # --------------------------------------------------------------- one layer alone
 
 
+@pytest.mark.long
 def test_the_command_in_the_report_shows_the_layer_that_deviates(tmp_path):
     (tmp_path / "numpy_nin.py").write_text((ROOT / "tests" / "numpy_nin.py").read_text())
     (tmp_path / "right.py").write_text("from numpy_nin import *\n")
@@ -314,11 +315,16 @@ def with_dropout(rate, where="dropout"):
     ("backend", "words"),
     [
         (with_dropout(lambda rate: 0.8 * rate), "units are dropped at a rate of 0.4, not 0.5"),
-        (with_dropout(lambda rate: rate, "pool1"), "in front of a pooling layer too"),
-        (with_dropout(lambda rate: 0), "no unit is dropped"),
+        pytest.param(
+            with_dropout(lambda rate: rate, "pool1"), "in front of a pooling layer too",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            with_dropout(lambda rate: 0), "no unit is dropped", marks=pytest.mark.long
+        ),
     ],
     ids=["another rate", "a second layer", "off"],
-)
+)  # fmt: skip
 def test_a_mistake_in_dropout_is_named_and_its_level_is_the_next_step(
     material, capsys, backend, words
 ):
@@ -332,6 +338,7 @@ def test_a_mistake_in_dropout_is_named_and_its_level_is_the_next_step(
     assert re.search(r"That level alone: .* --levels dropout\n", text)
 
 
+@pytest.mark.long
 def test_a_network_that_drops_units_at_rate_0_is_told_so_where_its_training_deviates(material):
     job = dataclasses.replace(JOB, dtype="float64", levels=("training", "dropout"))
     found = compare(material, {"right": numpy_nin, "wrong": with_dropout(0.5)}, job)

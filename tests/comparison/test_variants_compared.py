@@ -140,7 +140,9 @@ def test_a_mistake_in_a_variant_is_found_and_named(sample, network):
 @pytest.mark.parametrize(
     ("asked", "built", "level", "first"),
     [
-        ("no-last-relu", CHAPTER, "activations", "block4.conv3"),
+        pytest.param(
+            "no-last-relu", CHAPTER, "activations", "block4.conv3", marks=pytest.mark.long
+        ),
         ("one-1x1", NETWORKS["chapter"], "parameters", "block1.conv3.weight"),
     ],
     ids=["a ReLU too many", "a 1x1 convolution too many"],
@@ -153,6 +155,7 @@ def test_another_network_than_was_asked_for_deviates_where_it_is_another(
     assert (found.deviation.name, found.deviation.first) == (level, first)
 
 
+@pytest.mark.long
 def test_a_backend_without_variants_is_listed_as_that(sample):
     lacking = types.SimpleNamespace(__name__="mine", nin=numpy_nin.nin)
     found = compare(sample, job_of("one-1x1"), {"whole": numpy_nin, "lacking": lacking})

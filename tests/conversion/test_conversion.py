@@ -251,12 +251,14 @@ def test_weights_and_what_is_known_of_them_come_back(exported, model, tmp_path):
     assert dataclasses.replace(found, weights={}) == dataclasses.replace(model, weights={})
 
 
+@pytest.mark.shared
 def test_the_class_count_travels(backend, name, tmp_path):
     three = reference.model(seed=5, num_classes=3)
     convert.write(three, tmp_path / TARGETS[name], name)
     assert_same_weights(convert.read(tmp_path / TARGETS[name]).model, three)
 
 
+@pytest.mark.shared
 def test_a_network_of_colour_images_is_checked_with_colours(backend, name, model, tmp_path):
     first = np.repeat(model.weights["block1.conv1.weight"], 3, 1) / 2
     weights = {**model.weights, "block1.conv1.weight": first}
@@ -275,6 +277,7 @@ def test_predict_takes_the_file_itself(exported, backend_name, model, sample, tm
 
 
 @pytest.mark.parametrize("factor", [1.001, np.nan])
+@pytest.mark.shared
 def test_a_file_that_gives_other_logits_is_not_written(
     backend, name, weights, tmp_path, monkeypatch, factor
 ):
@@ -369,6 +372,7 @@ def of_biases(path, onnx):
     return proto
 
 
+@pytest.mark.shared
 def test_where_images_change_the_logits_little_a_little_is_a_mistake(
     onnx_file, backend_name, tmp_path
 ):
@@ -388,6 +392,7 @@ def test_where_images_change_the_logits_little_a_little_is_a_mistake(
     assert "first step" not in str(caught.value)
 
 
+@pytest.mark.shared
 def test_an_onnx_file_of_another_network_is_refused(onnx_file, backend_name, tmp_path):
     import onnx
 

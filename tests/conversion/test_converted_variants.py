@@ -54,6 +54,7 @@ def test_a_variant_comes_back_from_its_frameworks_file(backend, backend_name, na
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.long
 def test_a_variant_comes_back_from_onnx(backend, backend_name, name, tmp_path):
     pytest.importorskip("onnxruntime")
     if backend_name != "torch":  # one backend is enough to check them

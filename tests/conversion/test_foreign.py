@@ -23,15 +23,14 @@ def pytest_generate_tests(metafunc):
         if argument in metafunc.fixturenames:
             try:
                 module = importlib.import_module(f"foreign_{backend}")
-                members, limits = getattr(module, table), getattr(module, "LIMITS", {})
+                members = getattr(module, table)
             except ImportError:  # the framework is not installed, or there is none
-                members, limits = {}, {}
+                module, members = None, {}
+            marks = {name: [pytest.mark.long] for name in getattr(module, "LONG", ())}
+            for name, reason in getattr(module, "LIMITS", {}).items():
+                marks.setdefault(name, []).append(pytest.mark.xfail(reason=reason))
             parameters = [
-                pytest.param(
-                    member,
-                    id=name,
-                    marks=[pytest.mark.xfail(reason=limits[name])] if name in limits else [],
-                )
+                pytest.param(member, id=name, marks=marks.get(name, []))
                 for name, member in members.items()
             ]
             metafunc.parametrize(argument, parameters)
@@ -106,6 +105,7 @@ def test_what_cannot_be_read_is_named_and_leaves_no_trace(backend, model, refuse
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.shared
 def test_a_model_of_other_classes_stays_without_names(backend, model, tmp_path):
     format_ = {"torch": "nin.pt", "tf": "nin.keras", "mxnet": "nin.params"}
     path = tmp_path / format_[backend.NAME]

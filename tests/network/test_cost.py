@@ -100,6 +100,7 @@ def test_a_network_that_is_built_costs_what_it_costs_on_paper(backend):
 
 
 @pytest.mark.parametrize("options", STATES, ids=str)
+@pytest.mark.shared
 def test_an_optimizer_remembers_as_many_numbers_as_on_paper(backend, backend_name, options):
     chosen = from_preset("book", backend=backend_name, resize=67, device="cpu", **options)
     net = backend.nin()

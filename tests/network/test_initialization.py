@@ -23,10 +23,12 @@ def dead_classes(backend, sample):
     return dead_classes
 
 
+@pytest.mark.shared
 def test_as_drawn_some_classes_are_dead_from_the_start(dead_classes):
     assert sum(dead_classes("random", seed) for seed in range(6)) >= 6
 
 
+@pytest.mark.shared
 def test_with_an_identity_in_the_last_block_none_is(dead_classes):
     assert [dead_classes("identity", seed) for seed in range(6)] == [0] * 6
 

@@ -66,6 +66,7 @@ def place(tmp_path_factory):
         yield directory
 
 
+@pytest.mark.shared
 def test_networks_of_the_notebook_are_recognised_in_each_framework_alike(backend, backend_name):
     code = {cell.id: cell.source for cell in make.notebook(backend_name).cells}
     names = {}
@@ -189,7 +190,7 @@ def test_figure_and_bar_are_redrawn_in_their_places_while_it_trains(notebook):
     assert "epoch 2:" in printed(messages)
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(notebook, place):
     gate = place / "gate"
     os.mkfifo(gate)
@@ -251,7 +252,7 @@ def assert_plain_lines(text, out):
     assert {"curves.png", "curves.svg", "result.json"} <= {path.name for path in out.iterdir()}
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_command_in_a_cell_prints_plain_lines_and_draws(notebook, backend_name, place):
     out = place / "in_a_cell"
     line = " ".join([sys.executable, str(ROOT / "scripts/train.py"), *arguments(backend_name, out)])

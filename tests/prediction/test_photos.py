@@ -310,6 +310,7 @@ def test_what_is_unlike_the_training_data_is_named(backend_name, weights, tmp_pa
     assert "--picture shows" in done.stderr
 
 
+@pytest.mark.long
 def test_all_bad_photos_are_an_error(weights, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"no image")

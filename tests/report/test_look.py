@@ -142,7 +142,7 @@ def test_networks_without_what_a_view_shows_are_refused(look):
         without.view("mlp")
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_look_shows_every_view_of_the_data_and_of_a_photo(
     backend, backend_name, weights, sample, tmp_path
 ):

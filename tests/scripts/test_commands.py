@@ -245,6 +245,7 @@ def test_the_doctor_reports_the_environment_as_it_found_it():
         assert report["machine"]["threads"] == threads
 
 
+@pytest.mark.long
 def test_an_out_that_cannot_be_written_is_refused():
     done = run("train.py", "--data", "sample", "--out", "/dev/null/run", "--backend", "torch")
     if framework_is_missing("torch"):
@@ -414,7 +415,13 @@ def test_a_device_too_full_for_the_network_is_one_clear_line(backend, quick, tmp
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def also(redirection):
+    """One that make test leaves to make test-long."""
+    return pytest.param(redirection, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("closed", [also(">&-"), also("2>&-"), also(">&- 2>&-"), "<&- >&- 2>&-"])
+@pytest.mark.shared
 def test_nobody_needs_to_listen_to_a_run(backend, quick, tmp_path, closed):
     train = command("train.py", *quick, "--epochs", "0.2", "--out", tmp_path / "run")
     done = subprocess.run(f"{shlex.join(train)} {closed}", shell=True, capture_output=True)
@@ -424,7 +431,8 @@ def test_nobody_needs_to_listen_to_a_run(backend, quick, tmp_path, closed):
     load_arrays(tmp_path / "run" / "model.safetensors")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+@pytest.mark.parametrize("closed", [also(">&-"), "2>&-"])
+@pytest.mark.shared
 def test_nobody_needs_to_listen_to_shapes(backend, backend_name, tmp_path, closed):
     file = tmp_path / "shapes.json"
     shapes = command("shapes.py", "--backend", backend_name, "--resize", 67, "--json", file)
@@ -476,6 +484,7 @@ def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(backe
     assert_one_clear_line(run("train.py", "--resume", copy), "has no checkpoint.safetensors")
 
 
+@pytest.mark.shared
 def test_a_missing_gpu_is_one_clear_line(backend, quick, tmp_path):
     if has_gpu(backend):
         pytest.skip("this machine has a GPU")

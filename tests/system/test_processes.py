@@ -35,6 +35,7 @@ def test_an_end_is_explained_by_signal_or_by_the_last_line():
     assert why_it_ended(1, ["Traceback", "  KeyError: 'a'"]) == "KeyError: 'a'"
 
 
+@pytest.mark.long
 def test_a_process_that_is_gone_is_not_waited_for_though_its_child_holds_its_output():
     code = (
         "import subprocess, sys\n"

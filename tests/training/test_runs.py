@@ -200,6 +200,7 @@ def test_the_same_seed_gives_the_same_numbers(finished, start):
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (1, 3)])
+@pytest.mark.shared
 def test_another_number_of_workers_is_noted_and_recorded(start, before, after):
     def described(run, workers):
         return records.describe(run) | ({"workers": workers} if workers > 1 else {})
@@ -474,7 +475,7 @@ def test_a_dead_class_is_looked_for_in_the_images_of_all_workers(start, backend,
     assert "train it anew" in seen.notes[1]
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_plateau_longer_than_an_epoch_is_reported_once(start, backend, monkeypatch):
     monkeypatch.setattr(plateau, "WINDOW_STEPS", 7)  # of 5 steps an epoch
     run = start(epochs=3)
@@ -513,6 +514,7 @@ def test_an_asked_for_gpu_that_is_not_there_is_refused(backend):
         assert backend.find_device("auto").kind == "gpu"
 
 
+@pytest.mark.shared
 def test_a_checkpoint_of_another_network_is_refused(start, backend):
     run = start()
     state = run.trainer.state()
@@ -524,6 +526,7 @@ def test_a_checkpoint_of_another_network_is_refused(start, backend):
         start(directory=run.directory)
 
 
+@pytest.mark.shared
 def test_a_device_too_full_for_a_checkpoint_is_not_reported_as_another_network(start, monkeypatch):
     def load_state(state):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")

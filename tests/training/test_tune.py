@@ -272,6 +272,7 @@ tune.search(tuning, 3, tune.Observer(), killed)
 """
 
 
+@pytest.mark.long
 def test_a_trial_whose_process_was_killed_is_tried_again_but_not_for_ever(sample, tmp_path):
     path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "training")))
     for outcomes in (["interrupted"], ["interrupted", "failed"]):

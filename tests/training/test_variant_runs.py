@@ -32,6 +32,7 @@ def finished(backend, backend_name, sample, tmp_path_factory):
     )
 
 
+@pytest.mark.shared
 def test_the_description_travels_in_every_file(finished):
     config = json.loads((finished.directory / "config.json").read_text())
     assert config["settings"]["network"] == NETWORK
@@ -54,6 +55,7 @@ def test_it_is_read_back_and_predicts_the_same(finished, backend_name, sample):
         common.load(path, backend_name, resize=40)
 
 
+@pytest.mark.shared
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     finished, backend_name, sample, tmp_path
 ):
@@ -73,6 +75,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     assert all((one[name] == other[name]).all() for name in one)
 
 
+@pytest.mark.shared
 def test_a_variant_that_was_built_by_hand_is_known_by_its_name(backend, backend_name, sample):
     net = parts.make_network(backend, description.NETWORKS["vgg-12-32"], dropout=0.25)
     run = common.fit(net, sample, "fast", epochs=1, watchers=(), **OPTIONS)
@@ -83,6 +86,7 @@ def test_a_variant_that_was_built_by_hand_is_known_by_its_name(backend, backend_
         common.fit(net, sample, "fast", network="gentle")
 
 
+@pytest.mark.shared
 def test_another_network_of_the_same_parameters_is_told_from_it(backend, backend_name, sample):
     """The variant without the last ReLU has the chapter's parameters."""
     net = common.build(backend_name, "no-last-relu", resize=67)

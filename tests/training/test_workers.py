@@ -235,7 +235,7 @@ def test_torchruns_own_restart_goes_on_from_the_checkpoint(
     assert_alike(alone, tmp_path / "run")
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_batch_that_leaves_a_worker_without_examples_is_refused(backend_name, tmp_path):
     if backend_name == "none":
         pytest.skip("needs a backend")
