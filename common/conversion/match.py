@@ -59,9 +59,9 @@ def match(
     Raises:
         NinError: if no group is the network, naming the reason, or if two are.
     """
-    found: dict[str, Matched] = {}
+    # with the words by which a Python user takes it alone
+    found: dict[str, tuple[Matched, str]] = {}
     reasons: dict[str, NinError] = {}
-    alone: dict[str, str] = {}
     for group, tensors in groups.items():
         try:
             copies = _networks(tensors, ordered, where, network, size)
@@ -69,29 +69,29 @@ def match(
             reasons[group] = error
             continue
         for start, matched in copies.items():
-            name = f"{group}.{start}".strip("./:|")
-            found[name] = matched
-            of_group = "checkpoint" + "".join(f"['{each}']" for each in group.split(".") if each)
-            alone[name] = (
-                f"{{n: t for n, t in {of_group}.items() if n.startswith('{start}')}}"
-                if len(copies) > 1 else of_group
-            )  # fmt: skip
-    if not reasons and not found:
-        raise NinError(f"{where}: holds no tensors")
+            alone = "checkpoint" + "".join(f"['{each}']" for each in group.split(".") if each)
+            if len(copies) > 1:
+                alone = f"{{n: t for n, t in {alone}.items() if n.startswith('{start}')}}"
+            found[f"{group}.{start}".strip("./:|")] = matched, alone
     if not found:
+        if not reasons:
+            raise NinError(f"{where}: holds no tensors")
         # the largest group was meant to be the network
         raise reasons[max(reasons, key=lambda group: len(groups[group]))]
     first, *others = found
+    matched, _ = found[first]
     for other in others:
-        if any(
-            not np.array_equal(found[other].weights[n], a) for n, a in found[first].weights.items()
-        ):
+        weights = found[other][0].weights
+        if not all(np.array_equal(weights[name], a) for name, a in matched.weights.items()):
             names = " and ".join(printable(name or "(the top)") for name in (first, other))
             raise NinError(
                 f"{where}: holds two networks with other weights, {names}; save only the one that "
-                f"you mean, such as {printable(alone[other or first])}"
+                f"you mean, such as {printable(found[other or first][1])}"
             )
-    return found[first]
+    around = [group for group in reasons if not group or first.startswith(f"{group}.")]
+    # whole numbers there are counters and the states of random generators
+    tensors = {n: a for g in around for n, a in groups[g].items() if a.dtype.kind == "f"}
+    return matched._replace(notes=matched.notes + _left_out(tensors, where))
 
 
 def _networks(
@@ -135,18 +135,24 @@ def _networks(
             ) from error
         found[next(iter(used))] = matched
         rest = {n: a for n, a in rest.items() if n not in used}
-    if named:
-        more = f" and {len(named) - 9} more" if len(named) > 9 else ""
-        next(iter(found.values())).notes.append(
-            f"{where}: left out, as no part of the network: {_listed(named, 9)}{more}; if it "
-            "computes with that, it is another network"
-        )
+    next(iter(found.values())).notes.extend(_left_out(named, where))
     split = [_parts(name) for name in found]
     same = _common(parts[::-1] for parts in split)
     return {
         "".join(parts[: len(parts) - same]): matched
         for parts, matched in zip(split, found.values(), strict=True)
     }
+
+
+def _left_out(tensors: Mapping[str, np.ndarray], where: str) -> list[str]:
+    """A note on tensors beside the network, if there are any."""
+    if not tensors:
+        return []
+    more = f" and {len(tensors) - 9} more" if len(tensors) > 9 else ""
+    return [
+        f"{where}: left out, as no part of the network: {_listed(tensors, 9)}{more}; if it "
+        "computes with that, it is another network"
+    ]
 
 
 def _beside(tensors: Mapping[str, np.ndarray]) -> set[str]:
@@ -268,20 +274,20 @@ def _check_order(
     for one, two in combinations(names, 2):
         if shapes[one] != shapes[two]:
             continue
-        certain = _numbered(one, two, names)
-        if certain and _key(one) > _key(two):
+        if not _numbered(one, two, names):
+            if not ordered:
+                raise NinError(
+                    f"{where}: {printable(one)} and {printable(two)} have one shape, and neither "
+                    "file nor names show which comes first; number the layers, or save the whole "
+                    "network"
+                )
+            unsure = unsure or (one, two)
+        elif _key(one) > _key(two):
             raise NinError(
                 f"{where}: {printable(two)} and {printable(one)} have one shape, and stand in the "
                 "file in another order than that of their names; name them in the order in which "
                 "the network uses them"
             )
-        if not certain and not ordered:
-            raise NinError(
-                f"{where}: {printable(one)} and {printable(two)} have one shape, and neither file "
-                "nor names show which comes first; number the layers, or save the whole network"
-            )
-        if not certain:
-            unsure = unsure or (one, two)
     return unsure
 
 
