@@ -133,7 +133,7 @@ def _networks(
                 f"belongs to none of its layers ({len(rest)} of {len(tensors)} tensors do not)"
                 f"{VARIANT}"
             ) from error
-        found[next(iter(used))] = matched
+        found[used[0]] = matched
         rest = {n: a for n, a in rest.items() if n not in used}
     next(iter(found.values())).notes.extend(_left_out(named, where))
     split = [_parts(name) for name in found]
@@ -188,21 +188,17 @@ def _beside(tensors: Mapping[str, np.ndarray]) -> set[str]:
 
 def _match(
     tensors: Mapping[str, np.ndarray], ordered: bool, where: str, network: Network, size: int | None
-) -> tuple[Matched, dict[str, str]]:
-    """One network, and which of the tensors were used for which of its parameters."""
+) -> tuple[Matched, list[str]]:
+    """One network, and which of the tensors were used for it."""
     names = list(tensors) if ordered else sorted(tensors, key=_key)
-    # for two numbers of classes and image channels: what differs depends on these
-    one, other = (
-        {n: (*shape, 1, 1)[:4] for n, shape in architecture.parameter_shapes(*counts, network, size)
-         .items() if n.endswith(".weight")}
-        for counts in ((10, 1), (11, 2))
-    )  # fmt: skip
-    opening = next(iter(one.values()))
+    # with no classes: the first layer that gives nothing is the first that depends on their number
+    wanted = architecture.parameter_shapes(0, 1, network, size)
+    layers = [(*shape, 1, 1)[:4] for name, shape in wanted.items() if name.endswith(".weight")]
+    opening, closing = layers[0], next(shape for shape in layers if not shape[0])
     if any(a.ndim == 4 and (a.shape[3], *a.shape[:2]) == (opening[0], *opening[2:])
            for a in tensors.values()):  # fmt: skip
         # height and width first, as in Keras and JAX
-        order = {4: (3, 2, 0, 1), 2: (1, 0)}
-        tensors = {n: a.transpose(order.get(a.ndim)) if a.ndim in order else a
+        tensors = {n: a.transpose((3, 2, 0, 1) if a.ndim == 4 else None)
                    for n, a in tensors.items()}  # fmt: skip
     kernels = [name for name in names if tensors[name].ndim in (2, 4)]
     singles = [name for name in names if tensors[name].ndim == 1]
@@ -217,7 +213,6 @@ def _match(
         raise NinError(
             f"{where}: of another network: its layers have no biases, those of the chapter have"
         )
-    closing = next(one[name] for name in one if one[name][0] != other[name][0])
     first = [e for e in shapes.values() if (e[0], *e[2:]) == (opening[0], *opening[2:])]
     last = [shape for shape in shapes.values() if shape[1:] == closing[1:]]
     if not first or not last:
@@ -228,7 +223,7 @@ def _match(
         )
     expected = architecture.parameter_shapes(last[-1][0], first[0][1], network, size)
     weights: dict[str, np.ndarray] = {}
-    used: dict[str, str] = {}
+    used: list[str] = []
     for name, shape in expected.items():
         if name.endswith(".bias"):
             continue
@@ -239,17 +234,15 @@ def _match(
                 f"{where}: of another network (no tensor of shape {shape} is left for {name}; "
                 f"it holds {_examples(tensors)}){VARIANT}"
             )
-        used[native] = name
         bias = biases[native]
         if bias not in tensors:
             raise NinError(f"{where}: {printable(native)} ({name}) has no bias")
         weights[name] = tensors[native].reshape(shape)
         weights[name.replace(".weight", ".bias")] = tensors[bias]
-        used[bias] = name.replace(".weight", ".bias")
-    unsure = _check_order([n for n in used if n in shapes], shapes, ordered, where)
+        used += [native, bias]
+    unsure = _check_order({n: shapes[n] for n in used if n in shapes}, ordered, where)
     if by_order:
-        of_biases = {name: tensors[name].shape for name in singles}
-        _check_order([n for n in used if n in of_biases], of_biases, ordered, where)
+        _check_order({n: tensors[n].shape for n in used if n not in shapes}, ordered, where)
     return _float32(weights, where)._replace(by_order=unsure), used
 
 
@@ -263,7 +256,7 @@ def _float32(weights: Mapping[str, np.ndarray], where: str) -> Matched:
 
 
 def _check_order(
-    names: list[str], shapes: Mapping[str, tuple[int, ...]], ordered: bool, where: str
+    shapes: Mapping[str, tuple[int, ...]], ordered: bool, where: str
 ) -> tuple[str, ...]:
     """Two of the same shape, if only their order in the file says which comes first.
 
@@ -271,10 +264,10 @@ def _check_order(
         NinError: if nothing says it, or the names say another order.
     """
     unsure: tuple[str, ...] = ()
-    for one, two in combinations(names, 2):
+    for one, two in combinations(shapes, 2):
         if shapes[one] != shapes[two]:
             continue
-        if not _numbered(one, two, names):
+        if not _numbered(one, two, shapes):
             if not ordered:
                 raise NinError(
                     f"{where}: {printable(one)} and {printable(two)} have one shape, and neither "
