@@ -227,18 +227,17 @@ def parse(text: str, others: Iterable[str] = ()) -> Network:
     """
     first, *rest = parts = [part.strip() for part in text.split(",")]
     known = [*others, *NETWORKS]
+    named = {**NETWORKS, "nin": CHAPTER}  # that is its name, too
     network = CHAPTER
-    if first == "nin":  # that is its name, too
-        parts = rest
-    elif "=" not in first:
-        if first not in NETWORKS:
+    if "=" not in first:
+        if first not in named:
             like = difflib.get_close_matches(first.lower(), known, 1)
             meant = f" (did you mean {like[0]}?)" if like else ""
             raise NinError(
                 f"`network={text}`: there is no network of that name{meant}; choose from "
                 f"{', '.join(known)}, or write key=value,... with {', '.join(KEYS)}"
             )
-        network, parts = NETWORKS[first], rest
+        network, parts = named[first], rest
     changes: dict[str, Any] = {}
     for part in parts:
         key, equals, value = (each.strip() for each in part.partition("="))
