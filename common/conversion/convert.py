@@ -121,7 +121,8 @@ def convert(
         origin: as for :func:`read`.
         to: a key of :data:`common.conversion.kinds.TARGETS`; None: by the target's name.
         resize: as for :func:`read`.
-        backend: whose logits an ONNX file is compared with; None: the first that is installed.
+        backend: whose logits an ONNX file is compared with; None: the target's own, or the first
+            that is installed.
         network: as for :func:`read`.
 
     Raises:
@@ -195,6 +196,8 @@ def read(
         with _readable(path, kind), np.load(path, allow_pickle=False) as archive:
             content = Content({"": dict(archive)}, True, {})
     else:
+        if kind == "onnx" and backend is None and beside in BACKENDS:
+            backend = beside  # one framework less, which might not get along with it
         software = _software(kind, backend, threads)
         with _readable(path, kind):
             content = software.load(path)
