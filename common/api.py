@@ -376,7 +376,8 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     options = check_given(options, on_paper.OPTIONS)
     if isinstance(network, str):
         return on_paper.of(network, resize, **options)
-    backend = registry.load(registry.backend_of(network, "network"))
+    name = registry.backend_of(network, "network", ", nor the name of one, such as 'nin'")
+    backend = registry.load(name)
     size = Settings.resize if resize is None else resize
     parts.need(backend, "allocate")(network, architecture.random_image(size))
     predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))

@@ -56,10 +56,6 @@ def load_model(path: Path) -> Model:
     Raises:
         NinError: if the file is damaged or of another network, naming what was expected and found.
     """
-    if not path.exists():
-        raise NinError(f"{path}: no such file")
-    if not path.is_file():
-        raise NinError(f"{path}: not a file")
     arrays, metadata = load_arrays(path)
     return from_metadata(arrays, metadata, str(path))
 

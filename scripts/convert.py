@@ -51,7 +51,8 @@ def parser() -> command_line.Parser:
     p.add_argument(
         "--backend",
         metavar="NAME",
-        help=f"which of {', '.join(BACKENDS)} checks an ONNX file (the first that is installed)",
+        help=f"which of {', '.join(BACKENDS)} checks an ONNX file (OUT's own, or the first that "
+        "is installed)",
     )
     return p
 

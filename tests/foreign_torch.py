@@ -131,7 +131,11 @@ NOTED = {
     "a metric and a loss": (
         lambda w, d: saved(beside(w), d, "last.ckpt"),
         "left out, as no part of the network: loss.weight (10,), cm.confmat (10, 10); if it",
-    )
+    ),
+    "a temperature beside the network": (
+        lambda w, d: saved({**checkpoint(w), "temperature": torch.ones(1)}, d),
+        "left out, as no part of the network: temperature (1,); if it",
+    ),
 }
 
 

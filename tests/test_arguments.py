@@ -258,7 +258,8 @@ MISTAKES = {
     "cost(batch_size='x')": "batch_size='x': must be a whole number from 1 to 1000000",
     "cost(batchsize=2)": "batchsize: no such setting; did you mean batch_size?",
     "cost(resize=True)": "resize=True: must be a whole number or None",
-    "cost(None)": "network=None: no network of a framework known here (torch, tf, mxnet)",
+    "cost(None)": "network=None: no network of a framework known here (torch, tf, mxnet), nor the "
+    "name of one, such as 'nin'",
     "fit(None)": "net=None: no network of a framework known here (torch, tf, mxnet); "
     "for another backend, name it: backend=...",
     "fit()": "fit: missing a required argument: 'net'",

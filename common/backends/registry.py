@@ -47,8 +47,11 @@ def names() -> list[str]:
 
 
 def first_installed() -> str:
-    """The first of :data:`BACKENDS` whose framework is installed; if none is, the first."""
-    there = (n for n, (_, framework) in BACKENDS.items() if importlib.util.find_spec(framework))
+    """The first of :data:`BACKENDS` that is installed and can be loaded here; else the first."""
+    there = (
+        name for name, (_, framework) in BACKENDS.items()
+        if importlib.util.find_spec(framework) and APART.get(framework) not in sys.modules
+    )  # fmt: skip
     return next(there, next(iter(BACKENDS)))
 
 

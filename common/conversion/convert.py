@@ -121,7 +121,8 @@ def convert(
         origin: as for :func:`read`.
         to: a key of :data:`common.conversion.kinds.TARGETS`; None: by the target's name.
         resize: as for :func:`read`.
-        backend: whose logits an ONNX file is compared with; None: the first that is installed.
+        backend: whose logits an ONNX file is compared with; None: the target's own, or the first
+            that is installed.
         network: as for :func:`read`.
 
     Raises:
@@ -195,6 +196,8 @@ def read(
         with _readable(path, kind), np.load(path, allow_pickle=False) as archive:
             content = Content({"": dict(archive)}, True, {})
     else:
+        if kind == "onnx" and backend is None and beside in BACKENDS:
+            backend = beside  # one framework less, which might not get along with it
         software = _software(kind, backend, threads)
         with _readable(path, kind):
             content = software.load(path)
@@ -202,7 +205,7 @@ def read(
     network = network_of(ours, network)
     if resize is not None:
         check_resize(resize, network)
-    height = None if content.input_shape is None else content.input_shape[2]
+    batch, _, height, width = content.input_shape or (None,) * 4
     size = size_of(ours) or resize or height
     if size is None and network.head != "average":
         raise NinError(
@@ -210,7 +213,11 @@ def read(
             "add `resize`"
         )
     matched = match(content.groups, content.ordered, str(path), network, size)
-    model = _model(matched.weights, content, path, network, size)
+    # for a fully connected layer, which is made for it
+    stated = None if network.head == "average" else size
+    model = from_metadata(matched.weights, ours, str(path), network, stated)
+    if not ours:
+        model = dataclasses.replace(model, dropout=content.dropout)
     notes = [*content.notes, *matched.notes]
     if content.input_shape is None and not ours:
         pair = " and ".join(map(printable, matched.by_order))
@@ -223,7 +230,6 @@ def read(
         )
     if content.input_shape is None or not check:
         return Read(_sized(model, resize), None, notes)
-    batch, _, height, width = content.input_shape
     model = _sized(model, height if resize is None and height == width else resize)
     resize = resize or model.resize
     sizes = _sizes(resize, network)
@@ -295,7 +301,7 @@ def run(path: Path, pixels: np.ndarray, backend: str | None = None) -> np.ndarra
         shape = software.load(path).input_shape
     if shape is None:
         raise NinError(f"{path}: holds weights only, and no layers that could be run")
-    return _run(software, path, path, pixels, shape[0])[0]
+    return _run(software, path, path, shape[0], pixels)[0]
 
 
 class _Software(NamedTuple):
@@ -336,18 +342,6 @@ def _software(kind: str, backend: str | None, threads: int = 0) -> _Software:
     )
 
 
-def _model(
-    weights: dict[str, np.ndarray], content: Content, path: Path, network: Network, size: int | None
-) -> Model:
-    """A model that states what the file states, and no more."""
-    ours = is_ours(content.metadata)
-    # for a fully connected layer, which is made for it
-    size = None if network.head == "average" else size
-    model = from_metadata(weights, content.metadata if ours else {}, str(path), network, size)
-    # what our metadata do not know is not known because the layer has a rate
-    return model if ours else dataclasses.replace(model, dropout=content.dropout)
-
-
 def _sized(model: Model, resize: int | None) -> Model:
     """A model with a size noted, if it does not have one."""
     return dataclasses.replace(model, resize=resize) if model.resize is None else model
@@ -368,8 +362,7 @@ def _what_fixed_hides(
     size = min(height, width)
     if size < architecture.smallest_input(network):
         raise NinError(f"{path}: of another network (it takes images of {height}x{width})")
-    shapes = architecture.layer_shapes(size, network=network)
-    if [shape for name, shape in shapes.items() if name.startswith("pool")][-1][2:] == (1, 1):
+    if size < architecture.smallest_input(network, last_map=2):
         note += "; there the last map is one pixel, so that its averaging does not show"
     if resize not in (None, height):
         note += f"; what it computes for {resize}x{resize} is not known"
@@ -403,6 +396,7 @@ def _check(
         NinError: if they differ by too much.
     """
     net = build(software.backend, model)
+    theirs = partial(_run, software, path, called, batch)
     worst, notes = 0.0, []
     # the largest first: for an empty map, as another network has of small ones, onnxruntime 1.20
     # ends the process
@@ -416,7 +410,7 @@ def _check(
                 f"{source}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "
                 "whatever it sees (its ReLUs are dead)"
             )
-        outputs = _run(software, path, called, pixels, batch)
+        outputs = theirs(pixels)
         shaped = [o.reshape(IMAGES, -1) for o in outputs if o.size == ours.size]
         if not shaped:
             raise NinError(
@@ -435,9 +429,7 @@ def _check(
             differences = probabilities
         difference = min(differences)
         if not difference <= allowed:
-            step = _first_step(
-                lambda p: _run(software, path, called, p, batch), pixels, ours, difference
-            )
+            step = _first_step(theirs, pixels, ours, difference)
             raise NinError(
                 f"{called}: of another network (for images of {height}x{width} its logits differ "
                 f"from {software.backend_name}'s by up to {difference:.1e} of the largest "
@@ -494,7 +486,7 @@ def _pixels(height: int, width: int, channels: int) -> np.ndarray:
 
 
 def _run(
-    software: _Software, path: Path, called: Path, pixels: np.ndarray, batch: int | None
+    software: _Software, path: Path, called: Path, batch: int | None, pixels: np.ndarray
 ) -> list[np.ndarray]:
     """What a file makes of images, so many at a time as it takes."""
     with _readable(called, software.kind):

@@ -2,7 +2,6 @@
 
 import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,70 +38,43 @@ TARGETS = {
 }
 
 
-class Stranger(NamedTuple):
-    """A kind of file that cannot be read."""
-
-    is_one: Callable[[bytes, Path], bool]
-    """Of the file's first bytes and its path."""
-    words: str
-    help: str
-
-
-def _begins(*starts: bytes) -> Callable[[bytes, Path], bool]:
-    return lambda head, path: head.startswith(starts)
-
-
-STRANGERS = (
-    Stranger(lambda head, path: not head, "an empty file", "copy or download it again"),
-    Stranger(
-        _begins(b"version https://git-lfs"),
-        "a pointer of git-lfs, which stands for the file",
-        "fetch the file itself with `git lfs pull`",
+# Kinds that cannot be read: a pattern of the first bytes -> what that is, and what helps.
+STRANGERS = {
+    rb"\Z": "an empty file; copy or download it again",
+    rb"version https://git-lfs": (
+        "a pointer of git-lfs, which stands for the file; fetch the file itself with `git lfs pull`"
     ),
-    Stranger(
-        lambda head, path: re.match(rb"\s*<(!doctype|html|\?xml|head)", head, re.I) is not None,
-        "a web page, not a weights file",
-        "download the file that the page links to (the raw file)",
+    rb"(?i)\s*<(!doctype|html|\?xml|head)": (
+        "a web page, not a weights file; download the file that the page links to (the raw file)"
     ),
-    Stranger(_begins(b"\x1f\x8b"), "compressed with gzip", "unpack it with gunzip"),
-    Stranger(_begins(b"\xfd7zXZ", b"BZh", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd"),
-             "a compressed archive", "unpack it"),
-    Stranger(lambda head, path: head[257:262] == b"ustar", "a tar archive", "unpack it"),
-    Stranger(
-        lambda head, path: head[4:8] == b"TFL3",
-        "a TensorFlow Lite file, made for running only",
-        "take the Keras model that it was made from",
+    rb"\x1f\x8b": "compressed with gzip; unpack it with gunzip",
+    rb"\xfd7zXZ|BZh|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd": "a compressed archive; unpack it",
+    rb".{257}ustar": "a tar archive; unpack it",
+    rb".{4}TFL3": (
+        "a TensorFlow Lite file, made for running only; take the Keras model that it was made from"
     ),
-    Stranger(
-        lambda head, path: head[4:8] == b"ORTM",
-        "a file of onnxruntime's own",
-        "take the ONNX model that it was made from",
+    rb".{4}ORTM": "a file of onnxruntime's own; take the ONNX model that it was made from",
+    rb"GGUF": "a GGUF file; take the file that it was made from",
+    rb"\x93NUMPY": "a single NumPy array; save all tensors by name: numpy.savez",
+    rb"\x80[\x02-\x05]": (
+        "a Python pickle, which can run any code when it is read; save the weights alone, as "
+        "safetensors or numpy.savez"
     ),
-    Stranger(_begins(b"GGUF"), "a GGUF file", "take the file that it was made from"),
-    Stranger(
-        _begins(b"\x93NUMPY"), "a single NumPy array", "save all tensors by name: numpy.savez"
+    rb'\s*\{.*"nodes"': "MXNet's layers without weights; give the .params file beside it",
+}
+# The same by the file's name, where the content is silent.
+STRANGE_NAMES = {
+    "*.pb": (
+        "a TensorFlow graph; give the directory of the SavedModel, or convert it to ONNX with "
+        "tf2onnx"
     ),
-    Stranger(
-        lambda head, path: head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05",
-        "a Python pickle, which can run any code when it is read",
-        "save the weights alone, as safetensors or numpy.savez",
+    "*.data-0*": (
+        "a part of a TensorFlow checkpoint; copy the .index and the .data files of that "
+        "checkpoint beside it"
     ),
-    Stranger(
-        lambda head, path: head.lstrip()[:1] == b"{" and b'"nodes"' in head,
-        "MXNet's layers without weights",
-        "give the .params file beside it",
-    ),
-    Stranger(
-        lambda head, path: path.suffix == ".pb",
-        "a TensorFlow graph",
-        "give the directory of the SavedModel, or convert it to ONNX with tf2onnx",
-    ),
-    Stranger(
-        lambda head, path: ".data-0" in path.name,
-        "a part of a TensorFlow checkpoint",
-        "copy the .index and the .data files of that checkpoint beside it",
-    ),
-)  # fmt: skip
+}
+# torch.save before PyTorch 1.6: a pickled number
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def identify(path: Path) -> str:
@@ -136,9 +108,10 @@ def identify(path: Path) -> str:
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and length < path.stat().st_size:
         return "safetensors"
-    for kind in STRANGERS:
-        if kind.is_one(head, path):
-            raise NinError(f"{path}: {kind.words}; {kind.help}")
+    strange = [what for begin, what in STRANGERS.items() if re.match(begin, head, re.DOTALL)]
+    strange += [what for name, what in STRANGE_NAMES.items() if path.match(name)]
+    if strange:
+        raise NinError(f"{path}: {strange[0]}")
     suffix = path.suffix.lower()
     for name, form in FORMATS.items():
         if suffix in form.suffixes and name != "onnx":
@@ -148,10 +121,6 @@ def identify(path: Path) -> str:
         return "onnx"
     known = ", ".join(form.words for form in FORMATS.values())
     raise NinError(f"{path}: not a weights file of a known kind ({known})")
-
-
-# torch.save before PyTorch 1.6: a pickled number
-LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def layers_of_mxnet(path: Path) -> Path:

@@ -59,9 +59,9 @@ def match(
     Raises:
         NinError: if no group is the network, naming the reason, or if two are.
     """
-    found: dict[str, Matched] = {}
+    # with the words by which a Python user takes it alone
+    found: dict[str, tuple[Matched, str]] = {}
     reasons: dict[str, NinError] = {}
-    alone: dict[str, str] = {}
     for group, tensors in groups.items():
         try:
             copies = _networks(tensors, ordered, where, network, size)
@@ -69,29 +69,29 @@ def match(
             reasons[group] = error
             continue
         for start, matched in copies.items():
-            name = f"{group}.{start}".strip("./:|")
-            found[name] = matched
-            of_group = "checkpoint" + "".join(f"['{each}']" for each in group.split(".") if each)
-            alone[name] = (
-                f"{{n: t for n, t in {of_group}.items() if n.startswith('{start}')}}"
-                if len(copies) > 1 else of_group
-            )  # fmt: skip
-    if not reasons and not found:
-        raise NinError(f"{where}: holds no tensors")
+            alone = "checkpoint" + "".join(f"['{each}']" for each in group.split(".") if each)
+            if len(copies) > 1:
+                alone = f"{{n: t for n, t in {alone}.items() if n.startswith('{start}')}}"
+            found[f"{group}.{start}".strip("./:|")] = matched, alone
     if not found:
+        if not reasons:
+            raise NinError(f"{where}: holds no tensors")
         # the largest group was meant to be the network
         raise reasons[max(reasons, key=lambda group: len(groups[group]))]
     first, *others = found
+    matched, _ = found[first]
     for other in others:
-        if any(
-            not np.array_equal(found[other].weights[n], a) for n, a in found[first].weights.items()
-        ):
+        weights = found[other][0].weights
+        if not all(np.array_equal(weights[name], a) for name, a in matched.weights.items()):
             names = " and ".join(printable(name or "(the top)") for name in (first, other))
             raise NinError(
                 f"{where}: holds two networks with other weights, {names}; save only the one that "
-                f"you mean, such as {printable(alone[other or first])}"
+                f"you mean, such as {printable(found[other or first][1])}"
             )
-    return found[first]
+    around = [group for group in reasons if not group or first.startswith(f"{group}.")]
+    # whole numbers there are counters and the states of random generators
+    tensors = {n: a for g in around for n, a in groups[g].items() if a.dtype.kind == "f"}
+    return matched._replace(notes=matched.notes + _left_out(tensors, where))
 
 
 def _networks(
@@ -133,20 +133,26 @@ def _networks(
                 f"belongs to none of its layers ({len(rest)} of {len(tensors)} tensors do not)"
                 f"{VARIANT}"
             ) from error
-        found[next(iter(used))] = matched
+        found[used[0]] = matched
         rest = {n: a for n, a in rest.items() if n not in used}
-    if named:
-        more = f" and {len(named) - 9} more" if len(named) > 9 else ""
-        next(iter(found.values())).notes.append(
-            f"{where}: left out, as no part of the network: {_listed(named, 9)}{more}; if it "
-            "computes with that, it is another network"
-        )
+    next(iter(found.values())).notes.extend(_left_out(named, where))
     split = [_parts(name) for name in found]
     same = _common(parts[::-1] for parts in split)
     return {
         "".join(parts[: len(parts) - same]): matched
         for parts, matched in zip(split, found.values(), strict=True)
     }
+
+
+def _left_out(tensors: Mapping[str, np.ndarray], where: str) -> list[str]:
+    """A note on tensors beside the network, if there are any."""
+    if not tensors:
+        return []
+    more = f" and {len(tensors) - 9} more" if len(tensors) > 9 else ""
+    return [
+        f"{where}: left out, as no part of the network: {_listed(tensors, 9)}{more}; if it "
+        "computes with that, it is another network"
+    ]
 
 
 def _beside(tensors: Mapping[str, np.ndarray]) -> set[str]:
@@ -182,21 +188,17 @@ def _beside(tensors: Mapping[str, np.ndarray]) -> set[str]:
 
 def _match(
     tensors: Mapping[str, np.ndarray], ordered: bool, where: str, network: Network, size: int | None
-) -> tuple[Matched, dict[str, str]]:
-    """One network, and which of the tensors were used for which of its parameters."""
+) -> tuple[Matched, list[str]]:
+    """One network, and which of the tensors were used for it."""
     names = list(tensors) if ordered else sorted(tensors, key=_key)
-    # for two numbers of classes and image channels: what differs depends on these
-    one, other = (
-        {n: (*shape, 1, 1)[:4] for n, shape in architecture.parameter_shapes(*counts, network, size)
-         .items() if n.endswith(".weight")}
-        for counts in ((10, 1), (11, 2))
-    )  # fmt: skip
-    opening = next(iter(one.values()))
+    # with no classes: the first layer that gives nothing is the first that depends on their number
+    wanted = architecture.parameter_shapes(0, 1, network, size)
+    layers = [(*shape, 1, 1)[:4] for name, shape in wanted.items() if name.endswith(".weight")]
+    opening, closing = layers[0], next(shape for shape in layers if not shape[0])
     if any(a.ndim == 4 and (a.shape[3], *a.shape[:2]) == (opening[0], *opening[2:])
            for a in tensors.values()):  # fmt: skip
         # height and width first, as in Keras and JAX
-        order = {4: (3, 2, 0, 1), 2: (1, 0)}
-        tensors = {n: a.transpose(order.get(a.ndim)) if a.ndim in order else a
+        tensors = {n: a.transpose((3, 2, 0, 1) if a.ndim == 4 else None)
                    for n, a in tensors.items()}  # fmt: skip
     kernels = [name for name in names if tensors[name].ndim in (2, 4)]
     singles = [name for name in names if tensors[name].ndim == 1]
@@ -211,7 +213,6 @@ def _match(
         raise NinError(
             f"{where}: of another network: its layers have no biases, those of the chapter have"
         )
-    closing = next(one[name] for name in one if one[name][0] != other[name][0])
     first = [e for e in shapes.values() if (e[0], *e[2:]) == (opening[0], *opening[2:])]
     last = [shape for shape in shapes.values() if shape[1:] == closing[1:]]
     if not first or not last:
@@ -222,7 +223,7 @@ def _match(
         )
     expected = architecture.parameter_shapes(last[-1][0], first[0][1], network, size)
     weights: dict[str, np.ndarray] = {}
-    used: dict[str, str] = {}
+    used: list[str] = []
     for name, shape in expected.items():
         if name.endswith(".bias"):
             continue
@@ -233,17 +234,15 @@ def _match(
                 f"{where}: of another network (no tensor of shape {shape} is left for {name}; "
                 f"it holds {_examples(tensors)}){VARIANT}"
             )
-        used[native] = name
         bias = biases[native]
         if bias not in tensors:
             raise NinError(f"{where}: {printable(native)} ({name}) has no bias")
         weights[name] = tensors[native].reshape(shape)
         weights[name.replace(".weight", ".bias")] = tensors[bias]
-        used[bias] = name.replace(".weight", ".bias")
-    unsure = _check_order([n for n in used if n in shapes], shapes, ordered, where)
+        used += [native, bias]
+    unsure = _check_order({n: shapes[n] for n in used if n in shapes}, ordered, where)
     if by_order:
-        of_biases = {name: tensors[name].shape for name in singles}
-        _check_order([n for n in used if n in of_biases], of_biases, ordered, where)
+        _check_order({n: tensors[n].shape for n in used if n not in shapes}, ordered, where)
     return _float32(weights, where)._replace(by_order=unsure), used
 
 
@@ -257,7 +256,7 @@ def _float32(weights: Mapping[str, np.ndarray], where: str) -> Matched:
 
 
 def _check_order(
-    names: list[str], shapes: Mapping[str, tuple[int, ...]], ordered: bool, where: str
+    shapes: Mapping[str, tuple[int, ...]], ordered: bool, where: str
 ) -> tuple[str, ...]:
     """Two of the same shape, if only their order in the file says which comes first.
 
@@ -265,23 +264,23 @@ def _check_order(
         NinError: if nothing says it, or the names say another order.
     """
     unsure: tuple[str, ...] = ()
-    for one, two in combinations(names, 2):
+    for one, two in combinations(shapes, 2):
         if shapes[one] != shapes[two]:
             continue
-        certain = _numbered(one, two, names)
-        if certain and _key(one) > _key(two):
+        if not _numbered(one, two, shapes):
+            if not ordered:
+                raise NinError(
+                    f"{where}: {printable(one)} and {printable(two)} have one shape, and neither "
+                    "file nor names show which comes first; number the layers, or save the whole "
+                    "network"
+                )
+            unsure = unsure or (one, two)
+        elif _key(one) > _key(two):
             raise NinError(
                 f"{where}: {printable(two)} and {printable(one)} have one shape, and stand in the "
                 "file in another order than that of their names; name them in the order in which "
                 "the network uses them"
             )
-        if not certain and not ordered:
-            raise NinError(
-                f"{where}: {printable(one)} and {printable(two)} have one shape, and neither file "
-                "nor names show which comes first; number the layers, or save the whole network"
-            )
-        if not certain:
-            unsure = unsure or (one, two)
     return unsure
 
 

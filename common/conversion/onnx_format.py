@@ -6,7 +6,6 @@ any size from 67x67 up, and gives logits (batch, classes).
 
 import importlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +122,7 @@ def load(path: Path) -> Content:
             tensors[f"{i}.{node.name}.bias"] = bias[0].reshape(-1)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     channels = next((a.shape[1] for a in tensors.values() if a.ndim == 4), 1)
-    shape, channels_last = _input(graph, path, channels)
-    if channels_last:
-        shape = (shape[0], shape[3], shape[1], shape[2])
+    shape, _ = _input(graph, path, channels)
     return Content({"": tensors}, True, metadata, shape)
 
 
@@ -133,11 +130,11 @@ def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """What onnxruntime computes; see :class:`common.contract.Exporter`."""
     proto = read_model(path)
     _, channels_last = _input(proto.graph, path, pixels.shape[1])
-    given = next(_inputs(proto.graph)).name
     session = start_session(proto)
     if channels_last:
         pixels = pixels.transpose(0, 2, 3, 1)
-    return [np.asarray(each) for each in session.run(None, {given: np.ascontiguousarray(pixels)})]
+    given = {session.get_inputs()[0].name: np.ascontiguousarray(pixels)}
+    return [np.asarray(each) for each in session.run(None, given)]
 
 
 def start_session(proto: Any, threads: int = 0) -> Any:
@@ -253,20 +250,16 @@ def _to_float32(graph: Any) -> None:
                 attribute.i = types.FLOAT
 
 
-def _inputs(graph: Any) -> Iterator[Any]:
-    """What a graph is given; older files list the weights there too."""
-    initializers = {tensor.name for tensor in graph.initializer}
-    return (each for each in graph.input if each.name not in initializers)
-
-
 def _input(graph: Any, path: Path, channels: int) -> tuple[tuple[int | None, ...], bool]:
-    """The shape of a graph's images as the file has it, and whether the channels are last.
+    """The shape of a graph's images, channels first, and whether the file has the channels last.
 
     Exporters of Keras's networks begin with a transposition, or with what comes to the same for
     the number of channels.
     """
     onnx = _import("onnx")
-    given = list(_inputs(graph))
+    # older files list the weights there too
+    weights = {tensor.name for tensor in graph.initializer}
+    given = [each for each in graph.input if each.name not in weights]
     if len(given) != 1:
         raise NinError(f"{path}: of another network: it takes {len(given)} inputs, expected one")
     kind = given[0].type.tensor_type
@@ -276,16 +269,14 @@ def _input(graph: Any, path: Path, channels: int) -> tuple[tuple[int | None, ...
             f"{path}: of another network: it takes pixels of type {name}, expected float32 from 0 "
             "to 1; export the network without what prepares the images"
         )
-    dimensions = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
-    if not dimensions:
-        dimensions = (None,) * 4
-    if len(dimensions) != 4:
-        raise NinError(f"{path}: of another network: its input has {len(dimensions)} dimensions")
-    if dimensions[3] == channels != dimensions[1]:
-        return dimensions, True
+    shape = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim] or [None] * 4
+    if len(shape) != 4:
+        raise NinError(f"{path}: of another network: its input has {len(shape)} dimensions")
     firsts = [node for node in graph.node if given[0].name in node.input]
     permutations = [list(a.ints) for n in firsts for a in n.attribute if a.name == "perm"]
-    return dimensions, permutations == [[0, 3, 1, 2]]
+    if permutations == [[0, 3, 1, 2]] or shape[3] == channels != shape[1]:
+        return (shape[0], shape[3], shape[1], shape[2]), True
+    return tuple(shape), False
 
 
 def require() -> None:

@@ -4,6 +4,7 @@ The backends build the network, and are checked against this. Where no network i
 chapter's. Source: d2l, chapter "Network in Network"; Lin, Chen and Yan 2013.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -79,9 +80,9 @@ def dense_layers(
     return found
 
 
-def smallest_input(network: Network = CHAPTER) -> int:
-    """The smallest input height for which every layer still has an output, in pixels."""
-    size = 1
+def smallest_input(network: Network = CHAPTER, last_map: int = 1) -> int:
+    """The smallest input height for which the last map has so many pixels, in pixels."""
+    size = last_map
     for layer in reversed(layers(network=network)):
         size = max(1, (size - 1) * layer.stride + layer.kernel_size - 2 * layer.padding)
     return size
@@ -104,22 +105,14 @@ def check_input_size(size: int, network: Network = CHAPTER) -> None:
 
 def note_on_size(size: int, network: Network = CHAPTER) -> str:
     """What a reader should know of the last layers at an input of this height; mostly nothing."""
+    enough = smallest_input(network, last_map=2)
     # a head of three fully connected layers is in place of the last block
-    if network.head == "alexnet":
+    if size >= enough or network.head == "alexnet":
         return ""
-
-    def last_map(height: int) -> tuple[str, int]:
-        shapes = layer_shapes(height, network=network)
-        name = [name for name in shapes if name.startswith("block")][-1]
-        return name, shapes[name][2]
-
-    name, width = last_map(size)
-    if width > 1:
-        return ""
-    enough = next(more for more in range(size, 4096) if last_map(more)[1] > 1)
+    last_block = layers(network=network)[-1].name.partition(".")[0]
     return (
         f"at {size}x{size} the last map is one pixel: global average pooling averages nothing, and "
-        f"only the centre of {name}.conv1's window is trained; the last layers need "
+        f"only the centre of {last_block}.conv1's window is trained; the last layers need "
         f"`resize={enough}` or more to do what they are for"
     )
 
@@ -135,55 +128,54 @@ def map_shapes(
     return found
 
 
-def layer_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
-    """Output shape of each layer that the book's shape walk shows, for one image, channels first.
+def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+    """Output shape of every layer, of the blocks of every convolution, for one image, in order.
 
     Args:
         size: height and width of the image, in pixels.
-        network: whose layers; ten of the chapter's.
+        network: whose layers.
 
     Returns:
-        layer name -> shape ``(1, channels, height, width)``; from flatten on ``(1, features)``.
+        ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,).
 
     Raises:
         NinError: if the input is too small.
     """
     check_input_size(size, network)
-    shapes: dict[str, tuple[int, ...]] = {}
-    drops = [block.dropout for block in network.blocks(NUM_CLASSES) if block.pool]
-    dropouts = 0
-
-    def drop(shape: tuple[int, ...]) -> None:
-        nonlocal dropouts
-        dropouts += 1
-        shapes["dropout" if dropouts == 1 else f"dropout{dropouts}"] = shape
-
+    shapes: dict[str, tuple[int, ...]] = {"input": (IN_CHANNELS, size, size)}
+    drops = iter([block.dropout for block in network.blocks(NUM_CLASSES) if block.pool])
+    dropouts = map("dropout{}".format, itertools.chain([""], itertools.count(2)))
     last: tuple[int, ...] = ()
-    for name, map_shape in map_shapes(size, network=network).items():
-        last = (1, *map_shape)
-        # what a block gives is what the last of its convolutions gives
-        shapes[name.partition(".")[0]] = last
-        if name.startswith("pool") and drops.pop(0):
-            drop(last)
+    for name, last in map_shapes(size, network=network).items():
+        shapes[name] = last
+        if name.startswith("pool") and next(drops):
+            shapes[next(dropouts)] = last
     dense = dense_layers(size, network=network)
     if not dense:
-        shapes["global_pool"] = (1, NUM_CLASSES, 1, 1)
-        last = shapes["global_pool"]
-    shapes["flatten"] = (1, math.prod(last[1:]))
+        last = shapes["global_pool"] = (NUM_CLASSES, 1, 1)
+    shapes["flatten"] = (math.prod(last),)
     for layer in dense:
-        shapes[layer.name] = (1, layer.out_channels)
+        shapes[layer.name] = (layer.out_channels,)
         if layer.relu:
-            drop(shapes[layer.name])
+            shapes[next(dropouts)] = (layer.out_channels,)
     return shapes
+
+
+def layer_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+    """The same for the layers that the book's shape walk shows, ten of the chapter's.
+
+    Returns:
+        layer name -> shape ``(1, channels, height, width)``; from flatten on ``(1, features)``.
+    """
+    shapes = output_shapes(size, network)
+    del shapes["input"]
+    # what a block gives is what the last of its convolutions gives
+    return {name.partition(".")[0]: (1, *shape) for name, shape in shapes.items()}
 
 
 def layer_names(network: Network = CHAPTER) -> list[str]:
     """Every layer, and of the blocks every convolution, in order; before them ``input``."""
-    names = ["input"]
-    inside = [layer.name for layer in layers(network=network)]
-    for name in layer_shapes(smallest_input(network), network=network):
-        names += [each for each in inside if each.startswith(f"{name}.")] or [name]
-    return names
+    return list(output_shapes(smallest_input(network), network))
 
 
 def parameter_shapes(

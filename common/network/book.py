@@ -4,6 +4,7 @@ Source: d2l, chapters "Convolutional Neural Networks (LeNet)", "Deep Convolution
 (AlexNet)" and "Networks Using Blocks (VGG)", all for grey images and ten classes.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -43,17 +44,14 @@ class BookNetwork(NamedTuple):
 
     def smallest_input(self) -> int:
         """The smallest input height for which every layer still has an output, in pixels."""
-        size = 1
-        for _, op in reversed(self.named()):
-            if op.kernel_size:
-                size = max(1, (size - 1) * op.stride + op.kernel_size - 2 * op.padding)
-        return size
+        sizes = itertools.count(1)
+        return next(size for size in sizes if min(map(min, self.shapes(size)[1].values())) > 0)
 
     def shapes(self, size: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
         """Shapes of its parameters, and of what each layer gives for one image.
 
         Args:
-            size: height and width of the image, in pixels; not too small.
+            size: height and width of the image, in pixels.
 
         Returns:
             name -> shape as :func:`common.network.cost.of_shapes` takes them.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.arguments import checked
 from common.errors import NinError
-from common.network import architecture, book, description
+from common.network import architecture, book
+from common.network.description import CHAPTER, Network, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -243,15 +244,19 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
         title, size, smallest = found.title, found.resize, found.smallest_input()
     else:
         variant = description_of(network)
-        title = "NiN" if variant == description.CHAPTER else f"NiN {variant}"
+        title = "NiN" if variant == CHAPTER else f"NiN {variant}"
         size, smallest = 224, architecture.smallest_input(variant)
     size = size if resize is None else resize
     if size < smallest:
         raise NinError(
             f"`resize={size}`: too small for {title}; the smallest that works is {smallest}"
         )
-    shapes = found.shapes(size) if network in book.NETWORKS else _shapes(variant, size)
-    return of_shapes(title, size, *shapes, **options)
+    if network in book.NETWORKS:
+        parameters, outputs = found.shapes(size)
+    else:
+        parameters = architecture.parameter_shapes(network=variant, size=size)
+        outputs = architecture.output_shapes(size, variant)
+    return of_shapes(title, size, parameters, outputs, **options)
 
 
 def of_run(settings: "Settings", **changed: Any) -> Cost:
@@ -260,9 +265,9 @@ def of_run(settings: "Settings", **changed: Any) -> Cost:
     return of(settings.network, settings.resize, **(options | changed))
 
 
-def description_of(network: str) -> description.Network:
+def description_of(network: str) -> Network:
     """The chapter's network, ``nin``, or one of its variants."""
-    return description.CHAPTER if network == NIN else description.parse(network)
+    return parse(network, COMPARED)
 
 
 def of_shapes(title: str, resize: int, parameters: Shapes, outputs: Shapes, **options: Any) -> Cost:
@@ -287,16 +292,6 @@ def of_shapes(title: str, resize: int, parameters: Shapes, outputs: Shapes, **op
         pixels = math.prod(shape[1:])
         found.append(LayerCost(name, kind, tuple(shape), weights, biases, weights * pixels))
     return Cost(title, resize, tuple(found), **options)
-
-
-def _shapes(network: description.Network, size: int) -> tuple[Shapes, Shapes]:
-    """Of the parameters, and of what each layer gives for one image."""
-    of_layers = architecture.layer_shapes(size, network=network)
-    found = {name: shape[1:] for name, shape in of_layers.items()}
-    found |= architecture.map_shapes(size, network=network)
-    found["input"] = (architecture.IN_CHANNELS, size, size)
-    outputs = {name: found[name] for name in architecture.layer_names(network)}
-    return architecture.parameter_shapes(network=network, size=size), outputs
 
 
 def _most_in_training(layers: Sequence[LayerCost]) -> int:

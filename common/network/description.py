@@ -7,7 +7,8 @@ says which exercise each name answers.
 """
 
 import dataclasses
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -211,11 +212,12 @@ NETWORKS: dict[str, Network] = {
 }
 
 
-def parse(text: str) -> Network:
+def parse(text: str, others: Iterable[str] = ()) -> Network:
     """A network by its name, or by what differs from the chapter or from a named one.
 
     Args:
         text: ``one-1x1``, ``inner=1,last=112``, ``vgg-12,inner=1``.
+        others: further names, which the caller knows, for the message on an unknown one.
 
     Raises:
         NinError: for an unknown name or key, or a value that makes no sense.
@@ -224,19 +226,26 @@ def parse(text: str) -> Network:
     (True, 1)
     """
     first, *rest = parts = [part.strip() for part in text.split(",")]
+    known = [*others, *NETWORKS]
+    named = {**NETWORKS, "nin": CHAPTER}  # that is its name, too
     network = CHAPTER
-    if first == "nin":  # that is its name, too
-        parts = rest
-    elif "=" not in first:
-        if first not in NETWORKS:
+    if "=" not in first:
+        if first not in named:
+            like = difflib.get_close_matches(first.lower(), known, 1)
+            meant = f" (did you mean {like[0]}?)" if like else ""
             raise NinError(
-                f"`network={text}`: there is no network of that name; choose from "
-                f"{', '.join(NETWORKS)}, or write key=value,... with {', '.join(KEYS)}"
+                f"`network={text}`: there is no network of that name{meant}; choose from "
+                f"{', '.join(known)}, or write key=value,... with {', '.join(KEYS)}"
             )
-        network, parts = NETWORKS[first], rest
+        network, parts = named[first], rest
     changes: dict[str, Any] = {}
     for part in parts:
         key, equals, value = (each.strip() for each in part.partition("="))
+        if part in known:
+            raise NinError(
+                f"`network={text}`: {part} is another network; name one, or several with a space "
+                "between them where several are taken"
+            )
         if not equals or key not in KEYS:
             raise NinError(
                 f"`network={text}`: {part or 'an empty part'} is not one of {', '.join(KEYS)} "

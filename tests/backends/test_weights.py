@@ -64,14 +64,6 @@ def refusal(path):
     return str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_refused(path):
-    assert "no such file" in refusal(path)
-
-
-def test_a_directory_is_refused(tmp_path):
-    assert "not a file" in refusal(tmp_path)
-
-
 @pytest.mark.parametrize("keep", [0, 5, 100, 5000, -1])
 def test_a_truncated_file_is_refused(model, path, keep):
     save_model(path, model)

@@ -336,6 +336,14 @@ def test_onnx_comes_back_with_the_weights_and_what_is_known_of_them(
     assert dataclasses.replace(found, weights={}) == dataclasses.replace(model, weights={})
 
 
+def test_an_onnx_file_is_checked_by_the_framework_that_writes_the_other(
+    onnx_file, backend_name, name, tmp_path
+):
+    there = convert.convert(onnx_file, tmp_path / TARGETS[name])
+    assert there.read.check.backend == there.written.backend == backend_name
+    assert classifier.load(onnx_file, backend_name, device="cpu").model.resize == SIZE
+
+
 @pytest.mark.parametrize("change", ["weights", "metadata"])
 def test_a_changed_onnx_file_of_ours_is_noticed(onnx_file, backend_name, tmp_path, change):
     content = bytearray(onnx_file.read_bytes())

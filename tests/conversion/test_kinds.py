@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pickle
 import tarfile
 import zipfile
@@ -89,6 +90,9 @@ def test_a_stranger_is_named_with_what_helps(tmp_path, name, content, words):
 def test_directories_and_missing_files_are_named(tmp_path):
     with pytest.raises(NinError, match="nowhere: no such file"):
         kinds.identify(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NinError, match="pipe: not a file"):
+        kinds.identify(tmp_path / "pipe")
     with pytest.raises(NinError, match=r"neither the model\.safetensors of a run nor a TensorFlow"):
         kinds.identify(tmp_path)
 

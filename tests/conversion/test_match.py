@@ -176,6 +176,15 @@ def test_the_network_in_a_checkpoint_is_found(weights):
     assert_found(weights, {"": {"loss": np.zeros(())}, "model.state_dict": counted, **moments})
 
 
+def test_tensors_around_the_dictionary_of_the_network_are_named(weights):
+    around = {"temperature": np.ones(1, "f4"), "epoch": np.array(3), "rng": np.zeros(9, "u1")}
+    model = {"mean": np.ones(1, "f4")}
+    nested = {"": around, "model": model, "model.net": renamed(weights, BOOK),
+              "optimizer.state.0": {"momentum_buffer": np.ones(96, "f4")}}  # fmt: skip
+    (note,) = assert_found(weights, nested)
+    assert "left out, as no part of the network: temperature (1,), mean (1,); if it" in note
+
+
 def test_two_equal_networks_are_one_and_two_different_ones_are_refused(weights):
     one, two = renamed(weights, BOOK), renamed(reference.model(seed=5).weights, BOOK)
     assert_found(weights, {"": {}, "model": one, "best": dict(one)})

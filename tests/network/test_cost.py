@@ -72,7 +72,9 @@ def test_the_parts_make_the_whole(name, resize, batch_size, precision, optimizer
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"network": "vgg"}, "network=vgg"),
+        ({"network": "vgg"}, r"did you mean vgg11\?\); choose from nin, lenet, alexnet, vgg11, ch"),
+        ({"network": "AlexNet"}, r"no network of that name \(did you mean alexnet\?\)"),
+        ({"network": "nin,alexnet"}, "alexnet is another network; name one, or several with a"),
         ({"resize": 66}, "resize=66: too small for NiN; the smallest that works is 67"),
         (
             {"network": "alexnet", "resize": 64},

@@ -69,6 +69,8 @@ def test_a_named_network_with_something_changed():
         ("nin2", "no network of that name"),
         ("chapter,", "an empty part is not one of channels"),
         ("inner", "no network of that name"),
+        ("one1x1", "no network of that name (did you mean one-1x1?)"),
+        ("gentle,no-1x1", "no-1x1 is another network"),
         ("size=3", "size=3 is not one of channels, kernels"),
         ("inner=2.5", "inner must be a whole number from 0 to 8"),
         ("inner=9", "inner=9: must be a whole number from 0 to 8"),
