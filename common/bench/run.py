@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,10 +56,9 @@ MOST_D2L_ROUNDS = 2
 D2L_TRAIN_BATCHES, D2L_TEST_BATCHES = 10, 2
 # of an epoch with several workers; the second epoch is timed
 WORKERS_STEPS = 20
-# None of a bench's measurements takes longer on a machine that is fit for it.
+# no measurement takes longer on a machine that is fit for it
 TIMEOUT_SECONDS = 3600
-# For a run to take its last step and end.
-STOP_SECONDS = 30
+STOP_SECONDS = 30  # for a run to take its last step and end
 MEASURE = "common.bench.worker:measure"
 SCRIPTS = machine.PROJECT_DIRECTORY / "scripts"
 
@@ -153,16 +153,12 @@ def tasks(plan: Plan) -> list[Task]:
                 add("predict", number, seconds, size=size, batch=count, seconds=seconds / 2)
     for size in plan.sizes:
         add("memory", 0, 15, size=size)
-    for number in range(plan.repeats):
-        for size in plan.sizes:
-            add(STARTUP, number, 8, size=size)
-    for seed in range(plan.seeds):
-        for recipe, changes in RECIPES.items():
-            add(ACCURACY, seed, 10 + 50 * changes.get("epochs", 0.5), seed=seed, recipe=recipe)
-    for number in range(plan.repeats):
-        for size in plan.sizes:
-            for request in crews(plan):
-                add(WORKERS, number, 10 + seconds, size=size, **request)
+    for number, size in product(range(plan.repeats), plan.sizes):
+        add(STARTUP, number, 8, size=size)
+    for seed, (recipe, changes) in product(range(plan.seeds), RECIPES.items()):
+        add(ACCURACY, seed, 10 + 50 * changes.get("epochs", 0.5), seed=seed, recipe=recipe)
+    for number, size, request in product(range(plan.repeats), plan.sizes, crews(plan)):
+        add(WORKERS, number, 10 + seconds, size=size, **request)
     for number in range(min(plan.repeats, MOST_D2L_ROUNDS)):
         add(D2L, number, 90, size=max(plan.sizes))
     return found
