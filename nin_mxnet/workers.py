@@ -58,11 +58,7 @@ class _Group(Workers):
 
 @functools.cache
 def join_workers(device: Device) -> Workers:
-    """This process among those that its environment names, or alone.
-
-    Args:
-        device: that this process computes on.
-    """
+    """Those that train together; see :class:`common.contract.Distribution`."""
     return _Group() if expected("mxnet") > 1 else Workers()
 
 

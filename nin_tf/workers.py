@@ -33,11 +33,7 @@ class _Group(Workers):
 
 @functools.cache
 def join_workers(device: Device) -> Workers:
-    """This process among those that ``TF_CONFIG`` names, or alone.
-
-    Args:
-        device: that this process computes on.
-    """
+    """Those that train together; see :class:`common.contract.Distribution`."""
     return _Group(device) if expected("tf") > 1 else Workers()
 
 

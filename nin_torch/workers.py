@@ -46,11 +46,7 @@ def _leave() -> None:
 
 @functools.cache
 def join_workers(device: Device) -> Workers:
-    """This process among those that torchrun started, or alone.
-
-    Args:
-        device: that this process computes on.
-    """
+    """Those that train together; see :class:`common.contract.Distribution`."""
     return _Group(device) if expected("torch") > 1 else Workers()
 
 
