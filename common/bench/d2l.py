@@ -30,12 +30,9 @@ def write_files(dataset: Dataset, directory: Path) -> Path:
     zipped, plain = directory / "datasets" / "fashion-mnist", directory / "FashionMNIST" / "raw"
     for place in (zipped, plain):
         place.mkdir(parents=True)
-    for name, array in (
-        (fashion_mnist.TRAIN_IMAGES, dataset.train_images),
-        (fashion_mnist.TRAIN_LABELS, dataset.train_labels),
-        (fashion_mnist.TEST_IMAGES, dataset.test_images),
-        (fashion_mnist.TEST_LABELS, dataset.test_labels),
-    ):
+    arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
+    # of the published files in this order
+    for name, array in zip(fashion_mnist.CHECKSUMS, arrays, strict=True):
         header = np.array([0x800 + array.ndim, *array.shape], ">i4").tobytes()
         content = header + array.astype(np.uint8).tobytes()
         (plain / name).write_bytes(content)
