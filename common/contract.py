@@ -143,7 +143,7 @@ class Backend(Protocol):
         """Make the weights of layers that find their input channels from the first images.
 
         Args:
-            net: a sequence of layers; weights that are there already stay.
+            net: a network of the reader's own; weights that are there already stay.
             images: float32, shape ``(batch, channels, height, width)``.
 
         Returns:
@@ -155,13 +155,7 @@ class Backend(Protocol):
         ...
 
     def initialize(self, net: Any, scheme: str, seed: int) -> None:
-        """Draw all weights anew, in place; the same seed gives the same weights.
-
-        ``xavier`` (Glorot and Bengio 2010, equation 16) is the book's ``train_ch6``: weights
-        uniform within ±sqrt(6 / (fan_in + fan_out)), biases as the framework has them. ``he`` (He
-        et al. 2015, equation 10): weights normal with variance 2 / fan_in, biases 0. A fan is
-        channels x window height x window width. ``ValueError`` for another scheme.
-        """
+        """Draw all weights anew: ``xavier`` as the book does, or ``he``."""
         ...
 
     def describe(self, net: Any) -> list[str]:
@@ -173,9 +167,7 @@ class Backend(Protocol):
         ...
 
     def get_weights(self, net: Any) -> dict[str, np.ndarray]:
-        """Copies of all parameters by canonical name.
-
-        Convolutions are (out, in, height, width), fully connected layers (out, in), biases (out,).
+        """Copies of all parameters by canonical name, convolutions (out, in, height, width).
 
         Raises:
             NinError: naming a layer whose parameters have no canonical name.
@@ -183,14 +175,11 @@ class Backend(Protocol):
         ...
 
     def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
-        """Set all parameters, in place: the reverse of :meth:`get_weights`.
+        """The reverse of :meth:`get_weights`; raises ``NinError`` for a wrong name or shape.
 
         Args:
-            net: a sequence of layers, such as :meth:`nin`'s.
+            net: of :meth:`nin`.
             weights: canonical name -> array, in the order of the layers.
-
-        Raises:
-            NinError: if a name is missing or unknown, or a shape is another.
         """
         ...
 
@@ -199,19 +188,11 @@ class Backend(Protocol):
         ...
 
     def find_device(self, kind: str) -> Device:
-        """The device for ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one.
-
-        Raises:
-            NinError: for ``gpu`` if there is none.
-        """
+        """The device for ``auto``, ``cpu`` or ``gpu``; ``NinError`` if there is none."""
         ...
 
     def set_threads(self, count: int) -> None:
-        """Compute on this many CPU threads; to be called before anything is computed.
-
-        Raises:
-            NinError: if it is too late for that.
-        """
+        """Compute on this many CPU threads; to be called before anything is computed."""
         ...
 
     def versions(self) -> dict[str, str]:
@@ -219,15 +200,7 @@ class Backend(Protocol):
         ...
 
     def Predictor(self, net: Any, settings: Settings) -> Predictor:
-        """Put a network on the device of the settings, in their precision and for their size.
-
-        Args:
-            net: a network with weights; it moves to the device.
-            settings: precision, device and resize are used.
-
-        Raises:
-            NinError: for another device or precision than there is, or a layer without a place.
-        """
+        """Put a network on the device of the settings, in their precision and for their size."""
         ...
 
     def Trainer(
@@ -236,9 +209,8 @@ class Backend(Protocol):
         """Put a network and the training data on the device; it is trained in place.
 
         Args:
-            net: as for the predictor.
-            settings: also optimizer, momentum, weight_decay, label_smoothing, shift, flip and seed
-                are used; the precision is not ``auto``.
+            net: a network with weights.
+            settings: of the run; the precision is not ``auto``.
             images: uint8, shape ``(count, height, width)``.
             labels: whole numbers, shape ``(count,)``.
         """

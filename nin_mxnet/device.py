@@ -20,7 +20,14 @@ _fewest = THREADS
 
 
 def find_device(kind: str) -> Device:
-    """The device for ``auto``, ``cpu`` or ``gpu``; see :class:`common.contract.Backend`."""
+    """The device to compute on.
+
+    Args:
+        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one.
+
+    Raises:
+        NinError: for ``gpu`` where MXNet sees none.
+    """
     if kind != "cpu" and mx.context.num_gpus() > 0:
         return Device("gpu", "gpu(0)", mx.gpu(0))
     if kind == "gpu":
@@ -32,11 +39,14 @@ def find_device(kind: str) -> Device:
 
 
 def set_threads(count: int) -> None:
-    """Compute on this many CPU threads; see :class:`common.contract.Backend`.
+    """Compute on this many CPU threads.
 
     differs: MXNet's engine computes on a worker thread of its own (but for NaiveEngine, which works
     in the caller's), and OpenMP counts per thread, so the worker has to set the count itself
     (``MXSetNumOMPThreads`` reaches the caller only).
+
+    Raises:
+        NinError: if MXNet may have computed on fewer threads already.
     """
     global _fewest
     # differs: MXNet keeps each convolution that it has made, with memory for the threads of that

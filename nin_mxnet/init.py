@@ -6,7 +6,21 @@ from mxnet.gluon import Block
 
 
 def initialize(net: Block, scheme: str, seed: int) -> None:
-    """Draw all weights anew, in place; see :class:`common.contract.Backend`."""
+    """Draw all weights anew, in place.
+
+    ``xavier`` (Glorot and Bengio 2010, equation 16) is the book's ``train_ch6``: weights uniform
+    within ±sqrt(6 / (fan_in + fan_out)). ``he`` (He et al. 2015, equation 10): weights normal
+    with variance 2 / fan_in, biases 0. A fan is channels x window height x window width.
+
+    Args:
+        net: a sequence of layers whose parameters are there, such as
+            :func:`nin_mxnet.model.nin`.
+        scheme: ``xavier`` or ``he``.
+        seed: the same seed gives the same weights.
+
+    Raises:
+        ValueError: for another scheme.
+    """
     # differs: MXNet gives nearby seeds the same numbers, only moved along; hashing sets them apart
     mx.random.seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     if scheme == "xavier":

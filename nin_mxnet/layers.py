@@ -68,7 +68,15 @@ def dropout_rate(net: Block) -> float:
 
 
 def shape_walk(net: Block, images: np.ndarray) -> Iterator[LayerOutput]:
-    """The book's loop over the layers; see :class:`common.contract.Backend`."""
+    """The book's loop: feed images through the layers one by one.
+
+    Args:
+        net: a sequence of layers.
+        images: float32, (batch, channels, height, width).
+
+    Yields:
+        One entry per layer.
+    """
     X = mnp.array(images)
     for value in net.collect_params().values():
         # differs: a network that was built by hand has no weights yet
@@ -81,7 +89,15 @@ def shape_walk(net: Block, images: np.ndarray) -> Iterator[LayerOutput]:
 
 
 def activations(net: Block, X: mnp.ndarray) -> dict[str, np.ndarray]:
-    """Outputs of all layers for pixels; see :class:`common.contract.Predictor`."""
+    """Outputs of all layers, and within the blocks of each convolution after its ReLU.
+
+    Args:
+        net: a sequence of layers; dropout is off.
+        X: pixels as the network takes them.
+
+    Returns:
+        ``input``, ``block1.conv1`` ... ``flatten`` -> array, channels first, in order.
+    """
     outputs = {"input": to_nchw(X)}
     for name, layer, _ in leaves(named_layers(net)):
         X = layer(X)

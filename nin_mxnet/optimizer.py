@@ -166,7 +166,15 @@ def _times(A: mnp.ndarray, B: mnp.ndarray) -> mnp.ndarray:
 
 
 def make_optimizer(named: Mapping[str, Parameter], settings: Settings) -> _SGD | _AdamW | _Muon:
-    """The optimizer of the settings, for parameters by canonical name."""
+    """The optimizer of the settings.
+
+    Args:
+        named: the parameters by canonical name.
+        settings: optimizer, momentum and weight_decay are used.
+
+    Raises:
+        ValueError: for an unknown optimizer.
+    """
     if settings.optimizer == "sgd":
         return _SGD(named, settings)
     if settings.optimizer == "adamw":

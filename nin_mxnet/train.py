@@ -18,7 +18,18 @@ from nin_mxnet.workers import join_workers, summing_gradients
 
 
 class Trainer(Predictor):
-    """A network, its optimizer and the training data; see :class:`common.contract.Backend`."""
+    """A network, its optimizer and the training data, together on one device.
+
+    Args:
+        net: a network with weights; it moves to the device and is trained in place.
+        settings: besides those of the predictor, optimizer, label smoothing, shift, flip and seed
+            are used.
+        images: uint8, (count, height, width); they are put on the device as they are.
+        labels: whole numbers, (count,).
+
+    Raises:
+        NinError: as the predictor.
+    """
 
     def __init__(
         self, net: Block, settings: Settings, images: np.ndarray, labels: np.ndarray

@@ -58,7 +58,11 @@ class _Group(Workers):
 
 @functools.cache
 def join_workers(device: Device) -> Workers:
-    """Those that train together; see :class:`common.contract.Distribution`."""
+    """This process among those that its environment names, or alone.
+
+    Args:
+        device: that this process computes on.
+    """
     return _Group() if expected("mxnet") > 1 else Workers()
 
 

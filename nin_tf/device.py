@@ -11,7 +11,14 @@ KEEP_MEMORY = False
 
 
 def find_device(kind: str) -> Device:
-    """The device for ``auto``, ``cpu`` or ``gpu``; see :class:`common.contract.Backend`."""
+    """The device to compute on.
+
+    Args:
+        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one.
+
+    Raises:
+        NinError: for ``gpu`` where TensorFlow sees none.
+    """
     if kind != "cpu" and tf.config.list_physical_devices("GPU"):
         return Device("gpu", "/GPU:0", "/GPU:0")
     if kind == "gpu":
@@ -23,7 +30,11 @@ def find_device(kind: str) -> Device:
 
 
 def set_threads(count: int) -> None:
-    """Compute on this many CPU threads; see :class:`common.contract.Backend`."""
+    """Compute on this many CPU threads.
+
+    Raises:
+        NinError: if TensorFlow has computed on another number already.
+    """
     # differs: two numbers, threads within an operation and operations at a time; as many of each
     # was fastest (2 cores, 68x68: 4 % faster than one operation at a time)
     threading = tf.config.threading

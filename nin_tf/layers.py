@@ -74,7 +74,15 @@ def dropout_rate(net: tf.keras.Sequential) -> float:
 
 
 def shape_walk(net: tf.keras.Sequential, images: np.ndarray) -> Iterator[LayerOutput]:
-    """The book's loop over the layers; see :class:`common.contract.Backend`."""
+    """The book's loop: feed images through the layers one by one.
+
+    Args:
+        net: a sequence of layers.
+        images: float32, (batch, channels, height, width).
+
+    Yields:
+        One entry per layer.
+    """
     X = tf.constant(images.transpose(0, 2, 3, 1))
     for name, layer, _ in named_layers(net):
         on_paper(layer, tf.keras.KerasTensor(X.shape, X.dtype.name))
@@ -83,7 +91,15 @@ def shape_walk(net: tf.keras.Sequential, images: np.ndarray) -> Iterator[LayerOu
 
 
 def activations(net: tf.keras.Sequential, X: tf.Tensor) -> dict[str, np.ndarray]:
-    """Outputs of all layers for pixels; see :class:`common.contract.Predictor`."""
+    """Outputs of all layers, and within the blocks of each convolution after its ReLU.
+
+    Args:
+        net: a sequence of layers; dropout is off.
+        X: pixels as the network takes them.
+
+    Returns:
+        ``input``, ``block1.conv1`` ... ``flatten`` -> array, channels first, in order.
+    """
     outputs = {"input": to_nchw(X)}
     for name, layer, _ in leaves(named_layers(net)):
         X = layer(X, training=False)

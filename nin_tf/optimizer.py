@@ -140,7 +140,15 @@ def _orthogonal(change: tf.Tensor, bfloat16: bool) -> tf.Tensor:
 
 
 def make_optimizer(named: Mapping[str, tf.Variable], settings: Settings) -> _SGD | _AdamW | _Muon:
-    """The optimizer of the settings, for parameters by canonical name."""
+    """The optimizer of the settings.
+
+    Args:
+        named: the parameters by canonical name.
+        settings: optimizer, momentum, weight_decay and precision are used.
+
+    Raises:
+        ValueError: for an unknown optimizer.
+    """
     if settings.optimizer == "sgd":
         return _SGD(named, settings)
     if settings.optimizer == "adamw":

@@ -15,10 +15,18 @@ from nin_tf.workers import join_workers, summing_gradients
 
 
 class Trainer(Predictor):
-    """A network, its optimizer and the training data; see :class:`common.contract.Backend`.
+    """A network, its optimizer and the training data, together on one device.
 
-    differs: on a GPU the images are float16, which holds 0...255 exactly, for TensorFlow gathers no
-    uint8 there.
+    Args:
+        net: a network with weights; it moves to the device and is trained in place.
+        settings: besides those of the predictor, optimizer, label smoothing, shift, flip and seed
+            are used.
+        images: uint8, (count, height, width); they are put on the device as they are; differs: on
+            a GPU as float16, which holds 0...255 exactly, for TensorFlow gathers no uint8 there.
+        labels: whole numbers, (count,).
+
+    Raises:
+        NinError: as the predictor.
     """
 
     def __init__(

@@ -14,7 +14,20 @@ def build(
     dropout: float = 0.5,
     size: int = 224,
 ) -> tf.keras.Sequential:
-    """The network of a description; see :class:`common.contract.Variants`."""
+    """A network of blocks.
+
+    Args:
+        network: what it is made of.
+        num_classes: number of classes, the channels of the last block.
+        in_channels: channels of the images.
+        dropout: probability of dropping a unit, where there is dropout.
+        size: height and width of the images, in pixels, which a fully connected layer goes by.
+
+    Returns:
+        Maps images (batch, height, width, in_channels) to logits (batch, num_classes); weights as
+        TensorFlow draws them. For :data:`common.network.description.CHAPTER` it is
+        :func:`nin_tf.model.nin`.
+    """
     side = None if network.head == "average" else size
     layers = [tf.keras.Input((side, side, in_channels))]
     for block in network.blocks(num_classes):

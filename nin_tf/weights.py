@@ -65,7 +65,18 @@ def parameters(net: tf.keras.Sequential) -> dict[str, tf.Variable]:
 
 
 def allocate(net: tf.keras.Sequential, images: np.ndarray) -> tuple[int, ...]:
-    """Make the weights that wait for the first images; see :class:`common.contract.Backend`."""
+    """Let layers find their input channels where they are not stated, from the first images.
+
+    Args:
+        net: a sequence of layers; one whose parameters are there already stays as it is.
+        images: float32, (batch, channels, height, width).
+
+    Returns:
+        the shape of what it gives for them, channels first.
+
+    Raises:
+        NinError: naming a layer that has no place here or that the images do not pass through.
+    """
     # before anything is made
     list(convolutions(net))
     # differs: on paper, see there
@@ -82,12 +93,24 @@ def allocate(net: tf.keras.Sequential, images: np.ndarray) -> tuple[int, ...]:
 
 
 def get_weights(net: tf.keras.Sequential) -> dict[str, np.ndarray]:
-    """Copies of all parameters by canonical name; see :class:`common.contract.Backend`."""
+    """Copies of all parameters.
+
+    Returns:
+        canonical name -> array; convolutions (out, in, height, width), biases (out,).
+    """
     return {name: to_canonical(value) for name, value in parameters(net).items()}
 
 
 def set_weights(net: tf.keras.Sequential, weights: Mapping[str, np.ndarray]) -> None:
-    """Set all parameters, in place; see :class:`common.contract.Backend`."""
+    """Set all parameters, in place.
+
+    Args:
+        net: a sequence of layers, such as :func:`nin_tf.model.nin`.
+        weights: as :func:`get_weights` gives them, from any backend.
+
+    Raises:
+        NinError: if a name is missing or unknown, or a shape is another.
+    """
     named = parameters(net)
     check_parameters(weights, {name: _canonical_shape(value) for name, value in named.items()})
     for name, value in named.items():

@@ -33,7 +33,11 @@ class _Group(Workers):
 
 @functools.cache
 def join_workers(device: Device) -> Workers:
-    """Those that train together; see :class:`common.contract.Distribution`."""
+    """This process among those that ``TF_CONFIG`` names, or alone.
+
+    Args:
+        device: that this process computes on.
+    """
     return _Group(device) if expected("tf") > 1 else Workers()
 
 

@@ -14,9 +14,16 @@ KEEP_MEMORY = True
 
 
 def find_device(kind: str) -> Device:
-    """The device for ``auto``, ``cpu`` or ``gpu``; see :class:`common.contract.Backend`."""
+    """The device to compute on.
+
+    Args:
+        kind: ``cpu``, ``gpu``, or ``auto``: the first GPU if there is one; each of several workers
+            on a machine has one of its own.
+
+    Raises:
+        NinError: for ``gpu`` where PyTorch sees none, and for more workers than GPUs.
+    """
     if kind != "cpu" and torch.cuda.is_available():
-        # each of several workers on a machine has one of its own
         if _local_rank() >= torch.cuda.device_count():
             raise NinError(
                 f"`device={kind}`: this machine has {torch.cuda.device_count()} GPUs, fewer than "
@@ -34,7 +41,7 @@ def find_device(kind: str) -> Device:
 
 
 def set_threads(count: int) -> None:
-    """Compute on this many CPU threads; see :class:`common.contract.Backend`."""
+    """Compute on this many CPU threads."""
     torch.set_num_threads(count)
 
 

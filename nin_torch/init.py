@@ -7,7 +7,21 @@ from nin_torch.weights import convolutions
 
 
 def initialize(net: nn.Module, scheme: str, seed: int) -> None:
-    """Draw all weights anew, in place; see :class:`common.contract.Backend`."""
+    """Draw all weights anew, in place.
+
+    ``xavier`` (Glorot and Bengio 2010, equation 16) is the book's ``train_ch6``: weights uniform
+    within ±sqrt(6 / (fan_in + fan_out)). ``he`` (He et al. 2015, equation 10): weights normal
+    with variance 2 / fan_in, biases 0. A fan is channels x window height x window width.
+
+    Args:
+        net: a sequence of layers whose parameters are there, such as
+            :func:`nin_torch.model.nin`.
+        scheme: ``xavier`` or ``he``.
+        seed: the same seed gives the same weights.
+
+    Raises:
+        ValueError: for another scheme.
+    """
     generator = torch.Generator().manual_seed(seed)
     for _, layer in convolutions(net):
         # on the CPU and in float32, so that the numbers are the same wherever the network is

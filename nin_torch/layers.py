@@ -61,7 +61,15 @@ def dropout_rate(net: nn.Module) -> float:
 
 
 def shape_walk(net: nn.Module, images: np.ndarray) -> Iterator[LayerOutput]:
-    """The book's loop over the layers; see :class:`common.contract.Backend`."""
+    """The book's loop: feed images through the layers one by one.
+
+    Args:
+        net: a sequence of layers.
+        images: float32, (batch, channels, height, width).
+
+    Yields:
+        One entry per layer.
+    """
     first = next(net.parameters(), torch.empty(0))
     X = torch.from_numpy(images).to(first.device, first.dtype)
     net.eval()
@@ -72,7 +80,15 @@ def shape_walk(net: nn.Module, images: np.ndarray) -> Iterator[LayerOutput]:
 
 
 def activations(net: nn.Module, X: torch.Tensor) -> dict[str, np.ndarray]:
-    """Outputs of all layers for pixels; see :class:`common.contract.Predictor`."""
+    """Outputs of all layers, and within the blocks of each convolution after its ReLU.
+
+    Args:
+        net: a sequence of layers; dropout is off.
+        X: pixels as the network takes them.
+
+    Returns:
+        ``input``, ``block1.conv1`` ... ``flatten`` -> array, channels first, in order.
+    """
     outputs = {"input": to_nchw(X)}
     net.eval()
     with torch.no_grad():

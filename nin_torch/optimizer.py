@@ -95,7 +95,15 @@ def _orthogonal(change: torch.Tensor, bfloat16: bool) -> torch.Tensor:
 def make_optimizer(
     named: Mapping[str, torch.Tensor], settings: Settings
 ) -> torch.optim.Optimizer | _Muon:
-    """The optimizer of the settings, for parameters by canonical name."""
+    """The optimizer of the settings.
+
+    Args:
+        named: the parameters by canonical name.
+        settings: optimizer, lr, momentum, weight_decay and precision are used.
+
+    Raises:
+        ValueError: for an unknown optimizer.
+    """
     values, lr, decay = list(named.values()), settings.lr, settings.weight_decay
     # fused: one pass over each weight, and the same bits in every run; PyTorch's other AdamW is
     # not reproducible on a CPU (seen in 2.13: two or three different results in seven runs)

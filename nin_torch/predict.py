@@ -15,7 +15,15 @@ from nin_torch.weights import parameters, to_canonical
 
 
 class Predictor:
-    """A network on a device, for images of one size; see :class:`common.contract.Backend`."""
+    """A network on a device, in a precision, for images of a size.
+
+    Args:
+        net: a network with weights; it moves to the device.
+        settings: precision, device and resize are used.
+
+    Raises:
+        NinError: if there is no such device or precision, or for a layer that has no place here.
+    """
 
     def __init__(self, net: nn.Module, settings: Settings) -> None:
         check_precision(settings.precision, PRECISIONS)

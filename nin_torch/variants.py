@@ -14,7 +14,20 @@ def build(
     dropout: float = 0.5,
     size: int = 224,
 ) -> nn.Sequential:
-    """The network of a description; see :class:`common.contract.Variants`."""
+    """A network of blocks.
+
+    Args:
+        network: what it is made of.
+        num_classes: number of classes, the channels of the last block.
+        in_channels: channels of the images.
+        dropout: probability of dropping a unit, where there is dropout.
+        size: height and width of the images, in pixels, which a fully connected layer goes by.
+
+    Returns:
+        Maps images (batch, in_channels, height, width) to logits (batch, num_classes); weights as
+        PyTorch draws them. For :data:`common.network.description.CHAPTER` it is
+        :func:`nin_torch.model.nin`.
+    """
     layers: list[nn.Module] = []
     for block in network.blocks(num_classes):
         layers.append(build_block(in_channels, block))

@@ -51,7 +51,18 @@ def parameters(net: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def allocate(net: nn.Module, images: np.ndarray) -> tuple[int, ...]:
-    """Make the weights that wait for the first images; see :class:`common.contract.Backend`."""
+    """Let layers find their input channels where they are not stated, from the first images.
+
+    Args:
+        net: a sequence of layers; one whose parameters are there already stays as it is.
+        images: float32, (batch, channels, height, width).
+
+    Returns:
+        the shape of what it gives for them.
+
+    Raises:
+        NinError: naming a layer that has no place here or that the images do not pass through.
+    """
     # before anything is made
     weight = next((layer.weight for _, layer in list(convolutions(net))), torch.empty(0))
     whole = X = torch.from_numpy(images).to(weight.device, weight.dtype)
@@ -69,12 +80,24 @@ def allocate(net: nn.Module, images: np.ndarray) -> tuple[int, ...]:
 
 
 def get_weights(net: nn.Module) -> dict[str, np.ndarray]:
-    """Copies of all parameters by canonical name; see :class:`common.contract.Backend`."""
+    """Copies of all parameters.
+
+    Returns:
+        canonical name -> array; convolutions (out, in, height, width), biases (out,).
+    """
     return {name: to_canonical(value) for name, value in parameters(net).items()}
 
 
 def set_weights(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Set all parameters, in place; see :class:`common.contract.Backend`."""
+    """Set all parameters, in place.
+
+    Args:
+        net: a sequence of layers, such as :func:`nin_torch.model.nin`.
+        weights: as :func:`get_weights` gives them, from any backend.
+
+    Raises:
+        NinError: if a name is missing or unknown, or a shape is another.
+    """
     named = parameters(net)
     check_parameters(weights, {name: tuple(value.shape) for name, value in named.items()})
     for name, value in named.items():

@@ -46,7 +46,11 @@ def _leave() -> None:
 
 @functools.cache
 def join_workers(device: Device) -> Workers:
-    """Those that train together; see :class:`common.contract.Distribution`."""
+    """This process among those that torchrun started, or alone.
+
+    Args:
+        device: that this process computes on.
+    """
     return _Group(device) if expected("torch") > 1 else Workers()
 
 
