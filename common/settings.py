@@ -216,8 +216,8 @@ def check_given(given: Mapping[str, Any], names: Iterable[str] = tuple(RULES)) -
     return found
 
 
-def check_names(given: Iterable[str], names: Iterable[str] = tuple(RULES)) -> None:
-    """Raise :class:`NinError` for another name than these: those of all settings if not given."""
+def check_names(given: Iterable[str], names: Iterable[str]) -> None:
+    """Raise :class:`NinError` for another name than these."""
     for name in given:
         if name not in names:
             like = difflib.get_close_matches(name, names, 1)

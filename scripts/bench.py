@@ -105,25 +105,23 @@ def plan(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
     names = {field.name for field in dataclasses.fields(Plan)}
     given = {k: value for k, value in vars(options).items() if k in names and value is not None}
-    for name in ("backends", "parts", "sizes", "workers"):
-        if name in given:
-            parts = (part.strip() for part in given[name].split(","))
-            given[name] = tuple(dict.fromkeys(part for part in parts if part))
-    if options.workers is not None:
-        given["parts"] = tuple(dict.fromkeys((*given.get("parts", ()), bench.WORKERS)))
-    if options.quick:
-        given = {**bench.QUICK, **given}
-    for name in ("sizes", "workers"):
+    for name in given.keys() & {"backends", "parts", "sizes", "workers"}:
+        given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
+    for name in given.keys() & {"sizes", "workers"}:
         try:
-            given[name] = tuple(int(number) for number in given.get(name, getattr(Plan, name)))
+            given[name] = [int(number) for number in given[name]]
         except ValueError as error:
             raise NinError(
                 f"`{name}={getattr(options, name)}`: must be whole numbers, with commas"
             ) from error
+    if "workers" in given:
+        given["parts"] = [*given.get("parts", ()), bench.WORKERS]
+    if options.quick:
+        given = {**bench.QUICK, **given}
     if options.against is not None:
         if options.against != bench.D2L:
             raise NinError(f"`against={options.against}`: must be {bench.D2L}")
-        given["parts"] = tuple(dict.fromkeys((*given.get("parts", Plan.parts), bench.D2L)))
+        given["parts"] = [*given.get("parts", Plan.parts), bench.D2L]
     return Plan(**given)
 
 

@@ -69,7 +69,7 @@ def load(spec: str) -> Backend:
     package, framework = BACKENDS.get(spec, (spec, None))
     check_apart(framework or "")
     try:
-        module = _import(spec) if framework is None else importlib.import_module(package)
+        module = _import(package)
     # a framework beside the wrong NumPy fails in any way it likes, and a file may be a script
     except (Exception, SystemExit) as error:
         missing = getattr(error, "name", None) or ""
@@ -206,7 +206,6 @@ def _tails(spec: str) -> list[str]:
 
 
 def _import(spec: str) -> ModuleType:
-    """Import a backend that is not of this project."""
     if _is_path(spec):
         return _import_file(Path(spec).resolve())
     if spec in _entry_points():

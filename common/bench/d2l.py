@@ -22,25 +22,17 @@ MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
 
 
 def write_files(dataset: Dataset, directory: Path) -> Path:
-    """Put images and labels where the loaders of the three frameworks look for their downloads.
-
-    Args:
-        dataset: all of it is written.
-        directory: Keras and MXNet look in ``datasets/fashion-mnist``, torchvision in
-            ``FashionMNIST/raw``.
+    """Put a data set where the loaders of the three frameworks look for their downloads.
 
     Returns:
-        the former, which is what ``--data`` takes, too.
+        where Keras and MXNet look, which ``--data`` takes, too; torchvision looks elsewhere.
     """
     zipped, plain = directory / "datasets" / "fashion-mnist", directory / "FashionMNIST" / "raw"
     for place in (zipped, plain):
         place.mkdir(parents=True)
-    for name, array in (
-        (fashion_mnist.TRAIN_IMAGES, dataset.train_images),
-        (fashion_mnist.TRAIN_LABELS, dataset.train_labels),
-        (fashion_mnist.TEST_IMAGES, dataset.test_images),
-        (fashion_mnist.TEST_LABELS, dataset.test_labels),
-    ):
+    arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
+    # of the published files in this order
+    for name, array in zip(fashion_mnist.CHECKSUMS, arrays, strict=True):
         header = np.array([0x800 + array.ndim, *array.shape], ">i4").tobytes()
         content = header + array.astype(np.uint8).tobytes()
         (plain / name).write_bytes(content)
@@ -60,7 +52,7 @@ def run(backend: str, directory: str, size: int, batch: int) -> dict[str, Any]:
     """Load and train an epoch as the book does: ``load_data_fashion_mnist`` and ``train_ch6``.
 
     Args:
-        backend: ``torch``, ``tf`` or ``mxnet``.
+        backend: one of :data:`MODULES`.
         directory: of :func:`write_files`, called ``data``.
         size: of the resized images, in pixels.
         batch: images at a time.

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.backends import registry, session
 from common.backends.parts import make_network, need
+from common.contract import Backend
 from common.errors import NinError
 from common.network import cost as on_paper
 from common.settings import Settings
@@ -41,26 +42,17 @@ def measure(cost: on_paper.Cost, network: str, backend: str) -> dict[str, int]:
     """
     options = {name: getattr(cost, name) for name in ("resize", *on_paper.OPTIONS)}
     options |= {"network": network, "backend": registry.absolute(backend)}
-    python = session.interpreters([registry.label(backend)])[registry.label(backend)]
-    function = f"{__name__}:peak"
-    return {
-        what: session.call_apart(python, function, TIMEOUT, GIVE_BACK, what=what, **options)
-        for what in WHAT
-    }
+    (python,) = session.interpreters([registry.label(backend)]).values()
+    process = python, f"{__name__}:peak", TIMEOUT, GIVE_BACK
+    return {what: session.call_apart(*process, what=what, **options) for what in WHAT}
 
 
 def peak(what: str, network: str, **options: Any) -> int:
-    """What :func:`measure` does in the process: the peak of the resident memory, less the start.
-
-    Args:
-        what: of :data:`WHAT`.
-        network: to build.
-        options: fields of :class:`common.settings.Settings`.
-    """
+    """What :func:`measure` does in the process: the peak of the resident memory, less the start."""
     settings = Settings(device="cpu", **options)
-    ready = session.start(settings)
+    backend = session.start(settings).backend
     # so that what the framework loads when it first computes counts as its own
-    _work(ready, what, network, settings, batch_size=1)
+    _work(backend, what, network, settings, batch_size=1)
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -69,15 +61,12 @@ def peak(what: str, network: str, **options: Any) -> int:
     before = machine.peak_memory()
     if not before:
         raise NinError("memory can be measured on Linux only")
-    _work(ready, what, network, settings, settings.batch_size)
+    _work(backend, what, network, settings, settings.batch_size)
     return machine.peak_memory() - before
 
 
-def _work(
-    ready: session.Started, what: str, network: str, settings: Settings, batch_size: int
-) -> None:
+def _work(backend: Backend, what: str, network: str, settings: Settings, batch_size: int) -> None:
     """Build the network, and do some steps or predictions with a batch."""
-    backend = ready.backend
     net = make_network(backend, on_paper.description_of(network), size=settings.resize)
     need(backend, "initialize")(net, "he", 0)
     rng = np.random.default_rng(0)

@@ -32,23 +32,21 @@ STEP, TRAIN, PREDICT = "bare step, examples/s", "train.py, examples/s", "predict
 OF_D2L, BESIDE_D2L = "d2l, examples/s", "beside d2l, examples/s"
 PRODUCT, LIMIT = "matrix product, GFLOP/s", "limit, GFLOP/s"
 
-Row = Mapping[str, Any]
+# an object of the file: all of it, or the row of a measurement
+Json = Mapping[str, Any]
 
 
-# title -> column -> (the part that measures it, its value in a row given the batch size; falsy if
-# there is none), or the fractions whose sum it is. Columns without a title are not shown, those
-# with an underscore not stored either.
+# column -> (the part that measures it, its value in a row given the batch size; falsy if there is
+# none), or the fractions whose sum it is. These are in no table; with an underscore, nor stored.
+UNSEEN: dict[str, Any] = {
+    # older benches have other rows of this part
+    PRODUCT: ("limit", lambda row, _: "n" in row and 2e-9 * row["n"] ** 3 / min(row["seconds"])),
+    # per second of an epoch's wall clock
+    "_trained": ("train", lambda row, batch: batch * row["steps"] / row["seconds"]),
+    "_tested": ("train", lambda row, batch: batch * row["test_batches"] / row["seconds"]),
+}
+# title -> its columns
 TABLES: dict[str, dict[str, Any]] = {
-    "": {
-        # older benches have other rows of this part
-        PRODUCT: (
-            "limit",
-            lambda row, _: "n" in row and 2e-9 * row["n"] ** 3 / min(row["seconds"]),
-        ),
-        # per second of an epoch's wall clock
-        "_trained": ("train", lambda row, batch: batch * row["steps"] / row["seconds"]),
-        "_tested": ("train", lambda row, batch: batch * row["test_batches"] / row["seconds"]),
-    },
     "training": {
         STEP: ("step", lambda row, batch: batch * row["times"] / row["seconds"]),
         "bare step / fastest": [(STEP, "_fastest")],
@@ -59,10 +57,7 @@ TABLES: dict[str, dict[str, Any]] = {
     },
     "prediction, memory and start": {
         PREDICT: ("predict", lambda row, n: row["batch"] == n and n / median(row["seconds"])),
-        "one image, ms": (
-            "predict",
-            lambda row, _: row["batch"] == 1 and 1e3 * median(row["seconds"]),
-        ),
+        "one image, ms": ("predict", lambda r, _: r["batch"] == 1 and 1e3 * median(r["seconds"])),
         "peak memory, GiB": ("memory", lambda row, _: row["bytes"] / 2**30),
         "start to first step, s": (STARTUP, lambda row, _: row["seconds"]),
     },
@@ -74,7 +69,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "beside d2l, peak memory, GiB": (D2L, lambda row, _: row["bytes"] / 2**30),
     },
 }
-COLUMNS = {name: how for columns in TABLES.values() for name, how in columns.items()}
+COLUMNS = {name: how for each in (UNSEEN, *TABLES.values()) for name, how in each.items()}
 MEASURED = {name: how for name, how in COLUMNS.items() if isinstance(how, tuple)}
 RATIOS = {name: how for name, how in COLUMNS.items() if isinstance(how, list)}
 
@@ -87,11 +82,7 @@ class Value(NamedTuple):
     high: float
     rounds: int
 
-    def __str__(self) -> str:
-        """In English."""
-        return self.words("en")
-
-    def words(self, language: str) -> str:
+    def words(self, language: str = "en") -> str:
         """With three digits or more, and the spread in per cent of it."""
         text = style.number(self.median, ".0f" if self.median >= 99.5 else "#.3g", language)
         spread = (self.high - self.low) / 2
@@ -110,7 +101,7 @@ class Results:
             no longer measured is ignored.
     """
 
-    def __init__(self, record: Mapping[str, Any]) -> None:
+    def __init__(self, record: Json) -> None:
         self.record = record
         self.batch: int = record["plan"]["batch_size"]
         self.sizes: list[int] = list(record["plan"]["sizes"])
@@ -150,20 +141,12 @@ class Results:
         """A number of a backend, at a size if it depends on that; None if it was not measured."""
         return self.figures.get(_label(name, backend, size))
 
-    def rows(self, part: str) -> list[Row]:
-        """The measurements of a part."""
-        return [row for row in self.record["rows"] if row["part"] == part]
 
-
-def whole_runs(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of each recipe with each backend: accuracy and seconds from the command to its end.
-
-    Args:
-        record: as :class:`Results` takes it; of benches that had no recipes nothing is found.
-    """
-    runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in record["rows"]:
-        if row["part"] == ACCURACY and "recipe" in row:
+def whole_runs(record: Json) -> list[dict[str, Any]]:
+    """Of each recipe with each backend: accuracy and seconds from the command to its end."""
+    runs: dict[tuple[str, str], list[Json]] = defaultdict(list)
+    for row in _rows(record, ACCURACY):
+        if "recipe" in row:  # which it has not in older benches
             runs[row["recipe"], row["backend"]].append(row)
     return [
         {
@@ -181,30 +164,21 @@ def whole_runs(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def scaling(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How fast workers train together, beside one of them alone in the same round.
-
-    Args:
-        record: as :class:`Results` takes it.
-    """
+def scaling(record: Json) -> list[dict[str, Any]]:
+    """How fast workers train together, beside one of them alone in the same round."""
     alone: dict[tuple[str, int, int], tuple[float, int]] = {}
     crews: dict[tuple[Any, ...], list[tuple[float, float, float]]] = defaultdict(list)
-    names: tuple[str, ...] = ("size", "backend", "workers", "threads", "batch")
-    for row in record["rows"]:
-        if row["part"] == WORKERS:
-            rate = row["batch"] * row["steps"] / row["seconds"]
-            # each round begins with one worker
-            one, threads = alone.setdefault(
-                (row["backend"], row["size"], row["round"]), (rate, row["threads"])
-            )
-            more = row["workers"] * (row["threads"] / threads if row["device"] == "cpu" else 1)
-            crews[tuple(row[name] for name in names)].append((rate, rate / one, rate / one / more))
-    values = ("examples/s", "times one worker", "efficiency")
+    names = ("size", "backend", "workers", "threads", "batch")
+    for row in _rows(record, WORKERS):
+        rate = row["batch"] * row["steps"] / row["seconds"]
+        # each round begins with one worker
+        place = row["backend"], row["size"], row["round"]
+        one, threads = alone.setdefault(place, (rate, row["threads"]))
+        more = row["workers"] * (row["threads"] / threads if row["device"] == "cpu" else 1)
+        crews[tuple(row[name] for name in names)].append((rate, rate / one, rate / one / more))
+    columns = (*names, "examples/s", "times one worker", "efficiency")
     return [
-        {
-            **dict(zip(names, crew, strict=True)),
-            **dict(zip(values, map(_value, *found), strict=True)),
-        }
+        dict(zip(columns, (*crew, *map(_value, *found)), strict=True))
         for crew, found in crews.items()
     ]
 
@@ -217,6 +191,10 @@ def flop(size: int) -> int:
 OF_COMMANDS = {"whole runs of train.py --preset fast": whole_runs, "several workers": scaling}
 
 
+def _rows(record: Json, part: str) -> list[Json]:
+    return [row for row in record["rows"] if row["part"] == part]
+
+
 def _label(name: str, backend: str, size: int | None) -> str:
     return ", ".join(str(part) for part in (name, size, backend) if part)
 
@@ -224,26 +202,24 @@ def _label(name: str, backend: str, size: int | None) -> str:
 # ------------------------------------------------------------------- the file
 
 
-def save(record: Mapping[str, Any], path: Path) -> Results:
+def save(record: Json, path: Path) -> Results:
     """Write a record with its numbers, a line for each row; an error in them loses no row."""
     found = {name: value for name, value in record.items() if name != "rows"}
     try:
         results = Results(record)
-        found["figures"] = {label: value._asdict() for label, value in results.figures.items()}
+        found["figures"] = _plain(results.figures)
         found["whole_runs"] = whole_runs(record)
-        found["scaling"] = [
-            {
-                name: value._asdict() if isinstance(value, Value) else value
-                for name, value in row.items()
-            }
-            for row in scaling(record)
-        ]
+        found["scaling"] = list(map(_plain, scaling(record)))
     finally:
         found[CHECKSUM] = seal({**found, "rows": record["rows"]})[CHECKSUM]
         head = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
         rows = ",\n".join(f"    {json.dumps(row)}" for row in record["rows"])
         write_text(path, head.removesuffix("\n}") + f',\n  "rows": [\n{rows}\n  ]\n}}\n')
     return results
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: v._asdict() if isinstance(v, Value) else v for n, v in values.items()}
 
 
 def load(path: Path) -> Results:
@@ -270,24 +246,6 @@ def load(path: Path) -> Results:
 # -------------------------------------------------------------------- tables
 
 
-def show(results: Results, console: Console, stored: Results | None = None) -> None:
-    """Print all tables, and the ratios to a stored bench."""
-    for line in heading(results.record):
-        console.print(line, markup=False)
-    for table in tables(results):
-        _print(console, *table)
-    if stored is not None:
-        rows = [
-            [label, str(then), str(now), f"{now.median / then.median:.2f}"]
-            for label, then in stored.figures.items()
-            if (now := results.figures.get(label))
-        ]
-        there, here = _conditions(stored.record), _conditions(results.record)
-        unlike = [f"{k}: stored {there[k]}, now {here[k]}" for k in here if there[k] != here[k]]
-        head = ["", "stored", "now", "now / stored"]
-        _print(console, "against the stored bench", head, rows, "; ".join(unlike))
-
-
 class Printed(NamedTuple):
     """A table in words."""
 
@@ -295,6 +253,25 @@ class Printed(NamedTuple):
     head: list[str]
     rows: list[list[str]]
     caption: str
+
+
+def show(results: Results, console: Console, stored: Results | None = None) -> None:
+    """Print all tables, and the ratios to a stored bench."""
+    for line in heading(results.record):
+        console.print(line, markup=False)
+    every = tables(results)
+    if stored is not None:
+        rows = [
+            [label, then.words(), now.words(), f"{now.median / then.median:.2f}"]
+            for label, then in stored.figures.items()
+            if (now := results.figures.get(label))
+        ]
+        there, here = _conditions(stored.record), _conditions(results.record)
+        unlike = [f"{k}: stored {there[k]}, now {here[k]}" for k in here if there[k] != here[k]]
+        head = ["", "stored", "now", "now / stored"]
+        every.append(Printed("against the stored bench", head, rows, "; ".join(unlike)))
+    for each in every:
+        _print(console, each)
 
 
 def tables(results: Results, language: str = "en") -> list[Printed]:
@@ -311,7 +288,7 @@ def tables(results: Results, language: str = "en") -> list[Printed]:
             [str(size or ""), name, *("" if value is None else cell(value) for value in values)]
             for size in (*results.sizes, None)
             for name in results.backends
-            if title and any(values := [results.get(column, name, size) for column in columns])
+            if any(values := [results.get(column, name, size) for column in columns])
         ]
         head = ["size", "backend", *columns]
         found.append(Printed(title, head, rows, _caption(results, title)))
@@ -323,10 +300,9 @@ def tables(results: Results, language: str = "en") -> list[Printed]:
     return found
 
 
-def _print(
-    console: Console, title: str, head: list[str], rows: list[list[str]], caption: str
-) -> None:
+def _print(console: Console, printed: Printed) -> None:
     """Print a table that says something; its caption is a line of its own, of any length."""
+    title, head, rows, caption = printed
     if not rows and not caption:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -341,7 +317,7 @@ def _print(
         console.print(caption, markup=False)
 
 
-def heading(record: Mapping[str, Any]) -> list[str]:
+def heading(record: Json) -> list[str]:
     """When and on what it was measured."""
     machine, plan = record["machine"], record["plan"]
     # each backend may run in an environment of its own
@@ -361,23 +337,24 @@ def heading(record: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:
+def _conditions(record: Json) -> dict[str, Any]:
     """What should be the same in two benches that are compared."""
     here = {"data": record["data"]["kind"], "commit": record["git_commit"]}
-    every = {**record["machine"], **record["plan"], **here}
+    every = record["machine"] | record["plan"] | here
     names = ("processor", "cores", "data", "batch_size", "quick", "commit")
     return {name.replace("_", " "): every[name] for name in names}
 
 
 def _caption(results: Results, title: str) -> str:
     if title == "training" and LIMIT in results.figures:
-        return f"limit: {results.figures[LIMIT]} GFLOP/s, the best product of two large matrices"
-    if title == "several workers" and results.rows(WORKERS):
+        limit = results.figures[LIMIT].words()
+        return f"limit: {limit} GFLOP/s, the best product of two large matrices"
+    if title == "several workers" and _rows(results.record, WORKERS):
         return (
             "batch: of all workers together; threads: of each; efficiency: of one worker's rate, "
             "times the workers\n(on a CPU times all their threads); all are on this machine"
         )
-    if title == "against d2l" and (rows := results.rows(D2L)):
+    if title == "against d2l" and (rows := _rows(results.record, D2L)):
         counts = "{train_examples} training and {test_examples} test image(s) of {size}x{size}"
         return plural(f"rounds: {len({row['round'] for row in rows})}; {counts.format(**rows[0])}")
     return ""

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from common.bench.worker import NUMPY, TRAIN_BATCHES_PER_TEST_BATCH
 from common.data.fashion_mnist import load_and_tell
 from common.errors import NinError, NinWarning, in_python
 from common.system import machine
-from common.system.processes import LostError
+from common.system.processes import LostError, why_it_ended
 from common.system.signals import as_interrupts
 from common.training import run_directory
 
@@ -43,15 +44,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
     "fast, 1 epoch": {"epochs": 1},
     "AdamW, 4 epochs": {
-        "epochs": 4,
-        "lr": 0.0015,
-        "optimizer": "adamw",
-        "weight_decay": 0.0005,
-        "schedule": "one-cycle",
-        "init": "he",
-        "dropout": 0.5,
+        "epochs": 4, "lr": 0.0015, "optimizer": "adamw", "weight_decay": 0.0005,
+        "schedule": "one-cycle", "init": "he", "dropout": 0.5,
     },
-}
+}  # fmt: skip
 # products of matrices of these sizes; the best of them is the machine's limit
 PRODUCT_SIZES, QUICK_PRODUCT_SIZES = (1024, 2048, 4096), (2048,)
 # d2l needs minutes where the project needs seconds
@@ -60,15 +56,14 @@ MOST_D2L_ROUNDS = 2
 D2L_TRAIN_BATCHES, D2L_TEST_BATCHES = 10, 2
 # of an epoch with several workers; the second epoch is timed
 WORKERS_STEPS = 20
-# None of a bench's measurements takes longer on a machine that is fit for it.
+# no measurement takes longer on a machine that is fit for it
 TIMEOUT_SECONDS = 3600
-# For a run to take its last step and end.
-STOP_SECONDS = 30
+STOP_SECONDS = 30  # for a run to take its last step and end
 MEASURE = "common.bench.worker:measure"
 SCRIPTS = machine.PROJECT_DIRECTORY / "scripts"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """What is to be measured.
 
@@ -76,15 +71,15 @@ class Plan:
         NinError: for a value that makes no sense, naming its option.
     """
 
-    backends: tuple[str, ...] = tuple(registry.BACKENDS)
-    parts: tuple[str, ...] = PARTS
-    sizes: tuple[int, ...] = (224, settings.PRESETS["fast"]["resize"])
+    backends: Sequence[str] = tuple(registry.BACKENDS)
+    parts: Sequence[str] = PARTS
+    sizes: Sequence[int] = (224, settings.PRESETS["fast"]["resize"])
     batch_size: int = 128
     repeats: int = 3
     seconds: float = 5.0
     """To spend on one measurement of one backend, about."""
     seeds: int = 3
-    workers: tuple[int, ...] = (2,)
+    workers: Sequence[int] = (2,)
     """How many are to train together; one is always measured too."""
     device: str = "auto"
     threads: int = 0
@@ -94,6 +89,7 @@ class Plan:
     def __post_init__(self) -> None:
         """Check the values."""
         for what in ("backends", "parts", "sizes", "workers"):
+            setattr(self, what, list(dict.fromkeys(getattr(self, what))))
             if not getattr(self, what):
                 raise NinError(f"`{what}`: name at least one")
         for name in self.backends:
@@ -138,7 +134,7 @@ def tasks(plan: Plan) -> list[Task]:
         large = request.get("size", 0) > min(plan.sizes)
         too_long = plan.quick and large and part not in ("step", D2L)
         if part in plan.parts and not too_long:
-            names = ((NUMPY,) if part == "limit" else ()) + plan.backends
+            names = [*([NUMPY] if part == "limit" else []), *plan.backends]
             # every other round backwards, so that no backend is always the first
             for name in names[:: (-1) ** number]:
                 found.append(Task(part, name, number, request, guess))
@@ -157,16 +153,12 @@ def tasks(plan: Plan) -> list[Task]:
                 add("predict", number, seconds, size=size, batch=count, seconds=seconds / 2)
     for size in plan.sizes:
         add("memory", 0, 15, size=size)
-    for number in range(plan.repeats):
-        for size in plan.sizes:
-            add(STARTUP, number, 8, size=size)
-    for seed in range(plan.seeds):
-        for recipe, changes in RECIPES.items():
-            add(ACCURACY, seed, 10 + 50 * changes.get("epochs", 0.5), seed=seed, recipe=recipe)
-    for number in range(plan.repeats):
-        for size in plan.sizes:
-            for request in crews(plan):
-                add(WORKERS, number, 10 + seconds, size=size, **request)
+    for number, size in product(range(plan.repeats), plan.sizes):
+        add(STARTUP, number, 8, size=size)
+    for seed, (recipe, changes) in product(range(plan.seeds), RECIPES.items()):
+        add(ACCURACY, seed, 10 + 50 * changes.get("epochs", 0.5), seed=seed, recipe=recipe)
+    for number, size, request in product(range(plan.repeats), plan.sizes, crews(plan)):
+        add(WORKERS, number, 10 + seconds, size=size, **request)
     for number in range(min(plan.repeats, MOST_D2L_ROUNDS)):
         add(D2L, number, 90, size=max(plan.sizes))
     return found
@@ -213,9 +205,6 @@ class Bench:
         self.d2l_python = os.path.abspath(d2l_python)  # noqa: PTH100 (keeps links)
         self.dataset = load_and_tell(plan.data)
         self._check_data()
-        # for processes in other directories
-        is_name = plan.data in ("auto", "full", "sample")
-        self.data = plan.data if is_name else str(Path(plan.data).resolve())
         self.about: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}
         """Backend, or part and backend, -> why it is no longer measured."""
@@ -259,10 +248,12 @@ class Bench:
         # NumPy counts hyper-threads, and only when it is imported
         environment = {machine.THREADS_VARIABLE: str(machine.prepare(plan.threads))}
         process = Apart(interpreter, TIMEOUT_SECONDS, environment)
-        options = {"backend": backend, "data": str(data or self.data), "started": process.started}
-        options |= {"batch": plan.batch_size, "device": plan.device, "threads": plan.threads}
         try:
-            self.about[backend] = process.call("common.bench.worker:start", **options)
+            self.about[backend] = process.call(
+                "common.bench.worker:start", backend=backend, batch=plan.batch_size,
+                data=str(data or self.dataset.directory), started=process.started,
+                device=plan.device, threads=plan.threads,
+            )  # fmt: skip
         except BaseException:
             process.kill()
             raise
@@ -327,20 +318,17 @@ class Bench:
                 self._workers[task.backend] = self._stack.enter_context(self.start(task.backend))
             return self._workers[task.backend].call(MEASURE, method=task.part, **task.request)
         self._stack.close()
-        if task.part == D2L:
-            return self._against_d2l(task)
-        if task.part == ACCURACY:
-            return self._whole_run(task)
-        if task.part == WORKERS:
-            return self._together(task)
+        apart = {ACCURACY: self._whole_run, WORKERS: self._together, D2L: self._against_d2l}
+        if task.part in apart:
+            return apart[task.part](task)
         # a fresh process: memory and time that others have used would count
         with self.start(task.backend) as worker:
             return worker.call(MEASURE, method=task.part, **task.request)
 
     def _whole_run(self, task: Task) -> dict[str, Any]:
         """A run of ``train.py`` as a user starts it, from the command to its end."""
-        options = {"preset": "fast", "threads": self.plan.threads, "seed": task.request["seed"]}
-        options |= RECIPES[task.request["recipe"]]
+        seed, recipe = task.request.values()
+        options = {"preset": "fast", "threads": self.plan.threads, "seed": seed, **RECIPES[recipe]}
         seconds, run = self._train(["train.py", "--backend", task.backend], task, **options)
         kept = ("epochs", "train_examples", "train_seconds", "precision", "test_accuracy")
         return {"seconds": seconds, **{name: run.result[name] for name in kept}}
@@ -358,27 +346,29 @@ class Bench:
 
     def _train(self, script: Sequence[str], task: Task, **options: Any) -> tuple[float, Any]:
         """Run a script with options of ``train.py``: its seconds, and what the run recorded."""
-        options |= {"data": self.data, "device": self.plan.device}
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             out = Path(temporary) / "run"
+            options |= {"data": self.dataset.directory, "device": self.plan.device, "out": out}
             command = [self.python[task.backend], str(SCRIPTS / script[0]), *script[1:]]
-            for name, value in {**options, "out": out}.items():
-                command += [f"--{name.replace('_', '-')}", str(value)]
+            command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
             started = time.monotonic()
-            process = subprocess.Popen(
+            with subprocess.Popen(
                 command, env=machine.given_environment(), text=True,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            )  # fmt: skip
-            try:
-                _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired as error:
-                raise RefusedError(f"did not end in {TIMEOUT_SECONDS} s") from error
-            finally:
-                if process.poll() is None:
-                    _end(process)
+            ) as process:  # fmt: skip
+                try:
+                    _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+                except subprocess.TimeoutExpired as error:
+                    raise RefusedError(f"did not end in {TIMEOUT_SECONDS} s") from error
+                finally:
+                    # a launcher, asked first, ends its workers, which have groups of their own
+                    process.terminate()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.communicate(timeout=STOP_SECONDS)
+                    process.kill()
             seconds = round(time.monotonic() - started, 3)
             if process.returncode:
-                raise RefusedError(errors.strip().rpartition("\n")[2])
+                raise RefusedError(why_it_ended(process.returncode, errors.splitlines()))
             return seconds, run_directory.read(out)
 
     def _against_d2l(self, task: Task) -> dict[str, Any]:
@@ -387,11 +377,10 @@ class Bench:
             raise RefusedError("d2l has no such backend")
         batch = self.plan.batch_size
         train, test = D2L_TRAIN_BATCHES * batch, D2L_TEST_BATCHES * batch
+        part = bench_worker.first_images(self.dataset, train, test)
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             directory = Path(temporary) / "data"
-            files = bench_d2l.write_files(
-                bench_worker.first_images(self.dataset, train, test), directory
-            )
+            files = bench_d2l.write_files(part, directory)
             with self.start(task.backend, files) as worker:
                 ours = worker.call(MEASURE, method="whole", **task.request)
             request = {**task.request, "backend": task.backend, "directory": str(directory)}
@@ -404,12 +393,3 @@ class Bench:
                 raise RefusedError(f"in d2l's environment: {error.marked}") from error
         self.about[f"{task.backend}, d2l"] = {"versions": theirs.pop("versions")}
         return {"train_examples": train, "test_examples": test, **ours, **theirs}
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End a command: a launcher, asked first, ends its workers, which have groups of their own."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=STOP_SECONDS)
-    process.kill()
-    process.communicate()

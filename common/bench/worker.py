@@ -60,9 +60,6 @@ class Worker:
         batch: images at a time in training.
         started: when the process started, as ``time.monotonic()`` counts.
         others: ``device`` and ``threads``, as in :class:`common.settings.Settings`.
-
-    Raises:
-        NinError: as :func:`common.backends.session.start`.
     """
 
     def __init__(self, backend: str, data: str, batch: int, started: float, **others: Any) -> None:
@@ -79,10 +76,10 @@ class Worker:
 
     def about(self) -> dict[str, Any]:
         """The threads, device and versions that compute."""
+        versions = machine.versions()
         if self.common["backend"] == NUMPY:
-            threads = machine.prepare(self.common["threads"])
-            return {"threads": threads, "versions": machine.versions()}
-        versions = {**machine.versions(), **self.ready.backend.versions()}
+            return {"threads": machine.prepare(self.common["threads"]), "versions": versions}
+        versions |= self.ready.backend.versions()
         return {**self.ready.prepared, "device": self.ready.device.name, "versions": versions}
 
     def limit(self, n: int, seconds: float) -> dict[str, Any]:
@@ -101,11 +98,9 @@ class Worker:
     def train(self, size: int, seconds: float) -> dict[str, Any]:
         """One epoch of ``train.py``, with all that it does in an epoch, evaluation included."""
         _, steps = self._warm(seconds, self._bare_step, size)
-        test_batches = min(
-            steps // TRAIN_BATCHES_PER_TEST_BATCH,
-            len(self._dataset.train_images) // self.batch // TRAIN_BATCHES_PER_TEST_BATCH,
-            len(self._dataset.test_images) // self.batch,
-        )
+        train, test = self._dataset.train_images, self._dataset.test_images
+        steps = min(steps, len(train) // self.batch)
+        test_batches = min(steps // TRAIN_BATCHES_PER_TEST_BATCH, len(test) // self.batch)
         run = self._run(size, max(1, test_batches))
         self._bars.begin(run)
         if not run.history:

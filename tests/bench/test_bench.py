@@ -61,8 +61,8 @@ def make_results(rows, **more):
 def test_a_figure_is_printed_with_three_digits_or_more_and_its_spread():
     values = {1234.5: "1,234", 99.6: "100", 9.996: "10.0", 0.98765: "0.988", 1.0: "1.00"}
     for value, text in values.items():
-        assert str(Value(value, value, value, 3)) == text
-    assert str(Value(100.0, 90.0, 110.0, 3)) == "100 ±10%"
+        assert Value(value, value, value, 3).words() == text
+    assert Value(100.0, 90.0, 110.0, 3).words() == "100 ±10%"
 
 
 def test_a_ratio_is_taken_within_a_round_so_that_a_slow_round_does_not_show():
@@ -566,8 +566,8 @@ def test_a_directory_of_data_is_found_from_the_processes_too(tmp_path, monkeypat
     (tmp_path / "mine").symlink_to(fashion_mnist.SAMPLE_DIRECTORY)
     monkeypatch.chdir(tmp_path)
     ready = bench.Bench(Plan(data="mine"))
-    assert Path(ready.data).is_absolute()
-    assert fashion_mnist.load(ready.data).kind == "sample"
+    assert Path(ready.dataset.directory).is_absolute()
+    assert fashion_mnist.load(ready.dataset.directory).kind == "sample"
 
 
 def test_a_worker_without_its_backend_is_lost_with_the_reason():
