@@ -427,8 +427,10 @@ def look(
     [96, 96, 96]
     """
     from common.prediction import predict
-    from common.report.look import Look
+    from common.report.look import VIEWS, Look
 
+    if "view" in settings:
+        raise NinError(f"`view`: of what this gives: .view(name), one of {', '.join(VIEWS)}")
     if settings and isinstance(trained, (Run, Classifier)):
         raise NinError(
             f"`{next(iter(settings))}`: of a run or classifier it is fixed; leave it out"

@@ -116,40 +116,45 @@ class Look:
     def _mlp(self) -> View:
         """A fully connected network on each pixel, computed as such, beside the convolutions."""
         ((_, outputs),) = self._activations(1)
-        chains = list(self._pixel_networks(outputs))
-        if not chains:
-            raise NinError("`view=mlp`: this network has no 1x1 convolutions")
-        rows, report, points = [], [], []
-        for names, x, by_framework in chains:
+        report: list[dict[str, Any]] = []
+        points = []
+        for names, x, by_framework in self._pixel_networks(outputs):
             by_hand = self._per_pixel(names, x, by_framework)
-            largest = float(np.abs(by_framework).max())
-            apart = float(np.abs(by_hand - by_framework).max())
-            widths = [x.shape[1], *(self._weight(name).shape[0] for name in names)]
             block = names[0].rpartition(".")[0]
-            entry = {
-                "block": block,
-                "layers": names,
-                "pixels": len(x),
-                "widths": widths,
-                "largest_output": largest,
-                "largest_difference": apart,
-            }
-            report.append(entry)
-            points.append((block, by_framework.ravel(), by_hand.ravel()))
-            rows.append(
-                (block, " → ".join(map(str, widths)), str(len(x)), f"{largest:.4g}", f"{apart:.1e}")
+            points.append((block, by_framework, by_hand))
+            report.append(
+                {
+                    "block": block,
+                    "layers": names,
+                    "pixels": len(x),
+                    "widths": [x.shape[1], *(self._weight(name).shape[0] for name in names)],
+                    "largest_output": float(np.abs(by_framework).max()),
+                    "largest_difference": float(np.abs(by_hand - by_framework).max()),
+                }
             )
-        worst = max(float(np.abs(ours - theirs).max()) for _, theirs, ours in points)
-        names, x, by_framework = chains[0]
+        if not report:
+            raise NinError("`view=mlp`: this network has no 1x1 convolutions")
+        rows = [
+            (
+                entry["block"],
+                " → ".join(map(str, entry["widths"])),
+                str(entry["pixels"]),
+                f"{entry['largest_output']:.4g}",
+                f"{entry['largest_difference']:.1e}",
+            )
+            for entry in report
+        ]
+        _, by_framework, by_hand = points[0]
         pixel = int(by_framework.sum(1).argmax())
         channels = np.argsort(-by_framework[pixel], kind="stable")[:SHOWN_CHANNELS]
         few = [
             " ".join(f"{value:.4f}" for value in values[pixel, channels])
-            for values in (self._per_pixel(names, x, by_framework), by_framework)
+            for values in (by_hand, by_framework)
         ]
+        worst = max(entry["largest_difference"] for entry in report)
         summary = (
-            f"{names[-1]}, {self.images.names[0]}, pixel {pixel}, its largest channels:\n"
-            f"  fully connected  {few[0]}\n  1x1 convolutions {few[1]}\n"
+            f"{report[0]['layers'][-1]}, {self.images.names[0]}, pixel {pixel}, its largest "
+            f"channels:\n  fully connected  {few[0]}\n  1x1 convolutions {few[1]}\n"
             f"No output differs by more than {worst:.1e}, which is rounding."
         )
         headers = ("block", "widths", "pixels", "largest output", "largest difference")
@@ -171,7 +176,6 @@ class Look:
             )
         names = self.images.names[: len(maps)]
         logits = maps.mean((2, 3))
-        predicted = logits.argmax(1)
         order = [np.argsort(-row, kind="stable")[:2] for row in logits]
         rows = [
             (name, *(f"{self.model.class_name(int(k))} {row[k]:.2f}" for k in best))
@@ -191,35 +195,27 @@ class Look:
         )
         return View(
             ("image", "largest mean", "next"), rows, summary, report,
-            lambda lang: pictures.maps(
-                pixels, maps, names, self.class_names, predicted, place, lang
-            ),
+            lambda lang: pictures.maps(pixels, maps, names, self.class_names, place, lang),
         )  # fmt: skip
 
     def _confusion(self) -> View:
         """Which classes are taken for which."""
-        labels = self._labels("confusion")
-        count = self.model.num_classes
-        matrix = np.zeros((count, count), np.int64)
-        np.add.at(matrix, (labels, self.predictions.labels), 1)
-        totals = matrix.sum(1)
-        right = np.diag(matrix)
-        names, rows = self.class_names, []
-        for label in range(count):
-            others = matrix[label].copy()
-            others[label] = 0
-            taken = int(others.argmax())
-            mostly = f"{names[taken]} ({others[taken]})" if others[taken] else ""
-            share = f"{right[label] / totals[label]:.3f}" if totals[label] else "–"
-            rows.append((names[label], str(totals[label]), share, mostly))
+        self._labels("confusion")
+        names, matrix = self.class_names, confusion_matrix(self.predictions)
+        totals, right = matrix.sum(1), np.diag(matrix)
+        shares = [float(r / t) if t else None for r, t in zip(right, totals, strict=True)]
+        rows = []
+        for name, total, share, others in zip(
+            names, totals, shares, matrix - np.diag(right), strict=True
+        ):
+            mostly = f"{names[others.argmax()]} ({others.max()})" if others.any() else ""
+            rows.append((name, str(total), "–" if share is None else f"{share:.3f}", mostly))
         accuracy = float(right.sum() / totals.sum())
         report = {
             "classes": names,
             "matrix": matrix.tolist(),
             "accuracy": accuracy,
-            "accuracy_per_class": [
-                float(r / t) if t else None for r, t in zip(right, totals, strict=True)
-            ],
+            "accuracy_per_class": shares,
         }
         summary = plural(
             f"{right.sum()} of {totals.sum()} image(s) right: accuracy {accuracy:.3f}."
@@ -231,35 +227,28 @@ class Look:
 
     def _wrong(self) -> View:
         """The wrong answers that the network is most confident of."""
-        labels, found = self._labels("wrong"), self.predictions
-        wrong = np.flatnonzero(found.wrong)
-        sure = found.probabilities[wrong, found.labels[wrong]]
-        chosen = wrong[np.argsort(-sure, kind="stable")][:WRONG]
+        labels, found, names = self._labels("wrong"), self.predictions, self.class_names
+        chosen = most_confident_wrong(found)
         if not len(chosen):
             raise NinError("`view=wrong`: every answer is right")
         report, rows = [], []
         for i in chosen:
-            answer, true = int(found.labels[i]), int(labels[i])
-            entry = {
-                "image": self.images.names[i],
-                "predicted": self.model.class_name(answer),
-                "probability": float(found.probabilities[i, answer]),
-                "true": self.model.class_name(true),
-                "probability_of_true": float(found.probabilities[i, true]),
-            }
-            report.append(entry)
-            rows.append(
-                (
-                    entry["image"],
-                    f"{entry['predicted']} {entry['probability']:.1%}",
-                    f"{entry['true']} {entry['probability_of_true']:.1%}",
-                )
+            answer, true = found.labels[i], labels[i]
+            report.append(
+                {
+                    "image": self.images.names[i],
+                    "predicted": names[answer],
+                    "probability": float(found.probabilities[i, answer]),
+                    "true": names[true],
+                    "probability_of_true": float(found.probabilities[i, true]),
+                }
             )
-        shown = self.images.pixels[chosen]
+            rows.append((self.images.names[i], found.likely(i, answer), found.likely(i, true)))
+        wrong, shown = int(found.wrong.sum()), self.images.pixels[chosen]
         return View(
             ("image", "predicted", "true"), rows,
-            f"{len(wrong)} of {len(labels)} answers are wrong; these are the most confident.",
-            {"wrong": len(wrong), "images": report},
+            f"{wrong} of {len(labels)} answers are wrong; these are the most confident.",
+            {"wrong": wrong, "images": report},
             lambda lang: pictures.wrong(shown, report, lang),
         )  # fmt: skip
 
@@ -293,29 +282,27 @@ class Look:
                 if f"{name}.weight" in self.model.weights:
                     largest = np.abs(output).max(tuple(i for i in range(output.ndim) if i != 1))
                     most[name] = np.maximum(most.get(name, 0), largest)
-        dead = {name: np.flatnonzero(values == 0) for name, values in most.items()}
-        rows = [
-            (name, str(len(values)), str(len(dead[name])), _first(dead[name]))
+        layers: list[dict[str, Any]] = [
+            {
+                "layer": name,
+                "channels": len(values),
+                "dead": np.flatnonzero(values == 0).tolist(),
+            }
             for name, values in most.items()
         ]
-        report = {
-            "images": seen,
-            "layers": [
-                {"layer": name, "channels": len(values), "dead": dead[name].tolist()}
-                for name, values in most.items()
-            ],
-        }
-        last = list(dead)[-1]
-        classes = ""
-        if len(most[last]) == self.model.num_classes and len(dead[last]):
-            named = ", ".join(self.model.class_name(int(i)) for i in dead[last])
+        rows = [
+            (entry["layer"], str(entry["channels"]), str(len(entry["dead"])), _first(entry["dead"]))
+            for entry in layers
+        ]
+        classes, last = "", layers[-1]
+        if last["channels"] == self.model.num_classes and last["dead"]:
+            named = ", ".join(map(self.model.class_name, last["dead"]))
             classes = f" Classes whose logit is 0 in all of them: {named}."
-        total = sum(map(len, dead.values()))
+        total = sum(len(entry["dead"]) for entry in layers)
         summary = plural(f"Of all channels, 0 in every pixel of {seen} image(s): {total}.{classes}")
-        bars = [(name, len(values), len(dead[name])) for name, values in most.items()]
         return View(
-            ("layer", "channels", "dead", "which"), rows, summary, report,
-            lambda lang: pictures.dead(bars, seen, lang),
+            ("layer", "channels", "dead", "which"), rows, summary,
+            {"images": seen, "layers": layers}, lambda lang: pictures.dead(layers, seen, lang),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ their parts
@@ -374,8 +361,11 @@ class Look:
     def _first_size_of_maps(self) -> int:
         """The smallest image, in pixels, of which the last maps are larger than one pixel."""
         network = self.model.network
-        sizes = itertools.count(architecture.smallest_input(network))
-        return next(size for size in sizes if _side(size, network) > 1)
+        return next(
+            size
+            for size in itertools.count(architecture.smallest_input(network))
+            if [*architecture.map_shapes(size, network=network).values()][-1][1] > 1
+        )
 
     def _place(self, side: int) -> tuple[float, float]:
         """Where the maps lie in the image, as shares of its height: the first edge and the last.
@@ -397,10 +387,19 @@ class Look:
 VIEWS = ("mlp", "maps", "confusion", "wrong", "filters", "dead")
 
 
-def _side(size: int, network: Any) -> int:
-    for layer in architecture.layers(network=network):
-        size = layer.output_size(size)
-    return size
+def confusion_matrix(found: Predictions) -> np.ndarray:
+    """How many images of each class, (true class, predicted class); both are known."""
+    assert found.images.labels is not None
+    matrix = np.zeros((found.model.num_classes,) * 2, np.int64)
+    np.add.at(matrix, (found.images.labels, found.labels), 1)
+    return matrix
+
+
+def most_confident_wrong(found: Predictions) -> np.ndarray:
+    """Which images have the wrong answers that the network is most confident of, at most ten."""
+    wrong = np.flatnonzero(found.wrong)
+    sure = found.probabilities[wrong, found.labels[wrong]]
+    return wrong[np.argsort(-sure, kind="stable")][:WRONG]
 
 
 def _pixels(output: np.ndarray) -> np.ndarray:
@@ -408,6 +407,6 @@ def _pixels(output: np.ndarray) -> np.ndarray:
     return np.moveaxis(output, 1, -1).reshape(-1, output.shape[1])
 
 
-def _first(numbers: np.ndarray) -> str:
+def _first(numbers: Sequence[int]) -> str:
     more = " …" if len(numbers) > 8 else ""
     return " ".join(map(str, numbers[:8])) + more
