@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,9 +17,9 @@ from common.files import figures, pages
 from common.network import architecture, cost
 from common.network.description import CHAPTER
 from common.prediction.predict import Predictions
-from common.report import style
+from common.report import look, style
 from common.report.cost import settings_words
-from common.report.page_words import WORDS
+from common.report.page_words import BENCH_IN_TURKISH, WORDS
 from common.settings import Settings
 from common.training import run_directory
 from common.training.run_directory import Record
@@ -31,6 +31,17 @@ SAMPLES = 12
 # Columns of runs that fit on a sheet of paper.
 RUNS_ON_PAPER = 6
 FRAMEWORKS = {"mxnet": "MXNet", "torch": "PyTorch", "tf": "TensorFlow"}
+# names in WORDS, as the next two
+RESULTS = (
+    "backend", "preset", "resize", "data", "epochs", "loss", "train", "test", "rate", "device",
+    "state",
+)  # fmt: skip
+COSTS = (
+    "network", "resize", "runs", "step", "parameters", "multiply_adds", "training", "prediction",
+)  # fmt: skip
+FACTS = (
+    "started", "device", "threads", "processor", "cores", "memory_gib", "system", "git_commit",
+)  # fmt: skip
 
 
 class Printed(NamedTuple):
@@ -56,24 +67,14 @@ DASHES = ("", "6 2", "2 2", "8 2 2 2", "8 2 2 2 2 2")
 
 
 @dataclass
-class Seen:
-    """What a run's network predicts for the test images."""
-
-    run: str
-    predictions: Predictions
-    confusion: Mapping[str, Any]
-    """As :meth:`common.report.look.Look.view` reports it; ``wrong`` too."""
-    wrong: Mapping[str, Any]
-
-
-@dataclass
 class Sources:
     """What is shown."""
 
     runs: dict[str, Record] = field(default_factory=dict)
     """By names that tell them apart."""
     benches: dict[str, Results] = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
+    seen: dict[str, Predictions] = field(default_factory=dict)
+    """What a run's network predicts for the test images."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, and why, a line each."""
 
@@ -129,10 +130,8 @@ def predict(
             where = data or run_directory.data_source(run.config)
             if not where:
                 raise NinError(f"{name}: trained on arrays, which are no files; give `data`")
-            look = api.look(run.directory, backend=backend, data=where, indices=indices)
-            confusion = look.view("confusion").report
-            wrong = look.view("wrong").report if look.predictions.wrong.any() else {"images": []}
-            sources.seen.append(Seen(name, look.predictions, confusion, wrong))
+            found = api.look(run.directory, backend=backend, data=where, indices=indices)
+            sources.seen[name] = found.predictions
         except NinError as error:
             known = str(run.directory) in error.marked or error.marked.startswith(name)
             sources.problems.append(error.marked if known else f"{name}: {error.marked}")
@@ -195,15 +194,17 @@ class Page:
     def __init__(self, sources: Sources, language: str) -> None:
         self.sources = sources
         self.language = language
-        style.check(language)
-        self.words = WORDS[language]
+        self.words = style.words(WORDS, language)
         self.runs = sources.runs
+        self.on_paper = {
+            name: run for name, run in self.runs.items() if not run_directory.is_by_hand(run.config)
+        }
         self.problems = [in_python(problem) for problem in sources.problems]
 
     @property
     def title(self) -> str:
         """Of the page."""
-        return str(self.words["title"]).format(", ".join([*self.runs, *self.sources.benches]))
+        return self.words["title"].format(", ".join([*self.runs, *self.sources.benches]))
 
     def line(self, number: int) -> tuple[int, str]:
         """The colour and the dashes of a run."""
@@ -213,14 +214,13 @@ class Page:
 
     def results(self) -> Table:
         """A row for each run, and for each of the book's three."""
-        columns = self.words["columns"]
         rows = [Row(name, self._result(run)) for name, run in self.runs.items()]
         for backend, printed in BOOK.items():
             name = self.words["book_of"].format(FRAMEWORKS[backend])
             cells = [backend, "book", "224", self._number(60_000), "10"]
             cells += map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
             rows.append(Row(name, [*cells, "GPU", ""]))
-        return Table(self.words["results_caption"], ["", *columns.values()], rows)
+        return Table(self.words["results_caption"], ["", *self._words(RESULTS)], rows)
 
     def _result(self, run: Record) -> list[str]:
         settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
@@ -235,22 +235,19 @@ class Page:
             self._number(last.get("epoch", 0), "g"),
             self._number(last.get("train_loss"), ".3f"),
             self._number(last.get("train_accuracy"), ".3f"),
-            accuracy if on == "test" else self.words["validation"].format(accuracy),
+            accuracy if on == "test" else self.words["on_validation"].format(accuracy),
             self._number(result.get("examples_per_second"), ".1f"),
             str(run.config.get("device", "")),
             self.words[state],
         ]
 
-    def notes(self) -> list[tuple[str, list[str]]]:
-        """For each run the sentences that it recorded."""
-        found = []
+    def notes(self) -> dict[str, list[str]]:
+        """Run -> the sentences that it recorded."""
+        found = {}
         for name, run in self.runs.items():
-            notice = run.config["data"].get("notice")
-            notes = [str(notice)] if notice else []
-            notes += map(str, (run.result or {}).get("notes", []))
-            if notes:
-                found.append((name, [self._told(note) for note in notes]))
-        return found
+            notes = [run.config["data"].get("notice"), *(run.result or {}).get("notes", [])]
+            found[name] = [self._told(str(note)) for note in notes if note]
+        return {name: notes for name, notes in found.items() if notes}
 
     # --------------------------------------------------------------- settings
 
@@ -272,7 +269,7 @@ class Page:
             book = ", ".join(BOOK) if name == "backend" else self._value(name, usual)
             marked = [False, *(value != usual and name != "backend" for value in values)]
             cells = [book, *(self._value(name, value) for value in values)]
-            rows.append(Row(self.words["settings"][name], cells, marked))
+            rows.append(Row(self.words[name], cells, marked))
         columns = ["", self.words["book"], *self.runs]
         return self._split(Table(self.words["settings_caption"], columns, rows), 2)
 
@@ -280,15 +277,15 @@ class Page:
         """The settings that are the book's in every run, in a sentence."""
         differing = {*self._differing(), "backend"}
         usual = [
-            f"{self.words['settings'][name]} {self._value(name, value)}"
+            f"{self.words[name]} {self._value(name, value)}"
             for name, value in vars(Settings()).items()
             if name not in differing
         ]
-        return str(self.words["same"]).format(", ".join(usual)) if usual else ""
+        return self.words["same"].format(", ".join(usual)) if usual else ""
 
     def _value(self, name: str, value: Any) -> str:
         if value is None or isinstance(value, bool):
-            return str(self.words[{None: "none", True: "yes", False: "no"}[value]])
+            return self.words[{None: "none", True: "yes", False: "no"}[value]]
         # a seed is a name
         return str(value) if isinstance(value, str) or name == "seed" else self._number(value, "g")
 
@@ -357,31 +354,26 @@ class Page:
 
     def numbers(self) -> Table:
         """A row for each epoch of each run."""
-        words = self.words["columns"]
         rows = []
         for name, run in self.runs.items():
             for row, (epoch, accuracy) in zip(run.rows, _evaluations(run), strict=True):
                 values = (row["train_loss"], row["train_accuracy"], accuracy)
                 cells = [self._number(value, ".4f") for value in values]
                 rows.append(Row(name, [self._number(epoch, "g"), *cells]))
-        columns = ["epochs", "loss", "train", "test"]
-        return Table(self.words["numbers_caption"], ["", *(words[name] for name in columns)], rows)
+        columns = self._words(("epochs", "loss", "train", "test"))
+        return Table(self.words["numbers_caption"], ["", *columns], rows)
 
     # --------------------------------------------------------- shapes and cost
 
-    def _on_paper(self) -> dict[str, Record]:
-        runs = self.runs.items()
-        return {name: run for name, run in runs if not run_directory.is_by_hand(run.config)}
-
     def by_hand(self) -> str:
         """The runs of networks that are not known on paper, in a sentence."""
-        names = [name for name in self.runs if name not in self._on_paper()]
-        return str(self.words["by_hand"]).format(", ".join(names)) if names else ""
+        names = [name for name in self.runs if name not in self.on_paper]
+        return self.words["by_hand"].format(", ".join(names)) if names else ""
 
     def walks(self) -> list[Table]:
         """A table for each network, a column for each size."""
         sizes: dict[Any, set[int]] = {}
-        for run in self._on_paper().values():
+        for run in self.on_paper.values():
             sizes.setdefault(run.settings.description, set()).add(run.settings.resize)
         sizes.setdefault(CHAPTER, set()).add(Settings.resize)
         tables = []
@@ -400,7 +392,7 @@ class Page:
     def costs(self) -> Table:
         """A row for each network at a size and in a kind of training; then the book's."""
         found: dict[cost.Cost, list[str]] = {}
-        for name, run in self._on_paper().items():
+        for name, run in self.on_paper.items():
             found.setdefault(cost.of_run(run.settings), []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
@@ -419,56 +411,51 @@ class Page:
             )
             for each, names in found.items()
         ]
-        return Table(self.words["cost_caption"], list(self.words["cost_columns"].values()), rows)
+        return Table(self.words["cost_caption"], self._words(COSTS), rows)
 
     # ------------------------------------------------------------ predictions
 
-    def confusion(self, seen: Seen) -> Table:
+    def confusion(self, run: str, found: Predictions) -> Table:
         """In per cent of each true class; the shares are the cells' numbers."""
-        matrix = np.array(seen.confusion["matrix"])
+        matrix = look.confusion_matrix(found)
         totals = matrix.sum(1, keepdims=True)
         shares = 100 * matrix / np.maximum(totals, 1)
-        right = self._number(int(np.trace(matrix))), self._number(int(totals.sum()))
-        accuracy = self._number(seen.confusion["accuracy"], ".3f")
-        names = [self._told(name) for name in seen.confusion["classes"]]
+        right, images = int(np.trace(matrix)), int(totals.sum())
+        numbers = map(self._number, (right, images, right / images), ("", "", ".3f"))
+        names = [self._told(found.model.class_name(label)) for label in range(len(matrix))]
         rows = [
             Row(name, [f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True)])
             for name, *line in zip(names, shares, matrix, strict=True)
         ]
-        caption = plural(self.words["confusion_caption"].format(seen.run, *right, accuracy))
+        caption = plural(self.words["confusion_caption"].format(run, *numbers))
         return Table(caption, [self.words["true"], *names], rows)
 
-    def notes_on(self, seen: Seen) -> list[str]:
+    def notes_on(self, found: Predictions) -> list[str]:
         """What a reader should know of predictions."""
-        return [self._told(in_python(note)) for note in seen.predictions.notes]
+        return [self._told(in_python(note)) for note in found.notes]
 
-    def samples(self, seen: Seen) -> list[Picture]:
+    def samples(self, found: Predictions) -> list[Picture]:
         """The first images, with the answers."""
-        return self._pictures(seen, range(min(SAMPLES, len(seen.predictions.logits))))
+        return self._pictures(found, range(min(SAMPLES, len(found.logits))))
 
-    def wrong(self, seen: Seen) -> list[Picture]:
+    def wrong(self, found: Predictions) -> list[Picture]:
         """The most confident wrong answers."""
-        names = seen.predictions.images.names
-        chosen = [names.index(entry["image"]) for entry in seen.wrong["images"]]
-        return self._pictures(seen, chosen)
+        return self._pictures(found, look.most_confident_wrong(found))
 
-    def _pictures(self, seen: Seen, chosen: Iterable[int]) -> list[Picture]:
-        classes, predictions = seen.confusion["classes"], seen.predictions
-        labels = predictions.images.labels
-        assert labels is not None
+    def _pictures(self, found: Predictions, chosen: Iterable[int]) -> list[Picture]:
+        images, class_name = found.images, found.model.class_name
+        assert images.labels is not None
         pictures = []
         for i in chosen:
-            answer = int(predictions.labels[i])
-            name, true = predictions.images.names[i], classes[int(labels[i])]
-            share = style.share(float(predictions.probabilities[i, answer]), self.language)
-            is_wrong = bool(predictions.wrong[i])
-            words = self.words["wrong_alt" if is_wrong else "right_alt"]
-            lines = [self._told(f"{classes[answer]} {share}")]
+            answer, true = class_name(int(found.labels[i])), class_name(int(images.labels[i]))
+            share = style.share(float(found.probabilities[i].max()), self.language)
+            is_wrong = bool(found.wrong[i])
+            lines = [self._told(f"{answer} {share}")]
             if is_wrong:
                 lines.append(self._told(self.words["is"].format(true)))
-            address = _data_address(predictions.images.pixels[i])
-            words = self._told(words.format(name, true, classes[answer]))
-            pictures.append(Picture(address, words, lines, is_wrong))
+            words = self.words["wrong_alt" if is_wrong else "right_alt"]
+            words = self._told(words.format(images.names[i], true, answer))
+            pictures.append(Picture(_data_address(images.pixels[i]), words, lines, is_wrong))
         return pictures
 
     # ------------------------------------------------------------------ speed
@@ -479,7 +466,7 @@ class Page:
 
     def bench_tables(self, results: Results) -> list[Table]:
         """The tables that the command prints."""
-        words = self.words["bench_columns"]
+        words = BENCH_IN_TURKISH if self.language == "tr" else {}
         tables = []
         for title, head, rows, _ in bench_results.tables(results, self.language):
             # d2l's table has no sizes: an empty cell names no row
@@ -498,9 +485,9 @@ class Page:
         configs = [run.config for run in self.runs.values()]
         packages = dict.fromkeys(name for config in configs for name in config["versions"])
         rows = []
-        for name, words in self.words["facts"].items():
+        for name in FACTS:
             found = [c.get(name, c["machine"].get(name, "")) for c in configs]
-            rows.append(Row(words, [self._fact(name, value) for value in found]))
+            rows.append(Row(self.words[name], [self._fact(name, value) for value in found]))
         for name in packages:
             rows.append(Row(name, [str(c["versions"].get(name, "")) for c in configs]))
         return self._split(Table(self.words["versions_caption"], ["", *self.runs], rows), 1)
@@ -534,7 +521,10 @@ class Page:
             tables.append(Table(caption, _chosen(whole.columns, kept, start, stop), rows))
         return tables
 
-    # ---------------------------------------------------------------- numbers
+    # ------------------------------------------------------ words and numbers
+
+    def _words(self, names: Sequence[str]) -> list[str]:
+        return [self.words[name] for name in names]
 
     def _number(self, value: float | None, form: str = "") -> str:
         if value is None or not math.isfinite(value):

@@ -297,7 +297,7 @@ def _errors_halved(accuracy: np.ndarray) -> np.ndarray:
 
 
 def _name(name: str, language: str) -> str:
-    return page_words.WORDS[language]["settings"][name]
+    return style.words(page_words.WORDS, language)[name]
 
 
 def _last(trial: Trial) -> str:
