@@ -247,9 +247,7 @@ def values(found: Tuning, language: str = "en") -> "Figure":
 
 PICTURES = {"history": history, "importance": importance, "values": values}
 _SAID = {
-    "complete": "trained to the end",
-    "pruned": "stopped early",
-    "diverged": "diverged",
+    **{outcome: WORDS[outcome][0] for outcome in OUTCOMES},
     "failed": "failed",
     "running": "running in another process",
     "interrupted": "interrupted",

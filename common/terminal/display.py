@@ -225,15 +225,9 @@ def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
     if not on_terminal():
         yield lambda _: None
         return
-    from rich import progress
+    from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=30),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-    )
-    with progress.Progress(*columns, console=output.console(stderr=True), transient=True) as bars:
+    with output.progress(DownloadColumn(), TransferSpeedColumn()) as bars:
         task = bars.add_task(what, total=size or None)
         yield lambda count: bars.advance(task, count)
 

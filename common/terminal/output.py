@@ -13,6 +13,7 @@ from common.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 
 # control characters that are harmless
@@ -59,6 +60,26 @@ def console(width: int = 120, *, stderr: bool = False, **options: Any) -> "Conso
     made = Console(file=stream, width=None if stream.isatty() else width or None, **options)
     made.push_render_hook(_SpellOut())  # type: ignore[arg-type]
     return made
+
+
+def progress(*columns: "ProgressColumn", on: "Console | None" = None) -> "Progress":
+    """Bars on standard error, taken away at their end: of each its name, a bar, and columns.
+
+    Args:
+        columns: to the right of the bar.
+        on: another console.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        *columns,
+        console=on or console(stderr=True),
+        # what is printed on a piped stdout is not to be pulled to stderr too
+        redirect_stdout=sys.stdout.isatty(),
+        transient=True,
+    )
 
 
 class _SpellOut:

@@ -90,18 +90,10 @@ class SearchDisplay(Observer):
             print(f"{what}, {share:.0%} of the search", file=sys.stderr, flush=True)
 
     def _bar(self, what: str, share: float) -> None:
-        from rich import progress
+        from rich.progress import TaskProgressColumn, TimeElapsedColumn
 
         if self._bars is None:
-            self._bars = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(bar_width=30),
-                progress.TaskProgressColumn(),
-                progress.TimeElapsedColumn(),
-                console=output.console(stderr=True),
-                redirect_stdout=sys.stdout.isatty(),
-                transient=True,
-            )
+            self._bars = output.progress(TaskProgressColumn(), TimeElapsedColumn())
             self._bars.add_task(what, total=1.0)
             self._bars.start()
         self._bars.update(self._bars.task_ids[0], description=what, completed=share)
