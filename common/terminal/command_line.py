@@ -11,12 +11,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from common import errors
 from common.errors import NinError, NinWarning, printable, shortened
 from common.system import signals
 from common.terminal import output
+
+if TYPE_CHECKING:
+    from common.report.look import Look
 
 # A home directory at the beginning of a path: also in --out=~/run, NAME=~/python and a list.
 HOME = re.compile(r"(?:^|(?<=[=,]))~[^/=,\s]*(?=/|$)")
@@ -123,11 +126,22 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
 
 
-def check_prediction(options: argparse.Namespace) -> None:
-    """Raise :class:`NinError` for a data set beside photos, of the options of what is shown."""
+def look(options: argparse.Namespace) -> "Look":
+    """The network of ``--weights`` with what the options of :func:`add_prediction` show it.
+
+    Raises:
+        NinError: for a data set beside photos; or as :func:`common.api.look`.
+    """
+    from common import api
+    from common.backends.registry import check_spec
+
+    check_spec(options.backend)
     for name in ("data", "split", "indices"):
         if options.images and getattr(options, name) is not None:
             raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
+    names = ("backend", "data", "indices", "resize", "device", "threads")
+    chosen = {name: getattr(options, name) for name in names}
+    return api.look(options.weights, options.images, split=options.split or "test", **chosen)
 
 
 def add_runs(parser: Options, validation: str, threads: str = "CPU threads (one per core)") -> None:
