@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from common.bench import results as bench_results
 from common.bench.results import Results
@@ -147,22 +149,13 @@ def html(sources: Sources, language: str = "en") -> str:
     return pages.render("report/page.html.j2", page=Page(sources, language))
 
 
-class Row(NamedTuple):
-    """Of a table."""
-
-    name: str
-    cells: Sequence[str]
-    marked: Sequence[bool] = ()
-    """Cells to notice."""
-
-
 class Table(NamedTuple):
     """With a caption, and a head for each column."""
 
     caption: str
     columns: Sequence[str]
-    """The first is that of the rows' names."""
-    rows: Sequence[Row]
+    rows: Sequence[Sequence[str]]
+    """The first cell is the row's name."""
 
 
 class Drawing(NamedTuple):
@@ -214,12 +207,12 @@ class Page:
 
     def results(self) -> Table:
         """A row for each run, and for each of the book's three."""
-        rows = [Row(name, self._result(run)) for name, run in self.runs.items()]
+        rows = [[name, *self._result(run)] for name, run in self.runs.items()]
         for backend, printed in BOOK.items():
             name = self.words["book_of"].format(FRAMEWORKS[backend])
-            cells = [backend, "book", "224", self._number(60_000), "10"]
-            cells += map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
-            rows.append(Row(name, [*cells, "GPU", ""]))
+            numbers = map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
+            settings = (backend, "book", "224", self._number(60_000), "10")
+            rows.append([name, *settings, *numbers, "GPU", ""])
         return Table(self.words["results_caption"], ["", *self._words(RESULTS)], rows)
 
     def _result(self, run: Record) -> list[str]:
@@ -267,9 +260,13 @@ class Page:
             usual = getattr(Settings(), name)
             values = [getattr(run.settings, name) for run in self.runs.values()]
             book = ", ".join(BOOK) if name == "backend" else self._value(name, usual)
-            marked = [False, *(value != usual and name != "backend" for value in values)]
-            cells = [book, *(self._value(name, value) for value in values)]
-            rows.append(Row(self.words[name], cells, marked))
+            cells = [
+                self._value(name, value)
+                if value == usual or name == "backend"
+                else Markup("<strong>{}</strong>").format(self._value(name, value))
+                for value in values
+            ]
+            rows.append([self.words[name], book, *cells])
         columns = ["", self.words["book"], *self.runs]
         return self._split(Table(self.words["settings_caption"], columns, rows), 2)
 
@@ -359,7 +356,7 @@ class Page:
             for row, (epoch, accuracy) in zip(run.rows, _evaluations(run), strict=True):
                 values = (row["train_loss"], row["train_accuracy"], accuracy)
                 cells = [self._number(value, ".4f") for value in values]
-                rows.append(Row(name, [self._number(epoch, "g"), *cells]))
+                rows.append([name, self._number(epoch, "g"), *cells])
         columns = self._words(("epochs", "loss", "train", "test"))
         return Table(self.words["numbers_caption"], ["", *columns], rows)
 
@@ -381,10 +378,11 @@ class Page:
             columns = sorted(found, reverse=True)
             walks = [architecture.layer_shapes(size, network=network) for size in columns]
             rows = [
-                Row(layer, ["×".join(map(str, walk[layer][1:])) for walk in walks])
+                [layer, *("×".join(map(str, walk[layer][1:])) for walk in walks)]
                 for layer in walks[0]
             ]
-            caption = self.words["walk_caption"].format(_title(network))
+            title = "NiN" if network == CHAPTER else f"NiN {network}"
+            caption = self.words["walk_caption"].format(title)
             heads = [f"{size}×{size}" for size in columns]
             tables.append(Table(caption, [self.words["layer"], *heads], rows))
         return tables
@@ -397,18 +395,16 @@ class Page:
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
         rows = [
-            Row(
+            [
                 each.title,
-                [
-                    f"{each.resize}×{each.resize}",
-                    ", ".join(names),
-                    settings_words(each, self.language),
-                    self._number(each.parameters),
-                    self._number(each.multiply_adds),
-                    style.size(each.training.total, self.language),
-                    style.size(each.prediction.total, self.language),
-                ],
-            )
+                f"{each.resize}×{each.resize}",
+                ", ".join(names),
+                settings_words(each, self.language),
+                self._number(each.parameters),
+                self._number(each.multiply_adds),
+                style.size(each.training.total, self.language),
+                style.size(each.prediction.total, self.language),
+            ]
             for each, names in found.items()
         ]
         return Table(self.words["cost_caption"], self._words(COSTS), rows)
@@ -424,7 +420,7 @@ class Page:
         numbers = map(self._number, (right, images, right / images), ("", "", ".3f"))
         names = [self._told(found.model.class_name(label)) for label in range(len(matrix))]
         rows = [
-            Row(name, [f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True)])
+            [name, *(f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True))]
             for name, *line in zip(names, shares, matrix, strict=True)
         ]
         caption = plural(self.words["confusion_caption"].format(run, *numbers))
@@ -474,8 +470,7 @@ class Page:
             columns = [words.get(head[i], head[i]) for i in kept]
             if rows and title:
                 cells = [[row[i] for i in kept] for row in rows]
-                found = [Row(first, rest) for first, *rest in cells]
-                tables.append(Table(words.get(title, title), columns, found))
+                tables.append(Table(words.get(title, title), columns, cells))
         return tables
 
     # --------------------------------------------------------------- versions
@@ -487,9 +482,9 @@ class Page:
         rows = []
         for name in FACTS:
             found = [c.get(name, c["machine"].get(name, "")) for c in configs]
-            rows.append(Row(self.words[name], [self._fact(name, value) for value in found]))
+            rows.append([self.words[name], *(self._fact(name, value) for value in found)])
         for name in packages:
-            rows.append(Row(name, [str(c["versions"].get(name, "")) for c in configs]))
+            rows.append([name, *(str(c["versions"].get(name, "")) for c in configs)])
         return self._split(Table(self.words["versions_caption"], ["", *self.runs], rows), 1)
 
     def commands(self) -> dict[str, str]:
@@ -514,11 +509,10 @@ class Page:
         for start in range(0, runs, each):
             stop = min(start + each, runs)
             caption = whole.caption if each == runs else f"{whole.caption} ({start + 1}–{stop})"
-            rows = [
-                Row(row.name, *(_chosen(part, kept - 1, start, stop) for part in row[1:]))
-                for row in whole.rows
-            ]
-            tables.append(Table(caption, _chosen(whole.columns, kept, start, stop), rows))
+            columns, *rows = (
+                [*cells[:kept], *cells[kept:][start:stop]] for cells in (whole.columns, *whole.rows)
+            )
+            tables.append(Table(caption, columns, rows))
         return tables
 
     # ------------------------------------------------------ words and numbers
@@ -540,11 +534,6 @@ class Page:
         return style.told(text, self.language)
 
 
-def _chosen(all_cells: Sequence[Any], kept: int, start: int, stop: int) -> list[Any]:
-    """The first cells, and those of some runs."""
-    return [*all_cells[:kept], *all_cells[kept:][start:stop]]
-
-
 def _runs_inside(path: Path) -> str:
     """Where the runs of a comparison are, to be added to a message about its directory."""
     depth = next((d for d in ("*", "*/*") if any(path.glob(f"{d}/{run_directory.CONFIG}"))), None)
@@ -554,15 +543,8 @@ def _runs_inside(path: Path) -> str:
 def _names(paths: Iterable[Path]) -> list[str]:
     """The last parts of paths, as many as it takes to tell them apart."""
     parts = [path.parts for path in paths]
-    for count in range(1, max(map(len, parts), default=0) + 1):
-        names = [str(Path(*each[-count:])) for each in parts]
-        if len(set(names)) == len(names):
-            return names
-    return []
-
-
-def _title(network: Any) -> str:
-    return "NiN" if network == CHAPTER else f"NiN {network}"
+    names = ([str(Path(*each[-count:])) for each in parts] for count in itertools.count(1))
+    return next(each for each in names if len(set(each)) == len(each))
 
 
 def _evaluations(run: Record) -> list[tuple[float, float]]:
