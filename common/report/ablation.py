@@ -88,12 +88,7 @@ def remarks(found: Ablation) -> list[str]:
 
 
 def plot(found: Ablation, language: str = "en") -> "Figure":
-    """Accuracies of all runs, and the mean curve of the loss of each network.
-
-    Args:
-        found: has a run at least.
-        language: ``en`` or ``tr``.
-    """
+    """Accuracies of all runs, and the mean curve of the loss of each network."""
     words = style.words(WORDS, language)
     examples = style.number(found.train_examples, language=language)
     figure = style.slide(plural(words["title"].format(len(found.seeds), examples)))

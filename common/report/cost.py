@@ -123,12 +123,7 @@ def _mib(number: int) -> str:
 
 
 def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
-    """What dominates: of one network layer by layer, of several network by network.
-
-    Args:
-        costs: at least one.
-        language: ``en`` or ``tr``.
-    """
+    """What dominates: of one network layer by layer, of several network by network."""
     words = style.words(WORDS, language)
     bars: list[Sequence[LayerCost]]
     memory: list[tuple[int, ...]]

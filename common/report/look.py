@@ -325,7 +325,8 @@ class Look:
         """
         runs: list[list[str]] = []
         for before, name in itertools.pairwise(outputs):
-            if not self._is_1x1(name):
+            weight = self.model.weights.get(f"{name}.weight")
+            if weight is None or weight.shape[2:] != (1, 1):
                 continue
             if runs and runs[-1][-1] == before:
                 runs[-1].append(name)
@@ -333,10 +334,6 @@ class Look:
                 runs.append([before, name])
         for first, *names in runs:
             yield names, _pixels(outputs[first]), _pixels(outputs[names[-1]])
-
-    def _is_1x1(self, name: str) -> bool:
-        weight = self.model.weights.get(f"{name}.weight", np.empty(0))
-        return weight.shape[2:] == (1, 1)
 
     def _per_pixel(self, names: Sequence[str], x: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Fully connected layers with ReLU on vectors, one for each pixel, in float64."""

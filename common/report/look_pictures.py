@@ -1,4 +1,4 @@
-"""The pictures of :mod:`common.report.look`, one function for each view."""
+"""The pictures of :mod:`common.report.look`, one function for each view, in ``en`` or ``tr``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,13 +48,7 @@ WORDS = {
 
 
 def mlp(points: Sequence[tuple[str, np.ndarray, np.ndarray]], language: str) -> "Figure":
-    """Both ways of computing, one against the other.
-
-    Args:
-        points: of each block its name, and the outputs of the framework and of NumPy, of any
-            shape.
-        language: ``en`` or ``tr``.
-    """
+    """Of each block its name, and the outputs of the framework and of NumPy, of the same shape."""
     words = style.words(WORDS, language)
     columns = min(4, len(points))
     rows = -(-len(points) // columns)
@@ -134,13 +128,7 @@ def maps(
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Figure":
-    """The matrix in per cent of each row.
-
-    Args:
-        matrix: numbers of images, (true class, predicted class).
-        classes: their names.
-        language: ``en`` or ``tr``.
-    """
+    """Numbers of images, (true class, predicted class), in per cent of each row."""
     words = style.words(WORDS, language)
     figure = style.slide(words["confusion"], 9)
     axes = figure.add_subplot()
@@ -165,13 +153,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Fig
 
 
 def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: str) -> "Figure":
-    """Images with the wrong answer and the right one.
-
-    Args:
-        pixels: uint8, (count, height, width).
-        entries: ``predicted``, ``probability`` and ``true`` of each.
-        language: ``en`` or ``tr``.
-    """
+    """Images, uint8, (count, height, width), each with the wrong answer and the right one."""
     words = style.words(WORDS, language)
     columns = min(5, len(pixels))
     rows = -(-len(pixels) // columns)
@@ -187,12 +169,7 @@ def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: st
 
 
 def filters(weights: np.ndarray, language: str) -> "Figure":
-    """Filters as images: grey is 0, white positive, black negative, each to its largest weight.
-
-    Args:
-        weights: (count, height, width).
-        language: ``en`` or ``tr``.
-    """
+    """Filters, (count, height, width): grey is 0, white and black their largest weights."""
     count = len(weights)
     columns = min(16, count)
     rows = -(-count // columns)
@@ -210,13 +187,7 @@ def filters(weights: np.ndarray, language: str) -> "Figure":
 
 
 def dead(layers: Sequence[Mapping[str, Any]], seen: int, language: str) -> "Figure":
-    """How much of each layer is dead.
-
-    Args:
-        layers: ``layer``, its name, how many ``channels`` it has, and which of them are ``dead``.
-        seen: number of images.
-        language: ``en`` or ``tr``.
-    """
+    """How much of each layer is dead: 0 in so many images."""
     words = style.words(WORDS, language)
     figure = style.slide(
         plural(words["dead"].format(style.number(seen, language=language))),

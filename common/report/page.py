@@ -140,12 +140,7 @@ def predict(
 
 
 def html(sources: Sources, language: str = "en") -> str:
-    """The whole page.
-
-    Args:
-        sources: to show, at least one.
-        language: one of :data:`common.report.style.LANGUAGES`.
-    """
+    """The whole page, in one of :data:`common.report.style.LANGUAGES`."""
     return pages.render("report/page.html.j2", page=Page(sources, language))
 
 
@@ -177,12 +172,7 @@ class Picture(NamedTuple):
 
 
 class Page:
-    """What the template shows.
-
-    Args:
-        sources: at least one.
-        language: of all words but names, and of the way to write numbers.
-    """
+    """What the template shows: at least one source."""
 
     def __init__(self, sources: Sources, language: str) -> None:
         self.sources = sources
@@ -495,11 +485,9 @@ class Page:
     # ----------------------------------------------------------------- tables
 
     def _split(self, whole: Table, kept: int) -> list[Table]:
-        """A table with a column for each run, as tables that are no wider than a sheet of paper.
+        """A table with columns of runs as tables no wider than a sheet of paper; none of no rows.
 
-        Args:
-            whole: the table; without rows it is none.
-            kept: how many columns, before those of the runs, each of them has.
+        Each has so many columns before those of the runs.
         """
         runs = len(self.runs)
         if not whole.rows or not runs:

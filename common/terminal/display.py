@@ -195,14 +195,7 @@ def evaluation_seconds(run: Run) -> float | None:
 
 
 def seconds_left(run: Run, rate: float, steps: int, evaluations: int) -> float:
-    """Estimated time for so many steps and evaluations, in seconds.
-
-    Args:
-        run: of which so much is left.
-        rate: measured training speed, in examples/s.
-        steps: how many.
-        evaluations: how many.
-    """
+    """Estimated time, in seconds, for so many steps and evaluations; the rate is in examples/s."""
     evaluation = evaluation_seconds(run)
     if evaluation is None:
         # a forward pass is about a third of a training step, until one has been measured

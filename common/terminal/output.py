@@ -45,30 +45,22 @@ def guarded() -> Iterator[None]:
 
 
 def console(width: int = 120, *, stderr: bool = False, **options: Any) -> "Console":
-    """A console of rich that spells out control characters in what it is given.
+    """A console of rich, with its options, that spells out control characters in what it is given.
 
-    Args:
-        width: in characters where there is no terminal; 0 for what rich takes.
-        stderr: on standard error.
-        options: of rich's console.
+    The width, in characters, is that where there is no terminal.
     """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     # rich's own colours are control characters too
     stream = stream.stream if isinstance(stream, Guarded) else stream
-    made = Console(file=stream, width=None if stream.isatty() else width or None, **options)
+    made = Console(file=stream, width=None if stream.isatty() else width, **options)
     made.push_render_hook(_SpellOut())  # type: ignore[arg-type]
     return made
 
 
 def progress(*columns: "ProgressColumn", on: "Console | None" = None) -> "Progress":
-    """Bars on standard error, taken away at their end: of each its name, a bar, and columns.
-
-    Args:
-        columns: to the right of the bar.
-        on: another console.
-    """
+    """Bars on standard error, taken away at their end: of each its name, a bar, and columns."""
     from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
