@@ -102,20 +102,19 @@ class Look:
         """Of all classes."""
         return [self.model.class_name(label) for label in range(self.model.num_classes)]
 
-    def _activations(self, count: int) -> Iterable[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """The first images, a batch at a time, with what each layer gives for them."""
+    def _activations(self, count: int) -> Iterable[dict[str, np.ndarray]]:
+        """What each layer gives for the first images, a batch at a time."""
         activations = need(self.classifier.predictor, "activations")
         size = max(1, min(count, BATCH * 224**2 // self.classifier.settings.resize**2))
         pixels = self.images.pixels[:count]
         for start in range(0, len(pixels), size):
-            batch = pixels[start : start + size]
-            yield batch, activations(batch)
+            yield activations(pixels[start : start + size])
 
     # ------------------------------------------------------------------ the views
 
     def _mlp(self) -> View:
         """A fully connected network on each pixel, computed as such, beside the convolutions."""
-        ((_, outputs),) = self._activations(1)
+        (outputs,) = self._activations(1)
         report: list[dict[str, Any]] = []
         points = []
         for names, x, by_framework in self._pixel_networks(outputs):
@@ -164,8 +163,7 @@ class Look:
 
     def _maps(self) -> View:
         """The last block's maps, one for each class, of which the logits are the means."""
-        batches = list(self._activations(MAPPED))
-        maps = np.concatenate([self._last_maps(outputs) for _, outputs in batches])
+        maps = np.concatenate([*map(self._last_maps, self._activations(MAPPED))])
         size = self.classifier.settings.resize
         if maps.shape[2:] == (1, 1):
             more = self._first_size_of_maps()
@@ -174,12 +172,11 @@ class Look:
                 f"nothing can be seen; from {more} pixels on they are larger: take `resize={more}` "
                 "or more, best with a network that was trained so"
             )
-        names = self.images.names[: len(maps)]
+        names, classes = self.images.names[:MAPPED], self.class_names
         logits = maps.mean((2, 3))
-        order = [np.argsort(-row, kind="stable")[:2] for row in logits]
         rows = [
-            (name, *(f"{self.model.class_name(int(k))} {row[k]:.2f}" for k in best))
-            for name, row, best in zip(names, logits, order, strict=True)
+            (name, *(f"{classes[k]} {row[k]:.2f}" for k in np.argsort(-row, kind="stable")[:2]))
+            for name, row in zip(names, logits, strict=True)
         ]
         report = {
             "images": [
@@ -187,15 +184,14 @@ class Look:
                 for name, row, own in zip(names, logits, maps, strict=True)
             ]
         }
-        place = self._place(maps.shape[2])
-        pixels = np.concatenate([batch for batch, _ in batches])
+        pixels, place = self.images.pixels[:MAPPED], self._place(maps.shape[2])
         summary = (
             f"Each class has a map of {maps.shape[2]}x{maps.shape[3]} pixels; the mean of a map is "
             "the class's logit. In the picture each map lies where its pixels' windows are centred."
         )
         return View(
             ("image", "largest mean", "next"), rows, summary, report,
-            lambda lang: pictures.maps(pixels, maps, names, self.class_names, place, lang),
+            lambda lang: pictures.maps(pixels, maps, names, classes, place, lang),
         )  # fmt: skip
 
     def _confusion(self) -> View:
@@ -275,13 +271,12 @@ class Look:
         """Channels that are 0 in every pixel of every image."""
         self._labels("dead")  # a few photos leave many channels at 0 that are not dead
         most: dict[str, np.ndarray] = {}
-        seen = 0
-        for batch, outputs in self._activations(CHANNELS_SEEN_ON):
-            seen += len(batch)
+        for outputs in self._activations(CHANNELS_SEEN_ON):
             for name, output in outputs.items():
                 if f"{name}.weight" in self.model.weights:
-                    largest = np.abs(output).max(tuple(i for i in range(output.ndim) if i != 1))
+                    largest = np.abs(_pixels(output)).max(0)
                     most[name] = np.maximum(most.get(name, 0), largest)
+        seen = min(CHANNELS_SEEN_ON, len(self.images.pixels))
         layers: list[dict[str, Any]] = [
             {
                 "layer": name,
@@ -400,7 +395,7 @@ def most_confident_wrong(found: Predictions) -> np.ndarray:
 
 
 def _pixels(output: np.ndarray) -> np.ndarray:
-    """(batch, channels, height, width) -> (pixels, channels)."""
+    """(batch, channels, height, width) -> (pixels, channels); (batch, features) as it is."""
     return np.moveaxis(output, 1, -1).reshape(-1, output.shape[1])
 
 
