@@ -4,7 +4,7 @@ import base64
 import io
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -285,20 +285,18 @@ class Page:
         measured = {row["evaluated_on"] for run in self.runs.values() for row in run.rows}
         on = measured.pop() if len(measured) == 1 else "mixed"
         return [
-            self._curve("loss_curve", lambda run: _within_epochs(run, 1)),
-            self._curve("train_curve", lambda run: _within_epochs(run, 2)),
-            self._curve(f"{on}_curve", _evaluations),
+            self._curve("loss_curve", 1),
+            self._curve("train_curve", 2),
+            self._curve(f"{on}_curve", None),
         ]
 
-    def _curve(
-        self, name: str, points: Callable[[Record], Sequence[tuple[float, float]]]
-    ) -> Drawing:
+    def _curve(self, name: str, column: int | None) -> Drawing:
+        """Of a column of what was recorded within epochs, or of the evaluations after them."""
         figure = figures.new(4.8, 3.4)
         axes = figure.add_subplot()
         ends = []
-        marked = name not in ("loss_curve", "train_curve")
         for number, (run, record) in enumerate(self.runs.items()):
-            found = points(record)
+            found = _within_epochs(record, column) if column else _evaluations(record)
             if not found:
                 continue
             colour, dashes = self.line(number)
@@ -306,7 +304,7 @@ class Page:
             axes.plot(
                 *zip(*found, strict=True), color=COLOURS[colour], linewidth=2,
                 linestyle=(0, lengths) if lengths else "-", markersize=5,
-                marker="o" if marked or len(found) == 1 else None,
+                marker=None if column and len(found) > 1 else "o",
             )  # fmt: skip
             ends.append(f"{run} {self._number(found[-1][1], '.3f')}")
         if name == "test_curve":
