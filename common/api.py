@@ -430,7 +430,7 @@ def look(
     from common.report.look import VIEWS, Look
 
     if "view" in settings:
-        raise NinError(f"`view`: of what this gives: .view(name), one of {', '.join(VIEWS)}")
+        raise NinError(f"`view`: look(...).view(name) shows one of {', '.join(VIEWS)}")
     if settings and isinstance(trained, (Run, Classifier)):
         raise NinError(
             f"`{next(iter(settings))}`: of a run or classifier it is fixed; leave it out"

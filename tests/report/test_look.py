@@ -127,7 +127,9 @@ def test_a_view_that_is_not_there_or_in_the_wrong_place_is_told_which_there_are(
     with pytest.raises(NinError, match=f"^view=map: must be one of {words}$"):
         look.view("map")
     for trained in (weights, look.classifier):
-        with pytest.raises(NinError, match=rf"^view: .*\.view\(name\), one of {words}$"):
+        with pytest.raises(
+            NinError, match=rf"^view: look\(\.\.\.\)\.view\(name\) shows one of {words}$"
+        ):
             api.look(trained, view="map")
 
 
