@@ -137,17 +137,18 @@ def _columns(name: str, words: dict[str, str]) -> list[_Column]:
         network, family = description_of(name), "NiN"
         title = family if network == CHAPTER else str(network)
         layers = []
-        for block in network.blocks(NUM_CLASSES):
-            layers.append(block)
-            if block.pool:
-                layers.append(Op("pool", 0, block.pool, 2))
+        for each in network.blocks(NUM_CLASSES):
+            layers.append(each)
+            if each.pool:
+                layers.append(Op("pool", 0, each.pool, 2))
         dense = [Op("dense", width) for width in network.dense(NUM_CLASSES)]
         layers += dense or [Op("global_pool")]
-        inside = [Op("conv", *each[:4]) for each in network.blocks(NUM_CLASSES)[0].convolutions]
-    columns = [(words["block"].format(family), inside)] if inside else []
+        convolutions = network.blocks(NUM_CLASSES)[0].convolutions
+        inside = [Op("conv", *numbers[:4]) for numbers in convolutions]
+    block = [(words["block"].format(family), inside)] if inside else []
     return [
-        _Column(title, [*filter(None, (_box(layer, family, words) for layer in layers))])
-        for title, layers in (*columns, (title, layers))
+        _Column(head, [*filter(None, (_box(layer, family, words) for layer in shown))])
+        for head, shown in (*block, (title, layers))
     ]
 
 

@@ -120,7 +120,7 @@ def look(options: argparse.Namespace) -> "Look":
     """The network of ``--weights`` with what the options of :func:`add_prediction` show it.
 
     Raises:
-        NinError: for a data set beside photos; or as :func:`common.api.look`.
+        NinError: no such backend, or a data set beside photos; and as :func:`common.api.look`.
     """
     from common import api
     from common.backends.registry import check_spec
