@@ -428,8 +428,10 @@ def look(
     [96, 96, 96]
     """
     from common.prediction import predict
-    from common.report.look import Look
+    from common.report.look import VIEWS, Look
 
+    if "view" in settings:
+        raise NinError(f"`view`: look(...).view(name) shows one of {', '.join(VIEWS)}")
     if settings and isinstance(trained, (Run, Classifier)):
         raise NinError(
             f"`{next(iter(settings))}`: of a run or classifier it is fixed; leave it out"

@@ -9,8 +9,6 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from common import api
-from common.backends.registry import check_spec
 from common.errors import NinError, NinWarning
 from common.files import figures
 from common.files.paths import check_target
@@ -70,22 +68,10 @@ def parser() -> command_line.Parser:
 
 def command(options: argparse.Namespace) -> int:
     """Look, print and write; returns the exit status."""
-    check_spec(options.backend)
     check_target(options.json, "json")
     if options.out and options.out.exists() and not options.out.is_dir():
         raise NinError(f"`out={options.out}`: not a directory")
-    command_line.check_prediction(options)
-    look = api.look(
-        options.weights,
-        options.images,
-        backend=options.backend,
-        data=options.data,
-        split=options.split or "test",
-        indices=options.indices,
-        resize=options.resize,
-        device=options.device,
-        threads=options.threads,
-    )
+    look = command_line.look(options)
     if look.images.notice:
         print(look.images.notice)
     found: dict[str, View] = {}

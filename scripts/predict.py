@@ -12,8 +12,6 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from common import api
-from common.backends.registry import check_spec
 from common.errors import NinError, one_line, printable
 from common.files import figures
 from common.files.paths import check_target
@@ -63,34 +61,17 @@ def command(options: argparse.Namespace) -> int:
     for name in ("logits", "picture", "json"):
         check_target(getattr(options, name), name)
     style.check_pictures([options.picture] if options.picture else [])
-    check_spec(options.backend)
-    command_line.check_prediction(options)
-    classifier = api.load(
-        options.weights,
-        options.backend,
-        resize=options.resize,
-        device=options.device,
-        threads=options.threads,
-    )
-    if options.images:
-        images = predict.from_files(options.images)
-    else:
-        images = predict.from_dataset(
-            "auto" if options.data is None else options.data,
-            options.split or "test",
-            options.indices,
-            classifier.model,
-        )
-    if images.notice:
-        print(images.notice)
-    predictions = classifier.predict(images)
+    look = command_line.look(options)
+    if look.images.notice:
+        print(look.images.notice)
+    predictions = look.predictions
     show(predictions, None if options.images or options.indices else MOST_ROWS)
     write(predictions, options)
     for note in predictions.notes:
         command_line.show_line("note", parser().in_options(note))
-    for line in images.refused:
+    for line in look.images.refused:
         command_line.show_line("error", parser().in_options(line))
-    return 1 if images.refused else 0
+    return 1 if look.images.refused else 0
 
 
 def show(predictions: predict.Predictions, most: int | None) -> None:

@@ -23,13 +23,9 @@ DTYPES = {
 def save_arrays(
     path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str], keep: Path | None = None
 ) -> None:
-    """Write arrays and text metadata as one safetensors file, whole or not at all.
+    """Write arrays and text, by name, as one safetensors file, whole or not at all.
 
-    Args:
-        path: the file.
-        arrays: by name.
-        metadata: text by name.
-        keep: as for :func:`common.files.write.write_bytes`.
+    An old file is kept as :func:`common.files.write.write_bytes` does it.
     """
     # ascontiguousarray alone would turn a scalar into an array of one element
     contiguous = {

@@ -47,7 +47,7 @@ def save_svg_and_png(figure: "Figure", directory: Path, name: str) -> list[Path]
     return paths
 
 
-def png(figure: "Figure", dpi: float = DPI) -> bytes:
+def png(figure: "Figure", dpi: float) -> bytes:
     """A figure as the content of a PNG file, with so many dots per inch."""
     return _render(figure, "png", "nin", dpi=dpi)
 
@@ -71,9 +71,9 @@ def svg_element(figure: "Figure", salt: str, colours: Mapping[str, str] | None =
     return re.sub(r'<g id="[^"]*"', "<g", element)
 
 
-def add_legend(axes: "Axes") -> None:
-    """Put a legend there; its labels may come from users."""
-    for text in axes.legend().get_texts():
+def add_legend(axes: "Axes", **options: Any) -> None:
+    """Put a legend there, with matplotlib's options; its labels may come from users."""
+    for text in axes.legend(**options).get_texts():
         text.set_parse_math(False)
 
 

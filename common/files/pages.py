@@ -4,12 +4,7 @@ from typing import Any
 
 
 def render(template: str, **values: Any) -> str:
-    """A page.
-
-    Args:
-        template: its file in ``common/``, as ``report/page.html.j2``; it may include others.
-        values: what it shows, which is escaped.
-    """
+    """A page of a template in ``common/``, such as ``report/page.html.j2``; values are escaped."""
     import jinja2  # only when a page is wanted
 
     environment = jinja2.Environment(

@@ -21,9 +21,7 @@ def expand(path: str | Path, argument: str = "path") -> Path:
 def check_target(path: Path | None, argument: str = "") -> None:
     """Raise :class:`NinError` for a file that has no place, before its content is computed.
 
-    Args:
-        path: the file; None for one that is not wanted.
-        argument: that named it.
+    None stands for one that is not wanted.
     """
     if path is None:
         return

@@ -1,11 +1,13 @@
 """The table and the picture of an ablation."""
 
 import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import plural
+from common.files import figures
 from common.report import style
 from common.terminal import tables
 from common.training.ablation import Ablation, Variant
@@ -86,12 +88,7 @@ def remarks(found: Ablation) -> list[str]:
 
 
 def plot(found: Ablation, language: str = "en") -> "Figure":
-    """Accuracies of all runs, and the mean curve of the loss of each network.
-
-    Args:
-        found: has a run at least.
-        language: ``en`` or ``tr``.
-    """
+    """Accuracies of all runs, and the mean curve of the loss of each network."""
     words = style.words(WORDS, language)
     examples = style.number(found.train_examples, language=language)
     figure = style.slide(plural(words["title"].format(len(found.seeds), examples)))
@@ -151,8 +148,7 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
     style.write_numbers(axes, language, ".3g", "y")
     style.write_numbers(axes, language, "g", "x")
     if any(variant.outcomes for variant in found.variants):
-        for text in axes.legend(fontsize=style.SMALL, frameon=False).get_texts():
-            text.set_parse_math(False)
+        figures.add_legend(axes, fontsize=style.SMALL, frameon=False)
 
 
 def _lines(variant: Variant) -> str:
@@ -166,11 +162,7 @@ def _look(number: int) -> tuple[str, str]:
 
 def _cells(found: Ablation, variant: Variant) -> list[str]:
     outcomes = variant.outcomes
-    accuracies = list(variant.accuracies.values())
     difference = found.difference(variant)
-    losses = [outcome.loss for outcome in outcomes if outcome.loss is not None]
-    trained = [o.training_accuracy for o in outcomes if o.training_accuracy is not None]
-    dead = [outcome.dead_channels for outcome in outcomes if outcome.dead_channels is not None]
     size = variant.settings.resize
     return [
         variant.name,
@@ -178,20 +170,21 @@ def _cells(found: Ablation, variant: Variant) -> list[str]:
         f"{variant.cost.parameters:,}",
         style.count(variant.cost.multiply_adds),
         _mean([outcome.seconds for outcome in outcomes], ".0f"),
-        _mean(losses, ".3f"),
-        _mean(trained, ".4f"),
-        _mean(accuracies, ".4f", spread=True),
+        _mean([outcome.loss for outcome in outcomes], ".3f"),
+        _mean([outcome.training_accuracy for outcome in outcomes], ".4f"),
+        _mean([outcome.accuracy for outcome in outcomes], ".4f", spread=True),
         "" if difference is None else f"{difference.mean:+.4f}",
         "" if difference is None else f"{difference.p:.2g}",
-        _mean(dead, ".1%"),
+        _mean([outcome.dead_channels for outcome in outcomes], ".1%"),
         " ".join(str(len(outcome.dead_classes)) for outcome in outcomes),
     ]
 
 
-def _mean(values: list[float], form: str, spread: bool = False) -> str:
-    if not values:
+def _mean(values: Sequence[float | None], form: str, spread: bool = False) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
         return "-"
-    text = format(statistics.fmean(values), form)
-    if spread and len(values) > 1:
-        text += f" ±{statistics.stdev(values):{form}}"
+    text = format(statistics.fmean(known), form)
+    if spread and len(known) > 1:
+        text += f" ±{statistics.stdev(known):{form}}"
     return text

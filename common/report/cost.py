@@ -51,7 +51,6 @@ class _Panel(NamedTuple):
     what: str
     parts: tuple[str, ...]
     bars: Sequence[tuple[int, ...]]
-    in_bytes: bool
 
 
 def settings_words(cost: Cost, language: str = "en") -> str:
@@ -124,26 +123,35 @@ def _mib(number: int) -> str:
 
 
 def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
-    """What dominates: of one network layer by layer, of several network by network.
-
-    Args:
-        costs: at least one.
-        language: ``en`` or ``tr``.
-    """
+    """What dominates: of one network layer by layer, of several network by network."""
     words = style.words(WORDS, language)
+    bars: list[Sequence[LayerCost]]
+    memory: list[tuple[int, ...]]
     if len(costs) == 1:
         (cost,) = costs
+        in_training = dict(zip(cost.layers, cost.layer_bytes(), strict=True))
         layers = [layer for layer in cost.layers if layer.numbers]
         names = [words["input"], *(layer.name for layer in layers[1:])]
-        panels = _layer_panels(cost, layers)
+        bars = [[layer] for layer in layers]
+        outputs = {layer: cost.output_bytes(layer) for layer in layers}
+        memory = [(in_training[layer][0] - output, output) for layer, output in outputs.items()]
         title = f"{words['cost']}: {cost.title}, {cost.resize}×{cost.resize}"
         title = f"{style.wrapped(title, TITLE_LETTERS)}\n{settings_words(cost, language)}"
     else:
         names = [
             f"{style.wrapped(cost.title, LETTERS)}\n{cost.resize}×{cost.resize}" for cost in costs
         ]
-        panels = _network_panels(costs)
+        bars = [cost.layers for cost in costs]
+        memory = [
+            (each.weights + each.gradients + each.optimizer, each.activations, each.working)
+            for each in (cost.training for cost in costs)
+        ]
         title = f"{words['cost']}: {settings_words(costs[0], language)}"
+    panels = [
+        _Panel(what, COMPUTING, [_by_kind(what, layers) for layers in bars])
+        for what in ("parameters", "multiply_adds")
+    ]
+    panels.append(_Panel("memory", MEMORY[: len(memory[0])], memory))
     lines = max(name.count("\n") for name in names) + 1
     letters = style.TEXT if len(names) <= 8 and lines <= 2 else style.SMALL
     figure = style.slide(title, max(style.HEIGHT, 2.6 + 0.29 * lines * len(names)))
@@ -161,38 +169,11 @@ def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
     return figure
 
 
-def _network_panels(costs: Sequence[Cost]) -> list[_Panel]:
-    memory = []
-    for cost in costs:
-        training = cost.training
-        of_parameters = training.weights + training.gradients + training.optimizer
-        memory.append((of_parameters, training.activations, training.working))
-    return [*_panels([cost.layers for cost in costs]), _Panel("memory", MEMORY, memory, True)]
-
-
-def _layer_panels(cost: Cost, layers: Sequence[LayerCost]) -> list[_Panel]:
-    outputs = {layer.name: cost.output_bytes(layer) for layer in layers}
-    memory = [
-        (training - outputs[layer.name], outputs[layer.name])
-        for layer, (training, _) in zip(cost.layers, cost.layer_bytes(), strict=True)
-        if layer.name in outputs
-    ]
-    return [*_panels([[layer] for layer in layers]), _Panel("memory", MEMORY[:2], memory, True)]
-
-
-def _panels(bars: Sequence[Sequence[LayerCost]]) -> list[_Panel]:
-    """Parameters and multiply-adds of the layers that each bar stands for."""
-
-    def by_kind(what: str, layers: Sequence[LayerCost]) -> tuple[int, ...]:
-        return tuple(
-            sum(getattr(layer, what) for layer in layers if layer.kind == kind)
-            for kind in COMPUTING
-        )
-
-    return [
-        _Panel(what, COMPUTING, [by_kind(what, layers) for layers in bars], False)
-        for what in ("parameters", "multiply_adds")
-    ]
+def _by_kind(what: str, layers: Sequence[LayerCost]) -> tuple[int, ...]:
+    """Parameters or multiply-adds of the layers of each kind of :data:`COMPUTING`."""
+    return tuple(
+        sum(getattr(layer, what) for layer in layers if layer.kind == kind) for kind in COMPUTING
+    )
 
 
 def _draw(axes: "Axes", panel: _Panel, language: str) -> None:
@@ -219,7 +200,7 @@ def _write(axes: "Axes", panel: _Panel, letters: float, language: str, of_whole:
     for at, (bar, total) in enumerate(zip(panel.bars, totals, strict=True)):
         if not total:
             continue
-        amount = (style.size if panel.in_bytes else style.count)(total, language)
+        amount = (style.size if panel.what == "memory" else style.count)(total, language)
         weight = "bold" if total == max(totals) else "normal"
         options: dict[str, Any] = {"xy": (total, at), "textcoords": "offset points"}
         options["fontsize"] = letters

@@ -126,76 +126,55 @@ def _height(box: _Box) -> float:
 
 def _columns(name: str, words: dict[str, str]) -> list[_Column]:
     """The block and the network, or the network alone."""
+    layers: list[Op | Block | tuple[Op, ...]]
+    inside: Sequence[Op]
     if name in book.NETWORKS:
-        found = book.NETWORKS[name]
-        family = found.title.partition("-")[0]
-        blocks = [layer for layer in found.layers if not isinstance(layer, Op)]
-        boxes = [box for layer in found.layers for box in _of_book(layer, family, words)]
-        inside = [
-            box for op in max(blocks, key=len, default=()) for box in _of_book(op, family, words)
-        ]
-        title = found.title
+        title, layers = book.NETWORKS[name].title, [*book.NETWORKS[name].layers]
+        family = title.partition("-")[0]
+        blocks = (layer for layer in layers if not isinstance(layer, Op | Block))
+        inside = max(blocks, key=len, default=())
     else:
         network, family = description_of(name), "NiN"
-        boxes = []
-        for block in network.blocks(NUM_CLASSES):
-            boxes.append(_of_block(block, words))
-            if block.pool:
-                boxes.append(_pool(Op("pool", 0, block.pool, 2), words))
-        dense = network.dense(NUM_CLASSES)
-        boxes += [_dense(width, words) for width in dense]
-        if not dense:
-            boxes.append(_Box("global_pool", words["global_pool"]))
-        first = network.blocks(NUM_CLASSES)[0]
-        inner = first.inner_kernel
-        ops = [Op("conv", first.channels[0], *first[1:4])]
-        ops += [Op("conv", channels, inner, 1, inner // 2) for channels in first.channels[1:]]
-        inside = [_conv(op, words) for op in ops]
-        title = "NiN" if network == CHAPTER else str(network)
-    alone = [_Column(words["block"].format(family), inside)] if inside else []
-    return [*alone, _Column(title, boxes)]
+        title = family if network == CHAPTER else str(network)
+        layers = []
+        for each in network.blocks(NUM_CLASSES):
+            layers.append(each)
+            if each.pool:
+                layers.append(Op("pool", 0, each.pool, 2))
+        dense = [Op("dense", width) for width in network.dense(NUM_CLASSES)]
+        layers += dense or [Op("global_pool")]
+        convolutions = network.blocks(NUM_CLASSES)[0].convolutions
+        inside = [Op("conv", *numbers[:4]) for numbers in convolutions]
+    block = [(words["block"].format(family), inside)] if inside else []
+    return [
+        _Column(head, [*filter(None, (_box(layer, family, words) for layer in shown))])
+        for head, shown in (*block, (title, layers))
+    ]
 
 
-def _of_book(layer: Op | tuple[Op, ...], family: str, words: dict[str, str]) -> list[_Box]:
-    """A layer of one of the book's networks, or a block of it; some are not drawn."""
-    if not isinstance(layer, Op):
+def _box(layer: Op | Block | tuple[Op, ...], family: str, words: dict[str, str]) -> _Box | None:
+    """A layer, or a block of them; None for one that is not drawn."""
+    kind, what = "block", words["block"].format(family)
+    if isinstance(layer, Block):
+        channels = "/".join(map(str, dict.fromkeys(layer.channels)))
+        parts = [f"{layer.kernel_size}×{layer.kernel_size}", channels]
+        parts += _window(layer.strides, layer.padding, words)
+    elif not isinstance(layer, Op):
         first, *others = [op for op in layer if op.kind == "conv"]
         window = f"{len(others) + 1} × {first.kernel_size}×{first.kernel_size}"
-        return [_block(family, [window, _channels(first, words)], words)]
-    if layer.kind == "conv":
-        return [_conv(layer, words)]
-    if layer.kind in ("pool", "average_pool"):
-        return [_pool(layer, words)]
-    return [_dense(layer.outputs, words)] if layer.kind == "dense" else []
-
-
-def _of_block(block: Block, words: dict[str, str]) -> _Box:
-    channels = "/".join(map(str, dict.fromkeys(block.channels)))
-    parts = [f"{block.kernel_size}×{block.kernel_size}", channels]
-    return _block("NiN", [*parts, *_window(block.strides, block.padding, words)], words)
-
-
-def _block(family: str, parts: Sequence[str], words: dict[str, str]) -> _Box:
-    return _Box("block", f"{words['block'].format(family)}\n{_lines(parts)}")
-
-
-def _conv(op: Op, words: dict[str, str]) -> _Box:
-    kind = "conv1x1" if op.kernel_size == 1 else "conv"
-    parts = [_channels(op, words), *_window(op.stride, op.padding, words)]
-    return _Box(kind, f"{words['conv'].format(op.kernel_size)}\n{_lines(parts)}")
-
-
-def _pool(op: Op, words: dict[str, str]) -> _Box:
-    what = words[op.kind].format(op.kernel_size)
-    return _Box("pool", f"{what}, {words['stride'].format(op.stride)}")
-
-
-def _dense(width: int, words: dict[str, str]) -> _Box:
-    return _Box("dense", f"{words['dense']}, {width}")
-
-
-def _lines(parts: Sequence[str]) -> str:
-    return style.wrapped(", ".join(parts), LETTERS)
+        parts = [window, _channels(first, words)]
+    elif layer.kind == "conv":
+        kind = "conv1x1" if layer.kernel_size == 1 else "conv"
+        what = words["conv"].format(layer.kernel_size)
+        parts = [_channels(layer, words), *_window(layer.stride, layer.padding, words)]
+    elif layer.kind in ("pool", "average_pool"):
+        what = words[layer.kind].format(layer.kernel_size)
+        return _Box("pool", f"{what}, {words['stride'].format(layer.stride)}")
+    elif layer.kind == "dense":
+        return _Box("dense", f"{words['dense']}, {layer.outputs}")
+    else:
+        return _Box(layer.kind, words[layer.kind]) if layer.kind in words else None
+    return _Box(kind, f"{what}\n{style.wrapped(', '.join(parts), LETTERS)}")
 
 
 def _channels(op: Op, words: dict[str, str]) -> str:

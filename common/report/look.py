@@ -102,54 +102,58 @@ class Look:
         """Of all classes."""
         return [self.model.class_name(label) for label in range(self.model.num_classes)]
 
-    def _activations(self, count: int) -> Iterable[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """The first images, a batch at a time, with what each layer gives for them."""
+    def _activations(self, count: int) -> Iterable[dict[str, np.ndarray]]:
+        """What each layer gives for the first images, a batch at a time."""
         activations = need(self.classifier.predictor, "activations")
         size = max(1, min(count, BATCH * 224**2 // self.classifier.settings.resize**2))
         pixels = self.images.pixels[:count]
         for start in range(0, len(pixels), size):
-            batch = pixels[start : start + size]
-            yield batch, activations(batch)
+            yield activations(pixels[start : start + size])
 
     # ------------------------------------------------------------------ the views
 
     def _mlp(self) -> View:
         """A fully connected network on each pixel, computed as such, beside the convolutions."""
-        ((_, outputs),) = self._activations(1)
-        chains = list(self._pixel_networks(outputs))
-        if not chains:
-            raise NinError("`view=mlp`: this network has no 1x1 convolutions")
-        rows, report, points = [], [], []
-        for names, x, by_framework in chains:
+        (outputs,) = self._activations(1)
+        report: list[dict[str, Any]] = []
+        points = []
+        for names, x, by_framework in self._pixel_networks(outputs):
             by_hand = self._per_pixel(names, x, by_framework)
-            largest = float(np.abs(by_framework).max())
-            apart = float(np.abs(by_hand - by_framework).max())
-            widths = [x.shape[1], *(self._weight(name).shape[0] for name in names)]
             block = names[0].rpartition(".")[0]
-            entry = {
-                "block": block,
-                "layers": names,
-                "pixels": len(x),
-                "widths": widths,
-                "largest_output": largest,
-                "largest_difference": apart,
-            }
-            report.append(entry)
-            points.append((block, by_framework.ravel(), by_hand.ravel()))
-            rows.append(
-                (block, " → ".join(map(str, widths)), str(len(x)), f"{largest:.4g}", f"{apart:.1e}")
+            points.append((block, by_framework, by_hand))
+            report.append(
+                {
+                    "block": block,
+                    "layers": names,
+                    "pixels": len(x),
+                    "widths": [x.shape[1], *(self._weight(name).shape[0] for name in names)],
+                    "largest_output": float(np.abs(by_framework).max()),
+                    "largest_difference": float(np.abs(by_hand - by_framework).max()),
+                }
             )
-        worst = max(float(np.abs(ours - theirs).max()) for _, theirs, ours in points)
-        names, x, by_framework = chains[0]
+        if not report:
+            raise NinError("`view=mlp`: this network has no 1x1 convolutions")
+        rows = [
+            (
+                entry["block"],
+                " → ".join(map(str, entry["widths"])),
+                str(entry["pixels"]),
+                f"{entry['largest_output']:.4g}",
+                f"{entry['largest_difference']:.1e}",
+            )
+            for entry in report
+        ]
+        _, by_framework, by_hand = points[0]
         pixel = int(by_framework.sum(1).argmax())
         channels = np.argsort(-by_framework[pixel], kind="stable")[:SHOWN_CHANNELS]
         few = [
             " ".join(f"{value:.4f}" for value in values[pixel, channels])
-            for values in (self._per_pixel(names, x, by_framework), by_framework)
+            for values in (by_hand, by_framework)
         ]
+        worst = max(entry["largest_difference"] for entry in report)
         summary = (
-            f"{names[-1]}, {self.images.names[0]}, pixel {pixel}, its largest channels:\n"
-            f"  fully connected  {few[0]}\n  1x1 convolutions {few[1]}\n"
+            f"{report[0]['layers'][-1]}, {self.images.names[0]}, pixel {pixel}, its largest "
+            f"channels:\n  fully connected  {few[0]}\n  1x1 convolutions {few[1]}\n"
             f"No output differs by more than {worst:.1e}, which is rounding."
         )
         headers = ("block", "widths", "pixels", "largest output", "largest difference")
@@ -159,8 +163,7 @@ class Look:
 
     def _maps(self) -> View:
         """The last block's maps, one for each class, of which the logits are the means."""
-        batches = list(self._activations(MAPPED))
-        maps = np.concatenate([self._last_maps(outputs) for _, outputs in batches])
+        maps = np.concatenate([*map(self._last_maps, self._activations(MAPPED))])
         size = self.classifier.settings.resize
         if maps.shape[2:] == (1, 1):
             more = self._first_size_of_maps()
@@ -169,13 +172,11 @@ class Look:
                 f"nothing can be seen; from {more} pixels on they are larger: take `resize={more}` "
                 "or more, best with a network that was trained so"
             )
-        names = self.images.names[: len(maps)]
+        names, classes = self.images.names[:MAPPED], self.class_names
         logits = maps.mean((2, 3))
-        predicted = logits.argmax(1)
-        order = [np.argsort(-row, kind="stable")[:2] for row in logits]
         rows = [
-            (name, *(f"{self.model.class_name(int(k))} {row[k]:.2f}" for k in best))
-            for name, row, best in zip(names, logits, order, strict=True)
+            (name, *(f"{classes[k]} {row[k]:.2f}" for k in np.argsort(-row, kind="stable")[:2]))
+            for name, row in zip(names, logits, strict=True)
         ]
         report = {
             "images": [
@@ -183,43 +184,34 @@ class Look:
                 for name, row, own in zip(names, logits, maps, strict=True)
             ]
         }
-        place = self._place(maps.shape[2])
-        pixels = np.concatenate([batch for batch, _ in batches])
+        pixels, place = self.images.pixels[:MAPPED], self._place(maps.shape[2])
         summary = (
             f"Each class has a map of {maps.shape[2]}x{maps.shape[3]} pixels; the mean of a map is "
             "the class's logit. In the picture each map lies where its pixels' windows are centred."
         )
         return View(
             ("image", "largest mean", "next"), rows, summary, report,
-            lambda lang: pictures.maps(
-                pixels, maps, names, self.class_names, predicted, place, lang
-            ),
+            lambda lang: pictures.maps(pixels, maps, names, classes, place, lang),
         )  # fmt: skip
 
     def _confusion(self) -> View:
         """Which classes are taken for which."""
-        labels = self._labels("confusion")
-        count = self.model.num_classes
-        matrix = np.zeros((count, count), np.int64)
-        np.add.at(matrix, (labels, self.predictions.labels), 1)
-        totals = matrix.sum(1)
-        right = np.diag(matrix)
-        names, rows = self.class_names, []
-        for label in range(count):
-            others = matrix[label].copy()
-            others[label] = 0
-            taken = int(others.argmax())
-            mostly = f"{names[taken]} ({others[taken]})" if others[taken] else ""
-            share = f"{right[label] / totals[label]:.3f}" if totals[label] else "–"
-            rows.append((names[label], str(totals[label]), share, mostly))
+        self._labels("confusion")
+        names, matrix = self.class_names, confusion_matrix(self.predictions)
+        totals, right = matrix.sum(1), np.diag(matrix)
+        shares = [float(r / t) if t else None for r, t in zip(right, totals, strict=True)]
+        rows = []
+        for name, total, share, others in zip(
+            names, totals, shares, matrix - np.diag(right), strict=True
+        ):
+            mostly = f"{names[others.argmax()]} ({others.max()})" if others.any() else ""
+            rows.append((name, str(total), "–" if share is None else f"{share:.3f}", mostly))
         accuracy = float(right.sum() / totals.sum())
         report = {
             "classes": names,
             "matrix": matrix.tolist(),
             "accuracy": accuracy,
-            "accuracy_per_class": [
-                float(r / t) if t else None for r, t in zip(right, totals, strict=True)
-            ],
+            "accuracy_per_class": shares,
         }
         summary = plural(
             f"{right.sum()} of {totals.sum()} image(s) right: accuracy {accuracy:.3f}."
@@ -231,35 +223,28 @@ class Look:
 
     def _wrong(self) -> View:
         """The wrong answers that the network is most confident of."""
-        labels, found = self._labels("wrong"), self.predictions
-        wrong = np.flatnonzero(found.wrong)
-        sure = found.probabilities[wrong, found.labels[wrong]]
-        chosen = wrong[np.argsort(-sure, kind="stable")][:WRONG]
+        labels, found, names = self._labels("wrong"), self.predictions, self.class_names
+        chosen = most_confident_wrong(found)
         if not len(chosen):
             raise NinError("`view=wrong`: every answer is right")
         report, rows = [], []
         for i in chosen:
-            answer, true = int(found.labels[i]), int(labels[i])
-            entry = {
-                "image": self.images.names[i],
-                "predicted": self.model.class_name(answer),
-                "probability": float(found.probabilities[i, answer]),
-                "true": self.model.class_name(true),
-                "probability_of_true": float(found.probabilities[i, true]),
-            }
-            report.append(entry)
-            rows.append(
-                (
-                    entry["image"],
-                    f"{entry['predicted']} {entry['probability']:.1%}",
-                    f"{entry['true']} {entry['probability_of_true']:.1%}",
-                )
+            answer, true = found.labels[i], labels[i]
+            report.append(
+                {
+                    "image": self.images.names[i],
+                    "predicted": names[answer],
+                    "probability": float(found.probabilities[i, answer]),
+                    "true": names[true],
+                    "probability_of_true": float(found.probabilities[i, true]),
+                }
             )
-        shown = self.images.pixels[chosen]
+            rows.append((self.images.names[i], found.likely(i, answer), found.likely(i, true)))
+        wrong, shown = int(found.wrong.sum()), self.images.pixels[chosen]
         return View(
             ("image", "predicted", "true"), rows,
-            f"{len(wrong)} of {len(labels)} answers are wrong; these are the most confident.",
-            {"wrong": len(wrong), "images": report},
+            f"{wrong} of {len(labels)} answers are wrong; these are the most confident.",
+            {"wrong": wrong, "images": report},
             lambda lang: pictures.wrong(shown, report, lang),
         )  # fmt: skip
 
@@ -286,36 +271,33 @@ class Look:
         """Channels that are 0 in every pixel of every image."""
         self._labels("dead")  # a few photos leave many channels at 0 that are not dead
         most: dict[str, np.ndarray] = {}
-        seen = 0
-        for batch, outputs in self._activations(CHANNELS_SEEN_ON):
-            seen += len(batch)
+        for outputs in self._activations(CHANNELS_SEEN_ON):
             for name, output in outputs.items():
                 if f"{name}.weight" in self.model.weights:
-                    largest = np.abs(output).max(tuple(i for i in range(output.ndim) if i != 1))
+                    largest = np.abs(_pixels(output)).max(0)
                     most[name] = np.maximum(most.get(name, 0), largest)
-        dead = {name: np.flatnonzero(values == 0) for name, values in most.items()}
-        rows = [
-            (name, str(len(values)), str(len(dead[name])), _first(dead[name]))
+        seen = min(CHANNELS_SEEN_ON, len(self.images.pixels))
+        layers: list[dict[str, Any]] = [
+            {
+                "layer": name,
+                "channels": len(values),
+                "dead": np.flatnonzero(values == 0).tolist(),
+            }
             for name, values in most.items()
         ]
-        report = {
-            "images": seen,
-            "layers": [
-                {"layer": name, "channels": len(values), "dead": dead[name].tolist()}
-                for name, values in most.items()
-            ],
-        }
-        last = list(dead)[-1]
-        classes = ""
-        if len(most[last]) == self.model.num_classes and len(dead[last]):
-            named = ", ".join(self.model.class_name(int(i)) for i in dead[last])
+        rows = [
+            (entry["layer"], str(entry["channels"]), str(len(entry["dead"])), _first(entry["dead"]))
+            for entry in layers
+        ]
+        classes, last = "", layers[-1]
+        if last["channels"] == self.model.num_classes and last["dead"]:
+            named = ", ".join(map(self.model.class_name, last["dead"]))
             classes = f" Classes whose logit is 0 in all of them: {named}."
-        total = sum(map(len, dead.values()))
+        total = sum(len(entry["dead"]) for entry in layers)
         summary = plural(f"Of all channels, 0 in every pixel of {seen} image(s): {total}.{classes}")
-        bars = [(name, len(values), len(dead[name])) for name, values in most.items()]
         return View(
-            ("layer", "channels", "dead", "which"), rows, summary, report,
-            lambda lang: pictures.dead(bars, seen, lang),
+            ("layer", "channels", "dead", "which"), rows, summary,
+            {"images": seen, "layers": layers}, lambda lang: pictures.dead(layers, seen, lang),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ their parts
@@ -338,7 +320,8 @@ class Look:
         """
         runs: list[list[str]] = []
         for before, name in itertools.pairwise(outputs):
-            if not self._is_1x1(name):
+            weight = self.model.weights.get(f"{name}.weight")
+            if weight is None or weight.shape[2:] != (1, 1):
                 continue
             if runs and runs[-1][-1] == before:
                 runs[-1].append(name)
@@ -346,10 +329,6 @@ class Look:
                 runs.append([before, name])
         for first, *names in runs:
             yield names, _pixels(outputs[first]), _pixels(outputs[names[-1]])
-
-    def _is_1x1(self, name: str) -> bool:
-        weight = self.model.weights.get(f"{name}.weight", np.empty(0))
-        return weight.shape[2:] == (1, 1)
 
     def _per_pixel(self, names: Sequence[str], x: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Fully connected layers with ReLU on vectors, one for each pixel, in float64."""
@@ -374,8 +353,11 @@ class Look:
     def _first_size_of_maps(self) -> int:
         """The smallest image, in pixels, of which the last maps are larger than one pixel."""
         network = self.model.network
-        sizes = itertools.count(architecture.smallest_input(network))
-        return next(size for size in sizes if _side(size, network) > 1)
+        return next(
+            size
+            for size in itertools.count(architecture.smallest_input(network))
+            if [*architecture.map_shapes(size, network=network).values()][-1][1] > 1
+        )
 
     def _place(self, side: int) -> tuple[float, float]:
         """Where the maps lie in the image, as shares of its height: the first edge and the last.
@@ -397,17 +379,26 @@ class Look:
 VIEWS = ("mlp", "maps", "confusion", "wrong", "filters", "dead")
 
 
-def _side(size: int, network: Any) -> int:
-    for layer in architecture.layers(network=network):
-        size = layer.output_size(size)
-    return size
+def confusion_matrix(found: Predictions) -> np.ndarray:
+    """How many images of each class, (true class, predicted class); both are known."""
+    assert found.images.labels is not None
+    matrix = np.zeros((found.model.num_classes,) * 2, np.int64)
+    np.add.at(matrix, (found.images.labels, found.labels), 1)
+    return matrix
+
+
+def most_confident_wrong(found: Predictions) -> np.ndarray:
+    """Which images have the wrong answers that the network is most confident of, at most ten."""
+    wrong = np.flatnonzero(found.wrong)
+    sure = found.probabilities[wrong, found.labels[wrong]]
+    return wrong[np.argsort(-sure, kind="stable")][:WRONG]
 
 
 def _pixels(output: np.ndarray) -> np.ndarray:
-    """(batch, channels, height, width) -> (pixels, channels)."""
+    """(batch, channels, height, width) -> (pixels, channels); (batch, features) as it is."""
     return np.moveaxis(output, 1, -1).reshape(-1, output.shape[1])
 
 
-def _first(numbers: np.ndarray) -> str:
+def _first(numbers: Sequence[int]) -> str:
     more = " …" if len(numbers) > 8 else ""
     return " ".join(map(str, numbers[:8])) + more

@@ -1,4 +1,4 @@
-"""The pictures of :mod:`common.report.look`, one function for each view."""
+"""The pictures of :mod:`common.report.look`, one function for each view, in ``en`` or ``tr``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,17 +48,13 @@ WORDS = {
 
 
 def mlp(points: Sequence[tuple[str, np.ndarray, np.ndarray]], language: str) -> "Figure":
-    """Both ways of computing, one against the other.
-
-    Args:
-        points: of each block its name, and the outputs of the framework and of NumPy, (count,).
-        language: ``en`` or ``tr``.
-    """
+    """Of each block its name, and the outputs of the framework and of NumPy, of the same shape."""
     words = style.words(WORDS, language)
     columns = min(4, len(points))
     rows = -(-len(points) // columns)
     figure = style.slide(words["mlp"], 3.3 * rows + 1.9)
-    for i, (name, by_framework, by_hand) in enumerate(points, start=1):
+    for i, (name, *both) in enumerate(points, start=1):
+        by_framework, by_hand = map(np.ravel, both)
         axes = figure.add_subplot(rows, columns, i)
         chosen = np.linspace(0, len(by_hand) - 1, min(MOST_POINTS, len(by_hand))).astype(int)
         end = float(max(by_hand.max(), by_framework.max(), 1e-30))
@@ -80,7 +76,6 @@ def maps(
     found: np.ndarray,
     names: Sequence[str],
     classes: Sequence[str],
-    predicted: np.ndarray,
     place: tuple[float, float],
     language: str,
 ) -> "Figure":
@@ -91,7 +86,6 @@ def maps(
         found: (count, classes, height, width), at least 0.
         names: of the images.
         classes: their names.
-        predicted: the class of the largest mean, (count,).
         place: the edges of the maps, as shares of the image's height.
         language: ``en`` or ``tr``.
     """
@@ -100,6 +94,7 @@ def maps(
     columns = len(classes) + 1
     for i, image in enumerate(pixels):
         brightest = max(float(found[i].max()), 1e-30)
+        means = found[i].mean((1, 2))
         for k in range(columns):
             axes = figure.add_subplot(len(pixels), columns, i * columns + k + 1)
             _show(axes, image)
@@ -114,8 +109,8 @@ def maps(
                     extent=(low, high, high, low),
                 )  # fmt: skip
                 axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-                mean = style.number(own.mean(), ".2f", language)
-                best = k - 1 == predicted[i]
+                mean = style.number(means[k - 1], ".2f", language)
+                best = k - 1 == means.argmax()
                 weight = "bold" if best else "normal"
                 axes.set_xlabel(mean, fontsize=style.SMALL, fontweight=weight)
                 for spine in axes.spines.values():
@@ -133,13 +128,7 @@ def maps(
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Figure":
-    """The matrix in per cent of each row.
-
-    Args:
-        matrix: numbers of images, (true class, predicted class).
-        classes: their names.
-        language: ``en`` or ``tr``.
-    """
+    """Numbers of images, (true class, predicted class), in per cent of each row."""
     words = style.words(WORDS, language)
     figure = style.slide(words["confusion"], 9)
     axes = figure.add_subplot()
@@ -164,13 +153,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Fig
 
 
 def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: str) -> "Figure":
-    """Images with the wrong answer and the right one.
-
-    Args:
-        pixels: uint8, (count, height, width).
-        entries: ``predicted``, ``probability`` and ``true`` of each.
-        language: ``en`` or ``tr``.
-    """
+    """Images, uint8, (count, height, width), each with the wrong answer and the right one."""
     words = style.words(WORDS, language)
     columns = min(5, len(pixels))
     rows = -(-len(pixels) // columns)
@@ -186,12 +169,7 @@ def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: st
 
 
 def filters(weights: np.ndarray, language: str) -> "Figure":
-    """Filters as images: grey is 0, white positive, black negative, each to its largest weight.
-
-    Args:
-        weights: (count, height, width).
-        language: ``en`` or ``tr``.
-    """
+    """Filters, (count, height, width): grey is 0, white and black their largest weights."""
     count = len(weights)
     columns = min(16, count)
     rows = -(-count // columns)
@@ -208,28 +186,22 @@ def filters(weights: np.ndarray, language: str) -> "Figure":
     return figure
 
 
-def dead(bars: Sequence[tuple[str, int, int]], seen: int, language: str) -> "Figure":
-    """How much of each layer is dead.
-
-    Args:
-        bars: of each layer its name, how many channels it has and how many of them are dead.
-        seen: number of images.
-        language: ``en`` or ``tr``.
-    """
+def dead(layers: Sequence[Mapping[str, Any]], seen: int, language: str) -> "Figure":
+    """How much of each layer is dead: 0 in so many images."""
     words = style.words(WORDS, language)
     figure = style.slide(
         plural(words["dead"].format(style.number(seen, language=language))),
-        max(4, 0.42 * len(bars) + 1.2),
+        max(4, 0.42 * len(layers) + 1.2),
     )
     axes = figure.add_subplot()
-    places = range(len(bars))
-    shares = [dead / channels for _, channels, dead in bars]
-    axes.barh(places, [1] * len(bars), color="#e6e6e6")
+    places = range(len(layers))
+    shares = [len(each["dead"]) / each["channels"] for each in layers]
+    axes.barh(places, [1] * len(layers), color="#e6e6e6")
     axes.barh(places, shares, color=style.VERMILION)
-    for place, (_, channels, dead_ones), share in zip(places, bars, shares, strict=True):
-        text = words["no_dead"] if not dead_ones else f"{dead_ones} / {channels}"
+    for place, each, share in zip(places, layers, shares, strict=True):
+        text = f"{len(each['dead'])} / {each['channels']}" if share else words["no_dead"]
         axes.text(share + 0.01, place, text, va="center", fontsize=style.TEXT)
-    axes.set_yticks(places, [name for name, *_ in bars], fontsize=style.SMALL)
+    axes.set_yticks(places, [each["layer"] for each in layers], fontsize=style.SMALL)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12)
     axes.set_xticks([])

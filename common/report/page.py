@@ -2,13 +2,15 @@
 
 import base64
 import io
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from common.bench import results as bench_results
 from common.bench.results import Results
@@ -17,9 +19,9 @@ from common.files import figures, pages
 from common.network import architecture, cost
 from common.network.description import CHAPTER
 from common.prediction.predict import Predictions
-from common.report import style
+from common.report import look, style
 from common.report.cost import settings_words
-from common.report.page_words import WORDS
+from common.report.page_words import BENCH_IN_TURKISH, WORDS
 from common.settings import Settings
 from common.training import run_directory
 from common.training.run_directory import Record
@@ -31,6 +33,17 @@ SAMPLES = 12
 # Columns of runs that fit on a sheet of paper.
 RUNS_ON_PAPER = 6
 FRAMEWORKS = {"mxnet": "MXNet", "torch": "PyTorch", "tf": "TensorFlow"}
+# names in WORDS, as the next two
+RESULTS = (
+    "backend", "preset", "resize", "data", "epochs", "loss", "train", "test", "rate", "device",
+    "state",
+)  # fmt: skip
+COSTS = (
+    "network", "resize", "runs", "step", "parameters", "multiply_adds", "training", "prediction",
+)  # fmt: skip
+FACTS = (
+    "started", "device", "threads", "processor", "cores", "memory_gib", "system", "git_commit",
+)  # fmt: skip
 
 
 class Printed(NamedTuple):
@@ -56,24 +69,14 @@ DASHES = ("", "6 2", "2 2", "8 2 2 2", "8 2 2 2 2 2")
 
 
 @dataclass
-class Seen:
-    """What a run's network predicts for the test images."""
-
-    run: str
-    predictions: Predictions
-    confusion: Mapping[str, Any]
-    """As :meth:`common.report.look.Look.view` reports it; ``wrong`` too."""
-    wrong: Mapping[str, Any]
-
-
-@dataclass
 class Sources:
     """What is shown."""
 
     runs: dict[str, Record] = field(default_factory=dict)
     """By names that tell them apart."""
     benches: dict[str, Results] = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
+    seen: dict[str, Predictions] = field(default_factory=dict)
+    """What a run's network predicts for the test images."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, and why, a line each."""
 
@@ -129,32 +132,16 @@ def predict(
             where = data or run_directory.data_source(run.config)
             if not where:
                 raise NinError(f"{name}: trained on arrays, which are no files; give `data`")
-            look = api.look(run.directory, backend=backend, data=where, indices=indices)
-            confusion = look.view("confusion").report
-            wrong = look.view("wrong").report if look.predictions.wrong.any() else {"images": []}
-            sources.seen.append(Seen(name, look.predictions, confusion, wrong))
+            found = api.look(run.directory, backend=backend, data=where, indices=indices)
+            sources.seen[name] = found.predictions
         except NinError as error:
             known = str(run.directory) in error.marked or error.marked.startswith(name)
             sources.problems.append(error.marked if known else f"{name}: {error.marked}")
 
 
 def html(sources: Sources, language: str = "en") -> str:
-    """The whole page.
-
-    Args:
-        sources: to show, at least one.
-        language: one of :data:`common.report.style.LANGUAGES`.
-    """
+    """The whole page, in one of :data:`common.report.style.LANGUAGES`."""
     return pages.render("report/page.html.j2", page=Page(sources, language))
-
-
-class Row(NamedTuple):
-    """Of a table."""
-
-    name: str
-    cells: Sequence[str]
-    marked: Sequence[bool] = ()
-    """Cells to notice."""
 
 
 class Table(NamedTuple):
@@ -162,8 +149,8 @@ class Table(NamedTuple):
 
     caption: str
     columns: Sequence[str]
-    """The first is that of the rows' names."""
-    rows: Sequence[Row]
+    rows: Sequence[Sequence[str]]
+    """The first cell is the row's name."""
 
 
 class Drawing(NamedTuple):
@@ -185,25 +172,22 @@ class Picture(NamedTuple):
 
 
 class Page:
-    """What the template shows.
-
-    Args:
-        sources: at least one.
-        language: of all words but names, and of the way to write numbers.
-    """
+    """What the template shows: at least one source."""
 
     def __init__(self, sources: Sources, language: str) -> None:
         self.sources = sources
         self.language = language
-        style.check(language)
-        self.words = WORDS[language]
+        self.words = style.words(WORDS, language)
         self.runs = sources.runs
+        self.on_paper = {
+            name: run for name, run in self.runs.items() if not run_directory.is_by_hand(run.config)
+        }
         self.problems = [in_python(problem) for problem in sources.problems]
 
     @property
     def title(self) -> str:
         """Of the page."""
-        return str(self.words["title"]).format(", ".join([*self.runs, *self.sources.benches]))
+        return self.words["title"].format(", ".join([*self.runs, *self.sources.benches]))
 
     def line(self, number: int) -> tuple[int, str]:
         """The colour and the dashes of a run."""
@@ -213,14 +197,13 @@ class Page:
 
     def results(self) -> Table:
         """A row for each run, and for each of the book's three."""
-        columns = self.words["columns"]
-        rows = [Row(name, self._result(run)) for name, run in self.runs.items()]
+        rows = [[name, *self._result(run)] for name, run in self.runs.items()]
         for backend, printed in BOOK.items():
             name = self.words["book_of"].format(FRAMEWORKS[backend])
-            cells = [backend, "book", "224", self._number(60_000), "10"]
-            cells += map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
-            rows.append(Row(name, [*cells, "GPU", ""]))
-        return Table(self.words["results_caption"], ["", *columns.values()], rows)
+            numbers = map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
+            settings = (backend, "book", "224", self._number(60_000), "10")
+            rows.append([name, *settings, *numbers, "GPU", ""])
+        return Table(self.words["results_caption"], ["", *self._words(RESULTS)], rows)
 
     def _result(self, run: Record) -> list[str]:
         settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
@@ -235,22 +218,19 @@ class Page:
             self._number(last.get("epoch", 0), "g"),
             self._number(last.get("train_loss"), ".3f"),
             self._number(last.get("train_accuracy"), ".3f"),
-            accuracy if on == "test" else self.words["validation"].format(accuracy),
+            accuracy if on == "test" else self.words["on_validation"].format(accuracy),
             self._number(result.get("examples_per_second"), ".1f"),
             str(run.config.get("device", "")),
             self.words[state],
         ]
 
-    def notes(self) -> list[tuple[str, list[str]]]:
-        """For each run the sentences that it recorded."""
-        found = []
+    def notes(self) -> dict[str, list[str]]:
+        """Run -> the sentences that it recorded."""
+        found = {}
         for name, run in self.runs.items():
-            notice = run.config["data"].get("notice")
-            notes = [str(notice)] if notice else []
-            notes += map(str, (run.result or {}).get("notes", []))
-            if notes:
-                found.append((name, [self._told(note) for note in notes]))
-        return found
+            notes = [run.config["data"].get("notice"), *(run.result or {}).get("notes", [])]
+            found[name] = [self._told(str(note)) for note in notes if note]
+        return {name: notes for name, notes in found.items() if notes}
 
     # --------------------------------------------------------------- settings
 
@@ -270,9 +250,13 @@ class Page:
             usual = getattr(Settings(), name)
             values = [getattr(run.settings, name) for run in self.runs.values()]
             book = ", ".join(BOOK) if name == "backend" else self._value(name, usual)
-            marked = [False, *(value != usual and name != "backend" for value in values)]
-            cells = [book, *(self._value(name, value) for value in values)]
-            rows.append(Row(self.words["settings"][name], cells, marked))
+            cells = [
+                self._value(name, value)
+                if value == usual or name == "backend"
+                else Markup("<strong>{}</strong>").format(self._value(name, value))
+                for value in values
+            ]
+            rows.append([self.words[name], book, *cells])
         columns = ["", self.words["book"], *self.runs]
         return self._split(Table(self.words["settings_caption"], columns, rows), 2)
 
@@ -280,15 +264,15 @@ class Page:
         """The settings that are the book's in every run, in a sentence."""
         differing = {*self._differing(), "backend"}
         usual = [
-            f"{self.words['settings'][name]} {self._value(name, value)}"
+            f"{self.words[name]} {self._value(name, value)}"
             for name, value in vars(Settings()).items()
             if name not in differing
         ]
-        return str(self.words["same"]).format(", ".join(usual)) if usual else ""
+        return self.words["same"].format(", ".join(usual)) if usual else ""
 
     def _value(self, name: str, value: Any) -> str:
         if value is None or isinstance(value, bool):
-            return str(self.words[{None: "none", True: "yes", False: "no"}[value]])
+            return self.words[{None: "none", True: "yes", False: "no"}[value]]
         # a seed is a name
         return str(value) if isinstance(value, str) or name == "seed" else self._number(value, "g")
 
@@ -301,20 +285,18 @@ class Page:
         measured = {row["evaluated_on"] for run in self.runs.values() for row in run.rows}
         on = measured.pop() if len(measured) == 1 else "mixed"
         return [
-            self._curve("loss_curve", lambda run: _within_epochs(run, 1)),
-            self._curve("train_curve", lambda run: _within_epochs(run, 2)),
-            self._curve(f"{on}_curve", _evaluations),
+            self._curve("loss_curve", 1),
+            self._curve("train_curve", 2),
+            self._curve(f"{on}_curve", None),
         ]
 
-    def _curve(
-        self, name: str, points: Callable[[Record], Sequence[tuple[float, float]]]
-    ) -> Drawing:
+    def _curve(self, name: str, column: int | None) -> Drawing:
+        """Of a column of what was recorded within epochs, or of the evaluations after them."""
         figure = figures.new(4.8, 3.4)
         axes = figure.add_subplot()
         ends = []
-        marked = name not in ("loss_curve", "train_curve")
         for number, (run, record) in enumerate(self.runs.items()):
-            found = points(record)
+            found = _within_epochs(record, column) if column else _evaluations(record)
             if not found:
                 continue
             colour, dashes = self.line(number)
@@ -322,7 +304,7 @@ class Page:
             axes.plot(
                 *zip(*found, strict=True), color=COLOURS[colour], linewidth=2,
                 linestyle=(0, lengths) if lengths else "-", markersize=5,
-                marker="o" if marked or len(found) == 1 else None,
+                marker=None if column and len(found) > 1 else "o",
             )  # fmt: skip
             ends.append(f"{run} {self._number(found[-1][1], '.3f')}")
         if name == "test_curve":
@@ -357,31 +339,26 @@ class Page:
 
     def numbers(self) -> Table:
         """A row for each epoch of each run."""
-        words = self.words["columns"]
         rows = []
         for name, run in self.runs.items():
             for row, (epoch, accuracy) in zip(run.rows, _evaluations(run), strict=True):
                 values = (row["train_loss"], row["train_accuracy"], accuracy)
                 cells = [self._number(value, ".4f") for value in values]
-                rows.append(Row(name, [self._number(epoch, "g"), *cells]))
-        columns = ["epochs", "loss", "train", "test"]
-        return Table(self.words["numbers_caption"], ["", *(words[name] for name in columns)], rows)
+                rows.append([name, self._number(epoch, "g"), *cells])
+        columns = self._words(("epochs", "loss", "train", "test"))
+        return Table(self.words["numbers_caption"], ["", *columns], rows)
 
     # --------------------------------------------------------- shapes and cost
 
-    def _on_paper(self) -> dict[str, Record]:
-        runs = self.runs.items()
-        return {name: run for name, run in runs if not run_directory.is_by_hand(run.config)}
-
     def by_hand(self) -> str:
         """The runs of networks that are not known on paper, in a sentence."""
-        names = [name for name in self.runs if name not in self._on_paper()]
-        return str(self.words["by_hand"]).format(", ".join(names)) if names else ""
+        names = [name for name in self.runs if name not in self.on_paper]
+        return self.words["by_hand"].format(", ".join(names)) if names else ""
 
     def walks(self) -> list[Table]:
         """A table for each network, a column for each size."""
         sizes: dict[Any, set[int]] = {}
-        for run in self._on_paper().values():
+        for run in self.on_paper.values():
             sizes.setdefault(run.settings.description, set()).add(run.settings.resize)
         sizes.setdefault(CHAPTER, set()).add(Settings.resize)
         tables = []
@@ -389,10 +366,11 @@ class Page:
             columns = sorted(found, reverse=True)
             walks = [architecture.layer_shapes(size, network=network) for size in columns]
             rows = [
-                Row(layer, ["×".join(map(str, walk[layer][1:])) for walk in walks])
+                [layer, *("×".join(map(str, walk[layer][1:])) for walk in walks)]
                 for layer in walks[0]
             ]
-            caption = self.words["walk_caption"].format(_title(network))
+            title = "NiN" if network == CHAPTER else f"NiN {network}"
+            caption = self.words["walk_caption"].format(title)
             heads = [f"{size}×{size}" for size in columns]
             tables.append(Table(caption, [self.words["layer"], *heads], rows))
         return tables
@@ -400,75 +378,68 @@ class Page:
     def costs(self) -> Table:
         """A row for each network at a size and in a kind of training; then the book's."""
         found: dict[cost.Cost, list[str]] = {}
-        for name, run in self._on_paper().items():
+        for name, run in self.on_paper.items():
             found.setdefault(cost.of_run(run.settings), []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
         rows = [
-            Row(
+            [
                 each.title,
-                [
-                    f"{each.resize}×{each.resize}",
-                    ", ".join(names),
-                    settings_words(each, self.language),
-                    self._number(each.parameters),
-                    self._number(each.multiply_adds),
-                    style.size(each.training.total, self.language),
-                    style.size(each.prediction.total, self.language),
-                ],
-            )
+                f"{each.resize}×{each.resize}",
+                ", ".join(names),
+                settings_words(each, self.language),
+                self._number(each.parameters),
+                self._number(each.multiply_adds),
+                style.size(each.training.total, self.language),
+                style.size(each.prediction.total, self.language),
+            ]
             for each, names in found.items()
         ]
-        return Table(self.words["cost_caption"], list(self.words["cost_columns"].values()), rows)
+        return Table(self.words["cost_caption"], self._words(COSTS), rows)
 
     # ------------------------------------------------------------ predictions
 
-    def confusion(self, seen: Seen) -> Table:
+    def confusion(self, run: str, found: Predictions) -> Table:
         """In per cent of each true class; the shares are the cells' numbers."""
-        matrix = np.array(seen.confusion["matrix"])
+        matrix = look.confusion_matrix(found)
         totals = matrix.sum(1, keepdims=True)
         shares = 100 * matrix / np.maximum(totals, 1)
-        right = self._number(int(np.trace(matrix))), self._number(int(totals.sum()))
-        accuracy = self._number(seen.confusion["accuracy"], ".3f")
-        names = [self._told(name) for name in seen.confusion["classes"]]
+        right, images = int(np.trace(matrix)), int(totals.sum())
+        numbers = map(self._number, (right, images, right / images), ("", "", ".3f"))
+        names = [self._told(found.model.class_name(label)) for label in range(len(matrix))]
         rows = [
-            Row(name, [f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True)])
+            [name, *(f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True))]
             for name, *line in zip(names, shares, matrix, strict=True)
         ]
-        caption = plural(self.words["confusion_caption"].format(seen.run, *right, accuracy))
+        caption = plural(self.words["confusion_caption"].format(run, *numbers))
         return Table(caption, [self.words["true"], *names], rows)
 
-    def notes_on(self, seen: Seen) -> list[str]:
+    def notes_on(self, found: Predictions) -> list[str]:
         """What a reader should know of predictions."""
-        return [self._told(in_python(note)) for note in seen.predictions.notes]
+        return [self._told(in_python(note)) for note in found.notes]
 
-    def samples(self, seen: Seen) -> list[Picture]:
+    def samples(self, found: Predictions) -> list[Picture]:
         """The first images, with the answers."""
-        return self._pictures(seen, range(min(SAMPLES, len(seen.predictions.logits))))
+        return self._pictures(found, range(min(SAMPLES, len(found.logits))))
 
-    def wrong(self, seen: Seen) -> list[Picture]:
+    def wrong(self, found: Predictions) -> list[Picture]:
         """The most confident wrong answers."""
-        names = seen.predictions.images.names
-        chosen = [names.index(entry["image"]) for entry in seen.wrong["images"]]
-        return self._pictures(seen, chosen)
+        return self._pictures(found, look.most_confident_wrong(found))
 
-    def _pictures(self, seen: Seen, chosen: Iterable[int]) -> list[Picture]:
-        classes, predictions = seen.confusion["classes"], seen.predictions
-        labels = predictions.images.labels
-        assert labels is not None
+    def _pictures(self, found: Predictions, chosen: Iterable[int]) -> list[Picture]:
+        images, class_name = found.images, found.model.class_name
+        assert images.labels is not None
         pictures = []
         for i in chosen:
-            answer = int(predictions.labels[i])
-            name, true = predictions.images.names[i], classes[int(labels[i])]
-            share = style.share(float(predictions.probabilities[i, answer]), self.language)
-            is_wrong = bool(predictions.wrong[i])
-            words = self.words["wrong_alt" if is_wrong else "right_alt"]
-            lines = [self._told(f"{classes[answer]} {share}")]
+            answer, true = class_name(int(found.labels[i])), class_name(int(images.labels[i]))
+            share = style.share(float(found.probabilities[i].max()), self.language)
+            is_wrong = bool(found.wrong[i])
+            lines = [self._told(f"{answer} {share}")]
             if is_wrong:
                 lines.append(self._told(self.words["is"].format(true)))
-            address = _data_address(predictions.images.pixels[i])
-            words = self._told(words.format(name, true, classes[answer]))
-            pictures.append(Picture(address, words, lines, is_wrong))
+            words = self.words["wrong_alt" if is_wrong else "right_alt"]
+            words = self._told(words.format(images.names[i], true, answer))
+            pictures.append(Picture(_data_address(images.pixels[i]), words, lines, is_wrong))
         return pictures
 
     # ------------------------------------------------------------------ speed
@@ -479,7 +450,7 @@ class Page:
 
     def bench_tables(self, results: Results) -> list[Table]:
         """The tables that the command prints."""
-        words = self.words["bench_columns"]
+        words = BENCH_IN_TURKISH if self.language == "tr" else {}
         tables = []
         for title, head, rows, _ in bench_results.tables(results, self.language):
             # d2l's table has no sizes: an empty cell names no row
@@ -487,8 +458,7 @@ class Page:
             columns = [words.get(head[i], head[i]) for i in kept]
             if rows and title:
                 cells = [[row[i] for i in kept] for row in rows]
-                found = [Row(first, rest) for first, *rest in cells]
-                tables.append(Table(words.get(title, title), columns, found))
+                tables.append(Table(words.get(title, title), columns, cells))
         return tables
 
     # --------------------------------------------------------------- versions
@@ -498,11 +468,11 @@ class Page:
         configs = [run.config for run in self.runs.values()]
         packages = dict.fromkeys(name for config in configs for name in config["versions"])
         rows = []
-        for name, words in self.words["facts"].items():
+        for name in FACTS:
             found = [c.get(name, c["machine"].get(name, "")) for c in configs]
-            rows.append(Row(words, [self._fact(name, value) for value in found]))
+            rows.append([self.words[name], *(self._fact(name, value) for value in found)])
         for name in packages:
-            rows.append(Row(name, [str(c["versions"].get(name, "")) for c in configs]))
+            rows.append([name, *(str(c["versions"].get(name, "")) for c in configs)])
         return self._split(Table(self.words["versions_caption"], ["", *self.runs], rows), 1)
 
     def commands(self) -> dict[str, str]:
@@ -513,11 +483,9 @@ class Page:
     # ----------------------------------------------------------------- tables
 
     def _split(self, whole: Table, kept: int) -> list[Table]:
-        """A table with a column for each run, as tables that are no wider than a sheet of paper.
+        """A table with columns of runs as tables no wider than a sheet of paper; none of no rows.
 
-        Args:
-            whole: the table; without rows it is none.
-            kept: how many columns, before those of the runs, each of them has.
+        Each has so many columns before those of the runs.
         """
         runs = len(self.runs)
         if not whole.rows or not runs:
@@ -527,14 +495,16 @@ class Page:
         for start in range(0, runs, each):
             stop = min(start + each, runs)
             caption = whole.caption if each == runs else f"{whole.caption} ({start + 1}–{stop})"
-            rows = [
-                Row(row.name, *(_chosen(part, kept - 1, start, stop) for part in row[1:]))
-                for row in whole.rows
-            ]
-            tables.append(Table(caption, _chosen(whole.columns, kept, start, stop), rows))
+            columns, *rows = (
+                [*cells[:kept], *cells[kept:][start:stop]] for cells in (whole.columns, *whole.rows)
+            )
+            tables.append(Table(caption, columns, rows))
         return tables
 
-    # ---------------------------------------------------------------- numbers
+    # ------------------------------------------------------ words and numbers
+
+    def _words(self, names: Sequence[str]) -> list[str]:
+        return [self.words[name] for name in names]
 
     def _number(self, value: float | None, form: str = "") -> str:
         if value is None or not math.isfinite(value):
@@ -550,11 +520,6 @@ class Page:
         return style.told(text, self.language)
 
 
-def _chosen(all_cells: Sequence[Any], kept: int, start: int, stop: int) -> list[Any]:
-    """The first cells, and those of some runs."""
-    return [*all_cells[:kept], *all_cells[kept:][start:stop]]
-
-
 def _runs_inside(path: Path) -> str:
     """Where the runs of a comparison are, to be added to a message about its directory."""
     depth = next((d for d in ("*", "*/*") if any(path.glob(f"{d}/{run_directory.CONFIG}"))), None)
@@ -564,15 +529,8 @@ def _runs_inside(path: Path) -> str:
 def _names(paths: Iterable[Path]) -> list[str]:
     """The last parts of paths, as many as it takes to tell them apart."""
     parts = [path.parts for path in paths]
-    for count in range(1, max(map(len, parts), default=0) + 1):
-        names = [str(Path(*each[-count:])) for each in parts]
-        if len(set(names)) == len(names):
-            return names
-    return []
-
-
-def _title(network: Any) -> str:
-    return "NiN" if network == CHAPTER else f"NiN {network}"
+    names = ([str(Path(*each[-count:])) for each in parts] for count in itertools.count(1))
+    return next(each for each in names if len(set(each)) == len(each))
 
 
 def _evaluations(run: Record) -> list[tuple[float, float]]:

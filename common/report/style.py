@@ -116,19 +116,19 @@ def told(text: str, language: str) -> str:
     Names in it, and what else comes from users, stay as they are.
     """
     for pattern, turkish in _patterns() if language == "tr" else ():
-        text = pattern.sub(functools.partial(_filled, turkish, language), text)
+        text = pattern.sub(functools.partial(_filled, turkish), text)
     return text
 
 
-def _filled(words: str, language: str, found: re.Match[str]) -> str:
-    """A sentence with what was found in the English one, its numbers as the language has them."""
+def _filled(turkish: str, found: re.Match[str]) -> str:
+    """A sentence with what was found in the English one, its numbers as Turkish has them."""
     values = [
-        number(float(each), f".{len(each.partition('.')[2])}f", language)
+        number(float(each), f".{len(each.partition('.')[2])}f", "tr")
         if re.fullmatch(r"\d+(\.\d+)?", each)
         else each
         for each in found.groups()
     ]
-    return words.format(*values)
+    return turkish.format(*values)
 
 
 def _as_said(escaped: str) -> str:

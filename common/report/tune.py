@@ -1,6 +1,5 @@
 """The table and the pictures of a search."""
 
-import dataclasses
 import itertools
 import shlex
 import textwrap
@@ -61,7 +60,7 @@ WORDS = {
 
 
 def show(found: Tuning, words: Callable[[str], str]) -> None:
-    """Print the table, and what it does not show; what spells arguments in its lines."""
+    """Print the table, and what it does not show; ``words`` spells arguments."""
     if found.ended:
         tables.show([table(found)], 140)
     print("\n".join(map(words, remarks(found))))
@@ -132,15 +131,14 @@ def command(settings: Settings) -> str:
     kept = ("backend", "preset", "validation", "threads", "device")
     preset = from_preset(settings.preset)
     words = ["scripts/train.py", "--backend", settings.backend, "--preset", settings.preset]
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if field.name in kept or value == getattr(preset, field.name):
+    for name, value in vars(settings).items():
+        if name in kept or value == getattr(preset, name):
             continue
-        option = f"--{field.name.replace('_', '-')}"
+        option = name.replace("_", "-")
         if isinstance(value, bool):
-            words.append(option if value else option.replace("--", "--no-", 1))
+            words.append(f"--{option}" if value else f"--no-{option}")
         else:
-            words += [option, str(value)]
+            words += [f"--{option}", str(value)]
     return shlex.join(words)
 
 
@@ -247,9 +245,7 @@ def values(found: Tuning, language: str = "en") -> "Figure":
 
 PICTURES = {"history": history, "importance": importance, "values": values}
 _SAID = {
-    "complete": "trained to the end",
-    "pruned": "stopped early",
-    "diverged": "diverged",
+    **{outcome: WORDS[outcome][0] for outcome in OUTCOMES},
     "failed": "failed",
     "running": "running in another process",
     "interrupted": "interrupted",
@@ -297,7 +293,7 @@ def _errors_halved(accuracy: np.ndarray) -> np.ndarray:
 
 
 def _name(name: str, language: str) -> str:
-    return page_words.WORDS[language]["settings"][name]
+    return style.words(page_words.WORDS, language)[name]
 
 
 def _last(trial: Trial) -> str:

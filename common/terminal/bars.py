@@ -1,10 +1,9 @@
 """A run on a terminal: a bar for the epoch and one for the run."""
 
-import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import TextColumn
 
 from common.terminal import output
 from common.terminal.display import Display, Shown
@@ -18,17 +17,8 @@ class Bars(Display):
         self, words: Callable[[str], str] | None = None, console: Console | None = None
     ) -> None:
         super().__init__(words)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[left]}"),
-            console=console or output.console(stderr=True),
-            # bars go to stderr: do not pull what is printed on a piped stdout there too
-            redirect_stdout=sys.stdout.isatty(),
-            transient=True,
-        )
+        texts = ("{task.percentage:>3.0f}%", "{task.fields[rate]}", "{task.fields[left]}")
+        self._bars = output.progress(*map(TextColumn, texts), on=console)
         self._epoch = self._bars.add_task("epoch", total=1.0, rate="", left="")
         self._run = self._bars.add_task("run", total=1.0, rate="", left="")
 

@@ -11,12 +11,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from common import errors
 from common.errors import NinError, NinWarning, printable, shortened
 from common.system import signals
 from common.terminal import output
+
+if TYPE_CHECKING:
+    from common.report.look import Look
 
 # A home directory at the beginning of a path: also in --out=~/run, NAME=~/python and a list.
 HOME = re.compile(r"(?:^|(?<=[=,]))~[^/=,\s]*(?=/|$)")
@@ -62,12 +65,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def show_line(kind: str, text: str) -> None:
-    """Print one line on standard error.
-
-    Args:
-        kind: with which it begins, ``error`` or ``note``.
-        text: the rest, of any length and any characters.
-    """
+    """Print one line on standard error: ``error`` or ``note``, and text of any kind and length."""
     print(f"{kind}: {shortened(printable(' '.join(text.split())))}", file=sys.stderr)
 
 
@@ -83,12 +81,7 @@ def add_python(parser: Options) -> None:
 
 
 def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
-    """The options of what a network is shown, and where: backend, images, size and device.
-
-    Args:
-        parser: gets them.
-        indices: an example of which images.
-    """
+    """Add what a network is shown, and where; ``indices`` is an example of which images."""
     from common.backends.registry import BACKENDS
     from common.prediction.predict import SPLITS
 
@@ -123,21 +116,26 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (one per core)")
 
 
-def check_prediction(options: argparse.Namespace) -> None:
-    """Raise :class:`NinError` for a data set beside photos, of the options of what is shown."""
+def look(options: argparse.Namespace) -> "Look":
+    """The network of ``--weights`` with what the options of :func:`add_prediction` show it.
+
+    Raises:
+        NinError: no such backend, or a data set beside photos; and as :func:`common.api.look`.
+    """
+    from common import api
+    from common.backends.registry import check_spec
+
+    check_spec(options.backend)
     for name in ("data", "split", "indices"):
         if options.images and getattr(options, name) is not None:
             raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
+    names = ("backend", "data", "indices", "resize", "device", "threads")
+    chosen = {name: getattr(options, name) for name in names}
+    return api.look(options.weights, options.images, split=options.split or "test", **chosen)
 
 
 def add_runs(parser: Options, validation: str, threads: str = "CPU threads (one per core)") -> None:
-    """Add the options of commands that train many runs: examples, precision, device and threads.
-
-    Args:
-        parser: the group.
-        validation: the help of ``--validation``.
-        threads: that of ``--threads``.
-    """
+    """Add options of commands that train many runs; the help of two of them is the command's."""
     limit = "train on N images only, and measure on a sixth as many"
     parser.add_argument("--limit", type=int, metavar="N", help=limit)
     parser.add_argument("--validation", type=int, metavar="N", help=validation)
@@ -176,25 +174,14 @@ def add_networks(parser: Options, default: Sequence[str]) -> None:
 
 
 def add_language(parser: Options, of: str, default: str | None = "en") -> None:
-    """Add ``--lang``.
-
-    Args:
-        parser: gets it.
-        of: what is written in that language.
-        default: if the option is not given.
-    """
+    """Add ``--lang``, the language ``of`` what is written."""
     from common.report.style import LANGUAGES
 
     parser.add_argument("--lang", choices=LANGUAGES, default=default, help=f"language of {of} (en)")
 
 
 def run(command: Callable[[argparse.Namespace], int], parser: Parser) -> NoReturn:
-    """Parse the command line, run the command, and exit with its status.
-
-    Args:
-        command: takes the parsed arguments, returns the exit status.
-        parser: of the command line.
-    """
+    """Parse the command line, run the command with it, and exit with the status that it gives."""
     # Python has None for a closed one; the null device takes its place, and its number, which a
     # file that is opened later would get otherwise
     for name in ("stdout", "stderr"):

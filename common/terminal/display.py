@@ -195,14 +195,7 @@ def evaluation_seconds(run: Run) -> float | None:
 
 
 def seconds_left(run: Run, rate: float, steps: int, evaluations: int) -> float:
-    """Estimated time for so many steps and evaluations, in seconds.
-
-    Args:
-        run: of which so much is left.
-        rate: measured training speed, in examples/s.
-        steps: how many.
-        evaluations: how many.
-    """
+    """Estimated time, in seconds, for so many steps and evaluations; the rate is in examples/s."""
     evaluation = evaluation_seconds(run)
     if evaluation is None:
         # a forward pass is about a third of a training step, until one has been measured
@@ -225,15 +218,9 @@ def bar(what: str, size: int) -> Iterator[Callable[[int], None]]:
     if not on_terminal():
         yield lambda _: None
         return
-    from rich import progress
+    from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=30),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-    )
-    with progress.Progress(*columns, console=output.console(stderr=True), transient=True) as bars:
+    with output.progress(DownloadColumn(), TransferSpeedColumn()) as bars:
         task = bars.add_task(what, total=size or None)
         yield lambda count: bars.advance(task, count)
 

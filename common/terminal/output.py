@@ -13,6 +13,7 @@ from common.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 
 # control characters that are harmless
@@ -44,21 +45,33 @@ def guarded() -> Iterator[None]:
 
 
 def console(width: int = 120, *, stderr: bool = False, **options: Any) -> "Console":
-    """A console of rich that spells out control characters in what it is given.
+    """A console of rich, with its options, that spells out control characters in what it is given.
 
-    Args:
-        width: in characters where there is no terminal; 0 for what rich takes.
-        stderr: on standard error.
-        options: of rich's console.
+    The width, in characters, is that where there is no terminal.
     """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     # rich's own colours are control characters too
     stream = stream.stream if isinstance(stream, Guarded) else stream
-    made = Console(file=stream, width=None if stream.isatty() else width or None, **options)
+    made = Console(file=stream, width=None if stream.isatty() else width, **options)
     made.push_render_hook(_SpellOut())  # type: ignore[arg-type]
     return made
+
+
+def progress(*columns: "ProgressColumn", on: "Console | None" = None) -> "Progress":
+    """Bars on standard error, taken away at their end: of each its name, a bar, and columns."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        *columns,
+        console=on or console(stderr=True),
+        # what is printed on a piped stdout is not to be pulled to stderr too
+        redirect_stdout=sys.stdout.isatty(),
+        transient=True,
+    )
 
 
 class _SpellOut:

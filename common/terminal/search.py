@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.errors import plural
 from common.terminal import display, output
@@ -56,10 +56,11 @@ class SearchDisplay(Observer):
         if self._ended and wanted > ended:
             seconds = (time.monotonic() - self._started) / self._ended
             parts.append(f"about {display.duration(seconds * (wanted - ended))} left")
+        values = " ".join(f"{name}={value}" for name, value in trial.values.items())
         took = "" if trial.seconds is None else f" in {display.duration(trial.seconds)}"
         print(
             f"trial {trial.number}{' (the preset)' if trial.preset else ''}: "
-            f"{result(trial, trials)}{took}; {described(trial.values)} [{', '.join(parts)}]",
+            f"{result(trial, trials)}{took}; {values} [{', '.join(parts)}]",
             flush=True,
         )
         self._show()
@@ -90,18 +91,10 @@ class SearchDisplay(Observer):
             print(f"{what}, {share:.0%} of the search", file=sys.stderr, flush=True)
 
     def _bar(self, what: str, share: float) -> None:
-        from rich import progress
+        from rich.progress import TaskProgressColumn, TimeElapsedColumn
 
         if self._bars is None:
-            self._bars = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(bar_width=30),
-                progress.TaskProgressColumn(),
-                progress.TimeElapsedColumn(),
-                console=output.console(stderr=True),
-                redirect_stdout=sys.stdout.isatty(),
-                transient=True,
-            )
+            self._bars = output.progress(TaskProgressColumn(), TimeElapsedColumn())
             self._bars.add_task(what, total=1.0)
             self._bars.start()
         self._bars.update(self._bars.task_ids[0], description=what, completed=share)
@@ -116,8 +109,3 @@ def result(trial: Trial, trials: Sequence[Trial]) -> str:
     others = [t.accuracy for t in trials if t.accuracy is not None and t.number != trial.number]
     best = ", the best so far" if others and trial.accuracy > max(others) else ""
     return f"validation accuracy {trial.accuracy:.4f}{best}"
-
-
-def described(values: dict[str, Any]) -> str:
-    """Values as they are given on the command line."""
-    return " ".join(f"{name}={value}" for name, value in values.items())

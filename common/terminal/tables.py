@@ -25,9 +25,7 @@ def empty(words: Sequence[str], numbers: Sequence[str], title: str | None = None
 def show(tables: "Iterable[Table]", width: int = 120) -> None:
     """Print them whole: a terminal that is too narrow wraps lines, but no number is cut off.
 
-    Args:
-        tables: to print.
-        width: in characters where there is no terminal, if they need no more.
+    The width, in characters, is that where there is no terminal, if they need no more.
     """
     shown = output.console(width)
     own = shown.width

@@ -18,7 +18,7 @@ from common.network import cost
 from common.prediction import dead_classes
 from common.prediction.predict import Images, Predictions
 from common.report import cost as cost_report
-from common.report import figure, look_pictures, page_words, recorded, style
+from common.report import figure, look_pictures, recorded, style
 from common.settings import Settings
 from common.training import ablation, curves, memory, plateau
 from common.training.run import DivergedError
@@ -34,20 +34,7 @@ TABLES = [
 def test_every_table_has_each_of_its_words_in_every_language(module):
     for words in importlib.import_module(module).WORDS.values():
         assert len(words) == len(style.LANGUAGES)
-        assert len({tuple(_shape(each)) for each in words}) == 1
-
-
-def test_the_page_has_the_same_words_in_every_language():
-    assert tuple(sorted(page_words.WORDS)) == tuple(sorted(style.LANGUAGES))
-    shapes = [_shape(page_words.WORDS[language]) for language in style.LANGUAGES]
-    assert shapes[0] == shapes[1]
-
-
-def _shape(words):
-    """Names, and how often each {0} stands in a text; a bench's columns are only translated."""
-    if isinstance(words, str):
-        return sorted(re.findall(r"\{\d\}", words))
-    return {name: _shape(each) for name, each in words.items() if name != "bench_columns"}
+        assert len({tuple(sorted(re.findall(r"\{\d\}", each))) for each in words}) == 1
 
 
 def predictions():
@@ -110,14 +97,14 @@ def turkish_pictures():
     maps = np.full((2, 3, 4, 4), 1.25)
     classes = [f"class {i}" for i in range(3)]
     yield look_pictures.maps(
-        np.zeros((2, 28, 28), np.uint8), maps, ["train 0", "test 1"], classes, np.zeros(2, int),
-        (0, 1), "tr",
+        np.zeros((2, 28, 28), np.uint8), maps, ["train 0", "test 1"], classes, (0, 1), "tr",
     )  # fmt: skip
     yield look_pictures.confusion(np.eye(3), classes, "tr")
     entry = {"predicted": "class 1", "true": "class 2", "probability": 0.75}
     yield look_pictures.wrong(np.zeros((1, 28, 28), np.uint8), [entry], "tr")
     yield look_pictures.filters(np.ones((3, 5, 5)), "tr")
-    yield look_pictures.dead([("block1.conv1", 96, 1)], 2000, "tr")
+    layer = {"layer": "block1.conv1", "channels": 96, "dead": [1]}
+    yield look_pictures.dead([layer], 2000, "tr")
 
 
 def test_no_turkish_picture_has_an_english_word_or_number():

@@ -122,6 +122,17 @@ def test_dead_channels_and_classes_are_found(look):
     assert "sandal" in view.summary
 
 
+def test_a_view_that_is_not_there_or_in_the_wrong_place_is_told_which_there_are(look, weights):
+    words = ", ".join(VIEWS)
+    with pytest.raises(NinError, match=f"^view=map: must be one of {words}$"):
+        look.view("map")
+    for trained in (weights, look.classifier):
+        with pytest.raises(
+            NinError, match=rf"^view: look\(\.\.\.\)\.view\(name\) shows one of {words}$"
+        ):
+            api.look(trained, view="map")
+
+
 def test_the_filters_are_the_first_weights(look, model):
     found = look.view("filters").report["filters"]
     np.testing.assert_array_equal(found, model.weights["block1.conv1.weight"][:, 0])

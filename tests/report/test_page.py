@@ -114,9 +114,8 @@ def test_each_run_is_named_with_its_numbers_and_beside_the_book(pages):
 def test_only_settings_that_differ_are_in_the_table(runs):
     shown = page.Page(page.read(runs[:2]), "en")
     (table,) = shown.settings()
-    rows = {row.name: row for row in table.rows}
-    assert list(rows["learning rate"].cells) == ["0.1", "0.03", "0.5"]
-    assert list(rows["learning rate"].marked) == [False, True, True]
+    rows = {name: cells for name, *cells in table.rows}
+    assert rows["learning rate"] == ["0.1", "<strong>0.03</strong>", "<strong>0.5</strong>"]
     assert "momentum" not in rows
     assert "momentum 0" in shown.same()
 
@@ -129,10 +128,12 @@ def test_runs_that_are_too_many_for_a_sheet_of_paper_are_in_several_tables(tmp_p
         assert [name for table in tables for name in table.columns[kept:]] == list(shown.runs)
         assert len({table.caption for table in tables}) == 2
         for table in tables:
-            assert all(len(row.cells) == len(table.columns) - 1 for row in table.rows)
-    rates = [row for table in shown.settings() for row in table.rows if row.name == "öğrenme oranı"]
-    assert [row.cells[1] for row in rates] == ["0,01", "0,05"]
-    assert all(row.marked == [False, True, True, True, True] for row in rates)
+            assert all(len(row) == len(table.columns) for row in table.rows)
+    rates = [row for table in shown.settings() for row in table.rows if row[0] == "öğrenme oranı"]
+    assert [row[1:3] for row in rates] == [
+        ["0,1", "<strong>0,01</strong>"], ["0,1", "<strong>0,05</strong>"]
+    ]  # fmt: skip
+    assert all(all(cell.startswith("<strong>") for cell in row[2:]) for row in rates)
 
 
 class Words(HTMLParser):
