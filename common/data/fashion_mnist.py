@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 from common.data import layouts
 from common.data.dataset import Dataset, check_arrays
@@ -22,38 +21,19 @@ CLASS_NAMES = (
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 
-TRAIN_IMAGES = "train-images-idx3-ubyte"
-TRAIN_LABELS = "train-labels-idx1-ubyte"
-TEST_IMAGES = "t10k-images-idx3-ubyte"
-TEST_LABELS = "t10k-labels-idx1-ubyte"
-
-
-class Checksum(NamedTuple):
-    """What identifies a file of the full data set."""
-
-    sha256: str
-    """Of the uncompressed file: Debian compressed the files anew, so only this is the same."""
-    md5_gz: str
-    """Of the published .gz file, for downloads."""
-
-
+# SHA-256 of the uncompressed files: Debian compressed them anew, so only these are the same
 CHECKSUMS = {
-    TRAIN_IMAGES: Checksum(
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    ),
-    TRAIN_LABELS: Checksum(
-        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        "25c81989df183df01b3e8a0aad5dffbe",
-    ),
-    TEST_IMAGES: Checksum(
-        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        "bef4ecab320f06d8554ea6380940ec79",
-    ),
-    TEST_LABELS: Checksum(
-        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        "bb300cfdad3c16e7a12a480ee83cd310",
-    ),
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+# MD5 of the published files, for downloads
+GZIPPED = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 
 # Variables of the environment: a directory of idx files; addresses to download from, separated by
@@ -178,7 +158,7 @@ def download() -> Path:
     pooch.get_logger().setLevel("ERROR")
     print(f"downloading Fashion-MNIST (30 MB) to {directory}", file=sys.stderr)
     mirrors = os.environ.get(MIRRORS_VARIABLE, "").split() or MIRRORS
-    for name, checksum in CHECKSUMS.items():
+    for name, md5 in GZIPPED.items():
         failures = []
         for mirror in mirrors:
             # "~" and a path without a scheme are files of this machine
@@ -186,19 +166,19 @@ def download() -> Path:
             base = mirror if is_address else expand(mirror).absolute().as_uri()
             try:
                 pooch.retrieve(
-                    base.rstrip("/") + f"/{name}.gz",
-                    known_hash=f"md5:{checksum.md5_gz}",
-                    fname=f"{name}.gz",
+                    f"{base.rstrip('/')}/{name}",
+                    known_hash=f"md5:{md5}",
+                    fname=name,
                     path=directory,
                     downloader=fetch,
                 )
                 break
             except ValueError:  # pooch's word for another checksum
-                failures.append(f"{mirror}: not the file with MD5 {checksum.md5_gz}")
+                failures.append(f"{mirror}: not the file with MD5 {md5}")
             except Exception as error:  # the downloader's own, of several libraries
                 failures.append(f"{mirror}: {one_line(error)}")
         else:
-            raise NinError(f"download of {name}.gz failed ({'; '.join(failures)})")
+            raise NinError(f"download of {name} failed ({'; '.join(failures)})")
     return directory
 
 
@@ -232,13 +212,11 @@ def _read_full(directory: Path) -> Dataset:
     dataset = read_directory(directory)
     name = _damaged(dataset)
     if name is not None:
-        raise NinError(
-            f"{directory / name}: SHA-256 {dataset.checksums.get(name)}, "
-            f"expected {CHECKSUMS[name].sha256}"
-        )
+        found = dataset.checksums.get(name)
+        raise NinError(f"{directory / name}: SHA-256 {found}, expected {CHECKSUMS[name]}")
     return dataset
 
 
 def _damaged(dataset: Dataset) -> str | None:
     """The first file that is not Fashion-MNIST's, if there is one."""
-    return next((n for n, c in CHECKSUMS.items() if dataset.checksums.get(n) != c.sha256), None)
+    return next((n for n, c in CHECKSUMS.items() if dataset.checksums.get(n) != c), None)

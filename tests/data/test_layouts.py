@@ -274,8 +274,7 @@ def test_of_a_set_in_three_parts_the_third_is_named(layout, words, arrays, tmp_p
 
 
 def test_kerass_npz_of_fashion_mnist_is_recognised(sample, monkeypatch, tmp_path):
-    sums = {name: fashion_mnist.Checksum(sha, "") for name, sha in sample.checksums.items()}
-    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", sums)
+    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", sample.checksums)
     arrays = sample.train_images, sample.train_labels, sample.test_images, sample.test_labels
     dataset = fashion_mnist.load(str(npz(tmp_path / "data", arrays)))
     assert (dataset.kind, dataset.class_names) == ("full", fashion_mnist.CLASS_NAMES)
