@@ -46,8 +46,6 @@ class Dataset:
     """File name -> SHA-256 of the uncompressed file."""
     evaluated_on: str = "test"
     """``test``, or ``validation`` if the test images here were held out of the training set."""
-    refused: tuple[str, ...] = ()
-    """Copies that were found but are damaged, one line each."""
     notice: str = ""
     """One sentence for everything that is written, when this is not the whole real data set."""
 

@@ -49,7 +49,7 @@ SAMPLE_DIRECTORY = Path(__file__).parent / "sample"
 
 
 def load(spec: str = "auto") -> Dataset:
-    """Find, check and read the data.
+    """Find, check and read the data, with a line on standard error for each damaged copy.
 
     Args:
         spec: ``full`` is all of Fashion-MNIST, from the directory in ``NIN_DATA``, the cache, the
@@ -75,20 +75,21 @@ def load(spec: str = "auto") -> Dataset:
                 f"`data=full`: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
             )
         return dataset
-    refused: list[str] = []
+    damaged: list[str] = []
     for directory in places().values():
         try:
             # an empty one is what a download that failed leaves
             if directory.is_dir() and any(directory.iterdir()):
-                return dataclasses.replace(_read_full(directory), refused=tuple(refused))
+                return _read_full(directory)
         except (NinError, OSError) as error:
             # a directory of other people's may well hold something else
             if directory in (*cache_directories(), SYSTEM_DIRECTORY):
-                refused.append(str(error))
+                damaged.append(str(error))
+                print(f"note: damaged data passed over: {error}", file=sys.stderr)
     try:
         return _read_full(download())
     except NinError as error:
-        why = "; ".join([*refused, str(error)])
+        why = "; ".join([*damaged, str(error)])
     if spec == "full":
         raise NinError(
             f"`data=full`: not available ({why}); install the package dataset-fashion-mnist "
@@ -96,15 +97,7 @@ def load(spec: str = "auto") -> Dataset:
         )
     sample = read_directory(SAMPLE_DIRECTORY)
     notice = f"{sample.notice} The full set was not available ({why})."
-    return dataclasses.replace(sample, refused=tuple(refused), notice=notice)
-
-
-def load_and_tell(spec: str) -> Dataset:
-    """:func:`load`, with a line on standard error for each damaged copy that it found."""
-    dataset = load(spec)
-    for line in dataset.refused:
-        print(f"note: damaged data passed over: {line}", file=sys.stderr)
-    return dataset
+    return dataclasses.replace(sample, notice=notice)
 
 
 def cache_directories() -> list[Path]:

@@ -196,11 +196,15 @@ def test_full_refuses_a_directory_of_other_data(directory, monkeypatch):
         fashion_mnist.load("full")
 
 
-def test_a_damaged_system_copy_is_reported_and_not_used(nothing_around, directory, monkeypatch):
+def test_a_damaged_system_copy_is_reported_and_not_used(
+    nothing_around, directory, monkeypatch, capsys
+):
     monkeypatch.setattr(fashion_mnist, "SYSTEM_DIRECTORY", directory)
     dataset = fashion_mnist.load("auto")
     assert dataset.kind == "sample"
-    assert "expected c59f468a" in dataset.refused[0]
+    line, _ = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: damaged data passed over: ")
+    assert "expected c59f468a" in line
 
 
 @pytest.fixture
