@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from common.data import layouts
-from common.data.dataset import Dataset, check_arrays
+from common.data.dataset import Dataset
 from common.data.fetch import fetch
 from common.errors import NinError, one_line
 from common.files.paths import expand
@@ -181,24 +181,19 @@ def read_directory(directory: Path) -> Dataset:
     Raises:
         NinError: naming the file, what was expected and what was found.
     """
-    found = layouts.read(directory)
-    # here, so that messages name the files
-    arrays = check_arrays(found.arrays, 0, found.called)
-    where = str(directory.resolve())
-    dataset = Dataset(
-        **arrays, class_names=found.class_names, directory=where, checksums=found.checksums
-    )
+    dataset, where = layouts.read(directory), directory.resolve()
+    kind, class_names, notice = "custom", dataset.class_names, dataset.notice
     if _damaged(dataset) is None:
-        return dataclasses.replace(dataset, kind="full", class_names=CLASS_NAMES)
-    if directory.resolve() == SAMPLE_DIRECTORY.resolve():
+        kind, class_names, notice = "full", CLASS_NAMES, ""
+    elif where == SAMPLE_DIRECTORY.resolve():
+        kind, class_names = "sample", CLASS_NAMES
         notice = f"On the embedded sample of Fashion-MNIST: {dataset.counts} of 60000 and 10000."
-        return dataclasses.replace(dataset, kind="sample", class_names=CLASS_NAMES, notice=notice)
-    notices = (
-        f"On {where}, not the published Fashion-MNIST files: {dataset.counts}.",
-        found.notice,
-        dataset.notice,
+    else:
+        counts = f"On {where}, not the published Fashion-MNIST files: {dataset.counts}."
+        notice = f"{counts} {notice}".strip()
+    return dataclasses.replace(
+        dataset, kind=kind, class_names=class_names, directory=str(where), notice=notice
     )
-    return dataclasses.replace(dataset, notice=" ".join(filter(None, notices)))
 
 
 def _read_full(directory: Path) -> Dataset:

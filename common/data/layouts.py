@@ -1,7 +1,7 @@
 """Data sets in files, laid out as people have them: found, and read into four arrays.
 
 :data:`LAYOUTS` lists what is read. Each layout is a function that looks at one folder (or file)
-and returns a :class:`Found`, or None if the folder holds nothing of its kind.
+and says what data sets of its kind are there, each with what reads it.
 """
 
 import functools
@@ -13,11 +13,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from common.data import photos
+from common.data.dataset import Dataset, check_arrays
 from common.data.idx import parse_idx, read_uncompressed, to_idx
 from common.errors import NinError, one_line, printable
 
@@ -45,20 +45,7 @@ EXPECTED = (
 )
 
 
-class Found(NamedTuple):
-    """A data set as it lies in files."""
-
-    arrays: dict[str, np.ndarray]
-    """``train_images``, ``train_labels``, ``test_images``, ``test_labels``; not checked."""
-    called: dict[str, str]
-    """What messages call each: the file that it is from."""
-    checksums: dict[str, str]
-    """File name -> SHA-256, of the uncompressed file where it is compressed."""
-    class_names: tuple[str, ...] = ()
-    notice: str = ""
-
-
-def read(path: Path) -> Found:
+def read(path: Path) -> Dataset:
     """Read a data set.
 
     Args:
@@ -66,7 +53,8 @@ def read(path: Path) -> Found:
             the one file that it is in.
 
     Raises:
-        NinError: if there is none or more than one, with what was expected and what was found.
+        NinError: if there is none or more than one, or it is damaged, with the file, what was
+            expected and what was found.
     """
     prefix = "" if path.is_dir() else path.name
     here = path.parent if prefix else path
@@ -102,7 +90,43 @@ def read(path: Path) -> Found:
 # ------------------------------------------------------------- the layouts
 
 # A data set that is there: what to name to get it, and what reads it.
-Sets = Iterator[tuple[str, Callable[[], Found]]]
+Sets = Iterator[tuple[str, Callable[[], Dataset]]]
+
+
+def _dataset(
+    found: dict[str, tuple[np.ndarray, str]],
+    checksums: dict[str, str],
+    notices: list[str],
+    class_names: tuple[str, ...] = (),
+) -> Dataset:
+    """A data set; if it has no test images, some of its training images are those.
+
+    Args:
+        found: for each of its arrays, not yet checked, what messages call it: the file.
+        checksums: file name -> SHA-256, of the uncompressed file where it is compressed.
+        notices: a sentence each.
+        class_names: of the labels, if they have any.
+    """
+    if "test_labels" not in found:
+        labels, where = found["train_labels"]
+        chosen = np.zeros(len(labels), bool)
+        for label in np.unique(labels):
+            chosen[np.flatnonzero(labels == label)[TEST_SHARE - 1 :: TEST_SHARE]] = True
+        if not chosen.any():
+            raise NinError(
+                f"{where}: too few images; of those in each class every {TEST_SHARE}th is a test "
+                "image"
+            )
+        for kind in ("images", "labels"):
+            both, _ = found[f"train_{kind}"]
+            found[f"train_{kind}"] = both[~chosen], where
+            found[f"test_{kind}"] = both[chosen], where
+        notices = [DIVIDED, *notices]
+    called = {name: where for name, (_, where) in found.items()}
+    checked = check_arrays({name: array for name, (array, _) in found.items()}, 0, called)
+    return Dataset(
+        **checked, class_names=class_names, checksums=checksums, notice=" ".join(notices)
+    )
 
 
 def _idx(folder: Path, prefix: str) -> Sets:
@@ -131,8 +155,8 @@ def _idx(folder: Path, prefix: str) -> Sets:
         yield str(folder / group.rstrip("-_.")), functools.partial(_read_idx, folder, group, found)
 
 
-def _read_idx(folder: Path, group: str, files: dict[tuple[str, str], Path]) -> Found:
-    arrays, called, checksums = {}, {}, {}
+def _read_idx(folder: Path, group: str, files: dict[tuple[str, str], Path]) -> Dataset:
+    found, checksums, used = {}, {}, []
     for part, words in PARTS.items():
         published = "test" if group and part == "test" else words[0]
         there = (each for each in words for word, _ in files if each == word)
@@ -146,13 +170,13 @@ def _read_idx(folder: Path, group: str, files: dict[tuple[str, str], Path]) -> F
             # QMNIST's labels: the class, then where the image is from
             dimensions = 3 if kind == "images" else 2 if content[3:4] == b"\x02" else 1
             array = parse_idx(content, dimensions, str(path))
-            arrays[f"{part}_{kind}"] = array[:, 0] if dimensions == 2 else array
-            called[f"{part}_{kind}"] = str(path)
+            found[f"{part}_{kind}"] = array[:, 0] if dimensions == 2 else array, str(path)
             checksum = hashlib.sha256(content).hexdigest()
             checksums[_idx_name(kind, group + published)] = checksum
-    left = [path.name for path in files.values() if str(path) not in called.values()]
-    unused = _unused(left, Path(called["test_images"]).name)
-    return Found(arrays, called, checksums, (), *unused)
+            used.append(path.name)
+    unused = {path.name for path in files.values()}.difference(used)
+    _, _, test_images, _ = used
+    return _dataset(found, checksums, _unused(unused, test_images))
 
 
 def _unused(names: Iterable[str], test: str) -> list[str]:
@@ -189,9 +213,8 @@ def _csv(folder: Path, prefix: str) -> Sets:
         yield str(folder), functools.partial(_read_csv, files, parts)
 
 
-def _read_csv(files: dict[str, Path], parts: set[str]) -> Found:
-    arrays: dict[str, np.ndarray] = {}
-    called: dict[str, str] = {}
+def _read_csv(files: dict[str, Path], parts: set[str]) -> Dataset:
+    found: dict[str, tuple[np.ndarray, str]] = {}
     checksums: dict[str, str] = {}
     columns: tuple[str, ...] | None = None
     if "train" not in files:
@@ -210,20 +233,8 @@ def _read_csv(files: dict[str, Path], parts: set[str]) -> Found:
                 "give both files the same header"
             )
         checksums[file.name] = hashlib.sha256(content).hexdigest()
-        arrays |= {f"{part}_images": images, f"{part}_labels": labels}
-        called |= {f"{part}_images": str(file), f"{part}_labels": str(file)}
-    notices = _unused(parts - checksums.keys(), [*checksums][-1])
-    if "test_labels" not in arrays:
-        labels = arrays["train_labels"]
-        chosen = np.zeros(len(labels), bool)
-        for label in np.unique(labels):
-            chosen[np.flatnonzero(labels == label)[TEST_SHARE - 1 :: TEST_SHARE]] = True
-        for kind in ("images", "labels"):
-            both = arrays[f"train_{kind}"]
-            arrays |= {f"train_{kind}": both[~chosen], f"test_{kind}": both[chosen]}
-            called[f"test_{kind}"] = called[f"train_{kind}"]
-        notices = [DIVIDED, *notices]
-    return Found(arrays, called, checksums, (), " ".join(notices))
+        found[f"{part}_images"], found[f"{part}_labels"] = (images, str(file)), (labels, str(file))
+    return _dataset(found, checksums, _unused(parts - checksums.keys(), [*checksums][-1]))
 
 
 def _table(
@@ -312,12 +323,12 @@ def _npz(folder: Path, prefix: str) -> Sets:
             yield str(path), functools.partial(_read_npz, path)
 
 
-def _read_npz(path: Path) -> Found:
+def _read_npz(path: Path) -> Dataset:
     content = read_uncompressed(path)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             names = {name.lower(): name for name in file.files}
-            arrays, unused = {}, set(file.files)
+            found, checksums, unused = {}, {}, set(file.files)
             for part in PARTS:
                 for kind, letter in (("images", "x"), ("labels", "y")):
                     name = f"{part}_{kind}"
@@ -330,7 +341,11 @@ def _read_npz(path: Path) -> Found:
                     unused.remove(key)
                     # a column of labels, or images with their one channel
                     further = array.ndim == (4 if kind == "images" else 2)
-                    arrays[name] = array[..., 0] if further and array.shape[-1] == 1 else array
+                    array = array[..., 0] if further and array.shape[-1] == 1 else array
+                    found[name] = array, f"{path} {name}"
+                    # that of an idx file with the same content, as Fashion-MNIST is recognised
+                    checksum = hashlib.sha256(to_idx(array)).hexdigest()
+                    checksums[_idx_name(kind, PARTS[part][0])] = checksum
     except NinError:
         raise
     except Exception as error:  # of many kinds, as the file may hold anything
@@ -341,14 +356,7 @@ def _read_npz(path: Path) -> Found:
                 "of numbers"
             )
         raise NinError(f"{path}: {words}") from error
-    called = {name: f"{path} {name}" for name in arrays}
-    checksums = {}
-    for name, array in arrays.items():
-        # that of an idx file with the same content, by which Fashion-MNIST is recognised
-        part, kind = name.split("_")
-        file_name = _idx_name(kind, PARTS[part][0])
-        checksums[file_name] = hashlib.sha256(to_idx(array)).hexdigest()
-    return Found(arrays, called, checksums, (), *_unused(unused, str(key)))
+    return _dataset(found, checksums, _unused(unused, str(key)))
 
 
 def _pictures(folder: Path, prefix: str) -> Sets:
@@ -361,9 +369,10 @@ def _pictures(folder: Path, prefix: str) -> Sets:
         for words in PARTS.values()
     )
     if train and test:
-        yield str(folder), functools.partial(_read_pictures, folder, train, test)
+        parts = {"train": train, "test": test}
+        yield str(folder), functools.partial(_read_pictures, folder, parts)
     elif not train and not test and len(_classes(folder)) > 1:
-        yield str(folder), functools.partial(_read_pictures, folder, folder, None)
+        yield str(folder), functools.partial(_read_pictures, folder, {"train": folder})
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
@@ -406,34 +415,28 @@ def _natural(name: str) -> tuple[bool, int, str]:
     return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
 
 
-def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
-    digest, notices = hashlib.sha256(), []
-    passed = [file for part in (train, test) if part for file in _passed_over(part)]
+def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
+    notices = []
+    passed = [file for place in parts.values() for file in _passed_over(place)]
     if passed:
         example = printable(str(passed[0].relative_to(folder)))
         notices.append(
             f"Files passed over, as no images of a class: {len(passed)}, such as {example}."
         )
-    names = tuple(_classes(train))
-    lists: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
-    for label, images in enumerate(_classes(train).values()):
-        for i, path in enumerate(images):
-            part = "test" if test is None and i % TEST_SHARE == TEST_SHARE - 1 else "train"
-            lists[part].append((path, label))
-    if test is None:
-        notices.append(DIVIDED)
-    else:
-        others = (e for e in _visible(folder) if e not in (train, test) and _classes(e))
-        notices += _unused((f"{entry.name}/" for entry in others), f"{test.name}/")
-        for name, images in _classes(test).items():
+    if "test" in parts:
+        others = (e for e in _visible(folder) if e not in parts.values() and _classes(e))
+        notices += _unused((f"{entry.name}/" for entry in others), f"{parts['test'].name}/")
+    names = tuple(_classes(parts["train"]))
+    labels: dict[str, dict[Path, int]] = {}
+    for part, place in parts.items():
+        labels[part] = {}
+        for name, images in _classes(place).items():
             if name not in names:
-                raise NinError(f"{test / name}: no such class in {train}")
-            lists["test"] += [(path, names.index(name)) for path in images]
-    arrays: dict[str, np.ndarray] = {}
-    called: dict[str, str] = {}
+                raise NinError(f"{place / name}: no such class in {parts['train']}")
+            labels[part] |= dict.fromkeys(images, names.index(name))
     size: tuple[int, ...] | None = None
     read: dict[Path, np.ndarray] = {}
-    for path, _ in itertools.chain(*lists.values()):
+    for path in itertools.chain(*labels.values()):
         image = read[path] = _picture(path)
         size = size or image.shape
         if image.shape != size:
@@ -446,22 +449,17 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
     if deep:  # all together, as the darker ones alone do not show their depth
         scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
         read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
-    for part, pairs in lists.items():
-        for path, _ in pairs:
-            digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
-            digest.update(read[path].tobytes())
-        if not pairs:
-            raise NinError(
-                f"{folder}: too few images; of those in each class every {TEST_SHARE}th is a test "
-                "image"
-            )
-        arrays[f"{part}_images"] = np.stack([read[path] for path, _ in pairs])
-        arrays[f"{part}_labels"] = np.array([label for _, label in pairs], np.uint8)
-        place = str(train if part == "train" or test is None else test)
-        called |= {f"{part}_images": place, f"{part}_labels": place}
+    arrays: dict[str, tuple[np.ndarray, str]] = {}
+    for part, of in labels.items():
+        arrays[f"{part}_images"] = np.stack([read[path] for path in of]), str(parts[part])
+        arrays[f"{part}_labels"] = np.array([*of.values()], np.uint8), str(parts[part])
+    digest = hashlib.sha256()
+    for path, image in read.items():
+        digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
+        digest.update(image.tobytes())
     if names == tuple(map(str, range(len(names)))):
         names = ()  # numbers, not names
-    return Found(arrays, called, {"images": digest.hexdigest()}, names, " ".join(notices))
+    return _dataset(arrays, {"images": digest.hexdigest()}, notices, names)
 
 
 def _picture(path: Path) -> np.ndarray:
