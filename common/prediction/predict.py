@@ -115,8 +115,9 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
     chosen: list[int] = []
     called = f"`indices={shortened(text or '', 100)}`"
     for part in (":" if text is None else text).split(","):
-        match = re.fullmatch(r"\s*(\d*)(:?)(\d*)\s*", part, re.ASCII)
-        if match is None or (not match[2] and not match[1]):
+        # Python refuses to read numbers of some thousand digits
+        match = re.fullmatch(r"\s*(\d{0,99})(:?)(\d{0,99})\s*", part, re.ASCII)
+        if match is None or not (match[1] or match[2]):
             raise NinError(f"{called}: must be like 0:64 or 3,5,8")
         start = int(match[1] or 0)
         stop = int(match[3] or count) if match[2] else start + 1

@@ -89,6 +89,11 @@ def test_indices_that_name_no_image_are_refused(text):
         predict.select(text, 10, "test")
 
 
+def test_an_index_of_very_many_digits_is_refused():
+    with pytest.raises(NinError, match="must be like 0:64"):
+        predict.select("9" * 5000, 10, "test")
+
+
 BAD_INPUT = {
     "no such file": ("--weights nowhere", "nowhere: no such file"),
     "no such data": ("--data nowhere", "data nowhere: no such directory"),
