@@ -77,7 +77,7 @@ def load_data(source: str | Path = "auto") -> Dataset:
     >>> data.train_images.shape, data.test_labels.shape
     ((10000, 28, 28), (2000,))
     """
-    return fashion_mnist.load_and_tell(str(source))
+    return fashion_mnist.load(str(source))
 
 
 @checked

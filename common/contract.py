@@ -99,8 +99,8 @@ class Trainer(Predictor, Protocol):
                 takes its share of them, and all take the same step.
             learning_rate: for this step.
             step: number of the step in the run, from 0. With the seed it decides the dropout
-                mask and the views (:mod:`common.data.augmentation`), so that a resumed run drops
-                the same units and sees the same views.
+                mask and how images are moved and mirrored (:mod:`common.data.augmentation`), so
+                that a resumed run drops the same units and sees the same images.
         """
         ...
 

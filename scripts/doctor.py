@@ -9,11 +9,10 @@ import sys
 from rich.markup import escape
 from rich.table import Table
 
-from common.backends import registry
+from common.backends.registry import BACKENDS, check_name, names
 from common.system import doctor
 from common.terminal import command_line
 from common.terminal.output import console
-from common.backends.registry import BACKENDS
 
 EXAMPLES = """\
 examples:
@@ -43,8 +42,8 @@ def command(options: argparse.Namespace) -> int:
     """Report; returns the exit status."""
     wanted = list(BACKENDS) if "all" in options.backend else options.backend
     for name in wanted:
-        registry.check_name(name)
-    report = doctor.examine(wanted or registry.names(), options.python)
+        check_name(name)
+    report = doctor.examine(wanted or names(), options.python)
     if options.json:
         print(json.dumps(report, indent=2))
     else:

@@ -264,6 +264,8 @@ MISTAKES = {
     "for another backend, name it: backend=...",
     "fit()": "fit: missing a required argument: 'net'",
     "load('')": "path='': names no file and no directory",
+    "load('x' * 300)": "path='xxxxxxxxxxxx...xxxxxxxxxxxxx': too long for a path",
+    "load_data('x' * 300)": "data='xxxxxxxxxxxx...xxxxxxxxxxxxx': too long for a path",
     "load('x', 3)": "backend=3: no network of a framework known here (torch, tf, mxnet)",
     "tune('lr', jobs='2', out='x')": "jobs='2': must be a whole number",
     "tune('lr', trials=2.5, out='x')": "trials=2.5: must be a whole number",

@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common import settings
 from common.backends import registry
 from common.data import fashion_mnist
-from common.data.fashion_mnist import Dataset
+from common.data.dataset import ARGUMENTS, Dataset
+from common.data.idx import to_idx
 from common.system import machine
 
 MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
@@ -30,11 +29,9 @@ def write_files(dataset: Dataset, directory: Path) -> Path:
     zipped, plain = directory / "datasets" / "fashion-mnist", directory / "FashionMNIST" / "raw"
     for place in (zipped, plain):
         place.mkdir(parents=True)
-    arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
-    # of the published files in this order
+    arrays = (getattr(dataset, name) for name in ARGUMENTS)
     for name, array in zip(fashion_mnist.CHECKSUMS, arrays, strict=True):
-        header = np.array([0x800 + array.ndim, *array.shape], ">i4").tobytes()
-        content = header + array.astype(np.uint8).tobytes()
+        content = to_idx(array)
         (plain / name).write_bytes(content)
         (zipped / f"{name}.gz").write_bytes(gzip.compress(content, 1))
     return zipped

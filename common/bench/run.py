@@ -24,7 +24,7 @@ from common.backends.session import Apart, RefusedError
 from common.bench import d2l as bench_d2l
 from common.bench import worker as bench_worker
 from common.bench.worker import NUMPY, TRAIN_BATCHES_PER_TEST_BATCH
-from common.data.fashion_mnist import load_and_tell
+from common.data import fashion_mnist
 from common.errors import NinError, NinWarning, in_python
 from common.system import machine
 from common.system.processes import LostError, why_it_ended
@@ -203,7 +203,7 @@ class Bench:
         self.plan = plan
         self.python = session.interpreters(plan.backends, python)
         self.d2l_python = os.path.abspath(d2l_python)  # noqa: PTH100 (keeps links)
-        self.dataset = load_and_tell(plan.data)
+        self.dataset = fashion_mnist.load(plan.data)
         self._check_data()
         self.about: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
 from common.backends.parts import exporter
 from common.backends.registry import APART, BACKENDS, first_installed
@@ -47,7 +48,6 @@ from common.model import (
 from common.network import architecture
 from common.network.description import CHAPTER, Network, parse
 from common.prediction.classifier import build
-from common.prediction.predict import softmax
 from common.settings import Settings, check_resize
 from common.system.processes import LostError
 from common.system.quiet import quiet
@@ -417,11 +417,12 @@ def _check(
                 f"{called}: of another network (for images of {height}x{width} its output has "
                 f"shape {outputs[0].shape}, expected {ours.shape})"
             )
+        expected = softmax(ours.astype(np.float64), axis=1)
         varying = _varying(ours)
         allowed = max(TOLERANCE * varying, ROUNDING)
         differences = [_difference(output, ours) for output in shaped]
         ends = [end for output in shaped for end in (_logarithm(output), output)]
-        probabilities = [_difference(end, _logarithm(softmax(ours))) for end in ends]
+        probabilities = [_difference(end, _logarithm(expected)) for end in ends]
         if not min(differences) <= allowed and min(probabilities) <= allowed:
             notes = [
                 f"{called} ends in a softmax; the network before it was taken, which gives logits"

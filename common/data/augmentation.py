@@ -1,8 +1,8 @@
-"""Another view of a training image in every epoch: moved by some pixels, mirrored or not.
+"""Training images moved by some pixels and mirrored, in another way in every epoch.
 
 Resizing is ``R @ image @ R.T`` (:mod:`common.data.interpolation`). A moved or mirrored image is the
-same with another matrix, so each view is a choice among a few matrices, drawn here, and images stay
-on the device as they are.
+same with another matrix, so what is drawn here is a choice among a few matrices, and images stay on
+the device as they are.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ STREAM = 2
 
 
 class Views(NamedTuple):
-    """The matrices that make the views of an image: ``rows[i] @ image @ columns[j].T``."""
+    """The matrices that resize, move and mirror an image: ``rows[i] @ image @ columns[j].T``."""
 
     rows: np.ndarray
     """float64, (moves, resize, size): resized, and moved down by -shift ... shift pixels."""
@@ -26,7 +26,7 @@ class Views(NamedTuple):
 
 
 def views(size: int, settings: Settings) -> Views | None:
-    """All views that the settings allow, None if that is the image itself alone.
+    """All that the settings allow, None if that is the image itself alone.
 
     Args:
         size: height and width of the images, in pixels.
@@ -43,11 +43,11 @@ def views(size: int, settings: Settings) -> Views | None:
 
 
 def draw(views: Views, seed: int, step: int, count: int) -> np.ndarray:
-    """Which view of each example a training step sees, the same in every backend and resumed run.
+    """How each example of a training step is moved and mirrored, the same in every backend.
 
     Args:
         views: to choose from, each as likely as the others.
-        seed: of the run.
+        seed: of the run; one that is resumed draws the same.
         step: number of the step in the whole run, from 0.
         count: number of examples in the batch.
 

@@ -46,8 +46,6 @@ class Dataset:
     """File name -> SHA-256 of the uncompressed file."""
     evaluated_on: str = "test"
     """``test``, or ``validation`` if the test images here were held out of the training set."""
-    refused: tuple[str, ...] = ()
-    """Copies that were found but are damaged, one line each."""
     notice: str = ""
     """One sentence for everything that is written, when this is not the whole real data set."""
 
@@ -58,10 +56,9 @@ class Dataset:
                 check(each.name, getattr(self, each.name), each.type)
         if not 0 <= self.num_classes <= 256:
             raise NinError(f"`num_classes={self.num_classes}`: must be from 0 to 256")
-        object.__setattr__(self, "class_names", tuple(self.class_names))
-        arrays = {name: getattr(self, name) for name in ARGUMENTS}
-        for name, value in check_arrays(arrays, self.num_classes, ARGUMENTS).items():
-            object.__setattr__(self, name, value)
+        own = vars(self)  # it is frozen to others
+        own["class_names"] = tuple(self.class_names)
+        own |= check_arrays(own, self.num_classes, ARGUMENTS)
         if not self.num_classes:
             self._count_classes()
         if len(self.class_names) not in (0, self.num_classes):
@@ -76,17 +73,14 @@ class Dataset:
         )
 
     def _count_classes(self) -> None:
-        known = np.unique(self.train_labels)
-        changes: dict[str, Any] = {"num_classes": len(known)}
+        known, own = np.unique(self.train_labels), vars(self)
+        own["num_classes"] = len(known)
         if known[-1] != len(known) - 1:
             for name in ("train_labels", "test_labels"):
-                counted = np.searchsorted(known, getattr(self, name))
-                changes[name] = counted.astype(np.uint8)
-            changes["class_names"] = self.class_names or tuple(map(str, known))
+                own[name] = np.searchsorted(known, own[name]).astype(np.uint8)
+            own["class_names"] = self.class_names or tuple(map(str, known))
             note = f"The {len(known)} classes are those that its labels name, {_span(known)}."
-            changes["notice"] = f"{self.notice} {note}".strip()
-        for name, value in changes.items():
-            object.__setattr__(self, name, value)
+            own["notice"] = f"{self.notice} {note}".strip()
 
     def limit(self, count: int | None) -> "Dataset":
         """So many training images, and a sixth as many test images (at least one).
@@ -229,8 +223,7 @@ def check_arrays(
 
 
 def _images(value: Any, called: str) -> np.ndarray:
-    words = "uint8 from 0, black, to 255", "(count, height, width)"
-    array = _array(value, called, np.uint8, *words)
+    array = _array(value, called, np.uint8, "uint8 from 0, black, to 255", "(count, height, width)")
     height, width = array.shape[1:]
     if height != width or not height:
         raise NinError(f"{called}: images are {height}x{width}, expected square ones")

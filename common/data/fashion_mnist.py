@@ -9,10 +9,9 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 from common.data import layouts
-from common.data.dataset import Dataset, check_arrays
+from common.data.dataset import Dataset
 from common.data.fetch import fetch
 from common.errors import NinError, one_line
 from common.files.paths import expand
@@ -22,38 +21,19 @@ CLASS_NAMES = (
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 
-TRAIN_IMAGES = "train-images-idx3-ubyte"
-TRAIN_LABELS = "train-labels-idx1-ubyte"
-TEST_IMAGES = "t10k-images-idx3-ubyte"
-TEST_LABELS = "t10k-labels-idx1-ubyte"
-
-
-class Checksum(NamedTuple):
-    """What identifies a file of the full data set."""
-
-    sha256: str
-    """Of the uncompressed file: Debian compressed the files anew, so only this is the same."""
-    md5_gz: str
-    """Of the published .gz file, for downloads."""
-
-
+# SHA-256 of the uncompressed files: Debian compressed them anew, so only these are the same
 CHECKSUMS = {
-    TRAIN_IMAGES: Checksum(
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    ),
-    TRAIN_LABELS: Checksum(
-        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        "25c81989df183df01b3e8a0aad5dffbe",
-    ),
-    TEST_IMAGES: Checksum(
-        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        "bef4ecab320f06d8554ea6380940ec79",
-    ),
-    TEST_LABELS: Checksum(
-        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        "bb300cfdad3c16e7a12a480ee83cd310",
-    ),
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+# MD5 of the published files, for downloads
+GZIPPED = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 
 # Variables of the environment: a directory of idx files; addresses to download from, separated by
@@ -69,7 +49,7 @@ SAMPLE_DIRECTORY = Path(__file__).parent / "sample"
 
 
 def load(spec: str = "auto") -> Dataset:
-    """Find, check and read the data.
+    """Find, check and read the data, with a line on standard error for each damaged copy.
 
     Args:
         spec: ``full`` is all of Fashion-MNIST, from the directory in ``NIN_DATA``, the cache, the
@@ -95,20 +75,21 @@ def load(spec: str = "auto") -> Dataset:
                 f"`data=full`: {DIRECTORY_VARIABLE}={explicit} does not hold all of Fashion-MNIST"
             )
         return dataset
-    refused: list[str] = []
+    damaged: list[str] = []
     for directory in places().values():
         try:
             # an empty one is what a download that failed leaves
             if directory.is_dir() and any(directory.iterdir()):
-                return dataclasses.replace(_read_full(directory), refused=tuple(refused))
+                return _read_full(directory)
         except (NinError, OSError) as error:
             # a directory of other people's may well hold something else
             if directory in (*cache_directories(), SYSTEM_DIRECTORY):
-                refused.append(str(error))
+                damaged.append(str(error))
+                print(f"note: damaged data passed over: {error}", file=sys.stderr)
     try:
         return _read_full(download())
     except NinError as error:
-        why = "; ".join([*refused, str(error)])
+        why = "; ".join([*damaged, str(error)])
     if spec == "full":
         raise NinError(
             f"`data=full`: not available ({why}); install the package dataset-fashion-mnist "
@@ -116,15 +97,7 @@ def load(spec: str = "auto") -> Dataset:
         )
     sample = read_directory(SAMPLE_DIRECTORY)
     notice = f"{sample.notice} The full set was not available ({why})."
-    return dataclasses.replace(sample, refused=tuple(refused), notice=notice)
-
-
-def load_and_tell(spec: str) -> Dataset:
-    """:func:`load`, with a line on standard error for each damaged copy that it found."""
-    dataset = load(spec)
-    for line in dataset.refused:
-        print(f"note: damaged data passed over: {line}", file=sys.stderr)
-    return dataset
+    return dataclasses.replace(sample, notice=notice)
 
 
 def cache_directories() -> list[Path]:
@@ -178,7 +151,7 @@ def download() -> Path:
     pooch.get_logger().setLevel("ERROR")
     print(f"downloading Fashion-MNIST (30 MB) to {directory}", file=sys.stderr)
     mirrors = os.environ.get(MIRRORS_VARIABLE, "").split() or MIRRORS
-    for name, checksum in CHECKSUMS.items():
+    for name, md5 in GZIPPED.items():
         failures = []
         for mirror in mirrors:
             # "~" and a path without a scheme are files of this machine
@@ -186,19 +159,19 @@ def download() -> Path:
             base = mirror if is_address else expand(mirror).absolute().as_uri()
             try:
                 pooch.retrieve(
-                    base.rstrip("/") + f"/{name}.gz",
-                    known_hash=f"md5:{checksum.md5_gz}",
-                    fname=f"{name}.gz",
+                    f"{base.rstrip('/')}/{name}",
+                    known_hash=f"md5:{md5}",
+                    fname=name,
                     path=directory,
                     downloader=fetch,
                 )
                 break
             except ValueError:  # pooch's word for another checksum
-                failures.append(f"{mirror}: not the file with MD5 {checksum.md5_gz}")
+                failures.append(f"{mirror}: not the file with MD5 {md5}")
             except Exception as error:  # the downloader's own, of several libraries
                 failures.append(f"{mirror}: {one_line(error)}")
         else:
-            raise NinError(f"download of {name}.gz failed ({'; '.join(failures)})")
+            raise NinError(f"download of {name} failed ({'; '.join(failures)})")
     return directory
 
 
@@ -208,37 +181,25 @@ def read_directory(directory: Path) -> Dataset:
     Raises:
         NinError: naming the file, what was expected and what was found.
     """
-    found = layouts.read(directory)
-    # here, so that messages name the files
-    arrays = check_arrays(found.arrays, 0, found.called)
-    where = str(directory.resolve())
-    dataset = Dataset(
-        **arrays, class_names=found.class_names, directory=where, checksums=found.checksums
-    )
-    if _damaged(dataset) is None:
-        return dataclasses.replace(dataset, kind="full", class_names=CLASS_NAMES)
-    if directory.resolve() == SAMPLE_DIRECTORY.resolve():
+    dataset, where = layouts.read(directory), directory.resolve()
+    kind, class_names, notice = "custom", dataset.class_names, dataset.notice
+    if CHECKSUMS.items() <= dataset.checksums.items():
+        kind, class_names, notice = "full", CLASS_NAMES, ""
+    elif where == SAMPLE_DIRECTORY.resolve():
+        kind, class_names = "sample", CLASS_NAMES
         notice = f"On the embedded sample of Fashion-MNIST: {dataset.counts} of 60000 and 10000."
-        return dataclasses.replace(dataset, kind="sample", class_names=CLASS_NAMES, notice=notice)
-    notices = (
-        f"On {where}, not the published Fashion-MNIST files: {dataset.counts}.",
-        found.notice,
-        dataset.notice,
+    else:
+        counts = f"On {where}, not the published Fashion-MNIST files: {dataset.counts}."
+        notice = f"{counts} {notice}".strip()
+    return dataclasses.replace(
+        dataset, kind=kind, class_names=class_names, directory=str(where), notice=notice
     )
-    return dataclasses.replace(dataset, notice=" ".join(filter(None, notices)))
 
 
 def _read_full(directory: Path) -> Dataset:
     dataset = read_directory(directory)
-    name = _damaged(dataset)
-    if name is not None:
-        raise NinError(
-            f"{directory / name}: SHA-256 {dataset.checksums.get(name)}, "
-            f"expected {CHECKSUMS[name].sha256}"
-        )
+    for name, expected in CHECKSUMS.items():
+        found = dataset.checksums.get(name)
+        if found != expected:
+            raise NinError(f"{directory / name}: SHA-256 {found}, expected {expected}")
     return dataset
-
-
-def _damaged(dataset: Dataset) -> str | None:
-    """The first file that is not Fashion-MNIST's, if there is one."""
-    return next((n for n, c in CHECKSUMS.items() if dataset.checksums.get(n) != c.sha256), None)

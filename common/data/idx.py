@@ -65,3 +65,8 @@ def parse_idx(content: bytes, dimensions: int, where: str) -> np.ndarray:
         )
     array = np.frombuffer(content, kind, offset=header).reshape(shape)
     return array.astype(kind.newbyteorder("="))
+
+
+def to_idx(array: np.ndarray) -> bytes:
+    """The reverse of :func:`parse_idx`, for uint8."""
+    return np.array([0x800 + array.ndim, *array.shape], ">u4").tobytes() + array.tobytes()

@@ -1,7 +1,7 @@
 """Data sets in files, laid out as people have them: found, and read into four arrays.
 
 :data:`LAYOUTS` lists what is read. Each layout is a function that looks at one folder (or file)
-and returns a :class:`Found`, or None if the folder holds nothing of its kind.
+and says what data sets of its kind are there, each with what reads it.
 """
 
 import functools
@@ -13,18 +13,20 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.data import photos
-from common.data.idx import parse_idx, read_uncompressed
+from common.data.dataset import Dataset, check_arrays
+from common.data.idx import parse_idx, read_uncompressed, to_idx
 from common.errors import NinError, one_line, printable
 
-PARTS = ("train", "test")
-# What other people call the two parts.
-TRAIN = ("train", "training")
-TEST = ("t10k", "test", "testing", "val", "valid", "validation", "dev")
+# What other people call the two parts; of several names in a data set, the first here is taken.
+PARTS = {
+    "train": ("train", "training"),
+    "test": ("t10k", "test", "testing", "val", "valid", "validation", "dev"),
+}
+NAMES = PARTS["train"] + PARTS["test"]
 # Where no test images with labels are given, every sixth image of each class is one.
 TEST_SHARE = 6
 DIVIDED = f"Every {TEST_SHARE}th image of each class is a test image."
@@ -43,20 +45,7 @@ EXPECTED = (
 )
 
 
-class Found(NamedTuple):
-    """A data set as it lies in files."""
-
-    arrays: dict[str, np.ndarray]
-    """``train_images``, ``train_labels``, ``test_images``, ``test_labels``; not checked."""
-    called: dict[str, str]
-    """What messages call each: the file that it is from."""
-    checksums: dict[str, str]
-    """File name -> SHA-256, of the uncompressed file where it is compressed."""
-    class_names: tuple[str, ...] = ()
-    notice: str = ""
-
-
-def read(path: Path) -> Found:
+def read(path: Path) -> Dataset:
     """Read a data set.
 
     Args:
@@ -64,7 +53,8 @@ def read(path: Path) -> Found:
             the one file that it is in.
 
     Raises:
-        NinError: if there is none or more than one, with what was expected and what was found.
+        NinError: if there is none or more than one, or it is damaged, with the file, what was
+            expected and what was found.
     """
     prefix = "" if path.is_dir() else path.name
     here = path.parent if prefix else path
@@ -100,47 +90,93 @@ def read(path: Path) -> Found:
 # ------------------------------------------------------------- the layouts
 
 # A data set that is there: what to name to get it, and what reads it.
-Sets = Iterator[tuple[str, Callable[[], Found]]]
+Sets = Iterator[tuple[str, Callable[[], Dataset]]]
+
+
+def _dataset(
+    found: dict[str, tuple[np.ndarray, str]],
+    checksums: dict[str, str],
+    notices: list[str],
+    class_names: tuple[str, ...] = (),
+) -> Dataset:
+    """A data set; if it has no test images, some of its training images are those.
+
+    Args:
+        found: for each of its arrays, not yet checked, what messages call it: the file.
+        checksums: file name -> SHA-256, of the uncompressed file where it is compressed.
+        notices: a sentence each.
+        class_names: of the labels, if they have any.
+    """
+    if "test_labels" not in found:
+        labels, where = found["train_labels"]
+        chosen = np.zeros(len(labels), bool)
+        for label in np.unique(labels):
+            chosen[np.flatnonzero(labels == label)[TEST_SHARE - 1 :: TEST_SHARE]] = True
+        if not chosen.any():
+            raise NinError(
+                f"{where}: too few images; of those in each class every {TEST_SHARE}th is a test "
+                "image"
+            )
+        for kind in ("images", "labels"):
+            both, _ = found[f"train_{kind}"]
+            found[f"train_{kind}"] = both[~chosen], where
+            found[f"test_{kind}"] = both[chosen], where
+        notices = [DIVIDED, *notices]
+    called = {name: where for name, (_, where) in found.items()}
+    checked = check_arrays({name: array for name, (array, _) in found.items()}, 0, called)
+    return Dataset(
+        **checked, class_names=class_names, checksums=checksums, notice=" ".join(notices)
+    )
 
 
 def _idx(folder: Path, prefix: str) -> Sets:
     """The files of MNIST and its relatives: also EMNIST's, QMNIST's, and names with a dot."""
     pattern = re.compile(
-        r"(.*?)(train|t10k|test)[-_.](images|labels)[-_.]idx(\d)[-_.](ubyte|int|byte)(\.gz)?"
+        rf"(.*?)({'|'.join(NAMES)})[-_.](images|labels)[-_.]idx\d[-_.](ubyte|int|byte)(\.gz)?"
     )
     named = pattern.fullmatch(prefix)  # one of the four files stands for all
     prefix = named[1] if named else prefix
-    groups: dict[str, dict[str, Path]] = {}
     files = sorted(folder.glob(f"{glob.escape(prefix)}*"))
     inner = [] if prefix else [
         (entry, file) for entry in files if entry.is_dir()
-        if entry.name.lower() in (*TRAIN, *TEST) or pattern.fullmatch(entry.name.lower())
+        if entry.name.lower() in NAMES or pattern.fullmatch(entry.name.lower())
         for file in sorted(entry.iterdir()) if pattern.fullmatch(file.name)
     ]  # fmt: skip
     # one set in folders of its parts, not a set in each
     if all(_is_train(entry.name) == _is_train(pattern.sub(r"\2", f.name)) for entry, f in inner):
         files += [file for _, file in inner]
+    groups: dict[str, dict[tuple[str, str], Path]] = {}
     for file in files:
         match = pattern.fullmatch(file.name)
         if match and file.is_file():
-            part = "train" if _is_train(match[2]) else "test"
             # the file that is not zipped comes first, as it is read faster
-            groups.setdefault(match[1], {}).setdefault(f"{part}_{match[3]}", file)
+            groups.setdefault(match[1], {}).setdefault((match[2], match[3]), file)
     for group, found in groups.items():
+        yield str(folder / group.rstrip("-_.")), functools.partial(_read_idx, folder, group, found)
 
-        def load(files: dict[str, Path] = found, group: str = group) -> Found:
-            arrays, checksums = {}, {}
-            for part in PARTS:
-                for kind, name in (("images", f"{part}_images"), ("labels", f"{part}_labels")):
-                    if name not in files:
-                        raise NinError(f"{folder / _published(group, name)}: no such file, also "
-                                       "not as .gz")  # fmt: skip
-                    content = read_uncompressed(files[name])
-                    checksums[_published(group, name)] = hashlib.sha256(content).hexdigest()
-                    arrays[name] = _parse(content, kind, files[name])
-            return Found(arrays, {n: str(p) for n, p in files.items()}, checksums)
 
-        yield str(folder / group.rstrip("-_.")), load
+def _read_idx(folder: Path, group: str, files: dict[tuple[str, str], Path]) -> Dataset:
+    found, checksums, used = {}, {}, []
+    for part, words in PARTS.items():
+        published = "test" if group and part == "test" else words[0]
+        there = (each for each in words for word, _ in files if each == word)
+        word = next(there, published)
+        for kind in ("images", "labels"):
+            path = files.get((word, kind))
+            if path is None:
+                missing = folder / _idx_name(kind, group + word)
+                raise NinError(f"{missing}: no such file, also not as .gz")
+            content = read_uncompressed(path)
+            # QMNIST's labels: the class, then where the image is from
+            dimensions = 3 if kind == "images" else 2 if content[3:4] == b"\x02" else 1
+            array = parse_idx(content, dimensions, str(path))
+            found[f"{part}_{kind}"] = array[:, 0] if dimensions == 2 else array, str(path)
+            checksum = hashlib.sha256(content).hexdigest()
+            checksums[_idx_name(kind, group + published)] = checksum
+            used.append(path.name)
+    unused = {path.name for path in files.values()}.difference(used)
+    _, _, test_images, _ = used
+    return _dataset(found, checksums, _unused(unused, test_images))
 
 
 def _unused(names: Iterable[str], test: str) -> list[str]:
@@ -154,26 +190,16 @@ def _is_train(name: str) -> bool:
     return name.lower().startswith("train")
 
 
-def _parse(content: bytes, kind: str, path: Path) -> np.ndarray:
-    if kind == "images":
-        return parse_idx(content, 3, str(path))
-    if content[3:4] == b"\x02":  # QMNIST: the class, then where the image is from
-        return parse_idx(content, 2, str(path))[:, 0]
-    return parse_idx(content, 1, str(path))
-
-
-def _published(group: str, name: str) -> str:
+def _idx_name(kind: str, part: str) -> str:
     """The name as MNIST's authors wrote it."""
-    part, kind = name.split("_")
-    part = "t10k" if part == "test" and not group else part
-    return f"{group}{part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
+    return f"{part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
 
 
 def _csv(folder: Path, prefix: str) -> Sets:
     """Two CSV files as on Kaggle: a column ``label``, then a column for each pixel."""
     files: dict[str, Path] = {}
     parts: set[str] = set()
-    for part, words in zip(PARTS, (TRAIN, TEST), strict=True):
+    for part, words in PARTS.items():
         for word, file in itertools.product(words, sorted(folder.glob("*.csv*"))):
             stem = file.name.lower().removesuffix(".gz").removesuffix(".csv")
             if file.suffix in (".csv", ".gz") and re.split(r"[-_. ]", stem)[-1] == word:
@@ -183,40 +209,32 @@ def _csv(folder: Path, prefix: str) -> Sets:
         named = folder / prefix
         files = {"train": named} if re.search(r"\.csv(\.gz)?$", prefix) and named.is_file() else {}
         parts = set()
-    if not files:
-        return
+    if files:
+        yield str(folder), functools.partial(_read_csv, files, parts)
 
-    def load() -> Found:
-        arrays: dict[str, np.ndarray] = {}
-        called: dict[str, str] = {}
-        checksums: dict[str, str] = {}
-        columns: dict[str, tuple[str, ...] | None] = {}
-        if "train" not in files:
-            raise NinError(f"{files['test']}: no such file beside it for the training images")
-        for part, file in files.items():
-            content = read_uncompressed(file)
-            labels, images, columns[part] = _table(content, file)
-            if labels is None and part == "train":
-                raise NinError(f"{file}: has no column named {LABELS_IN_WORDS}")
-            if labels is None:  # to be predicted, as in Kaggle's competitions
-                continue
-            _same_columns(columns, files)
-            checksums[file.name] = hashlib.sha256(content).hexdigest()
-            arrays[f"{part}_labels"], arrays[f"{part}_images"] = labels, images
-            called |= {f"{part}_images": str(file), f"{part}_labels": str(file)}
-        unused = _unused(parts - checksums.keys(), [*checksums][-1])
-        if "test_labels" in arrays:
-            return Found(arrays, called, checksums, (), *unused)
-        labels, images = arrays["train_labels"], arrays["train_images"]
-        of_class = np.cumsum(labels[:, None] == np.unique(labels), 0)
-        nth = of_class[np.arange(len(labels)), np.unique(labels, return_inverse=True)[1]]
-        chosen = nth % TEST_SHARE == 0
-        arrays |= {"train_labels": labels[~chosen], "train_images": images[~chosen]}
-        arrays |= {"test_labels": labels[chosen], "test_images": images[chosen]}
-        called |= {name: str(files["train"]) for name in arrays}
-        return Found(arrays, called, checksums, (), " ".join([DIVIDED, *unused]))
 
-    yield str(folder), load
+def _read_csv(files: dict[str, Path], parts: set[str]) -> Dataset:
+    found: dict[str, tuple[np.ndarray, str]] = {}
+    checksums: dict[str, str] = {}
+    columns: tuple[str, ...] | None = None
+    if "train" not in files:
+        raise NinError(f"{files['test']}: no such file beside it for the training images")
+    for part, file in files.items():
+        content = read_uncompressed(file)
+        labels, images, names = _table(content, file)
+        if labels is None and part == "train":
+            raise NinError(f"{file}: has no column named {LABELS_IN_WORDS}")
+        if labels is None:  # to be predicted, as in Kaggle's competitions
+            continue
+        columns = names if columns is None else columns  # a table without names may be either
+        if names not in (None, columns):
+            raise NinError(
+                f"{file}: its columns are not those of {files['train']}, in their order; "
+                "give both files the same header"
+            )
+        checksums[file.name] = hashlib.sha256(content).hexdigest()
+        found[f"{part}_images"], found[f"{part}_labels"] = (images, str(file)), (labels, str(file))
+    return _dataset(found, checksums, _unused(parts - checksums.keys(), [*checksums][-1]))
 
 
 def _table(
@@ -246,7 +264,7 @@ def _table(
     others = [i for i, name in enumerate(names) if i == column or (header and name in NUMBERING)]
     labels, pixels = None if column is None else table[:, column], np.delete(table, others, axis=1)
     size = round(pixels.shape[1] ** 0.5)
-    if size * size != pixels.shape[1]:
+    if not size or size * size != pixels.shape[1]:
         hint = "" if column is not None else f"; no column is named {LABELS_IN_WORDS}"
         raise NinError(f"{path}: {pixels.shape[1]} pixels in a row, which is no square image{hint}")
     for values in (pixels, pixels[:0] if labels is None else labels):
@@ -257,11 +275,11 @@ def _table(
             f"{path}: the first column does not look like labels, the last one does; put the "
             "labels first, or name them label in a header"
         )
-    places, left = None, None
+    left = None
     if header:
-        places, left = _pixels([name for i, name in enumerate(names) if i not in others], path)
-    images = pixels.astype(np.uint8)
-    images = (images if places is None else images[:, places]).reshape(-1, size, size)
+        order, left = _pixels([name for i, name in enumerate(names) if i not in others], path)
+        pixels = pixels[:, order]
+    images = pixels.astype(np.uint8).reshape(-1, size, size)
     return None if labels is None else labels.astype(np.uint8), images, left
 
 
@@ -278,7 +296,7 @@ def _labels_are_last(table: np.ndarray) -> bool:
     return like[1] and not like[0] and (constant or counts[1][1] < counts[0][1])
 
 
-def _pixels(names: list[str], path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _pixels(names: list[str], path: Path) -> tuple[np.ndarray | slice, tuple[str, ...]]:
     """The order of columns by the numbers in their names, if they say it, else the names.
 
     Columns sorted as text (pixel0, pixel1, pixel10) are not in the order of the image.
@@ -295,17 +313,7 @@ def _pixels(names: list[str], path: Path) -> tuple[np.ndarray | None, tuple[str,
             f"{path}: columns {', '.join(names[:3])} ... are in no order of rows and columns; "
             "sort them by their numbers"
         )
-    return None, tuple(names)
-
-
-def _same_columns(columns: dict[str, tuple[str, ...] | None], files: dict[str, Path]) -> None:
-    """Refuse two tables whose pixels have different names; a table without names may be either."""
-    train, test = columns["train"], columns.get("test")
-    if train is not None and test is not None and train != test:
-        raise NinError(
-            f"{files['test']}: its columns are not those of {files['train']}, in their order; "
-            "give both files the same header"
-        )
+    return slice(None), tuple(names)
 
 
 def _npz(folder: Path, prefix: str) -> Sets:
@@ -315,12 +323,12 @@ def _npz(folder: Path, prefix: str) -> Sets:
             yield str(path), functools.partial(_read_npz, path)
 
 
-def _read_npz(path: Path) -> Found:
+def _read_npz(path: Path) -> Dataset:
     content = read_uncompressed(path)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             names = {name.lower(): name for name in file.files}
-            arrays, unused = {}, set(file.files)
+            found, checksums, unused = {}, {}, set(file.files)
             for part in PARTS:
                 for kind, letter in (("images", "x"), ("labels", "y")):
                     name = f"{part}_{kind}"
@@ -333,7 +341,11 @@ def _read_npz(path: Path) -> Found:
                     unused.remove(key)
                     # a column of labels, or images with their one channel
                     further = array.ndim == (4 if kind == "images" else 2)
-                    arrays[name] = array[..., 0] if further and array.shape[-1] == 1 else array
+                    array = array[..., 0] if further and array.shape[-1] == 1 else array
+                    found[name] = array, f"{path} {name}"
+                    # that of an idx file with the same content, as Fashion-MNIST is recognised
+                    checksum = hashlib.sha256(to_idx(array)).hexdigest()
+                    checksums[_idx_name(kind, PARTS[part][0])] = checksum
     except NinError:
         raise
     except Exception as error:  # of many kinds, as the file may hold anything
@@ -344,33 +356,23 @@ def _read_npz(path: Path) -> Found:
                 "of numbers"
             )
         raise NinError(f"{path}: {words}") from error
-    called = {name: f"{path} {name}" for name in arrays}
-    # those of idx files with the same content, by which Fashion-MNIST is recognised
-    contents = {_published("", name): _idx_content(array) for name, array in arrays.items()}
-    checksums = {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()}
-    return Found(arrays, called, checksums, (), *_unused(unused, str(key)))
-
-
-def _idx_content(array: np.ndarray) -> bytes:
-    header = bytes((0, 0, 8, array.ndim))
-    sizes = b"".join(length.to_bytes(4, "big") for length in array.shape)
-    return header + sizes + array.tobytes()
+    return _dataset(found, checksums, _unused(unused, str(key)))
 
 
 def _pictures(folder: Path, prefix: str) -> Sets:
     """A folder of images for each class, perhaps in folders of training and test images."""
     if prefix:
         return
-    divided: dict[str, Path] = {}
     inside = {entry.name.lower(): entry for entry in folder.iterdir()}
-    for part, words in zip(PARTS, (TRAIN, TEST), strict=True):
-        for name in words:
-            if part not in divided and name in inside and _classes(inside[name]):
-                divided[part] = inside[name]
-    if len(divided) == 2:
-        yield str(folder), lambda: _read_pictures(folder, divided["train"], divided["test"])
-    elif not divided and len(_classes(folder)) > 1:
-        yield str(folder), lambda: _read_pictures(folder, folder, None)
+    train, test = (
+        next((inside[word] for word in words if word in inside and _classes(inside[word])), None)
+        for words in PARTS.values()
+    )
+    if train and test:
+        parts = {"train": train, "test": test}
+        yield str(folder), functools.partial(_read_pictures, folder, parts)
+    elif not train and not test and len(_classes(folder)) > 1:
+        yield str(folder), functools.partial(_read_pictures, folder, {"train": folder})
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
@@ -413,34 +415,28 @@ def _natural(name: str) -> tuple[bool, int, str]:
     return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
 
 
-def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
-    digest, notices = hashlib.sha256(), []
-    passed = [file for part in (train, test) if part for file in _passed_over(part)]
+def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
+    notices = []
+    passed = [file for place in parts.values() for file in _passed_over(place)]
     if passed:
         example = printable(str(passed[0].relative_to(folder)))
         notices.append(
             f"Files passed over, as no images of a class: {len(passed)}, such as {example}."
         )
-    names = tuple(_classes(train))
-    lists: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
-    for label, images in enumerate(_classes(train).values()):
-        for i, path in enumerate(images):
-            part = "test" if test is None and i % TEST_SHARE == TEST_SHARE - 1 else "train"
-            lists[part].append((path, label))
-    if test is None:
-        notices.append(DIVIDED)
-    else:
-        others = (e for e in _visible(folder) if e not in (train, test) and _classes(e))
-        notices += _unused((f"{entry.name}/" for entry in others), f"{test.name}/")
-        for name, images in _classes(test).items():
+    if "test" in parts:
+        others = (e for e in _visible(folder) if e not in parts.values() and _classes(e))
+        notices += _unused((f"{entry.name}/" for entry in others), f"{parts['test'].name}/")
+    names = tuple(_classes(parts["train"]))
+    labels: dict[str, dict[Path, int]] = {}
+    for part, place in parts.items():
+        labels[part] = {}
+        for name, images in _classes(place).items():
             if name not in names:
-                raise NinError(f"{test / name}: no such class in {train}")
-            lists["test"] += [(path, names.index(name)) for path in images]
-    arrays: dict[str, np.ndarray] = {}
-    called: dict[str, str] = {}
+                raise NinError(f"{place / name}: no such class in {parts['train']}")
+            labels[part] |= dict.fromkeys(images, names.index(name))
     size: tuple[int, ...] | None = None
     read: dict[Path, np.ndarray] = {}
-    for path, _ in itertools.chain(*lists.values()):
+    for path in itertools.chain(*labels.values()):
         image = read[path] = _picture(path)
         size = size or image.shape
         if image.shape != size:
@@ -453,44 +449,33 @@ def _read_pictures(folder: Path, train: Path, test: Path | None) -> Found:
     if deep:  # all together, as the darker ones alone do not show their depth
         scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
         read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
-    for part, pairs in lists.items():
-        for path, _ in pairs:
-            digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
-            digest.update(read[path].tobytes())
-        if not pairs and test is None:
-            raise NinError(
-                f"{folder}: too few images; of those in each class every {TEST_SHARE}th is a test "
-                "image"
-            )
-        pixels = [read[path] for path, _ in pairs]
-        arrays[f"{part}_images"] = np.stack(pixels) if pixels else np.zeros((0, 1, 1), np.uint8)
-        arrays[f"{part}_labels"] = np.array([label for _, label in pairs], np.uint8)
-        place = str(test if part == "test" and test is not None else train)
-        called |= {f"{part}_images": place, f"{part}_labels": place}
+    arrays: dict[str, tuple[np.ndarray, str]] = {}
+    for part, of in labels.items():
+        arrays[f"{part}_images"] = np.stack([read[path] for path in of]), str(parts[part])
+        arrays[f"{part}_labels"] = np.array([*of.values()], np.uint8), str(parts[part])
+    digest = hashlib.sha256()
+    for path, image in read.items():
+        digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
+        digest.update(image.tobytes())
     if names == tuple(map(str, range(len(names)))):
         names = ()  # numbers, not names
-    return Found(arrays, called, {"images": digest.hexdigest()}, names, " ".join(notices))
+    return _dataset(arrays, {"images": digest.hexdigest()}, notices, names)
 
 
 def _picture(path: Path) -> np.ndarray:
     """The grey values of an image: uint8, or any numbers if they have more than 8 bits."""
     from PIL import ImageOps
 
-    try:
-        with photos.opened(path) as file:
-            image: Any = ImageOps.exif_transpose(file)
-            if image.mode.startswith(("I", "F")):
-                return np.asarray(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                if image.getextrema()[3][0] < 255:
-                    raise NinError(f"{path}: has transparent pixels; save it on a background, "
-                                   "such as black")  # fmt: skip
-            return np.asarray(image.convert("L"))
-    except NinError:
-        raise
-    except Exception as error:  # of many kinds, as the file may hold anything
-        raise NinError(f"{path}: not an intact image ({one_line(error)})") from error
+    with photos.opened(path) as file:
+        image = ImageOps.exif_transpose(file)
+        if image.mode.startswith(("I", "F")):
+            return np.asarray(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            if image.getextrema()[3][0] < 255:
+                raise NinError(f"{path}: has transparent pixels; save it on a background, "
+                               "such as black")  # fmt: skip
+        return np.asarray(image.convert("L"))
 
 
 LAYOUTS: tuple[Callable[[Path, str], Sets], ...] = (_idx, _csv, _npz, _pictures)

@@ -9,17 +9,14 @@ import functools
 import glob
 import importlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.data import garment
 from common.errors import NinError, one_line
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SIZE = 28
 # A photo of more pixels a side is read in fewer.
@@ -144,16 +141,17 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in Image.OPEN if name not in NOT_READ)
 
 
-def opened(path: Path) -> "Image":
-    """An image, whatever its name, not yet decoded.
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An image of Pillow's, whatever its name, to be decoded.
 
     Raises:
-        NinError: if it is of no format that is read.
+        NinError: if it is of no format that is read, or turns out not to be intact.
     """
     from PIL import Image
 
     try:
-        return Image.open(path, formats=_formats())
+        image = Image.open(path, formats=_formats())
     except FileNotFoundError as error:
         raise NinError(f"{path}: no such file") from error
     except Image.DecompressionBombError as error:
@@ -163,6 +161,13 @@ def opened(path: Path) -> "Image":
         ) from error
     except Exception as error:  # of many kinds, as the file may hold anything
         raise NinError(f"{path}: {_why_not(path, error)}") from error
+    with image:
+        try:
+            yield image
+        except (NinError, MemoryError):
+            raise
+        except Exception as error:
+            raise NinError(f"{path}: not an intact image ({one_line(error)})") from error
 
 
 def _why_not(path: Path, error: Exception) -> str:
@@ -189,20 +194,15 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a large image, or a strange tag: no matter here
         with opened(path) as file:
-            try:
-                # a JPEG of a large photo is not even decoded in full
-                file.draft(None, (MOST_PIXELS, MOST_PIXELS))
-                scale = max(1, max(file.size) // MOST_PIXELS)
-                image: Any = ImageOps.exif_transpose(file)
-                if image.mode.startswith(("I", "F")):
-                    deep = np.asarray(image)[::scale, ::scale]
-                    grey = scaled(deep.astype(np.float64))
-                    return np.repeat(grey[..., None], 3, 2), np.ones(grey.shape, bool)
-                image = image.convert("RGBA").reduce(scale)
-            except MemoryError:
-                raise
-            except Exception as error:  # of many kinds, as the file may hold anything
-                raise NinError(f"{path}: not an intact image ({one_line(error)})") from error
+            # a JPEG of a large photo is not even decoded in full
+            file.draft(None, (MOST_PIXELS, MOST_PIXELS))
+            scale = max(1, max(file.size) // MOST_PIXELS)
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith(("I", "F")):
+                deep = np.asarray(image)[::scale, ::scale]
+                grey = scaled(deep.astype(np.float64))
+                return np.repeat(grey[..., None], 3, 2), np.ones(grey.shape, bool)
+            image = image.convert("RGBA").reduce(scale)
     pixels = np.asarray(image, np.float64)
     share = pixels[..., 3:] / 255
     return share * pixels[..., :3] + (1 - share) * 255, pixels[..., 3] > 127

@@ -1,5 +1,6 @@
 """Paths as users write them."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -15,7 +16,13 @@ def expand(path: str | Path, argument: str = "path") -> Path:
     """
     if str(path) == "" or "\0" in str(path):
         raise NinError(f"`{argument}={shown(path)}`: names no file and no directory")
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises without a home)
+    found = Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises without a home)
+    try:
+        found.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise NinError(f"`{argument}={shown(str(path))}`: too long for a path") from error
+    return found
 
 
 def check_target(path: Path | None, argument: str = "") -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from common.backends.parts import make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.data.dataset import to_array
-from common.errors import NinError, NinWarning, is_out_of_memory, plural
+from common.errors import NinError, is_out_of_memory, plural
 from common.files.paths import check_target, expand
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
@@ -75,11 +74,8 @@ class Classifier:
             training=run.result(),
         )
         known = _recognise(ready, net, model, settings.resize)
-        if known is not None:
-            model = dataclasses.replace(model, network=known)
-        else:
-            model = dataclasses.replace(model, layers=tuple(ready.backend.describe(net)))
-        return cls(net, ready, settings, model)
+        found = {"network": known} if known else {"layers": tuple(ready.backend.describe(net))}
+        return cls(net, ready, settings, dataclasses.replace(model, **found))
 
     @checked
     def predict(
@@ -203,12 +199,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     resize = model.resize if resize is None else resize
     if resize is None:
         resize = Settings.resize
-        warnings.warn(
-            f"{path} does not say what size of images it was trained on; taking the book's "
-            f"{resize}, or what `resize` says",
-            NinWarning,
-            stacklevel=3,
-        )
+        note = "does not say what size of images it was trained on; taking the book's"
+        convert.warn([f"{path} {note} {resize}, or what `resize` says"])
     chosen = from_preset(
         "book", True, backend=name, resize=resize, network=str(model.network), **settings
     )
@@ -229,12 +221,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
         if model.layers:
             same = known is None and tuple(ready.backend.describe(net)) == model.layers
         if not same and hasattr(ready.backend, "describe"):
-            warnings.warn(
-                f"{path}: its weights fit, but it was saved from other layers than those of this "
-                "network (or by another release of the framework)",
-                NinWarning,
-                stacklevel=3,
-            )
+            note = "its weights fit, but it was saved from other layers than those of this network"
+            convert.warn([f"{path}: {note} (or by another release of the framework)"])
     return Classifier(net, ready, chosen, model)
 
 

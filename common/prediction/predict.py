@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.arguments import checked
-from common.data import photos
+from common.data import fashion_mnist, photos
 from common.data.dataset import Dataset
-from common.data.fashion_mnist import CLASS_NAMES, load_and_tell
 from common.errors import NinError, in_python, plural, shortened
 from common.model import Model
 from common.prediction import dead_classes, pictures
@@ -58,7 +57,7 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Mo
     """
     if split not in SPLITS:
         raise NinError(f"`split={split}`: must be {' or '.join(SPLITS)}")
-    dataset = data if isinstance(data, Dataset) else load_and_tell(data)
+    dataset = data if isinstance(data, Dataset) else fashion_mnist.load(data)
     name = data if isinstance(data, str) else dataset.kind
     if dataset.num_classes != model.num_classes:
         raise NinError(
@@ -116,8 +115,9 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
     chosen: list[int] = []
     called = f"`indices={shortened(text or '', 100)}`"
     for part in (":" if text is None else text).split(","):
-        match = re.fullmatch(r"\s*(\d*)(:?)(\d*)\s*", part, re.ASCII)
-        if match is None or (not match[2] and not match[1]):
+        # Python refuses to read numbers of some thousand digits
+        match = re.fullmatch(r"\s*(\d{0,99})(:?)(\d{0,99})\s*", part, re.ASCII)
+        if match is None or not (match[1] or match[2]):
             raise NinError(f"{called}: must be like 0:64 or 3,5,8")
         start = int(match[1] or 0)
         stop = int(match[3] or count) if match[2] else start + 1
@@ -127,13 +127,6 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
             raise NinError(f"{called}: {part} holds no image")
         chosen += range(start, stop)
     return np.array(chosen, np.int64)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of the classes, float64, of the same shape."""
-    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(1, keepdims=True)
 
 
 class Predictions:
@@ -153,12 +146,14 @@ class Predictions:
     def __init__(
         self, model: Model, settings: Settings, images: Images, device: str, logits: np.ndarray
     ) -> None:
+        from scipy.special import softmax
+
         self.model = model
         self.settings = settings
         self.images = images
         self.device = device
         self.logits = logits
-        self.probabilities = softmax(logits)
+        self.probabilities = softmax(logits.astype(np.float64), axis=1)
         self.labels = logits.argmax(1)
         true = images.labels
         self.wrong = np.zeros(len(logits), bool) if true is None else self.labels != true
@@ -202,7 +197,7 @@ class Predictions:
                 "what helps is to train it anew: with another seed, `init=he`, "
                 "`last_block=identity`, or `preset=fast`, which has them"
             )
-        if self.images.made_of and self.model.class_names == CLASS_NAMES:
+        if self.images.made_of and self.model.class_names == fashion_mnist.CLASS_NAMES:
             unlike = photos.is_unlike(self.images.pixels)
             names = [Path(self.images.names[i]).name for i in np.flatnonzero(unlike)]
             if names:

@@ -166,7 +166,7 @@ class Look:
         maps = np.concatenate([*map(self._last_maps, self._activations(MAPPED))])
         size = self.classifier.settings.resize
         if maps.shape[2:] == (1, 1):
-            more = self._first_size_of_maps()
+            more = architecture.smallest_input(self.model.network, last_map=2)
             raise NinError(
                 f"`view=maps`: at {size}x{size} the last block's maps are of one pixel, in which "
                 f"nothing can be seen; from {more} pixels on they are larger: take `resize={more}` "
@@ -349,15 +349,6 @@ class Look:
                 "`view=maps`: this network does not end in a map for each class and their means"
             )
         return found
-
-    def _first_size_of_maps(self) -> int:
-        """The smallest image, in pixels, of which the last maps are larger than one pixel."""
-        network = self.model.network
-        return next(
-            size
-            for size in itertools.count(architecture.smallest_input(network))
-            if [*architecture.map_shapes(size, network=network).values()][-1][1] > 1
-        )
 
     def _place(self, side: int) -> tuple[float, float]:
         """Where the maps lie in the image, as shares of its height: the first edge and the last.

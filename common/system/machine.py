@@ -20,15 +20,14 @@ PROCESS = Path("/proc/self")
 # Between two looks at the memory of a process and its children.
 WATCH_SECONDS = 0.2
 
-# what this project has put into the environment: name -> what was there, what it put there
-_put: dict[str, tuple[str | None, str]] = {}
+# OMP_NUM_THREADS as the user has it, and what this project has put there
+_put: tuple[str | None, str | None] = None, None
 
 
 def given(name: str) -> str | None:
     """A variable of the user's environment, whatever this project has put there."""
-    value = os.environ.get(name)
-    before, ours = _put.get(name, (value, value))
-    return before if value == ours else value
+    value, (before, ours) = os.environ.get(name), _put
+    return before if name == THREADS_VARIABLE and value == ours else value
 
 
 def given_environment() -> dict[str, str]:
@@ -128,10 +127,11 @@ def prepare(threads: int) -> int:
     Returns:
         the number.
     """
-    before, threads = given(THREADS_VARIABLE), threads_for(threads)
+    global _put
+    threads = threads_for(threads)
+    _put = given(THREADS_VARIABLE), str(threads)
     # MXNet reads this once, when it is imported, and by default takes half of the processors
     os.environ[THREADS_VARIABLE] = str(threads)
-    _put[THREADS_VARIABLE] = before, str(threads)
     return threads
 
 
@@ -142,14 +142,12 @@ def prepared(threads: int | None = None) -> Iterator[int]:
     Args:
         threads: None for what is prepared already, or as 0 if nothing is.
     """
-    before, put = os.environ.get(THREADS_VARIABLE), dict(_put)
-    if threads is None:
-        threads = int(put[THREADS_VARIABLE][1]) if THREADS_VARIABLE in put else 0
+    global _put
+    before, put = os.environ.get(THREADS_VARIABLE), _put
     try:
-        yield prepare(threads)
+        yield prepare(int(put[1] or 0) if threads is None else threads)
     finally:
-        _put.clear()
-        _put.update(put)
+        _put = put
         if before is None:
             del os.environ[THREADS_VARIABLE]
         else:

@@ -140,7 +140,7 @@ def test_every_command_takes_a_backends_interpreter(tmp_path, script, how):
 
 @pytest.mark.parametrize("wish", [None, "", "3", "1"])
 def test_the_threads_of_one_run_decide_neither_later_ones_nor_processes(theirs, monkeypatch, wish):
-    monkeypatch.setattr(machine, "_put", {})
+    monkeypatch.setattr(machine, "_put", (None, None))
     if wish is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:

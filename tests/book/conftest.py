@@ -21,19 +21,19 @@ MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
 # The published .gz files and Debian's hold the same compressed bytes. Only the header differs: the
 # published one has the file's name and the second in which it was compressed.
 COMPRESSED_AT = {
-    fashion_mnist.TRAIN_IMAGES: 1504176606,
-    fashion_mnist.TRAIN_LABELS: 1504176606,
-    fashion_mnist.TEST_IMAGES: 1504176627,
-    fashion_mnist.TEST_LABELS: 1504176627,
+    "train-images-idx3-ubyte.gz": 1504176606,
+    "train-labels-idx1-ubyte.gz": 1504176606,
+    "t10k-images-idx3-ubyte.gz": 1504176627,
+    "t10k-labels-idx1-ubyte.gz": 1504176627,
 }
 
 
 def published(path):
     """The published .gz file, from it or from Debian's; ``ValueError`` if neither is there."""
-    content, name = path.read_bytes(), path.stem
-    header = b"\x1f\x8b\x08\x08" + struct.pack("<IBB", COMPRESSED_AT[name], 0, 3)
-    for candidate in (content, header + name.encode() + b"\0" + content[10:]):
-        if hashlib.md5(candidate).hexdigest() == fashion_mnist.CHECKSUMS[name].md5_gz:
+    content = path.read_bytes()
+    header = b"\x1f\x8b\x08\x08" + struct.pack("<IBB", COMPRESSED_AT[path.name], 0, 3)
+    for candidate in (content, header + path.stem.encode() + b"\0" + content[10:]):
+        if hashlib.md5(candidate).hexdigest() == fashion_mnist.GZIPPED[path.name]:
             return candidate
     raise ValueError(f"{path} was compressed in another way than the published file")
 
@@ -57,12 +57,12 @@ def book_files(full, tmp_path_factory):
     home = tmp_path_factory.mktemp("book")
     files = home / "data" / "FashionMNIST" / "raw"  # d2l tells torchvision ../data
     files.mkdir(parents=True)
-    for name in fashion_mnist.CHECKSUMS:
+    for name in fashion_mnist.GZIPPED:
         try:
-            content = published(Path(full.directory) / f"{name}.gz")
+            content = published(Path(full.directory) / name)
         except (OSError, ValueError) as error:
             unavailable(error)
-        (files / f"{name}.gz").write_bytes(content)
+        (files / name).write_bytes(content)
     (home / "notebook").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home / "notebook")

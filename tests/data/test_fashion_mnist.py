@@ -155,25 +155,25 @@ def test_a_damaged_file_is_refused_by_name_in_one_line(directory, name, damage):
 
 
 def test_labels_that_do_not_match_the_images_are_refused(directory):
-    (directory / fashion_mnist.TRAIN_LABELS).write_bytes(idx(np.zeros(29, np.uint8)))
+    (directory / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(29, np.uint8)))
     with pytest.raises(NinError, match="29 labels for the 30 images"):
         fashion_mnist.load(str(directory))
 
 
 def test_a_test_label_that_training_never_saw_is_refused(directory):
-    (directory / fashion_mnist.TEST_LABELS).write_bytes(idx(np.full(20, 7, np.uint8)))
+    (directory / "t10k-labels-idx1-ubyte").write_bytes(idx(np.full(20, 7, np.uint8)))
     with pytest.raises(NinError, match="label 7 is not among the training labels 0 to 2"):
         fashion_mnist.load(str(directory))
 
 
 def test_images_that_are_not_square_are_refused(directory):
-    (directory / fashion_mnist.TRAIN_IMAGES).write_bytes(idx(np.zeros((30, 28, 20), np.uint8)))
+    (directory / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((30, 28, 20), np.uint8)))
     with pytest.raises(NinError, match="28x20, expected square"):
         fashion_mnist.load(str(directory))
 
 
 def test_test_images_of_another_size_are_refused(directory):
-    (directory / fashion_mnist.TEST_IMAGES).write_bytes(idx(np.zeros((20, 14, 14), np.uint8)))
+    (directory / "t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((20, 14, 14), np.uint8)))
     with pytest.raises(NinError, match="14x14, expected 28x28"):
         fashion_mnist.load(str(directory))
 
@@ -196,26 +196,29 @@ def test_full_refuses_a_directory_of_other_data(directory, monkeypatch):
         fashion_mnist.load("full")
 
 
-def test_a_damaged_system_copy_is_reported_and_not_used(nothing_around, directory, monkeypatch):
+def test_a_damaged_system_copy_is_reported_and_not_used(
+    nothing_around, directory, monkeypatch, capsys
+):
     monkeypatch.setattr(fashion_mnist, "SYSTEM_DIRECTORY", directory)
     dataset = fashion_mnist.load("auto")
     assert dataset.kind == "sample"
-    assert "expected c59f468a" in dataset.refused[0]
+    line, _ = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: damaged data passed over: ")
+    assert "expected c59f468a" in line
 
 
 @pytest.fixture
-def mirror(tmp_path, monkeypatch):
+def mirror(tmp_path, monkeypatch, sample):
     """A web server on this machine with the sample's files as if they were the published ones."""
     served = tmp_path / "served"
     served.mkdir()
-    checksums = {}
-    for name in fashion_mnist.CHECKSUMS:
-        zipped = (fashion_mnist.SAMPLE_DIRECTORY / f"{name}.gz").read_bytes()
-        (served / f"{name}.gz").write_bytes(zipped)
-        checksums[name] = fashion_mnist.Checksum(
-            hashlib.sha256(gzip.decompress(zipped)).hexdigest(), hashlib.md5(zipped).hexdigest()
-        )
-    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", checksums)
+    md5 = {}
+    for name in fashion_mnist.GZIPPED:
+        zipped = (fashion_mnist.SAMPLE_DIRECTORY / name).read_bytes()
+        (served / name).write_bytes(zipped)
+        md5[name] = hashlib.md5(zipped).hexdigest()
+    monkeypatch.setattr(fashion_mnist, "GZIPPED", md5)
+    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", sample.checksums)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments):
@@ -303,7 +306,7 @@ def test_the_next_mirror_is_asked_when_one_does_not_answer(nothing_around, mirro
 
 
 def test_a_broken_download_never_ends_up_in_the_cache(nothing_around, mirror):
-    path = mirror / f"{fashion_mnist.TRAIN_IMAGES}.gz"
+    path = mirror / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(NinError, match=r"train-images-idx3-ubyte\.gz failed"):
         fashion_mnist.load("full")

@@ -1,7 +1,6 @@
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,9 +45,3 @@ def test_the_same_size_leaves_the_image_as_it_is(size):
 def test_a_mirrored_image_resizes_to_the_mirrored_result(size_in, size_out):
     matrix = resize_matrix(size_in, size_out)
     np.testing.assert_allclose(matrix, matrix[::-1, ::-1], atol=1e-12)
-
-
-@pytest.mark.parametrize("sizes", [(0, 5), (5, 0)])
-def test_a_size_below_one_is_refused(sizes):
-    with pytest.raises(ValueError, match="at least 1"):
-        resize_matrix(*sizes)

@@ -194,12 +194,17 @@ def npz_in_capitals(path, arrays):
     return npz(path, arrays, ("X_train", "Y_train", "X_test", "Y_test"))
 
 
+def idx_with_a_validation_set_for_a_test(path, arrays):
+    return write_idx(path, arrays, named("", "valid"))
+
+
 SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_none, none_that_is_gz,
               emnist, one_file_of_four, qmnist, kaggle, csv_without_a_header,
               csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
               npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals,
               csv_columns_sorted_as_text, csv_all_quoted, csv_of_old_macs,
-              idx_in_folders_of_parts, idx_in_a_folder_each]  # fmt: skip
+              idx_in_folders_of_parts, idx_in_a_folder_each,
+              idx_with_a_validation_set_for_a_test]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", SAME_ORDER, ids=lambda layout: layout.__name__)
@@ -242,6 +247,11 @@ def npz_of_three(path, arrays):
     return npz(path, [*arrays, *arrays[2:]], names)
 
 
+def idx_of_three(path, arrays):
+    write_idx(path, arrays[2:], named("", "val", ".gz")[2:], zipped=True)
+    return write_idx(path, arrays)
+
+
 def pictures_of_three(name):
     def make(path, arrays):
         pictures(path, arrays, (name, "train"))
@@ -259,6 +269,8 @@ def csv_of_three(path, arrays):
 
 
 THREE = {
+    idx_of_three: "Not used: val-images-idx3-ubyte.gz, val-labels-idx1-ubyte.gz; the test images "
+    "are those of t10k-images-idx3-ubyte.",
     npz_of_three: "Not used: x_val, y_val; the test images are those of y_test.",
     csv_of_three: "Not used: dev.csv; the test images are those of test.csv.",
     **{pictures_of_three(name): f"Not used: {name}/; the test images are those of test/."
@@ -274,8 +286,7 @@ def test_of_a_set_in_three_parts_the_third_is_named(layout, words, arrays, tmp_p
 
 
 def test_kerass_npz_of_fashion_mnist_is_recognised(sample, monkeypatch, tmp_path):
-    sums = {name: fashion_mnist.Checksum(sha, "") for name, sha in sample.checksums.items()}
-    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", sums)
+    monkeypatch.setattr(fashion_mnist, "CHECKSUMS", sample.checksums)
     arrays = sample.train_images, sample.train_labels, sample.test_images, sample.test_labels
     dataset = fashion_mnist.load(str(npz(tmp_path / "data", arrays)))
     assert (dataset.kind, dataset.class_names) == ("full", fashion_mnist.CLASS_NAMES)
@@ -497,6 +508,12 @@ def csv_of_nothing(path, arrays):
     return path
 
 
+def csv_of_labels_alone(path, arrays):
+    path.mkdir()
+    (path / "train.csv").write_text("label\n1\n2\n")
+    return path
+
+
 def other_names(path, arrays):
     return npz(path, arrays, ("images", "labels", "a", "b"))
 
@@ -569,6 +586,7 @@ REFUSED = {
     label_of_another_name: "no square image; no column is named label, class or target",
     label_last_without_a_header: "the first column does not look like labels, the last one does",
     label_last_behind_black_corners: "the first column does not look like labels",
+    csv_of_labels_alone: "train.csv: 0 pixels in a row, which is no square image",
     csv_of_nothing: "train.csv: holds no images",
     other_names: "holds no x_train (it has a, b, images, labels)",
     objects: "holds Python objects, which could run code when they are read; save plain arrays",
