@@ -340,7 +340,6 @@ def ablate(
         chosen,
         expand(out, "out"),
         lambda: (display.choose(),) if watchers is None else watchers,
-        print,
     )
 
 

@@ -84,6 +84,11 @@ class Variant:
         return self.settings.description
 
     @property
+    def work(self) -> float:
+        """What one of its runs takes, compared with the other variants'."""
+        return self.cost.training_multiply_adds * self.settings.epochs
+
+    @property
     def accuracies(self) -> dict[int, float]:
         """Seed -> accuracy, of the runs that got that far."""
         return {o.seed: o.accuracy for o in self.outcomes if o.accuracy is not None}
@@ -221,9 +226,16 @@ def make(
             raise NinError(f"{name}: {error.marked}") from error
         paid = cost.of(network, settings.resize, batch_size=settings.batch_size)
         variants.append(Variant(name, settings, paid))
-    if len(ends) > 1:
-        for variant in variants:
-            _check_last_map(variant)
+        if len(ends) == 1:
+            continue
+        shapes = architecture.layer_shapes(settings.resize, network=settings.description)
+        *_, last = (shape for layer, shape in shapes.items() if layer.startswith("pool"))
+        if last[2:] == (1, 1):
+            raise NinError(
+                f"`resize={settings.resize}`: {name} has one pixel left before its last layers, "
+                "so that heads and last blocks cannot be compared; the chapter's has more from "
+                f"`resize={BOOKS_LAST_LAYERS}` up"
+            )
     return variants
 
 
@@ -232,48 +244,46 @@ def train(
     dataset: Dataset,
     seeds: Sequence[int],
     out: Path,
-    watchers: Callable[[], Sequence[Watcher]] = tuple,
-    log: Callable[[str], None] = lambda line: None,
+    watchers: Callable[[], Sequence[Watcher]],
 ) -> Ablation:
     """Train each variant with each seed, as far as that is not done yet.
+
+    A line before each run says which it is, and how long the rest takes.
 
     Args:
         variants: of :func:`make`.
         dataset: to train on.
         seeds: of the runs.
         out: a new directory, or that of an ablation of the same settings.
-        watchers: of each run.
-        log: gets a line before each run: which it is, and how long the rest takes.
+        watchers: makes those of a run.
 
     Raises:
         NinError: if the directory is of something else.
     """
-    _claim(out, variants, dataset)
+    identity = _claim(out, variants, dataset)
     found = Ablation(variants, dataset, seeds)
     # each seed of all variants before the next, so that what is there can always be compared
     todo = list(itertools.product(seeds, variants))
-    left = sum(_work(variant, dataset) for _, variant in todo)
+    left = sum(variant.work for _, variant in todo)
     done = seconds = 0.0
     for number, (seed, variant) in enumerate(todo, start=1):
         # two networks never have the same folder
         directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
-        outcome, status, work = read(directory, seed), 0, _work(variant, dataset)
+        outcome = read(directory, seed)
         if outcome is None or not outcome.complete:
             about = f"; about {duration(left * seconds / done)} left" if done else ""
-            log(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
+            print(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
             started = time.monotonic()
             settings = dataclasses.replace(variant.settings, seed=seed)
-            status = _train(settings, dataset, directory, watchers())
-            done, seconds = done + work, seconds + time.monotonic() - started
+            found.exit_status = _train(settings, dataset, directory, watchers())
+            if found.exit_status:
+                break
+            done, seconds = done + variant.work, seconds + time.monotonic() - started
             outcome = read(directory, seed)
-        left -= work
-        if status:
-            found.exit_status = status
-            break
+        left -= variant.work
         if outcome is not None:
             variant.outcomes.append(outcome)
-        identity = {"settings": _identity(variants, dataset)}
-        write_json(out / ABLATION, seal({**identity, **found.report()}))
+        write_json(out / ABLATION, seal({"settings": identity, **found.report()}))
     return found
 
 
@@ -281,8 +291,8 @@ def read(directory: Path, seed: int) -> Outcome | None:
     """What the run in a directory came to; None if it has not come to its end."""
     try:
         result = unseal((directory / run_directory.RESULT).read_bytes())
-        lines = (directory / run_directory.METRICS).read_bytes().splitlines()
-        rows = [unseal(line) for line in lines]
+        text = (directory / run_directory.METRICS).read_bytes()
+        rows = [unseal(line) for line in text.splitlines()]
         measured = {"training_accuracy": None, "dead_channels": None}
         if result["complete"]:
             measured = unseal((directory / MEASURED).read_bytes())
@@ -334,8 +344,8 @@ def _train(
     try:
         if run_directory.is_begun(directory):
             config = run_directory.open_run(directory)
-            kept = Settings(**config["settings"])
             if not run_directory.is_complete(directory):
+                kept = Settings(**config["settings"])
                 run = fit.resume(directory, config, kept, dataset, None, watchers)
         else:
             directory.parent.mkdir(parents=True, exist_ok=True)
@@ -352,15 +362,10 @@ def _train(
 
 
 def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, float]:
-    """What the weights of a run show that the run itself did not look at.
-
-    Args:
-        directory: of a run that is complete.
-        settings: backend, device and threads are used.
-        dataset: that it was trained on.
+    """What the weights of a complete run show that the run itself did not look at, in float32.
 
     Returns:
-        ``training_accuracy`` with dropout off, and the share of ``dead_channels``, both in float32.
+        ``training_accuracy`` with dropout off, and the share of ``dead_channels``.
     """
     classifier = load(
         directory / run_directory.MODEL,
@@ -387,51 +392,28 @@ def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, 
 # ------------------------------------------------------------------ the directory
 
 
-def _identity(variants: Sequence[Variant], dataset: Dataset) -> dict[str, Any]:
-    """What must be the same for all runs of an ablation, but for size and network."""
-    settings = dataclasses.asdict(variants[0].settings)
-    for name in ("network", "resize", "seed", "threads"):
-        del settings[name]
-    settings["train_examples"] = len(dataset.train_images)
-    settings["data"] = dataset.kind
-    return settings
-
-
-def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
+def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str, Any]:
     """Make the directory of an ablation, or see that it is that of this one.
+
+    Returns:
+        What must be the same for all runs, whatever their sizes and networks.
 
     Raises:
         NinError: if it is not.
     """
-    wanted = _identity(variants, dataset)
+    wanted = dataclasses.asdict(variants[0].settings)
+    for name in ("network", "resize", "seed", "threads"):
+        del wanted[name]
+    wanted |= {"train_examples": len(dataset.train_images), "data": dataset.kind}
     file = out / ABLATION
     if not file.is_file():
         run_directory.check_free(out)
         out.mkdir(parents=True, exist_ok=True)
         write_json(file, seal({"settings": wanted}))
-        return
+        return wanted
     try:
         found = dict(unseal(file.read_bytes())["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
     run_directory.check_same(out, found, wanted)
-
-
-# ------------------------------------------------------------------ sizes, and time
-
-
-def _check_last_map(variant: Variant) -> None:
-    """Refuse images of which one pixel is left where heads or last blocks are compared."""
-    shapes = architecture.layer_shapes(variant.settings.resize, network=variant.network)
-    *_, last = (shape for name, shape in shapes.items() if name.startswith("pool"))
-    if last[2:] == (1, 1):
-        raise NinError(
-            f"`resize={variant.settings.resize}`: {variant.name} has one pixel left before its "
-            "last layers, so that heads and last blocks cannot be compared; the chapter's has more "
-            f"from `resize={BOOKS_LAST_LAYERS}` up"
-        )
-
-
-def _work(variant: Variant, dataset: Dataset) -> float:
-    """What a run takes, in any unit."""
-    return variant.cost.training_multiply_adds * variant.settings.epochs * len(dataset.train_images)
+    return wanted
