@@ -128,9 +128,6 @@ class Study:
     While a process trains trial n it holds a lock on byte n + 1 of the lock file, which ends with
     the process however that ends. Byte 0 is held while trials are counted and drawn.
 
-    Args:
-        out: a new directory, or that of a search.
-
     Raises:
         NinError: if Optuna is not installed, or the database is damaged.
     """
@@ -234,9 +231,7 @@ class Study:
 
     def _again(self, number: int, **facts: Any) -> None:
         trial = self._study.trials[number]
-        kept = {
-            name: trial.user_attrs[name] for name in ("preset", "tries") if name in trial.user_attrs
-        }
+        kept = {k: v for k, v in trial.user_attrs.items() if k in ("preset", "tries")}
         self.enqueue(trial.params, **{**kept, **facts})
 
     def _hold(self, number: int) -> bool:
@@ -256,14 +251,7 @@ class Study:
 
 
 class Tuning:
-    """A search, and what it has found so far.
-
-    Args:
-        study: with the trials.
-        base: the settings that are not searched.
-        choices: what the others are chosen from.
-        whole: all data.
-    """
+    """A search, and what it has found so far; the base has the settings that are not searched."""
 
     def __init__(self, study: Study, base: Settings, choices: Space, whole: Dataset) -> None:
         self._study = study
@@ -448,10 +436,9 @@ def begin(
             raise
     out.mkdir(parents=True, exist_ok=True)
     study = Study(out)
-    wanted = {
-        **{k: v for k, v in dataclasses.asdict(base).items() if k != "threads"},
-        "search": " ".join(f"{name}={values}" for name, values in choices.items()),
-    }
+    wanted = dataclasses.asdict(base)
+    del wanted["threads"]
+    wanted["search"] = " ".join(f"{name}={values}" for name, values in choices.items())
     checksums = records.checksums(dataset)
     with study.turn():
         if study.get("search") is None:
@@ -467,12 +454,7 @@ def begin(
 
 
 def search(tuning: Tuning, wanted: int, observer: Observer) -> None:
-    """Train trials in this process until so many are done; a signal ends it after a step.
-
-    Args:
-        tuning: of :func:`begin`.
-        wanted: trials, with those that are there.
-        observer: sees the search.
+    """Train in this process until so many trials have begun or are done, or a signal comes.
 
     Raises:
         NinError: if the first trial of all fails, or the search is over.
@@ -653,24 +635,20 @@ def importance(trials: Sequence[Trial], choices: Space) -> dict[str, Importance]
             continue
         ranks = rankdata([trial.reached for trial in counted])
         ranks -= ranks.mean()
-        basis = _basis([trial.values[name] for trial in counted], values)
+        drawn = [trial.values[name] for trial in counted]
+        if isinstance(values, space.Range):
+            x = np.log(drawn) if values.logarithmic else np.array(drawn, float)
+            columns = np.stack([x**0, x, x**2], 1)
+        else:
+            columns = np.array([[float(one == value) for value in values.values] for one in drawn])
+        # orthonormal columns, so many as there are degrees of freedom in what has been drawn
+        left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+        basis = left[:, sizes > sizes.max() * 1e-9]
         shuffled = rng.permuted(np.tile(ranks, (SHUFFLES, 1)), axis=1)
         total = max(float(ranks @ ranks), 1e-12)
         share, *by_chance = ((np.vstack([ranks, shuffled]) @ basis) ** 2).sum(1) / total
         found[name] = Importance(float(share), float(np.quantile(by_chance, 0.95)))
     return dict(sorted(found.items(), key=lambda item: -item[1].share))
-
-
-def _basis(drawn: Sequence[Any], values: space.Choices) -> np.ndarray:
-    """Orthonormal columns, (trials, up to as many as there are degrees of freedom)."""
-    if isinstance(values, space.Range):
-        x = np.log(drawn) if values.logarithmic else np.array(drawn, float)
-        columns = np.stack([x**0, x, x**2], 1)
-    else:
-        columns = np.array([[float(each == value) for value in values.values] for each in drawn])
-    # what has been drawn is perhaps not all that there is
-    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return np.asarray(left[:, sizes > sizes.max() * 1e-9])
 
 
 # ------------------------------------------------------------------ Optuna
