@@ -23,7 +23,7 @@ from common.files.sealed import seal, unseal
 from common.files.write import write_json
 from common.network import architecture, cost
 from common.network.cost import Cost
-from common.network.description import Network, parse
+from common.network.description import parse
 from common.prediction.classifier import load
 from common.settings import Settings, check_given, from_preset
 from common.terminal.display import duration
@@ -79,11 +79,6 @@ class Variant:
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
-    def network(self) -> Network:
-        """Its description."""
-        return self.settings.description
-
-    @property
     def work(self) -> float:
         """What one of its runs takes, compared with the other variants'."""
         return self.cost.training_multiply_adds * self.settings.epochs
@@ -106,13 +101,7 @@ class Difference:
 
 
 class Ablation:
-    """Variants with what their runs came to; the first is what the others are compared with.
-
-    Args:
-        variants: at least one.
-        dataset: that they are trained on.
-        seeds: of the runs of each.
-    """
+    """Variants with what their runs came to; the first is what the others are compared with."""
 
     def __init__(self, variants: Sequence[Variant], dataset: Dataset, seeds: Sequence[int]) -> None:
         self.variants = list(variants)
@@ -168,7 +157,7 @@ class Ablation:
     def _row(self, variant: Variant) -> dict[str, Any]:
         accuracies, difference = list(variant.accuracies.values()), self.difference(variant)
         return {
-            "network": str(variant.network),
+            "network": variant.settings.network,
             "settings": dataclasses.asdict(variant.settings),
             "parameters": variant.cost.parameters,
             "multiply_adds": variant.cost.multiply_adds,
@@ -189,7 +178,7 @@ def make(
             a size of images if that is to be another than the others'.
         backend: trains them.
         preset: of the training.
-        seeds: at least one.
+        seeds: of the runs of each.
         given: settings that differ from the preset's; without ``resize`` images are large enough
             for the chapter's last layers where the networks differ in these.
 
@@ -248,14 +237,8 @@ def train(
 ) -> Ablation:
     """Train each variant with each seed, as far as that is not done yet.
 
-    A line before each run says which it is, and how long the rest takes.
-
-    Args:
-        variants: of :func:`make`.
-        dataset: to train on.
-        seeds: of the runs.
-        out: a new directory, or that of an ablation of the same settings.
-        watchers: makes those of a run.
+    A line before each run says which it is, and how long the rest takes. The directory is a new one
+    or that of an ablation of the same settings; ``watchers`` makes those of a run.
 
     Raises:
         NinError: if the directory is of something else.
@@ -289,14 +272,14 @@ def train(
 
 def read(directory: Path, seed: int) -> Outcome | None:
     """What the run in a directory came to; None if it has not come to its end."""
+    measured = {"training_accuracy": None, "dead_channels": None}
     try:
-        result = unseal((directory / run_directory.RESULT).read_bytes())
-        text = (directory / run_directory.METRICS).read_bytes()
-        rows = [unseal(line) for line in text.splitlines()]
-        measured = {"training_accuracy": None, "dead_channels": None}
+        _, _, _, rows, result = run_directory.read(directory)
+        if result is None:
+            return None
         if result["complete"]:
             measured = unseal((directory / MEASURED).read_bytes())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (NinError, OSError, ValueError, TypeError):
         return None
     return Outcome(
         seed=seed,
@@ -345,10 +328,8 @@ def _train(
         if run_directory.is_begun(directory):
             config = run_directory.open_run(directory)
             if not run_directory.is_complete(directory):
-                kept = Settings(**config["settings"])
-                run = fit.resume(directory, config, kept, dataset, None, watchers)
+                run = fit.resume(directory, config, dataset, None, watchers)
         else:
-            directory.parent.mkdir(parents=True, exist_ok=True)
             run = fit.fit(settings, dataset, None, directory, "ablation", watchers)
     except DivergedError:
         return 0  # its result.json says so
