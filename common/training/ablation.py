@@ -274,7 +274,7 @@ def read(directory: Path, seed: int) -> Outcome | None:
     """What the run in a directory came to; None if it has not come to its end."""
     measured = {"training_accuracy": None, "dead_channels": None}
     try:
-        _, _, _, rows, result = run_directory.read(directory)
+        *_, rows, result = run_directory.read(directory)
         if result is None:
             return None
         if result["complete"]:

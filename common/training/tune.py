@@ -338,8 +338,10 @@ class Tuning:
             evaluated_on="validation",
             notice=f"{every.notice} Trained on its validation images too.".strip(),
         )
-        run = fit.fit(settings, dataset, None, None, "tune", [observer])
-        observer.closing()
+        try:
+            run = fit.fit(settings, dataset, None, None, "tune", [observer])
+        finally:
+            observer.closing()
         if not run.complete:
             self.exit_status = run.stop.exit_status
             return {}
@@ -461,6 +463,7 @@ def search(tuning: Tuning, wanted: int, observer: Observer) -> None:
     """
     study, parent = tuning._study, os.getppid()
     with StopRequest() as stop:
+        stop.callback(observer.closing)
         # an orphan's search is nobody's any more
         while os.getppid() == parent and stop.signal is None:
             trial = study.draw(wanted, tuning.space, tuning.settings)
@@ -471,10 +474,8 @@ def search(tuning: Tuning, wanted: int, observer: Observer) -> None:
             trials = study.trials()
             observer.done(ended, trials, wanted)
             if ended.outcome == "failed" and not any(t.accuracy is not None for t in trials):
-                observer.closing()
                 raise NinError(f"trial {ended.number}: {ended.reason}")
         tuning.exit_status = stop.exit_status if stop.signal else 0
-    observer.closing()
     tuning.read()
 
 
@@ -525,6 +526,7 @@ def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> 
     seen = {trial.number for trial in tuning.trials if trial.outcome != "running"}
     try:
         with contextlib.ExitStack() as stack:
+            stack.callback(observer.closing)
             # the processes are ended when Ctrl-C comes; their trials are tried again
             stack.enter_context(as_interrupts())
             pool = stack.enter_context(ThreadPoolExecutor(jobs))
@@ -544,7 +546,6 @@ def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> 
                 call.result()
     except KeyboardInterrupt:
         tuning.exit_status = 130
-    observer.closing()
     tuning.read()
 
 

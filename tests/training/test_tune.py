@@ -1,5 +1,6 @@
 """The search for hyperparameters: what it draws, how it goes on, what it never looks at."""
 
+import contextlib
 import json
 import os
 import signal
@@ -264,6 +265,20 @@ def test_a_search_whose_first_trial_fails_says_why(sample, tmp_path):
 
     with pytest.raises(NinError, match="trial 0: device=gpu: there is none"):
         search(begin(sample, tmp_path / "new"), 4, objective)
+
+
+def test_the_bar_is_taken_away_when_a_process_of_the_search_fails(sample, tmp_path, monkeypatch):
+    class Failing(contextlib.nullcontext):
+        def call(self, function, **arguments):
+            raise NinError("it is no more")
+
+    closed = []
+    observer = tune.Observer()
+    observer.closing = lambda: closed.append(True)
+    monkeypatch.setattr(tune, "Apart", lambda *_: Failing(Failing()))
+    with pytest.raises(NinError, match="it is no more"):
+        tune.search_apart(begin(sample, tmp_path / "new"), 2, 2, observer)
+    assert closed == [True]
 
 
 KILLED = """
