@@ -237,7 +237,7 @@ def resume(
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(settings.validation).limit(settings.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
-    return training.resume(directory, config, settings, dataset, net, seen_by, lang)
+    return training.resume(directory, config, dataset, net, seen_by, lang)
 
 
 @checked
@@ -340,7 +340,6 @@ def ablate(
         chosen,
         expand(out, "out"),
         lambda: (display.choose(),) if watchers is None else watchers,
-        print,
     )
 
 

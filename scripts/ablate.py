@@ -111,8 +111,6 @@ def command(options: argparse.Namespace) -> int:
         raise NinError("`exercise`, or `networks`: one of them says what is compared")
     if options.exercise is not None and options.exercise not in EXERCISES:
         raise NinError(f"`exercise={options.exercise}`: choose from {', '.join(EXERCISES)}")
-    if options.seeds < 1:
-        raise NinError(f"`seeds={options.seeds}`: must be a whole number of at least 1")
     given = ("epochs", "lr", "resize", "limit", "validation", "precision", "device", "threads")
     found = api.ablate(
         *(options.networks or EXERCISES[options.exercise]),
@@ -131,8 +129,9 @@ def command(options: argparse.Namespace) -> int:
     if options.json:
         write_json(options.json, found.report())
     figure = found.plot(options.lang)
-    for path in [*options.picture, *(options.out / f"ablation.{kind}" for kind in ("svg", "png"))]:
+    for path in options.picture:
         figures.save(figure, path)
+    figures.save_svg_and_png(figure, options.out, "ablation")
     return 0
 
 

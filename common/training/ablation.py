@@ -23,7 +23,7 @@ from common.files.sealed import seal, unseal
 from common.files.write import write_json
 from common.network import architecture, cost
 from common.network.cost import Cost
-from common.network.description import Network, parse
+from common.network.description import parse
 from common.prediction.classifier import load
 from common.settings import Settings, check_given, from_preset
 from common.terminal.display import duration
@@ -79,9 +79,9 @@ class Variant:
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
-    def network(self) -> Network:
-        """Its description."""
-        return self.settings.description
+    def work(self) -> float:
+        """What one of its runs takes, compared with the other variants'."""
+        return self.cost.training_multiply_adds * self.settings.epochs
 
     @property
     def accuracies(self) -> dict[int, float]:
@@ -101,13 +101,7 @@ class Difference:
 
 
 class Ablation:
-    """Variants with what their runs came to; the first is what the others are compared with.
-
-    Args:
-        variants: at least one.
-        dataset: that they are trained on.
-        seeds: of the runs of each.
-    """
+    """Variants with what their runs came to; the first is what the others are compared with."""
 
     def __init__(self, variants: Sequence[Variant], dataset: Dataset, seeds: Sequence[int]) -> None:
         self.variants = list(variants)
@@ -163,7 +157,7 @@ class Ablation:
     def _row(self, variant: Variant) -> dict[str, Any]:
         accuracies, difference = list(variant.accuracies.values()), self.difference(variant)
         return {
-            "network": str(variant.network),
+            "network": variant.settings.network,
             "settings": dataclasses.asdict(variant.settings),
             "parameters": variant.cost.parameters,
             "multiply_adds": variant.cost.multiply_adds,
@@ -184,7 +178,7 @@ def make(
             a size of images if that is to be another than the others'.
         backend: trains them.
         preset: of the training.
-        seeds: at least one.
+        seeds: of the runs of each.
         given: settings that differ from the preset's; without ``resize`` images are large enough
             for the chapter's last layers where the networks differ in these.
 
@@ -221,9 +215,16 @@ def make(
             raise NinError(f"{name}: {error.marked}") from error
         paid = cost.of(network, settings.resize, batch_size=settings.batch_size)
         variants.append(Variant(name, settings, paid))
-    if len(ends) > 1:
-        for variant in variants:
-            _check_last_map(variant)
+        if len(ends) == 1:
+            continue
+        shapes = architecture.layer_shapes(settings.resize, network=settings.description)
+        *_, last = (shape for layer, shape in shapes.items() if layer.startswith("pool"))
+        if last[2:] == (1, 1):
+            raise NinError(
+                f"`resize={settings.resize}`: {name} has one pixel left before its last layers, "
+                "so that heads and last blocks cannot be compared; the chapter's has more from "
+                f"`resize={BOOKS_LAST_LAYERS}` up"
+            )
     return variants
 
 
@@ -232,61 +233,53 @@ def train(
     dataset: Dataset,
     seeds: Sequence[int],
     out: Path,
-    watchers: Callable[[], Sequence[Watcher]] = tuple,
-    log: Callable[[str], None] = lambda line: None,
+    watchers: Callable[[], Sequence[Watcher]],
 ) -> Ablation:
     """Train each variant with each seed, as far as that is not done yet.
 
-    Args:
-        variants: of :func:`make`.
-        dataset: to train on.
-        seeds: of the runs.
-        out: a new directory, or that of an ablation of the same settings.
-        watchers: of each run.
-        log: gets a line before each run: which it is, and how long the rest takes.
+    A line before each run says which it is, and how long the rest takes. The directory is a new one
+    or that of an ablation of the same settings; ``watchers`` makes those of a run.
 
     Raises:
         NinError: if the directory is of something else.
     """
-    _claim(out, variants, dataset)
+    identity = _claim(out, variants, dataset)
     found = Ablation(variants, dataset, seeds)
     # each seed of all variants before the next, so that what is there can always be compared
     todo = list(itertools.product(seeds, variants))
-    left = sum(_work(variant, dataset) for _, variant in todo)
+    left = sum(variant.work for _, variant in todo)
     done = seconds = 0.0
     for number, (seed, variant) in enumerate(todo, start=1):
         # two networks never have the same folder
         directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
-        outcome, status, work = read(directory, seed), 0, _work(variant, dataset)
+        outcome = read(directory, seed)
         if outcome is None or not outcome.complete:
             about = f"; about {duration(left * seconds / done)} left" if done else ""
-            log(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
+            print(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
             started = time.monotonic()
             settings = dataclasses.replace(variant.settings, seed=seed)
-            status = _train(settings, dataset, directory, watchers())
-            done, seconds = done + work, seconds + time.monotonic() - started
+            found.exit_status = _train(settings, dataset, directory, watchers())
+            if found.exit_status:
+                break
+            done, seconds = done + variant.work, seconds + time.monotonic() - started
             outcome = read(directory, seed)
-        left -= work
-        if status:
-            found.exit_status = status
-            break
+        left -= variant.work
         if outcome is not None:
             variant.outcomes.append(outcome)
-        identity = {"settings": _identity(variants, dataset)}
-        write_json(out / ABLATION, seal({**identity, **found.report()}))
+        write_json(out / ABLATION, seal({"settings": identity, **found.report()}))
     return found
 
 
 def read(directory: Path, seed: int) -> Outcome | None:
     """What the run in a directory came to; None if it has not come to its end."""
+    measured = {"training_accuracy": None, "dead_channels": None}
     try:
-        result = unseal((directory / run_directory.RESULT).read_bytes())
-        lines = (directory / run_directory.METRICS).read_bytes().splitlines()
-        rows = [unseal(line) for line in lines]
-        measured = {"training_accuracy": None, "dead_channels": None}
+        *_, rows, result = run_directory.read(directory)
+        if result is None:
+            return None
         if result["complete"]:
             measured = unseal((directory / MEASURED).read_bytes())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (NinError, OSError, ValueError, TypeError):
         return None
     return Outcome(
         seed=seed,
@@ -334,11 +327,9 @@ def _train(
     try:
         if run_directory.is_begun(directory):
             config = run_directory.open_run(directory)
-            kept = Settings(**config["settings"])
             if not run_directory.is_complete(directory):
-                run = fit.resume(directory, config, kept, dataset, None, watchers)
+                run = fit.resume(directory, config, dataset, None, watchers)
         else:
-            directory.parent.mkdir(parents=True, exist_ok=True)
             run = fit.fit(settings, dataset, None, directory, "ablation", watchers)
     except DivergedError:
         return 0  # its result.json says so
@@ -352,15 +343,10 @@ def _train(
 
 
 def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, float]:
-    """What the weights of a run show that the run itself did not look at.
-
-    Args:
-        directory: of a run that is complete.
-        settings: backend, device and threads are used.
-        dataset: that it was trained on.
+    """What the weights of a complete run show that the run itself did not look at, in float32.
 
     Returns:
-        ``training_accuracy`` with dropout off, and the share of ``dead_channels``, both in float32.
+        ``training_accuracy`` with dropout off, and the share of ``dead_channels``.
     """
     classifier = load(
         directory / run_directory.MODEL,
@@ -387,51 +373,28 @@ def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, 
 # ------------------------------------------------------------------ the directory
 
 
-def _identity(variants: Sequence[Variant], dataset: Dataset) -> dict[str, Any]:
-    """What must be the same for all runs of an ablation, but for size and network."""
-    settings = dataclasses.asdict(variants[0].settings)
-    for name in ("network", "resize", "seed", "threads"):
-        del settings[name]
-    settings["train_examples"] = len(dataset.train_images)
-    settings["data"] = dataset.kind
-    return settings
-
-
-def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> None:
+def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str, Any]:
     """Make the directory of an ablation, or see that it is that of this one.
+
+    Returns:
+        What must be the same for all runs, whatever their sizes and networks.
 
     Raises:
         NinError: if it is not.
     """
-    wanted = _identity(variants, dataset)
+    wanted = dataclasses.asdict(variants[0].settings)
+    for name in ("network", "resize", "seed", "threads"):
+        del wanted[name]
+    wanted |= {"train_examples": len(dataset.train_images), "data": dataset.kind}
     file = out / ABLATION
     if not file.is_file():
         run_directory.check_free(out)
         out.mkdir(parents=True, exist_ok=True)
         write_json(file, seal({"settings": wanted}))
-        return
+        return wanted
     try:
         found = dict(unseal(file.read_bytes())["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
     run_directory.check_same(out, found, wanted)
-
-
-# ------------------------------------------------------------------ sizes, and time
-
-
-def _check_last_map(variant: Variant) -> None:
-    """Refuse images of which one pixel is left where heads or last blocks are compared."""
-    shapes = architecture.layer_shapes(variant.settings.resize, network=variant.network)
-    *_, last = (shape for name, shape in shapes.items() if name.startswith("pool"))
-    if last[2:] == (1, 1):
-        raise NinError(
-            f"`resize={variant.settings.resize}`: {variant.name} has one pixel left before its "
-            "last layers, so that heads and last blocks cannot be compared; the chapter's has more "
-            f"from `resize={BOOKS_LAST_LAYERS}` up"
-        )
-
-
-def _work(variant: Variant, dataset: Dataset) -> float:
-    """What a run takes, in any unit."""
-    return variant.cost.training_multiply_adds * variant.settings.epochs * len(dataset.train_images)
+    return wanted

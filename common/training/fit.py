@@ -35,33 +35,19 @@ def fit(
     watchers: Sequence[Watcher] = (),
     lang: str = "en",
 ) -> Run:
-    """Train a network.
+    """Train a network, as :func:`common.fit` describes it, until it is done or a signal comes.
 
-    Args:
-        settings: of the run; its precision may be ``auto``.
-        dataset: to train on.
-        net: a network of the user's own; None for the chapter's.
-        out: a new directory for the files of the run; True picks one in ``runs/``; None: no files.
-        asked_for: the data, as the user named them, for the records.
-        watchers: show the run.
-        lang: of the curves, ``en`` or ``tr``.
-
-    Returns:
-        The run, complete or stopped by a signal.
-
-    Raises:
-        NinError: for whatever the user can put right.
+    ``net`` is None for the chapter's; ``asked_for``, the data as the user named them, is for the
+    records.
     """
     started = time.monotonic()
-    # the cheap checks first: a framework takes seconds to import
-    if isinstance(out, Path):
-        run_directory.check_free(out)
+    # before a framework is imported, which takes seconds
     check_batch(settings, dataset)
     ready = session.start(settings)
     with memory.explained(settings, out if isinstance(out, Path) else None):
-        run = make(ready, settings, dataset, net, watchers, started)
+        run = make(ready, settings, dataset, net, watchers)
         run.out, run.asked_for = None if ready.workers.rank else out, asked_for
-        run.lang = lang
+        run.lang, run.started = lang, started
         with _new_directory(run):
             _train(run)
     return run
@@ -70,27 +56,16 @@ def fit(
 def resume(
     directory: Path,
     config: dict[str, Any],
-    settings: Settings,
     dataset: Dataset,
     net: Any = None,
     watchers: Sequence[Watcher] = (),
     lang: str | None = None,
 ) -> Run:
-    """Go on with a run from its checkpoint.
+    """Go on with a run from its checkpoint, as :func:`common.resume` describes it.
 
-    Args:
-        directory: of the run.
-        config: as :func:`common.training.run_directory.open_run` gives it.
-        settings: of the run.
-        dataset: that it was trained on.
-        net: the network, if it was one of the user's own.
-        watchers: show the run.
-        lang: of the curves; that of the run if not given.
-
-    Raises:
-        NinError: for whatever the user can put right.
+    ``config`` is what :func:`common.training.run_directory.open_run` gives.
     """
-    started = time.monotonic()
+    started, settings = time.monotonic(), Settings(**config["settings"])
     check_batch(settings, dataset)
     records.check_same_data(config, dataset, f"`resume={directory}`")
     if run_directory.is_by_hand(config) and net is None:
@@ -101,7 +76,7 @@ def resume(
     with contextlib.ExitStack() as stack:
         if expected(settings.backend) == 1:
             stack.enter_context(run_directory.lock(directory))
-        checkpoint = run_directory.load_checkpoint(directory)
+        state, progress, note = run_directory.load_checkpoint(directory)
         done = run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
         if done and run_directory.has_curves(directory):
@@ -110,16 +85,17 @@ def resume(
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
         with memory.explained(settings, directory):
-            run = make(ready, settings, dataset, net, watchers, started)
+            run = make(ready, settings, dataset, net, watchers)
+            run.started = started
             try:
-                run.restore(checkpoint.state, checkpoint.progress)
+                run.restore(state, progress)
             except NinError as error:
                 raise NinError(f"{directory / run_directory.CHECKPOINT}: {error}") from error
             run.lang = lang or config.get("lang", "en")
             if not ready.workers.rank:
                 run.directory = directory
-                if checkpoint.note:
-                    run.note(checkpoint.note)
+                if note:
+                    run.note(note)
                     run_directory.drop_newest_checkpoint(directory)
                 records.add_resumption(run, config, records.describe(run))
                 run.watchers.insert(0, records.Records())
@@ -134,7 +110,7 @@ def go_on(run: Run) -> Run:
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
     with memory.explained(run.settings, directory), files:
-        run.resumed_seconds, run.started = run.progress.total_seconds, time.monotonic()
+        run.started = time.monotonic() - run.progress.total_seconds
         _train(run)
     return run
 
@@ -160,17 +136,19 @@ def _new_directory(run: Run) -> Iterator[None]:
     existed = place is not None and place.exists()
     run.directory = run_directory.create(place, run.settings)
     with run_directory.lock(run.directory):
+        run.watchers.insert(0, records.Records())
         try:
             run_directory.write_config(run.directory, records.describe(run))
-            run.watchers.insert(0, records.Records())
             yield
         finally:
             if not run.steps_done:
                 with contextlib.suppress(OSError):  # deleted by somebody else, or read only
-                    _remove(run.directory, existed)
+                    for path in run.directory.iterdir():
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    if not existed:
+                        run.directory.rmdir()
                 run.directory = None
-                others = (each for each in run.watchers if not isinstance(each, records.Records))
-                run.watchers = list(others)
+                del run.watchers[0]
 
 
 def make(
@@ -179,17 +157,10 @@ def make(
     dataset: Dataset,
     net: Any = None,
     watchers: Sequence[Watcher] = (),
-    started: float | None = None,
 ) -> Run:
     """A run whose network has the weights that the settings ask for, and no files yet.
 
-    Args:
-        ready: the backend and the device.
-        settings: of the run.
-        dataset: to train on.
-        net: a network of the user's own; None for the chapter's.
-        watchers: see the run.
-        started: when the command started, as ``time.monotonic()`` counts.
+    Without a network of the user's own it is built as the settings say.
 
     Raises:
         NinError: for a network that does not fit data or backend, or too little memory.
@@ -222,7 +193,7 @@ def make(
     settings, note = _start(net, backend, settings, dataset, described=known is not None)
     if known is None:
         _check_logits(backend.Predictor(net, settings).logits(dataset.train_images[:4]))
-    run = Run(net, ready, settings, dataset, watchers, started=started)
+    run = Run(net, ready, settings, dataset, watchers)
     run.own = own
     for words in filter(None, (note, tight)):
         run.note(words)
@@ -301,14 +272,6 @@ def _check_logits(outputs: np.ndarray) -> None:
             "`net`: its outputs are probabilities, and the loss takes logits: leave out the "
             "softmax at its end"
         )
-
-
-def _remove(directory: Path, existed: bool) -> None:
-    """Take away the files of a run that was stopped before its first step."""
-    for path in directory.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if not existed:
-        directory.rmdir()
 
 
 def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> None:

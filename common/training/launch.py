@@ -51,11 +51,7 @@ class Running(NamedTuple):
 
 
 def members(backend: str, count: int) -> list[Member]:
-    """The processes that a backend's own engine needs, with the variables that it reads.
-
-    Args:
-        backend: ``torch``, ``tf`` or ``mxnet``.
-        count: of workers.
+    """The processes that a backend's own engine needs for so many workers.
 
     Raises:
         NinError: for a backend that has no such engine.
@@ -93,11 +89,6 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
     """Run a command in every worker until all have ended; a failure of one ends all.
 
     Worker 0 prints what the command prints; of the others one sees why they failed.
-
-    Args:
-        backend: ``torch``, ``tf`` or ``mxnet``.
-        count: of workers.
-        command: to run, the same in each.
 
     Returns:
         The exit status: worker 0's, if no worker failed, or if it has printed why.

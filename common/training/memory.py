@@ -14,10 +14,7 @@ from common.training import run_directory
 
 
 def check(settings: Settings) -> str:
-    """Refuse a batch whose step cannot fit into this machine's memory; a note if it hardly does.
-
-    Args:
-        settings: of a run on this machine's CPU.
+    """Refuse a batch whose step on the CPU cannot fit into memory; a note if it hardly does.
 
     Raises:
         NinError: if the cost model says that it cannot fit.
@@ -39,14 +36,9 @@ def check(settings: Settings) -> str:
 
 @contextlib.contextmanager
 def explained(settings: Settings, directory: Path | None = None) -> Iterator[None]:
-    """Turn a failure for want of memory into one line that says what would fit.
+    """Turn a failure for want of memory into a NinError that says what would fit.
 
-    Args:
-        settings: of the run.
-        directory: of the run, which is named if there is still a run in it.
-
-    Raises:
-        NinError: in place of such a failure.
+    The directory is named if there is still a run in it.
     """
     try:
         yield

@@ -30,11 +30,7 @@ BETAS, EPSILON = (0.9, 0.99), 1e-8
 
 
 def weights(named: Iterable[str]) -> dict[str, float]:
-    """The parameters that are no biases, each with the factor of its learning rate.
-
-    Args:
-        named: all parameters by canonical name, in order.
-    """
+    """Of all parameters, in order, those that are no biases, with factors of the learning rate."""
     names = list(named)
     last = names[-1].partition(".")[0] if names else ""
     return {

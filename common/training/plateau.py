@@ -20,12 +20,7 @@ TOLERANCE = 0.005
 
 
 def is_stuck(losses: Sequence[float], num_classes: int) -> bool:
-    """Whether the last :data:`WINDOW_STEPS` losses sit at ln(number of classes).
-
-    Args:
-        losses: mean cross-entropy of each step, in nats.
-        num_classes: of the network.
-    """
+    """Whether the last :data:`WINDOW_STEPS` losses, in nats, sit at ln(number of classes)."""
     window = losses[-WINDOW_STEPS:]
     if len(window) < WINDOW_STEPS:
         return False
@@ -46,11 +41,7 @@ def what_keeps_alive(settings: Settings) -> str:
 
 
 def silent_channels(activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Convolution -> which of its channels are 0 at every pixel of every image: are dead.
-
-    Args:
-        activations: as :meth:`common.contract.Trainer.activations` gives them.
-    """
+    """Convolution -> which of its channels are 0 at every pixel of every image: are dead."""
     return {
         name: (output == 0).all(axis=(0, 2, 3))
         for name, output in activations.items()
@@ -61,12 +52,8 @@ def silent_channels(activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
 def explain(activations: Mapping[str, np.ndarray], num_classes: int, settings: Settings) -> str:
     """One line for a person: why a network is stuck, and what may help that it has not got yet.
 
-    Settings stand in it between backticks, as in the messages of :class:`NinError`.
-
-    Args:
-        activations: on training images, as :meth:`common.contract.Trainer.activations` gives them.
-        num_classes: of the network.
-        settings: of the run.
+    Settings stand in it between backticks, as in the messages of :class:`NinError`. The activations
+    are on training images.
     """
     what_helps = what_keeps_alive(settings)
     logits = list(activations.values())[-1]

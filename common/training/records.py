@@ -40,20 +40,21 @@ class Records(Watcher):
 
     def begin(self, run: Run) -> None:
         """A checkpoint from before the first step."""
-        self.save_checkpoint(run)
+        _write_checkpoint(run)
+        self._last = time.monotonic()
 
     def step(self, run: Run) -> None:
         """A checkpoint now and then."""
         if time.monotonic() - self._last > RECORD_SECONDS:
             with _rescuing(run):
-                self.save_checkpoint(run)
+                _write_checkpoint(run)
+            self._last = time.monotonic()
 
     def epoch(self, run: Run, row: dict[str, Any]) -> None:
         """The metrics; now and then a checkpoint and the curves."""
         with _rescuing(run):
             run_directory.write_metrics(_directory(run), run.progress)
-            if time.monotonic() - self._last > RECORD_SECONDS:
-                self.save_checkpoint(run)
+        self.step(run)
         # a time of its own: a checkpoint within the epoch would put the curves off again and again
         if time.monotonic() - self._drawn > RECORD_SECONDS:
             _draw(run)
@@ -66,22 +67,13 @@ class Records(Watcher):
             run_directory.write_result(_directory(run), run.result())
         else:
             with _rescuing(run):
-                self.save_checkpoint(run)
+                _write_checkpoint(run)
                 _write_outcome(run)
         # the figure last: when it fails, nothing else is lost
         _draw(run)
         if self._events is not None:
             self._events.close()
             self._events = None
-
-    def save_checkpoint(self, run: Run) -> None:
-        """Write the checkpoint and ``metrics.jsonl``.
-
-        Raises:
-            DivergedError: if a weight is not finite; the last checkpoint is left as it is.
-        """
-        _write_checkpoint(run)
-        self._last = time.monotonic()
 
     def _log_events(self, run: Run, row: dict[str, Any]) -> None:
         if not self._has_events:
@@ -140,7 +132,7 @@ def _rescue(run: Run, lost: Path) -> str:
 
 
 def _write_checkpoint(run: Run) -> None:
-    state = run.finite_state()
+    state = run.finite_state()  # or the last checkpoint stays
     run.progress.total_seconds = run.total_seconds
     run_directory.save_checkpoint(_directory(run), state, run.progress)
     run_directory.write_metrics(_directory(run), run.progress)

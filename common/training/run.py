@@ -94,16 +94,7 @@ class Watcher:
 
 
 class Run:
-    """One training run.
-
-    Args:
-        net: the network; it is trained in place.
-        ready: the backend and device that compute.
-        settings: of the run, with the precision that it computes in.
-        dataset: training and test images.
-        watchers: see the run as it goes.
-        started: when the command started, as ``time.monotonic()`` counts.
-    """
+    """One training run; its network is trained in place."""
 
     def __init__(
         self,
@@ -112,9 +103,9 @@ class Run:
         settings: Settings,
         dataset: Dataset,
         watchers: Sequence[Watcher] = (),
-        started: float | None = None,
     ) -> None:
-        self.started = time.monotonic() if started is None else started
+        self.started = time.monotonic()
+        """When the command started; of a resumed run so much earlier as it has trained before."""
         self.ready = ready
         self.workers = ready.workers
         self.settings = settings
@@ -136,11 +127,12 @@ class Run:
         self.marks: Collection[int] = ()
         """After so many steps of the whole run watchers are called, whatever the clock shows."""
         self.progress = Progress()
-        self.resumed_seconds = 0.0
         self.train_count = len(dataset.train_images)
         self.steps_per_epoch = math.ceil(self.train_count / settings.batch_size)
         """Of a whole one."""
         self.total_steps = max(1, round(self.steps_per_epoch * settings.epochs))
+        self._batch_sizes = np.full(self.steps_per_epoch, settings.batch_size)
+        self._batch_sizes[-1] -= self._batch_sizes.sum() - self.train_count
         images, labels = dataset.train_images, dataset.train_labels
         self.trainer: Trainer = ready.backend.Trainer(net, settings, images, labels)
         # to measure the rate: steps and seconds of this process, but for the first step of each
@@ -216,7 +208,7 @@ class Run:
     @property
     def total_seconds(self) -> float:
         """Since the start, over all resumptions."""
-        return self.resumed_seconds + time.monotonic() - self.started
+        return time.monotonic() - self.started
 
     @checked
     def plot(self, lang: str | None = None) -> "Figure":
@@ -251,15 +243,7 @@ class Run:
         return go_on(self)
 
     def restore(self, state: dict[str, np.ndarray], progress: Progress) -> None:
-        """Go back to a state that was recorded.
-
-        Args:
-            state: of the trainer.
-            progress: of the run.
-
-        Raises:
-            NinError: if it is of another network.
-        """
+        """Go back to a state of the trainer and of the run; NinError if of another network."""
         try:
             self.trainer.load_state(state)
         except (KeyError, ValueError, RuntimeError) as error:
@@ -267,7 +251,7 @@ class Run:
                 raise
             raise NinError(f"not of this network ({error})") from error
         self.progress = progress
-        self.resumed_seconds = progress.total_seconds
+        self.started -= progress.total_seconds
 
     def train(self) -> bool:
         """Run all epochs that are left.
@@ -431,8 +415,7 @@ class Run:
         losses, correct = self.trainer.take_metrics()
         seconds = time.monotonic() - since
         if workers.count > 1:
-            starts = np.arange(len(progress.losses), progress.step) * self.settings.batch_size
-            sizes = np.minimum(self.settings.batch_size, self.train_count - starts)
+            sizes = self._batch_sizes[len(progress.losses) : progress.step]
             parts = [len(workers.share(np.arange(size))) / size for size in sizes]
             asked = float(self.stop.signal is not None)
             total = workers.sum(np.array([*losses * parts, *correct, seconds, asked]))
@@ -526,11 +509,10 @@ class Run:
     def _points_within_epoch(self) -> list[list[float]]:
         """As :meth:`points`, of the epoch under way, as far as it has come."""
         progress, whole = self.progress, self.steps_per_epoch
-        sizes = np.full(whole, self.settings.batch_size)
-        sizes[-1] = self.train_count - self.settings.batch_size * (whole - 1)
         done = len(progress.losses)
-        seen = np.cumsum(sizes[:done])
-        loss = np.cumsum(np.array(progress.losses) * sizes[:done]) / seen
+        sizes = self._batch_sizes[:done]
+        seen = np.cumsum(sizes)
+        loss = np.cumsum(np.array(progress.losses) * sizes) / seen
         accuracy = np.cumsum(progress.correct) / seen
         # the book's figure has five points per epoch, each the mean since the epoch began
         marks = sorted({math.ceil(self.epoch_steps * part / 5) - 1 for part in range(1, 6)})

@@ -58,14 +58,10 @@ def weights_file(path: Path) -> Path:
 def check_free(out: Path) -> None:
     """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise _taken(out)
-
-
-def _taken(out: Path) -> NinError:
-    return NinError(
-        f"`out={out}`: exists and is not an empty directory; choose another, "
-        "or continue a run with `resume`"
-    )
+        raise NinError(
+            f"`out={out}`: exists and is not an empty directory; choose another, "
+            "or continue a run with `resume`"
+        )
 
 
 def check_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -79,12 +75,7 @@ def check_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -
 
 
 def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) -> Path:
-    """Make a new, empty run directory.
-
-    Args:
-        out: where; ``None`` picks a new name under ``parent``.
-        settings: name the run.
-        parent: for the name that is picked.
+    """Make a new, empty run directory; without ``out``, named by the settings, in ``parent``.
 
     Raises:
         NinError: if ``out`` holds something or cannot be written.
@@ -107,8 +98,8 @@ def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) ->
 def _writable(directory: Path) -> Path:
     try:
         (directory / METRICS).touch(exist_ok=False)
-    except FileExistsError as error:  # another run was started at the same instant
-        raise _taken(directory) from error
+    except FileExistsError:  # another run was started at the same instant
+        check_free(directory)
     return directory
 
 
@@ -174,11 +165,7 @@ def _check_finite(numbers: list[float]) -> None:
 
 
 def open_run(directory: Path, called: str | None = None) -> dict[str, Any]:
-    """The configuration of an existing run.
-
-    Args:
-        directory: of the run.
-        called: what messages call it; the argument ``resume`` if not given.
+    """The configuration of a run, which messages call the argument ``resume`` or as is given.
 
     Raises:
         NinError: if the directory is not a run, or its configuration is damaged.
@@ -280,16 +267,6 @@ def has_curves(directory: Path) -> bool:
     return all((directory / f"{CURVES}.{kind}").is_file() for kind in ("svg", "png"))
 
 
-class Checkpoint(NamedTuple):
-    """Where a run goes on."""
-
-    state: dict[str, np.ndarray]
-    """Of the trainer."""
-    progress: Progress
-    note: str
-    """Why it is not the newest; empty if it is."""
-
-
 def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: Progress) -> None:
     """Write the checkpoint, whole or not at all; the last one is kept as the one before."""
     text = json.dumps(dataclasses.asdict(progress), sort_keys=True)
@@ -297,8 +274,11 @@ def save_checkpoint(directory: Path, state: Mapping[str, np.ndarray], progress: 
     save_arrays(directory / CHECKPOINT, state, metadata, keep=directory / PREVIOUS)
 
 
-def load_checkpoint(directory: Path) -> Checkpoint:
+def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress, str]:
     """Read the newest checkpoint, or the one before if that is damaged or missing.
+
+    Returns:
+        The trainer's state, the run's progress, and why it is not the newest; empty if it is.
 
     Raises:
         NinError: if there is none that is whole.
@@ -307,7 +287,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     if not (newest.is_file() or previous.is_file()):
         raise NinError(f"`resume={directory}`: it has no {CHECKPOINT}")
     try:
-        return Checkpoint(*_read_checkpoint(newest), "")
+        return *_read_checkpoint(newest), ""
     except NinError as error:
         if not previous.is_file():
             raise
@@ -317,7 +297,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             raise NinError(f"{error.marked}; the one before too: {older.marked}") from error
         why = error.marked if newest.exists() else f"{newest}: missing"
     where = f"epoch {progress.epoch + 1}, step {progress.step}"
-    return Checkpoint(state, progress, f"{why}; going on from the one before, at {where}")
+    return state, progress, f"{why}; going on from the one before, at {where}"
 
 
 def drop_newest_checkpoint(directory: Path) -> None:

@@ -35,7 +35,6 @@ DEFAULT = ("lr", "batch_size", "optimizer", "init", "resize", "schedule")
 # Twice as much means the same everywhere in their ranges.
 LOGARITHMIC = ("lr", "batch_size", "weight_decay")
 BOOLEANS = {"no": False, "yes": True}
-KINDS = {field.name: field.type for field in dataclasses.fields(Settings)}
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Choices:
     """One of a few values, in no order."""
 
     values: tuple[Any, ...]
+    """If a run can have these, it can have all that a trial may have."""
 
     def __str__(self) -> str:
         """As it is given: ``64,128,256``."""
@@ -50,11 +50,6 @@ class Choices:
         return ",".join(
             words[value] if isinstance(value, bool) else str(value) for value in self.values
         )
-
-    @property
-    def ends(self) -> tuple[Any, ...]:
-        """Values such that all others are possible if these are."""
-        return self.values
 
     def __contains__(self, value: Any) -> bool:
         """Whether a trial may have this value."""
@@ -66,36 +61,31 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Range:
-    """A number between two others, these included; whole if they are."""
+class Range(Choices):
+    """A number between two values, these included; whole if they are."""
 
-    low: float
-    high: float
     logarithmic: bool
 
     def __str__(self) -> str:
         """As it is given: ``0.01:0.5``."""
-        return f"{self.low:g}:{self.high:g}"
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """As those of :class:`Choices`."""
-        return self.low, self.high
+        return ":".join(f"{value:g}" for value in self.values)
 
     def __contains__(self, value: Any) -> bool:
-        """Whether a trial may have this value."""
-        return bool(self.low <= value <= self.high)
+        """As that of :class:`Choices`."""
+        low, high = self.values
+        return bool(low <= value <= high)
 
     def suggest(self, trial: "Trial", name: str) -> Any:
-        """The value that a trial is to have."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(name, self.low, self.high, log=self.logarithmic)
-        drawn = trial.suggest_float(name, self.low, self.high, log=self.logarithmic)
+        """As that of :class:`Choices`."""
+        low, high = self.values
+        if isinstance(low, int):
+            return trial.suggest_int(name, low, high, log=self.logarithmic)
+        drawn = trial.suggest_float(name, low, high, log=self.logarithmic)
         # more digits decide nothing, and nobody wants to type them
-        return min(max(float(f"{drawn:.3g}"), self.low), self.high)
+        return min(max(float(f"{drawn:.3g}"), low), high)
 
 
-Space = dict[str, Choices | Range]
+Space = dict[str, Choices]
 
 
 def parse(lines: Sequence[str], base: Settings) -> tuple[Space, Settings]:
@@ -122,8 +112,8 @@ def parse(lines: Sequence[str], base: Settings) -> tuple[Space, Settings]:
         except ValueError as error:
             example = f"{name}={VALUES[name]}"
             raise NinError(f"`search={line}`: {error}; such as {example}") from error
-    for name in [name for name, values in space.items() if len(values.ends) == 1]:
-        base = dataclasses.replace(base, **{name: space.pop(name).ends[0]})
+    for name in [name for name, values in space.items() if len(values.values) == 1]:
+        base = dataclasses.replace(base, **{name: space.pop(name).values[0]})
     base.check()
     if not space:
         raise NinError("`search`: every setting has one value, so that there is nothing to search")
@@ -150,13 +140,13 @@ def settings_of(base: Settings, chosen: Mapping[str, Any]) -> Settings:
 
 
 def _possible(space: Space, base: Settings, name: str) -> tuple[Any, ...]:
-    return space[name].ends if name in space else (getattr(base, name),)
+    return space[name].values if name in space else (getattr(base, name),)
 
 
 def _check(space: Space, base: Settings) -> None:
     """Raise :class:`NinError` for values that no run can have."""
     for name in space:
-        for value in space[name].ends:
+        for value in space[name].values:
             # size and network are checked together below, the optimizer with its momentum
             fixed = {"momentum": {"optimizer": "sgd"}}.get(name, {})
             if name not in ("resize", "network"):
@@ -166,7 +156,7 @@ def _check(space: Space, base: Settings) -> None:
         settings_of(base, {"resize": resize, "network": network}).check()
 
 
-def _values(name: str, text: str) -> Choices | Range:
+def _values(name: str, text: str) -> Choices:
     """The values that a text stands for; ``ValueError`` with the reason for any other."""
     low, colon, high = text.partition(":")
     if not colon:
@@ -182,11 +172,11 @@ def _values(name: str, text: str) -> Choices | Range:
     logarithmic = name in LOGARITHMIC
     if logarithmic and ends[0] <= 0:
         raise ValueError("its range is logarithmic and begins above 0")
-    return Range(*ends, logarithmic)
+    return Range(ends, logarithmic)
 
 
 def _value(name: str, text: str) -> Any:
-    kind = KINDS[name]
+    kind = Settings.__annotations__[name]
     if kind is bool:
         if text not in BOOLEANS:
             raise ValueError(f"'{text}' is neither yes nor no")

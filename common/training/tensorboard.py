@@ -27,12 +27,7 @@ finally:
 
 
 class Events:
-    """An event file of a run; what earlier ones have of this epoch and later ones is passed over.
-
-    Args:
-        directory: of the event files.
-        epoch: that comes next.
-        notice: of the data; empty for none.
+    """An event file of a run from an epoch on; what earlier files have from there is passed over.
 
     Raises:
         OSError: if it cannot be written, as from the methods.

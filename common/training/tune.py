@@ -24,6 +24,7 @@ import numpy as np
 
 from common.arguments import checked
 from common.backends import registry
+from common.backends.session import Apart
 from common.data import fashion_mnist
 from common.data.dataset import Dataset
 from common.errors import NinError, in_python, one_line, plural
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 STUDY = "study.db"
 LOCK = ".study.db.lock"
 REPORT = "tune.json"
-MODEL = run_directory.MODEL
 # When a trial is looked at to see whether it is worth its time, in per cent of its steps; on no
 # more images than these, since it is only compared with other trials on the same ones.
 MARKS = (25, 50, 75)
@@ -56,6 +56,8 @@ LEAST_TRIALS, SHUFFLES = 8, 1000
 # A trial that took its process with it is tried again, but not for ever.
 MOST_TRIES = 2
 POLL_SECONDS = 0.5
+# What Optuna calls the outcomes that can be compared; every other is its FAIL.
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "diverged": "PRUNED"}
 # For a lock or a write of another process.
 DATABASE_SECONDS = 60
 
@@ -87,11 +89,6 @@ class Trial:
         return self.outcome != "interrupted"
 
     @property
-    def ranked(self) -> bool:
-        """Whether it can be compared with others."""
-        return self.outcome in ("complete", "pruned", "diverged")
-
-    @property
     def reached(self) -> float:
         """Its accuracy where it was last measured; 0 if it never was."""
         if self.accuracy is not None:
@@ -121,17 +118,8 @@ class Observer(Watcher):
         """Nothing more is trained."""
 
 
-# What a trial is judged by: settings and a function that takes interim results to an accuracy.
-# The function gets per cent and accuracy, and raises Pruned.
-Objective = Callable[[Settings, Callable[[int, float], None]], float]
-
-
 class Pruned(Exception):  # noqa: N818
     """A trial is not worth its time."""
-
-
-class _Interrupted(Exception):  # noqa: N818
-    """A trial was stopped by a signal."""
 
 
 class Study:
@@ -139,9 +127,6 @@ class Study:
 
     While a process trains trial n it holds a lock on byte n + 1 of the lock file, which ends with
     the process however that ends. Byte 0 is held while trials are counted and drawn.
-
-    Args:
-        out: a new directory, or that of a search.
 
     Raises:
         NinError: if Optuna is not installed, or the database is damaged.
@@ -233,26 +218,20 @@ class Study:
         self, trial: "optuna.trial.Trial", outcome: str, accuracy: float | None = None, **facts: Any
     ) -> Trial:
         """Record what a trial came to; ``facts``: ``seconds``, ``reason``."""
+        if outcome == "interrupted":
+            facts["stopped"] = True
         with deferred():
             for name, value in facts.items():
                 trial.set_user_attr(name, value)
-            if outcome == "complete":
-                self._study.tell(trial, accuracy)
-            elif outcome == "interrupted":
-                trial.set_user_attr("stopped", True)
-                self._study.tell(trial.number, state=self._states.FAIL)
+            self._study.tell(trial.number, accuracy, self._states[STATES.get(outcome, "FAIL")])
+            if outcome == "interrupted":
                 self._again(trial.number)
-            else:
-                state = self._states.FAIL if outcome == "failed" else self._states.PRUNED
-                self._study.tell(trial, state=state)
             self._let_go(trial.number)
         return _read(self._study.trials[trial.number])
 
     def _again(self, number: int, **facts: Any) -> None:
         trial = self._study.trials[number]
-        kept = {
-            name: trial.user_attrs[name] for name in ("preset", "tries") if name in trial.user_attrs
-        }
+        kept = {k: v for k, v in trial.user_attrs.items() if k in ("preset", "tries")}
         self.enqueue(trial.params, **{**kept, **facts})
 
     def _hold(self, number: int) -> bool:
@@ -272,26 +251,18 @@ class Study:
 
 
 class Tuning:
-    """A search, and what it has found so far.
-
-    Args:
-        study: with the trials.
-        base: the settings that are not searched.
-        choices: what the others are chosen from.
-        whole: all data.
-    """
+    """A search, and what it has found so far; the base has the settings that are not searched."""
 
     def __init__(self, study: Study, base: Settings, choices: Space, whole: Dataset) -> None:
         self._study = study
         self.settings = base
         self.space = choices
         self.whole = whole
-        self.dataset = split(whole, base)
+        self.dataset = whole.hold_out(base.validation).limit(base.limit)
         self.out = study.out
         self.trials: list[Trial] = []
         self.exit_status = 0
         """128 + the signal's number if it was interrupted."""
-        self._importance: dict[str, Importance] | None = None
         self.read()
 
     def __repr__(self) -> str:
@@ -303,7 +274,6 @@ class Tuning:
         with self._study.turn():
             self._study.clear()
             self.trials = self._study.trials()
-        self._importance = None
 
     @property
     def ended(self) -> list[Trial]:
@@ -319,15 +289,12 @@ class Tuning:
     @property
     def importance(self) -> dict[str, Importance]:
         """Setting -> how much of the differences between trials it explains, the most first."""
-        if self._importance is None:
-            self._importance = importance(self.trials, self.space)
-        return self._importance
+        return importance(self.trials, self.space)
 
     @property
     def tested(self) -> dict[str, Any] | None:
         """What :meth:`test` has measured, if it has: ``accuracy``, ``examples`` and more."""
-        found: dict[str, Any] | None = self._study.get("test")
-        return found
+        return self._study.get("test")
 
     @property
     def noise(self) -> float:
@@ -371,12 +338,14 @@ class Tuning:
             evaluated_on="validation",
             notice=f"{every.notice} Trained on its validation images too.".strip(),
         )
-        run = fit.fit(settings, dataset, None, None, "tune", [observer])
-        observer.closing()
+        try:
+            run = fit.fit(settings, dataset, None, None, "tune", [observer])
+        finally:
+            observer.closing()
         if not run.complete:
             self.exit_status = run.stop.exit_status
             return {}
-        run.save(self.out / MODEL)
+        run.save(self.out / run_directory.MODEL)
         predictions = run.predict(self.whole.test_images, self.whole.test_labels)
         found = {
             "trial": self.best.number,
@@ -434,11 +403,6 @@ class Tuning:
 # ------------------------------------------------------------------ the search
 
 
-def split(whole: Dataset, base: Settings) -> Dataset:
-    """The images of a search: those to train on, and those held out for validation."""
-    return whole.hold_out(base.validation).limit(base.limit)
-
-
 def begin(
     lines: Sequence[str], whole: Dataset, out: Path, preset: str = "fast", **given: Any
 ) -> Tuning:
@@ -462,8 +426,8 @@ def begin(
     given["backend"] = registry.absolute(given.get("backend") or Settings.backend)
     base = from_preset(preset, **given)
     choices, base = space.parse(lines, base)
-    dataset = split(whole, base)
-    largest = max(choices["batch_size"].ends) if "batch_size" in choices else base.batch_size
+    dataset = whole.hold_out(base.validation).limit(base.limit)
+    largest = max(choices["batch_size"].values) if "batch_size" in choices else base.batch_size
     fit.check_batch(dataclasses.replace(base, batch_size=largest), dataset)
     _optuna()
     try:
@@ -474,10 +438,9 @@ def begin(
             raise
     out.mkdir(parents=True, exist_ok=True)
     study = Study(out)
-    wanted = {
-        **{k: v for k, v in dataclasses.asdict(base).items() if k != "threads"},
-        "search": " ".join(f"{name}={values}" for name, values in choices.items()),
-    }
+    wanted = dataclasses.asdict(base)
+    del wanted["threads"]
+    wanted["search"] = " ".join(f"{name}={values}" for name, values in choices.items())
     checksums = records.checksums(dataset)
     with study.turn():
         if study.get("search") is None:
@@ -492,46 +455,34 @@ def begin(
     return Tuning(study, base, choices, whole)
 
 
-def search(
-    tuning: Tuning, wanted: int, observer: Observer, objective: Objective | None = None
-) -> None:
-    """Train trials in this process until so many are done; a signal ends it after a step.
-
-    Args:
-        tuning: of :func:`begin`.
-        wanted: trials, with those that are there.
-        observer: sees the search.
-        objective: judges settings; what :func:`objective_of` makes if not given.
+def search(tuning: Tuning, wanted: int, observer: Observer) -> None:
+    """Train in this process until so many trials have begun or are done, or a signal comes.
 
     Raises:
         NinError: if the first trial of all fails, or the search is over.
     """
     study, parent = tuning._study, os.getppid()
-    objective = objective or objective_of(tuning, observer)
     with StopRequest() as stop:
+        stop.callback(observer.closing)
         # an orphan's search is nobody's any more
         while os.getppid() == parent and stop.signal is None:
             trial = study.draw(wanted, tuning.space, tuning.settings)
             if trial is None:
                 break
             observer.searching(study.trials(), wanted)
-            outcome = _attempt(study, tuning, trial, objective)
-            if outcome.outcome == "interrupted":
-                stop.signal = stop.signal or tuning.exit_status - 128
+            ended = _attempt(tuning, trial, observer, stop)
             trials = study.trials()
-            observer.done(outcome, trials, wanted)
-            if outcome.outcome == "failed" and not any(t.accuracy is not None for t in trials):
-                observer.closing()
-                raise NinError(f"trial {outcome.number}: {outcome.reason}")
+            observer.done(ended, trials, wanted)
+            if ended.outcome == "failed" and not any(t.accuracy is not None for t in trials):
+                raise NinError(f"trial {ended.number}: {ended.reason}")
         tuning.exit_status = stop.exit_status if stop.signal else 0
-    observer.closing()
     tuning.read()
 
 
 def _attempt(
-    study: Study, tuning: Tuning, trial: "optuna.trial.Trial", objective: Objective
+    tuning: Tuning, trial: "optuna.trial.Trial", observer: Observer, stop: StopRequest
 ) -> Trial:
-    """Train one trial and record what it came to."""
+    """Train one trial and record what it came to; what stops it stops the search."""
     started = time.monotonic()
 
     def report(percent: int, accuracy: float) -> None:
@@ -539,79 +490,62 @@ def _attempt(
         if trial.should_prune():
             raise Pruned
 
-    def finish(outcome: str, accuracy: float | None = None, **facts: Any) -> Trial:
-        return study.finish(
-            trial, outcome, accuracy, seconds=round(time.monotonic() - started, 3), **facts
-        )
-
     settings = space.settings_of(tuning.settings, trial.user_attrs["values"])
+    facts: dict[str, Any] = {}
+    outcome, accuracy = "interrupted", None
     try:
-        return finish("complete", objective(settings, report))
+        accuracy = _train(tuning, settings, report, observer, stop)
+        if accuracy is not None:
+            outcome = "complete"
     except Pruned:
-        return finish("pruned")
+        outcome = "pruned"
     except DivergedError as error:
-        return finish("diverged", reason=str(error))
+        outcome, facts["reason"] = "diverged", str(error)
     except NinError as error:
-        return finish("failed", reason=error.marked)
-    except _Interrupted as error:
-        tuning.exit_status = error.args[0]
-        return finish("interrupted")
-    except BaseException:
-        finish("interrupted")
-        raise
+        outcome, facts["reason"] = "failed", error.marked
+    finally:
+        seconds = round(time.monotonic() - started, 3)
+        ended = tuning._study.finish(trial, outcome, accuracy, seconds=seconds, **facts)
+    return ended
 
 
 def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> None:
     """As :func:`search`, in so many processes at a time, each with its share of the cores.
 
-    Args:
-        tuning: of :func:`begin`.
-        wanted: trials, with those that are there.
-        jobs: processes.
-        observer: sees the search.
-
     Raises:
         NinError: if a process fails, or the images are in no file.
     """
-    from common.backends.session import Apart
-
-    study, base = tuning._study, tuning.settings
     if not tuning.whole.directory:
         raise NinError(f"`jobs={jobs}`: other processes cannot read these images; name a directory")
-    threads = base.threads or max(1, machine.physical_cores() // jobs)
+    arguments = {
+        "out": str(tuning.out.absolute()),
+        "wanted": wanted,
+        "data": os.path.abspath(tuning.whole.directory),  # noqa: PTH100
+        "threads": tuning.settings.threads or max(1, machine.physical_cores() // jobs),
+    }
     seen = {trial.number for trial in tuning.trials if trial.outcome != "running"}
-
-    def look() -> None:
-        trials = study.trials()
-        for trial in trials:
-            if trial.number not in seen and trial.outcome != "running":
-                seen.add(trial.number)
-                observer.done(trial, trials, wanted)
-        observer.searching(trials, wanted)
-
     try:
         with contextlib.ExitStack() as stack:
+            stack.callback(observer.closing)
             # the processes are ended when Ctrl-C comes; their trials are tried again
             stack.enter_context(as_interrupts())
             pool = stack.enter_context(ThreadPoolExecutor(jobs))
             calls = []
             for _ in range(jobs):
                 apart = stack.enter_context(Apart(sys.executable, math.inf))
-                arguments = {
-                    "out": str(tuning.out.absolute()),
-                    "wanted": wanted,
-                    "data": os.path.abspath(tuning.whole.directory),  # noqa: PTH100
-                    "threads": threads,
-                }
                 calls.append(pool.submit(apart.call, "common.training.tune:work", **arguments))
             while any(not call.done() for call in calls):
                 wait(calls, POLL_SECONDS)
-                look()
+                trials = tuning._study.trials()
+                for trial in trials:
+                    if trial.number not in seen and trial.outcome != "running":
+                        seen.add(trial.number)
+                        observer.done(trial, trials, wanted)
+                observer.searching(trials, wanted)
             for call in calls:
                 call.result()
     except KeyboardInterrupt:
         tuning.exit_status = 130
-    observer.closing()
     tuning.read()
 
 
@@ -624,28 +558,31 @@ def work(out: str, wanted: int, data: str, threads: int) -> None:
     search(Tuning(study, base, choices, fashion_mnist.load(data)), wanted, Observer())
 
 
-def objective_of(tuning: Tuning, observer: Observer) -> Objective:
-    """Train on the training images of a search, and measure on its validation images."""
+def _train(
+    tuning: Tuning,
+    settings: Settings,
+    report: Callable[[int, float], None],
+    observer: Observer,
+    stop: StopRequest,
+) -> float | None:
+    """The accuracy of a trial on the validation images; None if a signal stopped it."""
+    judge = _Judge(tuning, report)
+    run = fit.fit(settings, tuning.dataset, None, None, "tune", [observer, judge])
+    if not run.complete:
+        stop.signal = run.stop.signal
+        return None
+    accuracy = run.validation_accuracy
+    del run
+    # a trainer and what it captured on a GPU hold on to each other
+    gc.collect()
+    return accuracy
 
-    def objective(settings: Settings, report: Callable[[int, float], None]) -> float:
-        watchers = [_MadeWith(tuning._study), observer, _Marks(tuning.dataset, report)]
-        run = fit.fit(settings, tuning.dataset, None, None, "tune", watchers)
-        if not run.complete:
-            raise _Interrupted(run.stop.exit_status)
-        accuracy = run.validation_accuracy
-        assert accuracy is not None
-        del run
-        # a trainer and what it captured on a GPU hold on to each other
-        gc.collect()
-        return accuracy
 
-    return objective
+class _Judge(Watcher):
+    """Measures the accuracy of a trial on the way; records once what computes."""
 
-
-class _Marks(Watcher):
-    """Measures the accuracy of a run on the way."""
-
-    def __init__(self, dataset: Dataset, report: Callable[[int, float], None]) -> None:
+    def __init__(self, tuning: Tuning, report: Callable[[int, float], None]) -> None:
+        self._study, dataset = tuning._study, tuning.dataset
         count = len(dataset.test_images)
         # from all over, should they stand in the order of their classes
         chosen = np.linspace(0, count - 1, min(count, INTERIM_IMAGES)).round().astype(int)
@@ -657,6 +594,14 @@ class _Marks(Watcher):
         total = run.total_steps
         marks = {math.ceil(total * percent / 100): percent for percent in MARKS}
         run.marks = self._marks = {step: mark for step, mark in marks.items() if step < total}
+        found = records.describe(run)
+        names = ("device", "threads", "versions", "machine", "git_commit")
+        now = {name: found[name] for name in names}
+        now["versions"] |= machine.versions("optuna", "sqlalchemy")
+        now["precision"] = run.settings.precision
+        known = self._study.get("made_with") or []
+        if now not in known:
+            self._study.set("made_with", [*known, now])
 
     def step(self, run: Run) -> None:
         """Measure, once at each mark."""
@@ -668,24 +613,6 @@ class _Marks(Watcher):
             logits = run.trainer.logits(self._images[start : start + size])
             right += int((logits.argmax(1) == self._labels[start : start + size]).sum())
         self._report(percent, right / len(self._labels))
-
-
-class _MadeWith(Watcher):
-    """Records once what computes."""
-
-    def __init__(self, study: Study) -> None:
-        self._study = study
-
-    def begin(self, run: Run) -> None:
-        """Versions, machine and device, if they are others than those that are known."""
-        found = records.describe(run)
-        names = ("device", "threads", "versions", "machine", "git_commit")
-        now = {name: found[name] for name in names}
-        now["versions"] |= machine.versions("optuna", "sqlalchemy")
-        now["precision"] = run.settings.precision
-        known = self._study.get("made_with") or []
-        if now not in known:
-            self._study.set("made_with", [*known, now])
 
 
 def importance(trials: Sequence[Trial], choices: Space) -> dict[str, Importance]:
@@ -704,29 +631,25 @@ def importance(trials: Sequence[Trial], choices: Space) -> dict[str, Importance]
 
     found, rng = {}, np.random.default_rng(0)
     for name, values in choices.items():
-        counted = [t for t in trials if t.ranked and name in t.values]
+        counted = [t for t in trials if t.outcome in STATES and name in t.values]
         if len(counted) < LEAST_TRIALS:
             continue
         ranks = rankdata([trial.reached for trial in counted])
         ranks -= ranks.mean()
-        basis = _basis([trial.values[name] for trial in counted], values)
+        drawn = [trial.values[name] for trial in counted]
+        if isinstance(values, space.Range):
+            x = np.log(drawn) if values.logarithmic else np.array(drawn, float)
+            columns = np.stack([x**0, x, x**2], 1)
+        else:
+            columns = np.array([[float(one == value) for value in values.values] for one in drawn])
+        # orthonormal columns, so many as there are degrees of freedom in what has been drawn
+        left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+        basis = left[:, sizes > sizes.max() * 1e-9]
         shuffled = rng.permuted(np.tile(ranks, (SHUFFLES, 1)), axis=1)
         total = max(float(ranks @ ranks), 1e-12)
         share, *by_chance = ((np.vstack([ranks, shuffled]) @ basis) ** 2).sum(1) / total
         found[name] = Importance(float(share), float(np.quantile(by_chance, 0.95)))
     return dict(sorted(found.items(), key=lambda item: -item[1].share))
-
-
-def _basis(drawn: Sequence[Any], values: space.Choices | space.Range) -> np.ndarray:
-    """Orthonormal columns, (trials, up to as many as there are degrees of freedom)."""
-    if isinstance(values, space.Range):
-        x = np.log(drawn) if values.logarithmic else np.array(drawn, float)
-        columns = np.stack([x**0, x, x**2], 1)
-    else:
-        columns = np.array([[float(each == value) for value in values.values] for each in drawn])
-    # what has been drawn is perhaps not all that there is
-    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return np.asarray(left[:, sizes > sizes.max() * 1e-9])
 
 
 # ------------------------------------------------------------------ Optuna

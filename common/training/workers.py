@@ -29,9 +29,7 @@ class Workers:
 def expected(backend: str, environment: Mapping[str, str] = os.environ) -> int:
     """How many workers the environment of a launcher announces; 1 without a launcher.
 
-    Args:
-        backend: whose launcher: the variables are torchrun's, TensorFlow's and MXNet's own.
-        environment: variables of this process.
+    The variables are torchrun's, TensorFlow's and MXNet's own.
     """
     try:
         if backend == "tf":

@@ -74,7 +74,7 @@ def test_what_was_trained_is_put_elsewhere_and_goes_on_from_there(
         (place / "run").chmod(0o755)
     intact = {"full": left, "read-only": place / "run", "renamed": place / "other"}.get(how)
     if intact:
-        assert not run_directory.load_checkpoint(intact).note
+        assert not run_directory.load_checkpoint(intact)[2]
     resumed = train("--resume", rescued)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_weights(rescued, undisturbed)

@@ -1,5 +1,6 @@
 """The search for hyperparameters: what it draws, how it goes on, what it never looks at."""
 
+import contextlib
 import json
 import os
 import signal
@@ -116,6 +117,15 @@ def made_up(settings, interim):
     return float(accuracy)
 
 
+def search(tuning, wanted, objective):
+    """Search, the accuracies made up by a function of a trial's settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            tune, "_train", lambda tuning, settings, report, *_: objective(settings, report)
+        )
+        tune.search(tuning, wanted, tune.Observer())
+
+
 def begin(sample, out, **given):
     return tune.begin(LINES, sample, out, **{**QUICK, **given})
 
@@ -130,7 +140,7 @@ def drawn(tuning):
 def whole(sample, tmp_path_factory):
     """A search that nothing interrupted."""
     tuning = begin(sample, tmp_path_factory.mktemp("whole") / "new")
-    tune.search(tuning, 16, tune.Observer(), made_up)
+    search(tuning, 16, made_up)
     return tuning
 
 
@@ -214,17 +224,17 @@ def test_an_interrupted_search_goes_on_as_it_would_have(whole, sample, tmp_path)
             raise KeyboardInterrupt
         if len(begun) == 9:
             os.kill(os.getpid(), signal.SIGINT)
-            raise tune._Interrupted(130)
+            return None
         return made_up(settings, interim)
 
     with pytest.raises(KeyboardInterrupt):
-        tune.search(begin(sample, tmp_path / "new"), 16, tune.Observer(), stopped)
+        search(begin(sample, tmp_path / "new"), 16, stopped)
     tuning = begin(sample, tmp_path / "new")
     assert [trial.outcome for trial in tuning.trials][3] == "interrupted"
-    tune.search(tuning, 16, tune.Observer(), stopped)
+    search(tuning, 16, stopped)
     assert tuning.exit_status == 130
     tuning = begin(sample, tmp_path / "new")
-    tune.search(tuning, 16, tune.Observer(), stopped)
+    search(tuning, 16, stopped)
     assert tuning.exit_status == 0
     assert [trial.outcome for trial in tuning.trials].count("interrupted") == 2
     assert drawn(tuning) == drawn(whole)
@@ -240,7 +250,7 @@ def test_what_diverges_or_fails_is_recorded_and_the_search_goes_on(sample, tmp_p
         return made_up(settings, interim)
 
     tuning = begin(sample, tmp_path / "new")
-    tune.search(tuning, 4, tune.Observer(), objective)
+    search(tuning, 4, objective)
     assert [trial.outcome for trial in tuning.trials] == [
         "complete", "diverged", "failed", "complete",
     ]  # fmt: skip
@@ -254,21 +264,34 @@ def test_a_search_whose_first_trial_fails_says_why(sample, tmp_path):
         raise NinError("`device=gpu`: there is none")
 
     with pytest.raises(NinError, match="trial 0: device=gpu: there is none"):
-        tune.search(begin(sample, tmp_path / "new"), 4, tune.Observer(), objective)
+        search(begin(sample, tmp_path / "new"), 4, objective)
+
+
+def test_the_bar_is_taken_away_when_a_process_of_the_search_fails(sample, tmp_path, monkeypatch):
+    class Failing(contextlib.nullcontext):
+        def call(self, function, **arguments):
+            raise NinError("it is no more")
+
+    closed = []
+    observer = tune.Observer()
+    observer.closing = lambda: closed.append(True)
+    monkeypatch.setattr(tune, "Apart", lambda *_: Failing(Failing()))
+    with pytest.raises(NinError, match="it is no more"):
+        tune.search_apart(begin(sample, tmp_path / "new"), 2, 2, observer)
+    assert closed == [True]
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from common.data import fashion_mnist
-from common.training import tune
 import test_tune
 
 def killed(settings, interim):
     os.kill(os.getpid(), signal.SIGKILL)
 
 tuning = test_tune.begin(fashion_mnist.load("sample"), Path(sys.argv[1]))
-tune.search(tuning, 3, tune.Observer(), killed)
+test_tune.search(tuning, 3, killed)
 """
 
 
@@ -284,7 +307,7 @@ def test_a_trial_whose_process_was_killed_is_tried_again_but_not_for_ever(sample
         tuning = begin(sample, tmp_path / "new")
         assert [trial.outcome for trial in tuning.trials] == outcomes
     assert tuning.trials[0].values == tuning.trials[1].values
-    tune.search(tuning, 3, tune.Observer(), made_up)
+    search(tuning, 3, made_up)
     assert len(tuning.ended) == 3
     assert tuning.best is not None
 
@@ -347,7 +370,7 @@ def test_the_test_set_is_looked_at_once_and_that_ends_the_search(sample, tmp_pat
     for name in report.PICTURES:
         for kind in ("svg", "png"):
             assert (tuning.out / f"{name}.{kind}").stat().st_size > 1000
-    model = common.load(tuning.out / tune.MODEL, str(LINEAR), precision="float32")
+    model = common.load(tuning.out / "model.safetensors", str(LINEAR), precision="float32")
     predictions = model.predict(sample.test_images, sample.test_labels)
     assert 1 - predictions.wrong.mean() == tested["right"]["accuracy"]
     assert tuning.test() == tested["right"]
