@@ -216,7 +216,8 @@ def git_commit() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(PROJECT_DIRECTORY), *arguments]
+    # a process killed in `git status` would leave a lock in the repository
+    command = ["git", "--no-optional-locks", "-C", str(PROJECT_DIRECTORY), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=10
     ).stdout.strip()
