@@ -13,7 +13,7 @@ from typing import Any
 from common import settings
 from common.backends import registry
 from common.data import fashion_mnist
-from common.data.dataset import ARGUMENTS, Dataset
+from common.data.dataset import Dataset
 from common.data.idx import to_idx
 from common.system import machine
 
@@ -29,7 +29,8 @@ def write_files(dataset: Dataset, directory: Path) -> Path:
     zipped, plain = directory / "datasets" / "fashion-mnist", directory / "FashionMNIST" / "raw"
     for place in (zipped, plain):
         place.mkdir(parents=True)
-    arrays = (getattr(dataset, name) for name in ARGUMENTS)
+    arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
+    # of the published files in this order
     for name, array in zip(fashion_mnist.CHECKSUMS, arrays, strict=True):
         content = to_idx(array)
         (plain / name).write_bytes(content)
