@@ -251,6 +251,11 @@ def twice(loss, logits, labels):
     return numpy_nin.cross_entropy(powers / powers.sum(1, keepdims=True), labels)[0]
 
 
+def of_each(loss, logits, labels):
+    pairs = zip(logits[:, None], labels[:, None], strict=True)
+    return np.array([numpy_nin.cross_entropy(*pair)[0] for pair in pairs])
+
+
 class Lazy(numpy_nin.Trainer):
     def train_batch(self, indices, learning_rate, step):
         super().train_batch(indices, 0.0, step)
@@ -259,6 +264,7 @@ class Lazy(numpy_nin.Trainer):
 KERNEL = "block2.conv1.weight"
 ELSEWHERE = {
     "a sum for a loss": (wrong_loss(lambda loss, x, y: 2 * loss), "the sum over the batch"),
+    "a loss of each image": (wrong_loss(of_each), "one for each image, not their mean"),
     "bits": (wrong_loss(lambda loss, x, y: loss / np.log(2)), "in bits"),
     "softmax twice": (wrong_loss(twice), "softmax is applied before it"),
     "labels": (
