@@ -346,6 +346,16 @@ def test_a_network_that_drops_units_at_rate_0_is_told_so_where_its_training_devi
     assert "units are dropped though nin(dropout=0)" in found.layer.mistakes["wrong"]
 
 
+def test_a_rate_of_dropout_that_is_written_down_has_its_level_as_another_next_step(
+    material, capsys
+):
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training", "dropout"))
+    found = compare(material, {"right": numpy_nin, "wrong": with_dropout(0.3)}, job)
+    text = printed(capsys, report.show, found)
+    assert re.search(r"That layer alone: .* --layer training/losses\n", text)
+    assert re.search(r"Dropout deviates too; its level alone: .* --levels dropout\n", text)
+
+
 # ----------------------------------------------------------------------- the page
 
 
