@@ -136,7 +136,8 @@ def show(report: Comparison, everything: bool = False) -> None:
             what = "level" if report.layer.level in WITHOUT_LAYERS else "layer"
             console.print(f"\nThat {what} alone: {command(report)}", soft_wrap=True)
             last = report.levels[-1]
-            if last.name == "dropout" and last.status == "deviate" and last is not deviation:
+            # a rate of its own shows in training first; the levels before say nothing of dropout
+            if deviation.name == "training" and (last.name, last.status) == ("dropout", "deviate"):
                 alone = command(report, "dropout")
                 console.print(f"Dropout deviates too; its level alone: {alone}", soft_wrap=True)
     console.print(f"\n{seconds(report)}" if seconds(report) else "")
