@@ -41,12 +41,15 @@ def parser() -> command_line.Parser:
     p = command_line.Parser("Compare backends layer by layer.", EXAMPLES)
     p.add_argument(
         "--backends",
-        default=",".join(BACKENDS),
-        metavar="NAMES",
+        nargs="+",
+        default=list(BACKENDS),
+        metavar="NAME",
         help=f"two or more of {', '.join(BACKENDS)}, a .py file, a package, a weights file, the "
         f"directory of a run ({','.join(BACKENDS)})",
     )
-    p.add_argument("--levels", metavar="NAMES", help=f"some of {','.join(default.levels)} (all)")
+    p.add_argument(
+        "--levels", nargs="+", metavar="NAME", help=f"some of {','.join(default.levels)} (all)"
+    )
     for name, what in (
         ("resize", "image size in pixels"),
         ("batch-size", "images, also of a training batch"),
@@ -119,8 +122,9 @@ def command(options: argparse.Namespace) -> int:
     return report.exit_status
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _names(words: list[str]) -> tuple[str, ...]:
+    """Names with commas or spaces between them."""
+    return tuple(name.strip() for name in ",".join(words).split(",") if name.strip())
 
 
 if __name__ == "__main__":

@@ -33,7 +33,10 @@ def last_branch(
     """
     last = None
     before = ""
-    for layer in _with_branches(network):
+    dense = architecture.dense_layers(architecture.smallest_input(network), network=network)
+    for layer in [*architecture.layers(network=network), *dense]:
+        if not (layer.is_pool or layer.relu):
+            continue
         name = before if layer.is_pool else layer.name
         if name in rounded and name in exact and rounded[name].shape == exact[name].shape:
             one, other = rounded[name], exact[name]
@@ -46,10 +49,3 @@ def last_branch(
             last = name if (margins < NEAR * error).any() else last
         before = layer.name
     return last
-
-
-def _with_branches(network: Network) -> list[architecture.Layer]:
-    """The layers at which a computation goes one way or another."""
-    dense = architecture.dense_layers(architecture.smallest_input(network), network=network)
-    every = [*architecture.layers(network=network), *dense]
-    return [layer for layer in every if layer.is_pool or layer.relu]

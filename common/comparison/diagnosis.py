@@ -6,6 +6,7 @@ at all: a difference that merely looks like a factor is not called one.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -39,7 +40,7 @@ def explain(
     source: Array | None = None,
     mistakes: Iterable[Mistake] = (),
     fits: Iterable["Fit"] = (),
-    factors: Mapping[str, float] | None = None,
+    factors: Mapping[str, float] = {},
     axes: Sequence[str] = AXES,
 ) -> str | None:
     """Name the mistake, or None if none of those that are known gives these numbers.
@@ -61,23 +62,24 @@ def explain(
     judge = Judge(right, wrong, dtype)
     if judge.apart <= judge.rounding:
         return None
-    name = _zeros(right, wrong, judge, axes)
-    if name:
-        return name
-    for name, function in _functions(right, dtype, axes):
-        if judge.accepts(function(right)):
-            return name
-    if source is not None:
-        first = Judge(right[:1], wrong[:1], dtype)
-        for name, function in mistakes:
-            # on one image first: most are refused there
-            if first.may_accept(function(source[:1])) and judge.accepts(function(source)):
-                return name
-    for fit in fits:
-        found = fit(wrong, judge)
-        if found:
-            return found
-    return _fitted(right, wrong, judge, factors or {}, axes) if right.shape == wrong.shape else None
+
+    def names() -> Iterator[str | None]:
+        yield _zeros(right, wrong, judge, axes)
+        for name, function in _functions(right, dtype, axes):
+            if judge.accepts(function(right)):
+                yield name
+        if source is not None:
+            first = Judge(right[:1], wrong[:1], dtype)
+            for name, function in mistakes:
+                # on one image first: most are refused there
+                if first.may_accept(function(source[:1])) and judge.accepts(function(source)):
+                    yield name
+        for fit in fits:
+            yield fit(wrong, judge)
+        if right.shape == wrong.shape:
+            yield from _fitted(right, wrong, judge, factors, axes)
+
+    return next(filter(None, names()), None)
 
 
 class Judge:
@@ -117,6 +119,12 @@ class Judge:
 # looks for the number in a mistake; gets the wrong numbers, and gives the mistake's name or None
 Fit = Callable[[Array, Judge], str | None]
 
+
+def one_of(candidates: Iterable[tuple[str, Array]]) -> Fit:
+    """Mistakes whose numbers are known beforehand."""
+    return lambda _, judge: next((text for text, x in candidates if judge.accepts(x)), None)
+
+
 # --------------------------------------------------- mistakes without a number in them
 
 
@@ -135,63 +143,71 @@ def _zeros(right: Array, wrong: Array, judge: Judge, axes: Sequence[str]) -> str
 
 def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistake]:
     """What may be done to the numbers of any layer."""
-    yield from _rounded(dtype)
-    yield "negative values are cut off (a ReLU too many)", lambda x: np.maximum(x, 0)
-    yield "values above 6 are cut off (ReLU6)", lambda x: np.minimum(x, 6)
-    yield "values above 1 are cut off", lambda x: np.minimum(x, 1)
-    yield "the sign is lost (absolute values)", np.abs
-    yield "a sigmoid is applied", expit
-    yield "a tanh is applied", np.tanh
+    if dtype == "float64":
+        yield "values are rounded to float32", lambda x: x.astype(np.float32).astype(np.float64)
+    yield from OF_VALUES.items()
     if right.ndim >= 2:
         yield "softmax is applied", partial(softmax, axis=1)
         yield "log-softmax is applied", partial(log_softmax, axis=1)
     for axis in range(min(right.ndim, 2)):
-        yield f"{plural(axes[axis])} are in reverse order", partial(np.flip, axis=axis)
+        yield f"{axes[axis]}s are in reverse order", partial(np.flip, axis=axis)
     if right.ndim == 4 and axes is AXES:
-        yield from _turned()
-        yield from _reordered(right.shape)
+        yield from OF_IMAGES.items()
         pixels = range(-MOST_SHIFT, MOST_SHIFT + 1)
         for down, across in itertools.product(pixels, repeat=2):
             if (down or across) and min(right.shape[2:]) > 2 * MOST_SHIFT:
                 yield from _shifted(down, across)
 
 
-def _rounded(dtype: str) -> Iterator[Mistake]:
-    if dtype == "float64":
-        yield "values are rounded to float32", lambda x: x.astype(np.float32).astype(np.float64)
-    yield "values are rounded to float16", lambda x: x.astype(np.float16).astype(np.float64)
-    yield "values are rounded to bfloat16", lambda x: round_to(x, 8)
-    yield "values are rounded to whole 255ths (bytes)", lambda x: np.round(x * 255) / 255
-    yield "values are cut to whole 255ths (bytes)", lambda x: np.floor(x * 255) / 255
+def swapped(x: Array) -> Array:
+    """Height and width are swapped."""
+    return x.transpose(0, 1, 3, 2)
 
 
-def _turned() -> Iterator[Mistake]:
-    yield "height and width are swapped", lambda x: x.transpose(0, 1, 3, 2)
-    yield "upside down", lambda x: x[:, :, ::-1]
-    yield "mirrored, left and right", lambda x: x[..., ::-1]
-    yield "turned by 180 degrees", lambda x: x[:, :, ::-1, ::-1]
-    yield "turned by 90 degrees, clockwise", lambda x: np.rot90(x, -1, (2, 3))
-    yield "turned by 90 degrees, anticlockwise", lambda x: np.rot90(x, 1, (2, 3))
+def nhwc_as_nchw(x: Array) -> Array:
+    """The numbers in the order NHWC, read as NCHW."""
+    return x.transpose(0, 2, 3, 1).reshape(x.shape)
 
 
-def _reordered(shape: tuple[int, ...]) -> Iterator[Mistake]:
-    _, channels, height, width = shape
-    yield (
-        "the numbers are in the order NHWC, and read as NCHW",
-        lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape),
-    )
-    yield (
-        "the numbers are in the order NCHW, and read as NHWC",
-        lambda x: x.reshape(len(x), height, width, channels).transpose(0, 3, 1, 2),
-    )
+def nchw_as_nhwc(x: Array) -> Array:
+    """The numbers in the order NCHW, read as NHWC."""
+    count, channels, height, width = x.shape
+    return x.reshape(count, height, width, channels).transpose(0, 3, 1, 2)
+
+
+def round_to(x: Array, bits: int) -> Array:
+    """Rounded to so many significant bits: bfloat16 has 8, TF32 and float16 have 11."""
+    mantissa, exponent = np.frexp(x)
+    return np.asarray(np.ldexp(np.round(mantissa * 2.0**bits), exponent - bits))
+
+
+OF_VALUES: dict[str, Function] = {
+    "values are rounded to float16": lambda x: x.astype(np.float16).astype(np.float64),
+    "values are rounded to bfloat16": partial(round_to, bits=8),
+    "values are rounded to whole 255ths (bytes)": lambda x: np.round(x * 255) / 255,
+    "values are cut to whole 255ths (bytes)": lambda x: np.floor(x * 255) / 255,
+    "negative values are cut off (a ReLU too many)": lambda x: np.maximum(x, 0),
+    "values above 6 are cut off (ReLU6)": lambda x: np.minimum(x, 6),
+    "values above 1 are cut off": lambda x: np.minimum(x, 1),
+    "the sign is lost (absolute values)": np.abs,
+    "a sigmoid is applied": expit,
+    "a tanh is applied": np.tanh,
+}
+OF_IMAGES: dict[str, Function] = {
+    "height and width are swapped": swapped,
+    "upside down": lambda x: x[:, :, ::-1],
+    "mirrored, left and right": lambda x: x[..., ::-1],
+    "turned by 180 degrees": lambda x: x[:, :, ::-1, ::-1],
+    "turned by 90 degrees, clockwise": lambda x: np.rot90(x, -1, (2, 3)),
+    "turned by 90 degrees, anticlockwise": lambda x: np.rot90(x, 1, (2, 3)),
+    "the numbers are in the order NHWC, and read as NCHW": nhwc_as_nchw,
+    "the numbers are in the order NCHW, and read as NHWC": nchw_as_nhwc,
+}
 
 
 def _shifted(down: int, across: int) -> Iterator[Mistake]:
-    places = []
-    if down:
-        places.append(f"{abs(down)} {'down' if down > 0 else 'up'}")
-    if across:
-        places.append(f"{abs(across)} to the {'right' if across > 0 else 'left'}")
+    ways = ((down, "down", "up"), (across, "to the right", "to the left"))
+    places = [f"{abs(by)} {way if by > 0 else back}" for by, way, back in ways if by]
     text = f"shifted by pixels: {', '.join(places)}"
     yield f"{text}, and round the edge", partial(_moved, down, across, "wrap")
     yield f"{text}; zeros move in", partial(_moved, down, across, "constant")
@@ -206,33 +222,21 @@ def _moved(down: int, across: int, mode: str, x: Array) -> Array:
     return np.asarray(padded[:, :, top : top + x.shape[2], left : left + x.shape[3]])
 
 
-def round_to(x: Array, bits: int) -> Array:
-    """Rounded to so many significant bits: bfloat16 has 8, TF32 and float16 have 11."""
-    mantissa, exponent = np.frexp(x)
-    return np.asarray(np.ldexp(np.round(mantissa * 2.0**bits), exponent - bits))
-
-
 # ------------------------------------------------------- mistakes with a number in them
 
 
 def _fitted(
     right: Array, wrong: Array, judge: Judge, factors: Mapping[str, float], axes: Sequence[str]
-) -> str | None:
+) -> Iterator[str | None]:
     for ordered in range(min(right.ndim, 2)):
-        name = _other_order(right, wrong, judge, ordered, axes[ordered])
-        if name:
-            return name
+        yield _other_order(right, wrong, judge, ordered, axes[ordered])
     # all values; then each channel, and each image, by a number of its own
     groups: list[int | None] = [None, *([1, 0] if right.ndim > 1 else [])]
     for axis in groups:
-        name = _factor_or_offset(right, wrong, judge, axis, factors, axes)
-        if name:
-            return name
+        yield _factor_or_offset(right, wrong, judge, axis, factors, axes)
     for axis in groups:
-        name = _factor_and_offset(right, wrong, judge, axis, axes)
-        if name:
-            return name
-    return _dropped(right, wrong, judge)
+        yield _factor_and_offset(right, wrong, judge, axis, axes)
+    yield _dropped(right, wrong, judge)
 
 
 def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str) -> str | None:
@@ -260,9 +264,9 @@ def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str)
     shifts = {int(shift) for shift in (np.arange(count) - order) % count}
     if len(shifts) == 1:
         shift = shifts.pop()
-        return f"{plural(what)} are shifted by {shift if shift <= count / 2 else shift - count}"
+        return f"{what}s are shifted by {shift if shift <= count / 2 else shift - count}"
     first = ", ".join(map(str, order[:6]))
-    return f"{plural(what)} are in another order, {first}{', ...' if count > 6 else ''}"
+    return f"{what}s are in another order, {first}{', ...' if count > 6 else ''}"
 
 
 def _factor_or_offset(
@@ -338,15 +342,14 @@ def _dropped(right: Array, wrong: Array, judge: Judge) -> str | None:
 def _rest(x: Array, axis: int | None, parameters: int) -> tuple[int, ...] | None:
     """The axes over which a number is fitted; None if there are too few values to prove it."""
     rest = tuple(i for i in range(x.ndim) if i != axis)
-    values = int(np.prod([x.shape[i] for i in rest]))
-    return rest if values > 2 * parameters else None
+    return rest if math.prod(x.shape[i] for i in rest) > 2 * parameters else None
 
 
 def _each(numbers: Array, neutral: float, judge: Judge, what: str, text: str) -> str:
     """Which channels have what number."""
     other = np.flatnonzero(np.abs(numbers - neutral) > max(judge.limit, judge.rounding))
     if not other.size:  # each of them by less than can be seen alone
-        return f"{plural(what)} differ by less than rounding"
+        return f"{what}s differ by less than rounding"
     size = judge.span(numbers[other])
     return f"{listed(other, what)} {'is' if len(other) == 1 else 'are'} {text.format(size)}"
 
@@ -368,12 +371,5 @@ def listed(numbers: Sequence[int] | Array, what: str) -> str:
         return f"{what} {numbers[0]}"
     first = ", ".join(str(number) for number in numbers[:LISTED])
     if len(numbers) <= LISTED:
-        return f"{plural(what)} {first}"
-    return f"{len(numbers)} {plural(what)} ({first}, ...)"
-
-
-def plural(what: str, count: int | None = None) -> str:
-    """``channels``; with their number, ``1 pixel`` and ``2 pixels``."""
-    if count is None:
-        return f"{what}s"
-    return f"{count} {what}{'' if count == 1 else 's'}"
+        return f"{what}s {first}"
+    return f"{len(numbers)} {what}s ({first}, ...)"

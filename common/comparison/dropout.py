@@ -7,7 +7,6 @@ that sum. Each kept unit is 1 / (1 - rate), so the sum is a multiple of that. Th
 white image that passes through all layers, so that dropout where none belongs shows too.
 """
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -52,23 +51,23 @@ class Site(NamedTuple):
 
 def site(network: Network = CHAPTER) -> Site | None:
     """Where units are counted in a network; None if it has no dropout."""
-    for size in itertools.count(architecture.smallest_input(network)):
+    names = architecture.layer_names(network)
+    dropouts = [place for place, name in enumerate(names) if name.startswith("dropout")]
+    if not dropouts:
+        return None
+    first, last = [0, *dropouts][-2:]
+    before = tuple(name for name in names[first:last] if name.startswith(WITH_WEIGHTS))
+    after = tuple(name for name in names[last:] if name.startswith(WITH_WEIGHTS))
+    # the stride of a convolution may skip some
+    counted = after[0].partition(".")[0] if after[0].startswith("block") else names[last]
+    size = architecture.smallest_input(network)
+    while True:
         shapes = architecture.layer_shapes(size, network=network)
-        names = architecture.layer_names(network)
-        dropouts = [name for name in shapes if name.startswith("dropout")]
-        if not dropouts:
-            break
-        place = names.index(dropouts[-1])
-        first = names.index(dropouts[-2]) if len(dropouts) > 1 else 0
-        before = [name for name in names[first:place] if name.startswith(WITH_WEIGHTS)]
-        after = [name for name in names[place:] if name.startswith(WITH_WEIGHTS)]
-        # the stride of a convolution may skip some
-        counted = after[0].partition(".")[0] if after[0].startswith("block") else dropouts[-1]
-        _, channels, *_ = shapes[dropouts[-1]]
+        _, channels, *map_shape = shapes[names[last]]
         places = math.prod(shapes[counted][2:])
-        if places > 1 or len(shapes[dropouts[-1]]) == 2:
-            return Site(size, len(dropouts), tuple(before), tuple(after), channels, places)
-    return None
+        if places > 1 or not map_shape:
+            return Site(size, len(dropouts), before, after, channels, places)
+        size += 1
 
 
 def counting_weights(where: Site, network: Network) -> dict[str, np.ndarray]:

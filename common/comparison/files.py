@@ -11,7 +11,7 @@ import importlib
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,7 @@ def check(spec: str) -> None:
 def start(path: str, settings: Settings) -> session.Started:
     """A file as a backend in this process; it has as much of the contract as it can.
 
-    Args:
-        path: of the file.
-        settings: as :func:`common.backends.session.start`, whatever their backend.
+    The settings are as for :func:`common.backends.session.start`, whatever their backend.
 
     Raises:
         NinError: if the file cannot be read, or what runs it is not installed.
@@ -97,15 +95,10 @@ def start(path: str, settings: Settings) -> session.Started:
 
 
 def extract(path: str, directory: str, job: dict[str, Any]) -> float:
-    """Leave the weights of a file in a directory, by canonical name.
+    """Leave the weights of a file, by canonical name, in the directory of the material.
 
-    Args:
-        path: of the file.
-        directory: of the comparison's material.
-        job: fields of :class:`common.comparison.job.Job`.
-
-    Returns:
-        a learning rate at which they learn, 0 if no framework here gives their gradients.
+    ``job`` has the fields of :class:`common.comparison.job.Job`. Returns a learning rate at which
+    the weights learn, 0 if no framework here gives their gradients.
     """
     todo = Job(**job)
     settings = Settings(device="cpu", precision="float64", threads=todo.threads)
@@ -131,15 +124,7 @@ def learning_rate(
     """A learning rate at which a step lowers the loss by :data:`STEP_FALL` of itself, about.
 
     By the first term of its series it falls by the rate times the squared norm of the gradient.
-
-    Args:
-        backend: of this process.
-        weights: by canonical name.
-        material: of the comparison; its images and labels are used.
-        job: of the comparison.
-
-    Returns:
-        two digits, which is what the report prints; the book's rate at most.
+    The rate has two digits, which is what the report prints, and is the book's at most.
     """
     settings = Settings(
         device="cpu", precision="float64", threads=job.threads,
@@ -180,6 +165,14 @@ def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         if last is not None:
             named[last] = what
     return named
+
+
+def canonical(arrays: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Parameters by canonical name if there are as many; they are in the order of computation."""
+    names = list(architecture.parameter_shapes())
+    if len(names) != len(arrays):
+        return dict(arrays)
+    return {name: array for name, (_, array) in zip(names, arrays, strict=True)}
 
 
 def _read(path: Path, backend: Any, threads: int, check: bool = True) -> convert.Read:
@@ -244,20 +237,13 @@ class KerasFile(WeightsFile):
         return self.net
 
     def get_weights(self, net: Any) -> dict[str, np.ndarray]:
-        return self.canonical(self.backend.get_weights(net))
+        return canonical(list(self.backend.get_weights(net).items()))
 
     def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
         """It keeps its own."""
 
-    def canonical(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Parameters by canonical name: in the order in which the file has them."""
-        names = list(architecture.parameter_shapes())
-        return dict(
-            zip(names if len(names) == len(arrays) else arrays, arrays.values(), strict=True)
-        )
-
     def Predictor(self, net: Any, settings: Settings) -> Any:
-        return KerasPredictor(self, self.backend.Predictor(net, settings))
+        return KerasPredictor(self.backend.Predictor(net, settings))
 
 
 def _chain(net: Any, path: Path) -> Iterator[Any]:
@@ -296,8 +282,8 @@ def _as_ours(layers: list[Any], kinds_of: Any) -> Iterator[Any]:
 class KerasPredictor:
     """A predictor of ``nin_tf`` with the chapter's names, whatever the file's layers are called."""
 
-    def __init__(self, file: KerasFile, predictor: Any) -> None:
-        self.file, self.predictor = file, predictor
+    def __init__(self, predictor: Any) -> None:
+        self.predictor = predictor
         self.net, self.logits = predictor.net, predictor.logits
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -310,7 +296,7 @@ class KerasPredictor:
         self, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray]]:
         loss, slopes = self.predictor.gradients(images, labels)
-        return loss, self.file.canonical(slopes)
+        return loss, canonical(list(slopes.items()))
 
 
 class LayersFile:
@@ -346,7 +332,6 @@ class LayersFile:
                 yield LayerOutput(word, str(outputs[last].shape), name, outputs[last])
 
     def Predictor(self, net: Any, settings: Settings) -> "LayersPredictor":
-        """See :class:`common.contract.Predictor`."""
         return LayersPredictor(self, settings)
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -364,10 +349,8 @@ class OnnxFile(LayersFile):
         try:
             model = onnx_format.read_model(path)
             self.weights = self._read_weights(model.graph)
-            operations = model.graph.node
-            self.layers = name_layers(
-                (OPERATIONS.get(each.op_type, ""), each) for each in operations
-            )
+            nodes = model.graph.node
+            self.layers = name_layers((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
             self.words = {name: node.op_type for name, node in self.layers.items()}
             self.result = model.graph.output[0].name
             known = {output.name for output in model.graph.output}
@@ -388,7 +371,6 @@ class OnnxFile(LayersFile):
         return {each.__name__: each.__version__ for each in (self.onnx, self.runtime)}
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """See :meth:`LayersFile.run`."""
         shape = [n if isinstance(n, int) else None for n in self.given.shape]
         last = len(shape) == 4 and shape[1] != pixels.shape[1] and shape[3] == pixels.shape[1]
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
@@ -414,11 +396,7 @@ class OnnxFile(LayersFile):
         constants = onnx_format.Constants(graph)
         inputs = [name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]]
         values = [(name, constants.value(name)) for name in inputs]
-        arrays = [(name, value) for name, value in values if value is not None]
-        canonical = list(architecture.parameter_shapes())
-        if len(arrays) == len(canonical):
-            arrays = [(name, value) for name, (_, value) in zip(canonical, arrays, strict=True)]
-        return dict(arrays)
+        return canonical([(name, value) for name, value in values if value is not None])
 
 
 class GluonFile(LayersFile):
@@ -437,7 +415,6 @@ class GluonFile(LayersFile):
         self.graph["heads"] += [[i, 0, 0] for i in self.layers.values()]
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """See :meth:`LayersFile.run`."""
         with tempfile.TemporaryDirectory() as directory:
             # the same file with more outputs
             file = Path(directory) / Path(self.__file__).name

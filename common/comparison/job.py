@@ -31,15 +31,6 @@ LEARNING_RATE = 3e-6
 STEP_FALL = 6e-4
 
 
-def _convolutions(network: Network = description.CHAPTER) -> int:
-    return sum(not layer.is_pool for layer in architecture.layers(network=network))
-
-
-# Gradients grow with the depth. At that rate a network of 30 convolutions jumps about, and rounding
-# grows by an order of magnitude in each step, so beyond the chapter's depth the rate falls.
-DEPTH = _convolutions()
-
-
 @dataclass(frozen=True)
 class Job:
     """What every backend of a comparison does."""
@@ -106,7 +97,7 @@ class Job:
     @property
     def depth(self) -> int:
         """Number of convolutions."""
-        return _convolutions(self.description)
+        return sum(not layer.is_pool for layer in architecture.layers(network=self.description))
 
     def in_order(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Weights by name in the order of the layers; a file keeps none."""
@@ -136,6 +127,11 @@ class Job:
         while not _leaves_over(width, self.description):
             width += 1
         return width
+
+
+# Gradients grow with the depth. At that rate a network of 30 convolutions jumps about, and rounding
+# grows by an order of magnitude in each step, so beyond the chapter's depth the rate falls.
+DEPTH = Job().depth
 
 
 @dataclass

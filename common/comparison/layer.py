@@ -5,7 +5,7 @@ So it shows which backend is right, whatever came before.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,13 +18,12 @@ from common.comparison.diagnosis import (
     PARAMETER_AXES,
     ROUNDING,
     Array,
-    Fit,
-    Judge,
     explain,
     listed,
+    one_of,
 )
 from common.comparison.job import Job, Recording, below
-from common.comparison.levels import Comparison, Level, layer_names
+from common.comparison.levels import Comparison, Level, changes, layer_names
 from common.comparison.measures import largest_difference
 from common.comparison.mistakes import WEIGHT_AXES, explain_shape, layer_on_paper, rearranged
 from common.comparison.tables import shape_text
@@ -84,23 +83,20 @@ def look(
     material: Mapping[str, Array],
     name: str | None = None,
 ) -> LayerView | None:
-    """Look at one layer alone.
+    """One layer of compared recordings alone; None if there is nothing to look at.
 
-    Args:
-        comparison: of the recordings.
-        recordings: of one or two precisions.
-        job: what they recorded.
-        material: that they were given.
-        name: ``block2.conv1``, ``gradients/loss`` ...; the first that deviates if not given.
-
-    Returns:
-        None if there is nothing to look at.
+    The recordings are of one or two precisions; ``name`` is ``block2.conv1``, ``gradients/loss``
+    ..., or the first that deviates.
 
     Raises:
         NinError: if fewer than two backends gave anything of that name.
     """
     if name is not None:
-        level, inside = _find(name, recordings)
+        given = {each: {n for r in recordings for n in r.group(each)} for each in SEARCHED}
+        place = _find(name, given)
+        if place is None:
+            raise NinError(f"`layer={name}`: no backend gives it")
+        level, inside = place
         found = next((x for x in comparison.levels if x.name == level), None)
         dtype = found.dtype if found and found.first == inside else ""
         view = look_at(level, inside, _of(dtype, recordings), job, material)
@@ -110,13 +106,16 @@ def look(
     deviation = comparison.deviation
     if deviation is None:
         return None
+    first = str(deviation.first)
     if deviation.name == "shapes":
-        return _look_at_shapes(comparison, recordings, job, material)
+        numbers = next((x for x in comparison.levels if x.name == "activations" and x.first), None)
+        if numbers is None:
+            return _look_at_shapes(deviation, recordings, job)
+        # by its numbers, if they deviate too
+        deviation, first = numbers, str(numbers.first)
     if deviation.name == "dropout":
         return _look_at_dropout(deviation, job)
-    inside = str(deviation.first)
-    if inside.startswith("step "):
-        inside = "losses"
+    inside = "losses" if first.startswith("step ") else first
     return look_at(deviation.name, inside, _of(deviation.dtype, recordings), job, material)
 
 
@@ -130,21 +129,18 @@ def check_name(name: str, network: Network) -> None:
         "parameters": parameters,
         "training": ["losses", *parameters],
     }
-    level, _, inside = name.rpartition("/")
-    if not any(inside in known.get(each, ()) for each in ([level] if level else SEARCHED)):
+    if _find(name, known) is None:
         raise NinError(
             f"`layer={name}`: unknown; take one of {', '.join(layers)}, a parameter such as "
             f"{parameters[0]} (its gradient), loss, or LEVEL/NAME such as training/losses"
         )
 
 
-def _find(name: str, recordings: Sequence[Recording]) -> tuple[str, str]:
-    """Level and name of what a person asks for."""
+def _find(name: str, known: Mapping[str, Collection[str]]) -> tuple[str, str] | None:
+    """Level and name of what a person asks for, if it is among the known names of its level."""
     level, _, inside = name.rpartition("/")
-    for each in [level] if level else SEARCHED:
-        if any(inside in recording.group(each) for recording in recordings):
-            return each, inside
-    raise NinError(f"`layer={name}`: no backend gives it")
+    levels = [level] if level else SEARCHED
+    return next(((each, inside) for each in levels if inside in known.get(each, ())), None)
 
 
 def _of(dtype: str, recordings: Sequence[Recording]) -> list[Recording]:
@@ -156,39 +152,30 @@ def _of(dtype: str, recordings: Sequence[Recording]) -> list[Recording]:
     return list(found.values())
 
 
-def _look_at_shapes(
-    comparison: Comparison, recordings: Sequence[Recording], job: Job, material: Mapping[str, Array]
-) -> LayerView | None:
-    """A layer whose shape deviates: by its numbers if they do too, by its shapes if not."""
-    for level in comparison.levels:
-        if level.name == "activations" and level.first:
-            return look_at(level.name, level.first, _of(level.dtype, recordings), job, material)
-    name = str(comparison.deviation and comparison.deviation.first)
-    network = job.description
-    layers = [x for x in architecture.layers(network=network) if x.name.partition(".")[0] == name]
+def _look_at_shapes(level: Level, recordings: Sequence[Recording], job: Job) -> LayerView:
+    """A layer whose shape deviates, by its shapes."""
+    name, every = str(level.first), architecture.layers(network=job.description)
+    layers = [layer for layer in every if layer.name.partition(".")[0] == name]
     view = LayerView("shapes", name, "", {}, {})
-    squares, oblongs = (
-        architecture.layer_shapes(width, network=network)
-        for width in (job.resize, job.oblong_width)
-    )
+    rows = [row for table in level.tables for row in table.rows if row.name == name]
+    widths = dict(zip(("shape", "oblong"), (job.resize, job.oblong_width), strict=True))
+    if len(rows) == 1:  # this network takes no oblong image
+        del widths["oblong"]
     for recording in _of("", recordings):
         walk = {layer["name"]: layer for layer in recording.shapes or ()}
         if name not in walk or not layers:
             continue
-        shapes = {key: list(walk[name].get(key) or ()) for key in ("shape", "oblong")}
+        shapes = {key: tuple(walk[name].get(key) or ()) for key in widths}
         view.statistics[recording.name] = {key: shape_text(x) for key, x in shapes.items()}
-        expected = [list(squares[name]), [*squares[name][:3], *oblongs[name][3:]]]
-        if list(shapes.values()) == expected:
-            view.findings[recording.name] = "as on paper"
+        if not any(recording.name in row.deviating for row in rows):
+            view.findings[recording.name] = f"as {ON_PAPER}"
             continue
         before = list(walk)[: list(walk).index(name)]
-        sizes = [(job.resize, job.resize), (job.resize, job.oblong_width)]
+        sizes = [(job.resize, width) for width in widths.values()]
         if before:
-            sizes = [tuple(walk[before[-1]].get(key, ())[2:]) for key in shapes]
-        text = explain_shape(layers[0], sizes, [tuple(x[2:]) for x in shapes.values()])
-        view.findings[recording.name] = f"not as on paper: {text or 'no known mistake gives this'}"
-        if text:
-            view.mistakes[recording.name] = text
+            sizes = [tuple(walk[before[-1]].get(key, ())[2:]) for key in widths]
+        text = explain_shape(layers[0], sizes, [x[2:] for x in shapes.values()])
+        _blame(view, recording.name, text)
     return view
 
 
@@ -200,28 +187,23 @@ def _look_at_dropout(level: Level, job: Job) -> LayerView:
     for backend in [column for column in rows[0].cells if column != ON_PAPER]:
         found = {row.name: row.cells[backend] for row in rows if row.cells[backend]}
         view.statistics[backend] = found
-        if not any(backend in row.deviating for row in rows):
+        if any(backend in row.deviating for row in rows):
+            _blame(view, backend, dropout.explain(found, where))
+        else:
             view.findings[backend] = f"as {ON_PAPER}"
-            continue
-        text = dropout.explain(found, where)
-        view.findings[backend] = f"not as {ON_PAPER}: {text or 'no known mistake gives this'}"
-        if text:
-            view.mistakes[backend] = text
     return view
+
+
+def _blame(view: LayerView, backend: str, mistake: str | None) -> None:
+    view.findings[backend] = f"not as {ON_PAPER}: {mistake or 'no known mistake gives this'}"
+    if mistake:
+        view.mistakes[backend] = mistake
 
 
 def look_at(
     level: str, name: str, recordings: Sequence[Recording], job: Job, material: Mapping[str, Array]
 ) -> LayerView | None:
-    """One layer of recordings of one precision; None if fewer than two of them have it.
-
-    Args:
-        level: that the layer is of.
-        name: of the layer, parameter or loss.
-        recordings: of one precision.
-        job: what they recorded.
-        material: that they were given.
-    """
+    """As :func:`look`, from recordings of one precision; None if fewer than two have it."""
     have = [recording for recording in recordings if name in recording.group(level)]
     if len(have) < 2:
         return None
@@ -246,13 +228,11 @@ def look_at(
     right: Array | None = None
     for recording in have:
         paper, mistake = _on_paper(level, name, recording, job, material)
-        if paper is None:
-            continue
-        _judge(view, recording.name, "on paper", paper, outputs[recording.name], mistake)
-        right = paper
-    learned = {}
-    if level == "training":
-        learned = _judge_training(view, have, below("weights", material))
+        if paper is not None:
+            _judge(view, recording.name, ON_PAPER, paper, outputs[recording.name], mistake)
+            right = paper
+    weights = below("weights", material)
+    learned = _judge_training(view, have, weights) if level == "training" else {}
     if not view.mistakes and right is None:
         _beside_each_other(view, outputs, axes, job, learned)
     view.worst = _worst(outputs, right, axes)
@@ -280,38 +260,35 @@ def _judge_training(
 ) -> dict[tuple[str, str], str]:
     """What the weights before and after show: no other step can be computed on paper.
 
-    Returns:
-        Two backends -> how much more the second has learned.
+    Returns two backends -> how much more the second has learned.
     """
-    changes: dict[str, Array] = {}
+    moved: dict[str, Array] = {}
     for recording in recordings:
-        after = recording.group("training")
-        moved: list[Array] = [
-            np.ravel(after[name] - np.asarray(weight, np.float64))
-            for name, weight in weights.items()
-            if name in after and np.shape(after[name]) == weight.shape
-        ]
-        if moved:
-            changes[recording.name] = np.concatenate(moved)
-    for backend, change in changes.items():
-        if not change.any():
-            view.mistakes[backend] = "no weight has changed: nothing is learned"
-            view.findings[backend] = view.mistakes[backend]
+        parts = changes(recording.group("training"), weights).values()
+        if parts:
+            moved[recording.name] = np.concatenate([part.ravel() for part in parts])
+    mistakes = {
+        backend: "no weight has changed: nothing is learned"
+        for backend, change in moved.items()
+        if not change.any()
+    }
     limit = ROUNDING[view.dtype]
     first = [recording.group("training")["losses"][:1] for recording in recordings]
     deviate = not all(largest_difference(first[0], other).within(limit) for other in first)
     for recording, once in zip(recordings, first, strict=True):
         again = recording.group("again").get("losses", once)
         if deviate and (largest_difference(once, again).relative or 0) > limit:
-            view.mistakes[recording.name] = view.findings[recording.name] = (
+            mistakes[recording.name] = (
                 "units are dropped though nin(dropout=0) was asked for, or images changed at "
                 f"random: one batch had with the same weights the loss {once[0]:.6g}, then "
                 f"{again[0]:.6g}"
             )
+    view.mistakes |= mistakes
+    view.findings |= mistakes
     learned = {}
-    for one, other in itertools.permutations(changes, 2):
-        if changes[one].any() and changes[other].any() and changes[one].size == changes[other].size:
-            ratio = np.linalg.norm(changes[other]) / np.linalg.norm(changes[one])
+    for one, other in itertools.permutations(moved, 2):
+        if moved[one].any() and moved[other].any() and moved[one].size == moved[other].size:
+            ratio = np.linalg.norm(moved[other]) / np.linalg.norm(moved[one])
             learned[one, other] = f"what training changed is {ratio:.4g} times as large"
     return learned
 
@@ -339,9 +316,8 @@ def _beside_each_other(
     }
     for backend, wrong in outputs.items():
         if backend != reference:
-            mistake = explain(
-                right, wrong, view.dtype, None, (), [_reordered(right)], factors, axes
-            )
+            orders = one_of(_other_orders(right, wrong))
+            mistake = explain(right, wrong, view.dtype, None, (), [orders], factors, axes)
             _judge(view, backend, reference, right, wrong, mistake)
             if backend not in view.mistakes and (reference, backend) in learned:
                 view.findings[backend] += f"; {learned[reference, backend]}"
@@ -357,16 +333,15 @@ def _on_paper(
         return _activation_on_paper(name, recording, job, material)
     if level == "parameters" and name in weights:
         right = np.asarray(weights[name], np.float64)
-        return right, explain(
-            right, wrong, dtype, None, (), [_reordered(right)], None, PARAMETER_AXES
-        )
+        orders = one_of(_other_orders(right, wrong))
+        return right, explain(right, wrong, dtype, fits=[orders], axes=PARAMETER_AXES)
     activations = recording.group("activations")
     logits = activations.get(layer_names(job.description)[-2], activations.get("logits"))
     if (level, name) != ("gradients", "loss") or logits is None or logits.ndim != 2:
         return None, None
     logits, labels = np.asarray(logits, np.float64), material["labels"][: len(logits)]
-    right = np.reshape(_cross_entropy(logits, labels), np.shape(wrong))
-    return right, explain(right, wrong, dtype, None, (), [_wrong_loss(logits, labels)])
+    right = np.asarray(_cross_entropy(logits, labels))
+    return right, explain(right, wrong, dtype, fits=[one_of(_wrong_losses(logits, labels))])
 
 
 def _activation_on_paper(
@@ -398,43 +373,32 @@ def _activation_on_paper(
     return right.reshape(shape) if right.shape == wrong.shape else right, mistake
 
 
-def _reordered(right: Array) -> Fit:
-    """The numbers of a parameter in another order."""
-
-    def fit(wrong: Array, judge: Judge) -> str | None:
-        if right.ndim != 4:
-            return None
-        for order in itertools.permutations(range(4)):
-            if wrong.shape != right.shape and judge.accepts(right.transpose(order)):
-                return f"the axes are in the order ({', '.join(WEIGHT_AXES[i] for i in order)})"
-        return next((text for text, array in rearranged(right) if judge.accepts(array)), None)
-
-    return fit
+def _other_orders(right: Array, wrong: Array) -> Iterator[tuple[str, Array]]:
+    """The numbers of a parameter in other orders."""
+    if right.ndim == 4:
+        for order in itertools.permutations(range(4)) if wrong.shape != right.shape else ():
+            axes = ", ".join(WEIGHT_AXES[i] for i in order)
+            yield f"the axes are in the order ({axes})", right.transpose(order)
+        yield from rearranged(right)
 
 
-def _wrong_loss(logits: Array, labels: Array) -> Fit:
-    """Mistakes in a loss."""
-
-    def fit(wrong: Array, judge: Judge) -> str | None:
-        right, classes = _cross_entropy(logits, labels), logits.shape[1]
-        candidates = {
-            "the sum over the batch, not the mean": right * len(labels),
-            "in bits, not nats": right / np.log(2),
-            "softmax is applied before it, twice in all": _cross_entropy(
-                softmax(logits, axis=1), labels
-            ),
-            "the labels are one too large": _cross_entropy(logits, (labels + 1) % classes),
-            "the labels are one too small": _cross_entropy(logits, (labels - 1) % classes),
-            "the labels are those of the images in reverse order": _cross_entropy(
-                logits, labels[::-1]
-            ),
-            "its sign is wrong": -right,
-            "divided by the number of classes too": right / classes,
-        }
-        given = ((text, np.reshape(loss, wrong.shape)) for text, loss in candidates.items())
-        return next((text for text, loss in given if judge.accepts(loss)), None)
-
-    return fit
+def _wrong_losses(logits: Array, labels: Array) -> Iterator[tuple[str, Array]]:
+    right, classes = _cross_entropy(logits, labels), logits.shape[1]
+    each = [_cross_entropy(logits[i : i + 1], labels[i : i + 1]) for i in range(len(labels))]
+    twice = _cross_entropy(softmax(logits, axis=1), labels)
+    backwards = _cross_entropy(logits, labels[::-1])
+    for text, loss in {
+        "the sum over the batch, not the mean": right * len(labels),
+        "one for each image, not their mean": each,
+        "in bits, not nats": right / np.log(2),
+        "softmax is applied before it, twice in all": twice,
+        "the labels are one too large": _cross_entropy(logits, (labels + 1) % classes),
+        "the labels are one too small": _cross_entropy(logits, (labels - 1) % classes),
+        "the labels are those of the images in reverse order": backwards,
+        "its sign is wrong": -right,
+        "divided by the number of classes too": right / classes,
+    }.items():
+        yield text, np.asarray(loss)
 
 
 def _cross_entropy(logits: Array, labels: Array) -> float:

@@ -136,7 +136,7 @@ class Comparison:
             raise NinError(f"fewer than two backends ran ({lost})")
 
     def show(self, everything: bool = False) -> None:
-        """Print the verdict and what it rests on; with ``everything`` all tables too."""
+        """Print the verdict and the rows around the first deviation, or all tables."""
         from common.comparison import report  # draws, and knows this class
 
         report.show(self, everything)
@@ -484,18 +484,18 @@ def _training(
         for backend, given in arrays.items()
         if set(given) == {"losses"}
     ]
-    changes = [
-        pair._replace(one=_changes(pair.one, weights), other=_changes(pair.other, weights))
+    learned = [
+        pair._replace(one=changes(pair.one, weights), other=changes(pair.other, weights))
         for pair in pairs
     ]
-    changes = [pair for pair in changes if pair.one and pair.other]
+    learned = [pair for pair in learned if pair.one and pair.other]
 
     def limit(name: str, pair: Pair) -> float:
         if name not in pair.other:
             return 0.0
         return tolerances.update_limit(dtype, weights[name], pair.other[name], job.steps)
 
-    rows = difference_rows(changes, weights, MEASURES[dtype], limit, complete=True)
+    rows = difference_rows(learned, weights, MEASURES[dtype], limit, complete=True)
     if not rows:
         level.part = "losses only"
     else:
@@ -503,7 +503,7 @@ def _training(
         level.tables.append(Table(title, rows))
 
 
-def _changes(after: Mapping[str, np.ndarray], weights: Weights) -> dict[str, np.ndarray]:
+def changes(after: Mapping[str, np.ndarray], weights: Weights) -> dict[str, np.ndarray]:
     """What a training changed in each parameter."""
     return {
         name: after[name].astype(np.float64) - before
@@ -560,7 +560,7 @@ def _out_of_range(
 ) -> str | None:
     """What of a level in float64 is so large, or so small, that float32 has no digits for it."""
     for given in exact.values():
-        arrays = _changes(given, weights) if name == "training" else given
+        arrays = changes(given, weights) if name == "training" else given
         for what, array in arrays.items():
             largest = np.abs(array).max(initial=0)
             if largest and not FLOAT32[0] < largest < FLOAT32[1]:
@@ -587,10 +587,7 @@ def _nothing_to_see(
 def _not_learned(name: str, losses: np.ndarray, learned: float) -> str | None:
     """Why this training would agree whatever the code does.
 
-    Args:
-        name: of the backend.
-        losses: of each step.
-        learned: below this part of the first pass's mean loss the last pass's must be.
+    ``learned``: below this part of the first pass's mean loss the last pass's must be.
     """
     if len(losses) < 2 * PASS_STEPS or not np.isfinite(losses).all():
         return None

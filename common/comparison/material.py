@@ -21,7 +21,6 @@ from common.data.interpolation import resize_matrix
 from common.data.order import example_order
 from common.errors import NinError, plural
 from common.network import architecture
-from common.network.description import CHAPTER, Network
 from common.system import machine
 
 # Largest share of a channel's outputs that its ReLU may cut off: no channel is dead, and the
@@ -45,10 +44,6 @@ HELD = 5
 
 def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
     """What every backend gets.
-
-    Args:
-        job: image size, batch size and seed count.
-        dataset: where the images are from.
 
     Returns:
         ``images`` (uint8) and ``labels`` of the batches that training goes over, of which the
@@ -76,17 +71,11 @@ def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
     # each as bright as no other: dividing by the brightest pixel of an image or a batch must show
     brightness = np.linspace(BRIGHTEST, DARKEST, count)[:, None, None]
     images = np.round(dataset.train_images[order] * brightness).astype(np.uint8)
-    weights = make_weights(job.seed, images, job.resize, job.batch_size, job.description)
-    return {
-        "images": images,
-        "labels": dataset.train_labels[order],
-        **{f"weights/{name}": array for name, array in weights.items()},
-    }
+    weights = {f"weights/{name}": array for name, array in make_weights(job, images).items()}
+    return {"images": images, "labels": dataset.train_labels[order], **weights}
 
 
-def make_weights(
-    seed: int, images: np.ndarray, resize: int, batch_size: int, network: Network = CHAPTER
-) -> dict[str, np.ndarray]:
+def make_weights(job: Job, images: np.ndarray) -> dict[str, np.ndarray]:
     """Weights under which a comparison sees everything; the same for all backends.
 
     Weights are normal, as He's, less each filter's mean: what a ReLU gives has a positive mean,
@@ -95,26 +84,26 @@ def make_weights(
     convolutions, lose more signal by it than offset.) Biases are random but for their choice.
 
     Args:
-        seed: with the images it decides the weights.
+        job: its seed decides, with the images; of these the first batch counts for gradients.
         images: uint8, (count, height, width): all that the comparison computes with.
-        resize: height and width of what the network sees, in pixels.
-        batch_size: how many of the images, the first, gradients are compared on.
-        network: whose weights they are.
 
     Returns:
         canonical name -> array of float32 numbers, which are exact in float64 too.
     """
-    rng = np.random.default_rng(seed)
-    matrix = resize_matrix(images.shape[1], resize)
+    rng = np.random.default_rng(job.seed)
+    matrix = resize_matrix(images.shape[1], job.resize)
     X = (matrix @ (images / 255) @ matrix.T)[:, None]
     weights: dict[str, np.ndarray] = {}
-    layers = architecture.layers(network=network)
-    ends = layers[-1].name if network.head == "average" else ""
+    layers = architecture.layers(network=job.description)
+    ends = layers[-1].name if job.description.head == "average" else ""
+    layers += architecture.dense_layers(job.resize, network=job.description)
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
         kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
         if layer.is_pool:
             X = windows(X, kernel, stride).max((4, 5))
             continue
+        if layer.name.startswith("dense"):  # a convolution of a map of one pixel
+            X = X.reshape(len(X), -1, 1, 1)
         last_block = layer.name.partition(".")[0] == ends.partition(".")[0]
         weight = rng.normal(size=(layer.out_channels, layer.in_channels, kernel, kernel))
         if layer.in_channels == 1:
@@ -125,9 +114,9 @@ def make_weights(
         weight = _float32(weight / np.std(_convolve(X, weight, stride, padding)))
         Y = _convolve(X, weight, stride, padding)
         if after is not None and after.is_pool:
-            for channel in _undecided(Y[:batch_size], after):
+            for channel in _undecided(Y[: job.batch_size], after):
                 for _ in range(TRIES):
-                    if not _undecided(Y[:batch_size, [channel]], after).size:
+                    if not _undecided(Y[: job.batch_size, [channel]], after).size:
                         break
                     # the same numbers in another order: as large, and of the same mean
                     axis = 0 if layer.in_channels > 1 else None
@@ -141,19 +130,8 @@ def make_weights(
         X = np.maximum(Y, 0) if layer.relu else Y
         weights[f"{layer.name}.weight"] = weight.astype(np.float32)
         weights[f"{layer.name}.bias"] = bias.astype(np.float32)
-    X = X.reshape(len(X), -1)
-    for layer in architecture.dense_layers(resize, network=network):
-        weight = rng.normal(size=(layer.out_channels, layer.in_channels))
-        weight -= weight.mean(axis=1, keepdims=True)
-        weight = _float32(weight / np.std(X @ weight.T))
-        Y = X @ weight.T
-        wanted = rng.normal(0, BIAS, layer.out_channels)
-        shares = np.minimum(np.mean(Y + wanted < 0, axis=0), CUT_OFF)
-        bias = _float32(np.array([_bias(Y[:, c], share) for c, share in enumerate(shares)]))
-        X = np.maximum(Y + bias, 0)
-        weights[f"{layer.name}.weight"] = weight.astype(np.float32)
-        weights[f"{layer.name}.bias"] = bias.astype(np.float32)
-    return weights
+    shapes = architecture.parameter_shapes(network=job.description, size=job.resize)
+    return {name: array.reshape(shapes[name]) for name, array in weights.items()}
 
 
 def _bias(values: np.ndarray, share: float) -> float:

@@ -18,17 +18,22 @@ from common.comparison.diagnosis import (
     Judge,
     Mistake,
     listed,
-    plural,
+    nchw_as_nhwc,
+    nhwc_as_nchw,
     quotient,
     round_to,
+    swapped,
 )
 from common.data.interpolation import resize_matrix
+from common.errors import plural
 from common.network.architecture import DROPOUT, Layer
 
 Weights = Mapping[str, Array]
 
 # as orders of numbers are called
 WEIGHT_AXES = ("output", "input", "height", "width")
+# significant bits -> what has so many
+COARSE = {8: "bfloat16", 11: "TF32 or float16", 24: "float32"}
 
 
 @dataclass(frozen=True)
@@ -97,20 +102,18 @@ def _resizing(old: int, new: int) -> OnPaper:
     places = np.arange(new)
     others = {
         "the nearest pixel is taken, not a mixture (nearest neighbour)": _one_hot(
-            np.floor((places + 0.5) * old / new), old
+            (places + 0.5) * old / new, old
         ),
-        "the nearest pixel is taken, counted from the corner": _one_hot(
-            np.floor(places * old / new), old
-        ),
+        "the nearest pixel is taken, counted from the corner": _one_hot(places * old / new, old),
         "the corners' centres are aligned (align_corners=True)": _bilinear(
             places * (old - 1) / (new - 1), old
         ),
         "pixel centres are not at halves (align_corners=False of TensorFlow 1)": _bilinear(
             places * old / new, old
         ),
-        "the resizing matrix is rounded to float16": right.astype(np.float16).astype(np.float64),
+        "the resizing matrix is rounded to float16": round_to(right, 11),
         "the resizing matrix is rounded to bfloat16": round_to(right, 8),
-        "the resizing matrix is rounded to float32": right.astype(np.float32).astype(np.float64),
+        "the resizing matrix is rounded to float32": round_to(right, 24),
         "cubic, not linear, interpolation (a = -0.75, as OpenCV and PyTorch)": _cubic(
             old, new, -0.75
         ),
@@ -195,21 +198,24 @@ def _pool(
 
 
 def _global_pooling(source: Array, wanted: tuple[int, ...]) -> OnPaper:
-    height, width = source.shape[2:]
+    def average(x: Array) -> Array:
+        return np.asarray(x.mean((2, 3), keepdims=True))
+
     mistakes: list[Mistake] = [
         *_left_out(source, wanted),
         ("the maximum, not the average", lambda x: x.max((2, 3), keepdims=True)),
         (
             "the numbers are in the order NHWC, and pooled as if they were NCHW",
-            lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape).mean((2, 3), keepdims=True),
+            lambda x: average(nhwc_as_nchw(x)),
         ),
         (
             "the numbers are in the order NCHW, and pooled as if they were NHWC",
-            lambda x: x.reshape(len(x), height, width, -1).mean((1, 2))[:, :, None, None],
+            lambda x: average(nchw_as_nhwc(x)),
         ),
     ]
-    factors = {"the sum, not the average": float(height * width)} if height * width > 1 else {}
-    return OnPaper(lambda x: x.mean((2, 3), keepdims=True), mistakes, (), factors)
+    pixels = source[0, 0].size
+    factors = {"the sum, not the average": float(pixels)} if pixels > 1 else {}
+    return OnPaper(average, mistakes, (), factors)
 
 
 # ------------------------------------------------------------------- convolutions
@@ -253,7 +259,8 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
 
     def _changes() -> Iterator[tuple[str, dict[str, Any]]]:
         """What a mistake changes among the arguments of ``output``."""
-        for text, activation in _activations(layer.relu):
+        too_many = {"there is a ReLU too many": relu}
+        for text, activation in (ACTIVATIONS if layer.relu else too_many).items():
             yield text, {"activation": activation}
         yield "there is no bias", {"bias": 0 * bias}
         yield "the bias is added twice", {"bias": 2 * bias}
@@ -266,12 +273,12 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
                 yield f"weights and bias are those of {of}", both
         for text, array in rearranged(weight):
             yield f"of the weights, {text}", {"weight": array}
-        for digits, called in ((8, "bfloat16"), (11, "TF32 or float16"), (24, "float32")):
-            coarse = {"weight": round_to(weight, digits)}
+        for bits, called in COARSE.items():
+            coarse = {"weight": round_to(weight, bits)}
             yield f"the weights are rounded to {called}", coarse
-            change = partial(round_to, bits=digits)
+            change = partial(round_to, bits=bits)
             yield f"weights and inputs are rounded to {called}", {**coarse, "change": change}
-        for text, other_input in _other_inputs():
+        for text, other_input in INPUTS.items():
             yield text, {"change": other_input}
         for mode in ("edge", "reflect", "symmetric", "wrap") if padding else ():
             yield f"the padding is not zeros but pixels (mode '{mode}')", {"mode": mode}
@@ -288,47 +295,35 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
 
 
 def explain_shape(
-    layer: Layer, sizes: Sequence[tuple[int, int]], given: Sequence[tuple[int, int]]
+    layer: Layer, sizes: Sequence[tuple[int, ...]], given: Sequence[tuple[int, ...]]
 ) -> str | None:
     """The wrong number in a convolution or pooling that gives these heights and widths.
 
     Args:
         layer: that should have been computed.
         sizes: heights and widths of some inputs.
-        given: of their outputs.
+        given: of their outputs; nothing of those that are no maps.
     """
-    right = (layer.kernel_size, layer.stride, layer.padding, False)
 
-    def output(old: int, k: int, s: int, p: int, ceil: bool) -> int:
-        room = old + 2 * p - k
-        return (-(-room // s) if ceil else room // s) + 1
+    def fits(sizes: Sequence[tuple[int, ...]] = sizes, room: int = 0, **changes: Any) -> bool:
+        changed = layer._replace(**changes)
+        return list(given) == [tuple(changed.output_size(n + room) for n in pair) for pair in sizes]
 
-    def fits(k: int, s: int, p: int, ceil: bool = False) -> bool:
-        return all(
-            output(old, k, s, p, ceil) == new
-            for pair, others in zip(sizes, given, strict=True)
-            for old, new in zip(pair, others, strict=True)
-        )
-
-    kernel, stride, padding, _ = right
-    if fits(*right):
+    kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    if fits():
         return None
-    if fits(kernel, stride, padding, ceil=True):
+    if fits(room=stride - 1):
         return "a window that does not fit is kept (rounding up, ceil_mode)"
-    if all(new == old for old, new in zip(sizes, given, strict=True)) and stride > 1:
+    if list(sizes) == list(given) and stride > 1:
         return "the layer is left out"
-    found = [f"padding {p} instead of {padding}" for p in range(kernel) if fits(kernel, stride, p)]
-    found += [f"stride {s} instead of {stride}" for s in range(1, 9) if fits(kernel, s, padding)]
+    found = [f"padding {p} instead of {padding}" for p in range(kernel) if fits(padding=p)]
+    found += [f"stride {s} instead of {stride}" for s in range(1, 9) if fits(stride=s)]
     found += [
         f"a window of {k} x {k} instead of {kernel} x {kernel}"
         for k in range(1, 12)
-        if fits(k, stride, padding)
+        if fits(kernel_size=k)
     ]
-    swapped = [
-        tuple(output(old, *right) for old in reversed(pair)) == tuple(new)
-        for pair, new in zip(sizes, given, strict=True)
-    ]
-    if all(swapped):
+    if fits([pair[::-1] for pair in sizes]):
         return "height and width are swapped"
     return f"as with {' or '.join(found[:3])}" if found else None
 
@@ -342,13 +337,26 @@ def _nothing(x: Array) -> Array:
     return x
 
 
-def _other_inputs() -> Iterator[Mistake]:
-    yield "its input's channels are in reverse order", lambda x: x[:, ::-1]
-    yield "height and width of its input are swapped", lambda x: x.transpose(0, 1, 3, 2)
-    yield (
-        "its input is in the order NHWC, and read as NCHW",
-        lambda x: x.transpose(0, 2, 3, 1).reshape(x.shape),
-    )
+INPUTS: dict[str, Function] = {
+    "its input's channels are in reverse order": lambda x: x[:, ::-1],
+    "height and width of its input are swapped": swapped,
+    "its input is in the order NHWC, and read as NCHW": nhwc_as_nchw,
+}
+# in the place of a ReLU
+ACTIVATIONS: dict[str, Function] = {
+    "the ReLU is missing": _nothing,
+    "the ReLU stops at 6 (ReLU6)": lambda x: np.clip(x, 0, 6),
+    "absolute values instead of a ReLU": np.abs,
+    "a sigmoid instead of a ReLU": expit,
+    "a tanh instead of a ReLU": np.tanh,
+    "ELU instead of ReLU": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "SiLU (swish) instead of ReLU": lambda x: x * expit(x),
+    "GELU instead of ReLU": lambda x: x / 2 * (1 + erf(x / math.sqrt(2))),
+    "GELU, by its tanh formula, instead of ReLU": (
+        lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    ),
+    "softplus instead of ReLU": lambda x: np.logaddexp(x, 0),
+}
 
 
 def convolve(
@@ -389,59 +397,31 @@ def leads(x: Array, kernel: int, stride: int) -> Array:
     return np.asarray(two[..., 1] - two[..., 0])
 
 
-def _activations(relu_is_right: bool) -> Iterator[Mistake]:
-    if not relu_is_right:
-        yield "there is a ReLU too many", relu
-        return
-    yield "the ReLU is missing", lambda x: x
-    yield "the ReLU stops at 6 (ReLU6)", lambda x: np.clip(x, 0, 6)
-    yield "absolute values instead of a ReLU", np.abs
-    yield "a sigmoid instead of a ReLU", expit
-    yield "a tanh instead of a ReLU", np.tanh
-    yield "ELU instead of ReLU", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-    yield "SiLU (swish) instead of ReLU", lambda x: x * expit(x)
-    yield "GELU instead of ReLU", lambda x: x / 2 * (1 + erf(x / math.sqrt(2)))
-    yield (
-        "GELU, by its tanh formula, instead of ReLU",
-        lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
-    )
-    yield "softplus instead of ReLU", lambda x: np.logaddexp(x, 0)
-
-
 def rearranged(weight: Array) -> Iterator[tuple[str, Array]]:
     """A convolution's weights in wrong orders, each once."""
     seen = [weight]
-
-    def new(array: Array) -> bool:
-        known = array.shape != weight.shape or any(np.array_equal(array, old) for old in seen)
-        if not known:
+    for text, array in _orders(weight):
+        if array.shape == weight.shape and not any(np.array_equal(array, old) for old in seen):
             seen.append(array)
-        return not known
-
-    candidates = [
-        (
-            "the kernel is turned by 180 degrees (a convolution, not a cross-correlation)",
-            weight[:, :, ::-1, ::-1],
-        ),
-        ("the kernel is upside down", weight[:, :, ::-1]),
-        ("the kernel is mirrored, left and right", weight[..., ::-1]),
-        ("height and width of the kernel are swapped", weight.transpose(0, 1, 3, 2)),
-        ("output and input channels are swapped", weight.transpose(1, 0, 2, 3)),
-        ("input channels are in reverse order", weight[:, ::-1]),
-        ("output channels are in reverse order (the bias's are not)", weight[::-1]),
-    ]
-    for text, array in candidates:
-        if new(array):
             yield text, array
+
+
+def _orders(weight: Array) -> Iterator[tuple[str, Array]]:
+    turned = weight[:, :, ::-1, ::-1]
+    yield "the kernel is turned by 180 degrees (a convolution, not a cross-correlation)", turned
+    yield "the kernel is upside down", weight[:, :, ::-1]
+    yield "the kernel is mirrored, left and right", weight[..., ::-1]
+    yield "height and width of the kernel are swapped", swapped(weight)
+    yield "output and input channels are swapped", weight.transpose(1, 0, 2, 3)
+    yield "input channels are in reverse order", weight[:, ::-1]
+    yield "output channels are in reverse order (the bias's are not)", weight[::-1]
     ours = ", ".join(WEIGHT_AXES)
     for order in itertools.permutations(range(4)):
         theirs = ", ".join(WEIGHT_AXES[axis] for axis in order)
         array = weight.transpose(order).reshape(weight.shape)
-        if new(array):
-            yield f"the numbers are in the order ({theirs}), read as ({ours})", array
+        yield f"the numbers are in the order ({theirs}), read as ({ours})", array
         array = weight.reshape([weight.shape[axis] for axis in order]).transpose(np.argsort(order))
-        if new(array):
-            yield f"the numbers are in the order ({ours}), read as ({theirs})", array
+        yield f"the numbers are in the order ({ours}), read as ({theirs})", array
 
 
 def _padding_after(
@@ -486,7 +466,7 @@ def _places(
 
 def _place_text(before: int, after: int, padding: int) -> str:
     if before < 0:
-        return f"windows begin {plural('pixel', -before)} into the image"
+        return plural(f"windows begin {-before} pixel(s) into the image")
     if before == after:
         return f"padding {before} instead of {padding}"
     return (

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -91,11 +91,12 @@ def seconds(report: Comparison) -> str:
     return f"Of the backends' {total:.1f} s in all, {each}; --dtype NAME computes in one alone"
 
 
-def command(report: Comparison) -> str | None:
-    """The command that shows the layer alone, or its level; None if there is none to show."""
+def command(report: Comparison, level: str = "") -> str | None:
+    """The command that shows the layer, or a level, alone; None if there is none to show."""
     view = report.layer
     if view is None or not report.asked:
         return None
+    level = level or view.level
     words = ["scripts/compare.py", "--backends", ",".join(report.asked["backends"])]
     for interpreter in report.asked["python"]:
         words += ["--python", interpreter]
@@ -103,10 +104,10 @@ def command(report: Comparison) -> str | None:
         value = report.job[field.name]
         if field.name != "levels" and value != field.default:
             words += [f"--{field.name.replace('_', '-')}", str(value)]
-    if view.level in WITHOUT_LAYERS:
-        words += ["--levels", view.level]
+    if level in WITHOUT_LAYERS:
+        words += ["--levels", level]
     else:
-        place = "" if view.level == "activations" else f"{view.level}/"
+        place = "" if level == "activations" else f"{level}/"
         words += ["--layer", f"{place}{view.name}"]
     return shlex.join(words)
 
@@ -115,12 +116,7 @@ def command(report: Comparison) -> str | None:
 
 
 def show(report: Comparison, everything: bool = False) -> None:
-    """Print the verdict and what it rests on.
-
-    Args:
-        report: of a comparison.
-        everything: all tables too, not only the rows around the first deviation.
-    """
+    """See :meth:`common.comparison.levels.Comparison.show`."""
     console = output.console(highlight=False)
     _show_verdict(console, report)
     console.print(_levels_table(report))
@@ -139,6 +135,11 @@ def show(report: Comparison, everything: bool = False) -> None:
         if command(report):
             what = "level" if report.layer.level in WITHOUT_LAYERS else "layer"
             console.print(f"\nThat {what} alone: {command(report)}", soft_wrap=True)
+            last = report.levels[-1]
+            # a rate of its own shows in training first; the levels before say nothing of dropout
+            if deviation.name == "training" and (last.name, last.status) == ("dropout", "deviate"):
+                alone = command(report, "dropout")
+                console.print(f"Dropout deviates too; its level alone: {alone}", soft_wrap=True)
     console.print(f"\n{seconds(report)}" if seconds(report) else "")
     if not everything:
         console.print("All tables: --verbose, or --html FILE; the numbers: --json FILE")
@@ -289,21 +290,27 @@ def drawings(report: Comparison) -> dict[str, list[Drawing]]:
     """Level -> its pictures."""
     pictures: dict[str, list[Drawing]] = {}
     for level in report.levels:
-        found = []
+        found = pictures[level.name] = []
         if level.name in ("activations", "gradients"):
-            for table in level.tables:
-                figure = figures.new(9, 3.6)
-                _plot_differences(figure.add_subplot(), table.rows)
-                found.append((f"Relative differences, {table.title}", figure))
+            for i, table in enumerate(level.tables):
+                svg = _draw(f"{level.name}{i}", _plot_differences, table.rows)
+                found.append(Drawing(f"Relative differences, {table.title}", svg))
         elif level.name == "training" and report.losses:
-            figure = figures.new(9, 3.6)
-            _plot_losses(figure.add_subplot(), report.losses)
-            found.append(("Loss of each step", figure))
-        pictures[level.name] = [
-            Drawing(caption, figures.svg_element(figure, f"{level.name}{i}"))
-            for i, (caption, figure) in enumerate(found)
-        ]
+            svg = _draw("training0", _plot_losses, report.losses)
+            found.append(Drawing("Loss of each step", svg))
     return pictures
+
+
+def _draw(name: str, plot: Callable[["Axes", Any], None], data: Any) -> str:
+    figure = figures.new(9, 3.6)
+    axes = figure.add_subplot()
+    plot(axes, data)
+    axes.grid(visible=True, alpha=0.5)
+    figures.add_legend(axes)
+    legend = axes.get_legend()
+    if legend is not None:  # a white frame would hide the words on a dark page
+        legend.set_frame_on(False)
+    return figures.svg_element(figure, name)
 
 
 def _plot_losses(axes: "Axes", losses: Mapping[str, list[float | None]]) -> None:
@@ -314,7 +321,6 @@ def _plot_losses(axes: "Axes", losses: Mapping[str, list[float | None]]) -> None
         axes.plot(range(1, len(values) + 1), heights, label=name, linewidth=width)
     axes.set_xlabel("step")
     axes.set_ylabel("loss, nats")
-    _finish(axes)
 
 
 def _plot_differences(axes: "Axes", rows: list[tables.Row]) -> None:
@@ -329,15 +335,6 @@ def _plot_differences(axes: "Axes", rows: list[tables.Row]) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=7)
     axes.set_ylabel("relative difference (none: bottom)")
-    _finish(axes)
-
-
-def _finish(axes: "Axes") -> None:
-    axes.grid(visible=True, alpha=0.5)
-    figures.add_legend(axes)
-    legend = axes.get_legend()
-    if legend is not None:  # a white frame would hide the words on a dark page
-        legend.set_frame_on(False)
 
 
 def _compared(level: Level) -> str:

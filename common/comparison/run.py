@@ -118,11 +118,7 @@ def _record(
 ) -> Iterator[tuple[str, list[Recording] | NinError]]:
     """Each backend's recordings, or why there are none, in order.
 
-    Args:
-        sides: name, interpreter and specification of each backend.
-        job: to do.
-        directory: of the material; each recording passes through it.
-        timeout: seconds for each backend.
+    ``sides`` are the name, interpreter and specification of each; ``directory`` has the material.
     """
     at_once, threads = side_by_side(job, len(sides))
     todo = dataclasses.asdict(dataclasses.replace(job, threads=threads))
@@ -154,12 +150,7 @@ def _record(
 
 
 def read(found: Sequence[dict[str, Any]], name: str) -> list[Recording]:
-    """The recordings of :func:`common.comparison.worker.work`.
-
-    Args:
-        found: what it returned.
-        name: what the backend is called here.
-    """
+    """The recordings of which :func:`common.comparison.worker.work` returned the fields."""
     return [
         Recording(**{**fields, "name": name, "arrays": load_arrays(Path(fields["arrays"]))[0]})
         for fields in found

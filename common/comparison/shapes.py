@@ -1,6 +1,5 @@
 """The book's shape walk: one random image through the layers, one line for each."""
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -55,22 +54,13 @@ def walk_through(
         raise NinError(f"`net` with `resize={size}`: {one_line(error)}") from error
 
 
-def walk_apart(
-    spec: str, size: int, interpreter: str = sys.executable, network: str = "chapter"
-) -> list[dict[str, Any]]:
+def walk_apart(spec: str, size: int, interpreter: str, network: str) -> list[dict[str, Any]]:
     """:func:`walk` in a process of its own: TensorFlow and MXNet do not share one."""
     function = "common.comparison.shapes:walk"
-    absolute = registry.absolute(spec)
+    options: dict[str, Any] = {"size": size, "network": network}
+    options["backend_name"] = registry.absolute(spec)
     try:
-        found = session.call_apart(
-            interpreter,
-            function,
-            WORKER_SECONDS,
-            backend_name=absolute,
-            size=size,
-            network=network,
-        )
-        return list(found)
+        return list(session.call_apart(interpreter, function, WORKER_SECONDS, **options))
     except NinError as error:
         if registry.label(spec) in str(error):
             raise

@@ -110,19 +110,16 @@ def difference_rows(
         pairs: what to compare.
         names: of the rows.
         measure: of a difference.
-        limit: of a name in a pair: the difference up to which it is agreement.
-        complete: what only one side has deviates.
+        limit: name and pair -> the difference up to which it is agreement.
+        complete: what only one side has gets a row too, and deviates.
     """
     rows = []
     for name in names:
-        sides = [(name in pair.one, name in pair.other) for pair in pairs]
-        if not any(any(have) if complete else all(have) for have in sides):
+        found = [side[name] for pair in pairs for side in (pair.one, pair.other) if name in side]
+        if not found:
             continue
-        first = next(
-            side[name] for pair in pairs for side in (pair.one, pair.other) if name in side
-        )
-        largest = f"{np.abs(first).max(initial=0):.2e}"
-        row = Row(name, {"shape": shape_text(first.shape), "largest": largest})
+        largest = f"{np.abs(found[0]).max(initial=0):.2e}"
+        row = Row(name, {"shape": shape_text(found[0].shape), "largest": largest})
         for pair in pairs:
             sides_of = zip(pair.names, (pair.one, pair.other), strict=True)
             lacking = [backend for backend, arrays in sides_of if name not in arrays]
@@ -134,5 +131,6 @@ def difference_rows(
                 row.compare(pair.column, missing, allowed)
             else:
                 row.cells[pair.column] = "-"
-        rows.append(row)
+        if row.values:
+            rows.append(row)
     return rows

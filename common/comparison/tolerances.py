@@ -62,16 +62,9 @@ DEAD_LOSS = 1e-4
 
 
 def output_limits(dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> dict[str, float]:
-    """The largest difference of each layer's output that is agreement.
+    """Layer (``input`` ... ``logits``) -> the largest difference of its output that is agreement.
 
-    Args:
-        dtype: float32 or float64.
-        weights: of the network, canonical name -> array.
-        job: its image size counts.
-
-    Returns:
-        ``input``, ``block1.conv1`` ... ``flatten``, ``logits`` -> relative difference: in float64
-        of any value to the largest, in float32 in L2 norm.
+    Relative: in float64 of any value to the largest, in float32 in L2 norm.
     """
     lengths = _lengths(weights, job)
     if dtype == "float64":

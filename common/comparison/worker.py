@@ -32,12 +32,11 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
 
     Args:
         directory: of the material.
-        backend: as :func:`common.backends.registry.load` takes it.
+        backend: as :func:`common.backends.registry.load` takes it, or a weights file.
         job: fields of :class:`Job`.
 
     Returns:
-        The fields of each :class:`Recording`, one for each precision; its arrays are in the file
-        that they name.
+        The fields of a :class:`Recording` for each precision, with a file in place of its arrays.
     """
     started = time.monotonic()
     todo = Job(**{**job, "levels": tuple(job["levels"])})
@@ -72,14 +71,8 @@ def record(
 ) -> list[Recording]:
     """Do a job with a backend of this process; an error in a level does not stop the others.
 
-    Args:
-        name: what the recordings are called.
-        backend: computes.
-        job: what to record.
-        material: of :func:`common.comparison.material.make_material`.
-
     Returns:
-        One for each precision of the job that the backend has.
+        A recording for each precision of the job that the backend has.
 
     Raises:
         NinError: if it has none of them.

@@ -354,6 +354,7 @@ POOLING = Layer("pool1", 6, 6, 3, 2, 0, False)
         (POOLING, [(5, 5), (5, 7)], "rounding up, ceil_mode"),
         (POOLING, [(11, 11), (11, 14)], "the layer is left out"),
         (POOLING, [(5, 5), (5, 40)], None),
+        (POOLING, [(5, 5), ()], None),
     ],
 )
 def test_the_number_that_gives_a_wrong_shape_is_named(layer, given, words):

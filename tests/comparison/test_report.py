@@ -252,6 +252,11 @@ def twice(loss, logits, labels):
     return numpy_nin.cross_entropy(powers / powers.sum(1, keepdims=True), labels)[0]
 
 
+def of_each(loss, logits, labels):
+    pairs = zip(logits[:, None], labels[:, None], strict=True)
+    return np.array([numpy_nin.cross_entropy(*pair)[0] for pair in pairs])
+
+
 class Lazy(numpy_nin.Trainer):
     def train_batch(self, indices, learning_rate, step):
         super().train_batch(indices, 0.0, step)
@@ -260,6 +265,7 @@ class Lazy(numpy_nin.Trainer):
 KERNEL = "block2.conv1.weight"
 ELSEWHERE = {
     "a sum for a loss": (wrong_loss(lambda loss, x, y: 2 * loss), "the sum over the batch"),
+    "a loss of each image": (wrong_loss(of_each), "one for each image, not their mean"),
     "bits": (wrong_loss(lambda loss, x, y: loss / np.log(2)), "in bits"),
     "softmax twice": (wrong_loss(twice), "softmax is applied before it"),
     "labels": (
@@ -345,6 +351,16 @@ def test_a_network_that_drops_units_at_rate_0_is_told_so_where_its_training_devi
     assert found.deviation.first == "step 1"
     assert list(found.layer.mistakes) == ["wrong"]
     assert "units are dropped though nin(dropout=0)" in found.layer.mistakes["wrong"]
+
+
+def test_a_rate_of_dropout_that_is_written_down_has_its_level_as_another_next_step(
+    material, capsys
+):
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training", "dropout"))
+    found = compare(material, {"right": numpy_nin, "wrong": with_dropout(0.3)}, job)
+    text = printed(capsys, report.show, found)
+    assert re.search(r"That layer alone: .* --layer training/losses\n", text)
+    assert re.search(r"Dropout deviates too; its level alone: .* --levels dropout\n", text)
 
 
 # ----------------------------------------------------------------------- the page

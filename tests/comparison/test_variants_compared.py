@@ -155,6 +155,18 @@ def test_another_network_than_was_asked_for_deviates_where_it_is_another(
     assert (found.deviation.name, found.deviation.first) == (level, first)
 
 
+def test_a_wrong_shape_is_explained_though_a_fully_connected_layer_takes_no_oblong_image(sample):
+    def shape_walk(net, images):
+        for layer in numpy_nin.shape_walk(net, images):
+            rim = ((0, 0), (0, 0), (0, 1), (0, 1)) if layer.name == "pool1" else 0
+            yield layer._replace(output=np.pad(layer.output, rim))
+
+    job = dataclasses.replace(job_of("dense-head"), levels=("shapes",))
+    found = compare(sample, job, {"right": numpy_nin, "wrong": changed(shape_walk=shape_walk)})
+    assert found.layer.findings["right"] == "as on paper"
+    assert "padding 1 instead of 0" in found.layer.mistakes["wrong"]
+
+
 @pytest.mark.long
 def test_a_backend_without_variants_is_listed_as_that(sample):
     lacking = types.SimpleNamespace(__name__="mine", nin=numpy_nin.nin)
