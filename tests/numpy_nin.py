@@ -287,10 +287,9 @@ class Trainer(Predictor):
     def train_batch(self, indices, learning_rate, step):
         loss, slopes = self.gradients(self.images[indices], self.labels[indices], training=True)
         self.metrics.append(loss)
-        weights = get_weights(self.net)
-        set_weights(
-            self.net, {name: w - learning_rate * slopes[name] for name, w in weights.items()}
-        )
+        for name, layer in convolutions(self.net):
+            layer.weight -= learning_rate * slopes[f"{name}.weight"]
+            layer.bias -= learning_rate * slopes[f"{name}.bias"]
 
     def take_metrics(self):
         losses, self.metrics = np.array(self.metrics), []

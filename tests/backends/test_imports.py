@@ -103,6 +103,7 @@ def test_the_second_of_two_that_crash_together_is_refused(backend, backend_name,
     assert f"NinError: {second} and {framework} crash in one" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.long
 def test_mxnet_comes_first_where_make_installed_it(backend, backend_name, tmp_path):
     if backend_name != "mxnet":
         pytest.skip("of MXNet")

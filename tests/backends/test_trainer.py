@@ -178,10 +178,10 @@ def adamw(weights, slopes, memory, step, lr, momentum, decay):
 @pytest.mark.parametrize(
     ("rule", "optimizer", "momentum", "decay"),
     [
-        (sgd, "sgd", 0.0, 0.0),
-        (sgd, "sgd", 0.9, 0.0),
+        pytest.param(sgd, "sgd", 0.0, 0.0, marks=pytest.mark.long),
+        pytest.param(sgd, "sgd", 0.9, 0.0, marks=pytest.mark.long),
         (sgd, "sgd", 0.9, 0.1),
-        (adamw, "adamw", 0.0, 0.0),
+        pytest.param(adamw, "adamw", 0.0, 0.0, marks=pytest.mark.long),
         (adamw, "adamw", 0.0, 0.1),
     ],
 )
@@ -211,7 +211,10 @@ def orthogonal(change):
     return (X if X.shape[0] == len(change) else X.T).reshape(change.shape)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("float64", 1e-12), pytest.param("float32", 1e-5, marks=pytest.mark.long)],
+)
 def test_muon_is_the_published_rule(backend, make, small, precision, tolerance):
     trainer, decay = make(optimizer="muon", precision=precision, weight_decay=0.1), 0.1
     momenta, means, variances = ({} for _ in range(3))
@@ -391,7 +394,7 @@ def test_activations_of_convolutions_are_after_their_relu(make, small):
     "changes",
     [
         pytest.param({"optimizer": "sgd"}, marks=pytest.mark.long),
-        {"optimizer": "sgd", "momentum": 0.9},
+        pytest.param({"optimizer": "sgd", "momentum": 0.9}, marks=pytest.mark.long),
         pytest.param({"optimizer": "adamw", "weight_decay": 0.01}, marks=pytest.mark.long),
         {"optimizer": "muon", "weight_decay": 0.01},
     ],

@@ -21,7 +21,13 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "vgg-21-32", *OTHERS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("3x3", "dense-head", *OTHERS) else pytest.mark.long)
+        for name in [*VARIANTS, "vgg-21-32", *OTHERS]
+    ],
+)
 def test_a_variant_gives_the_logits_and_gradients_of_plain_numpy(backend, sample, rng, name):
     network = parse(name)
     # two pixels more than one in the last map, so that there is something to pool or to flatten

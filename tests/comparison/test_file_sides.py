@@ -319,10 +319,8 @@ def test_a_mistake_in_the_dropout_of_a_module_from_elsewhere_is_named(
     assert words in report.layer.mistakes["port"]
 
 
-@pytest.mark.shared
-@pytest.mark.parametrize(
-    "save", [save_model, pytest.param(onnx_format.save, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("save", [save_model, onnx_format.save])
 def test_small_weights_learn_too_and_are_compared_in_training(
     backend, backend_name, tmp_path, save
 ):

@@ -353,6 +353,7 @@ def test_a_network_that_drops_units_at_rate_0_is_told_so_where_its_training_devi
     assert "units are dropped though nin(dropout=0)" in found.layer.mistakes["wrong"]
 
 
+@pytest.mark.long
 def test_a_rate_of_dropout_that_is_written_down_has_its_level_as_another_next_step(
     material, capsys
 ):

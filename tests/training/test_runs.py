@@ -300,7 +300,7 @@ def test_a_run_in_float64_does_not_go_on_with_auto():
         fit.given_settings(from_preset("fast", precision="float64"), {"precision": "auto"}, "here")
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_another_seed_gives_other_numbers(finished, start):
     first, _ = finished
     second = start(seed=1)
@@ -367,7 +367,7 @@ def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
     assert all(np.isfinite(array).all() for array in state.values())
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start):
     run = start()
     assert run.train()
@@ -378,7 +378,7 @@ def test_a_run_killed_while_it_wrote_its_results_can_be_finished(finished, start
     assert run_directory.is_complete(run.directory)
 
 
-@pytest.mark.shared
+@pytest.mark.long
 def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
     backend_name, monkeypatch, tmp_path
 ):
