@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 
 from common.bench import results as bench_results
 from common.bench.results import Results
@@ -144,6 +143,12 @@ def html(sources: Sources, language: str = "en") -> str:
     return pages.render("report/page.html.j2", page=Page(sources, language))
 
 
+class Unusual(str):
+    """A cell to notice."""
+
+    is_unusual = True
+
+
 class Table(NamedTuple):
     """With a caption, and a head for each column."""
 
@@ -253,7 +258,7 @@ class Page:
             cells = [
                 self._value(name, value)
                 if value == usual or name == "backend"
-                else Markup("<strong>{}</strong>").format(self._value(name, value))
+                else Unusual(self._value(name, value))
                 for value in values
             ]
             rows.append([self.words[name], book, *cells])
