@@ -430,7 +430,8 @@ def look(
     from common.report.look import VIEWS, Look
 
     if "view" in settings:
-        raise NinError(f"`view`: look(...).view(name) shows one of {', '.join(VIEWS)}")
+        names = ", ".join(VIEWS)
+        raise NinError(f"`view`: not for look; look(...).view(name) shows one view: {names}")
     if settings and isinstance(trained, (Run, Classifier)):
         raise NinError(
             f"`{next(iter(settings))}`: of a run or classifier it is fixed; leave it out"

@@ -128,7 +128,8 @@ def test_a_view_that_is_not_there_or_in_the_wrong_place_is_told_which_there_are(
         look.view("map")
     for trained in (weights, look.classifier):
         with pytest.raises(
-            NinError, match=rf"^view: look\(\.\.\.\)\.view\(name\) shows one of {words}$"
+            NinError,
+            match=rf"^view: not for look; look\(\.\.\.\)\.view\(name\) shows one view: {words}$",
         ):
             api.look(trained, view="map")
 
