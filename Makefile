@@ -1,6 +1,6 @@
 # make train [BACKEND=torch|tf|mxnet] [ARGS="--epochs 2 ..."]   train NiN, preset fast
-# make test [ARGS="-k words"]                                   the tests, all backends: five minutes
-# make test-long                                                the tests that make test leaves out: twenty minutes
+# make test [ARGS="-k words"]                                   the tests, all backends: three to seven minutes
+# make test-long                                                the tests that make test leaves out: half an hour
 # make test-jax                                                 the backends' tests with the example in JAX
 # make test-book                                                our networks under the book's own code
 # make test-gpu [PYTHON=python3 ARGS="--parts step,fast"]       what there is to know of a GPU, in minutes
