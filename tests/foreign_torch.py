@@ -133,7 +133,7 @@ NOTED = {
         "left out, as no part of the network: loss.weight (10,), cm.confmat (10, 10); if it",
     ),
     "a temperature beside the network": (
-        lambda w, d: saved({**checkpoint(w), "temperature": torch.ones(1)}, d),
+        lambda w, d: saved({**lightning(w), "temperature": torch.ones(1)}, d),
         "left out, as no part of the network: temperature (1,); if it",
     ),
 }
