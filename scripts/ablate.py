@@ -122,10 +122,10 @@ def command(options: argparse.Namespace) -> int:
         watchers=(display.choose(parser().in_options),),
         **{name: getattr(options, name) for name in given},
     )
+    found.show()
     if found.exit_status:
         print("interrupted: the same command goes on", file=sys.stderr)
         return found.exit_status
-    found.show()
     if options.json:
         write_json(options.json, found.report())
     figure = found.plot(options.lang)

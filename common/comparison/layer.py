@@ -1,6 +1,6 @@
 """One layer, parameter or loss alone: both sides' numbers at the worst places, and what went wrong.
 
-The layer is computed again on paper, in float64, from the input that each backend itself recorded.
+The layer is computed again on paper, in float64, from what each backend itself recorded before it.
 So it shows which backend is right, whatever came before.
 """
 
@@ -25,7 +25,13 @@ from common.comparison.diagnosis import (
 from common.comparison.job import Job, Recording, below
 from common.comparison.levels import Comparison, Level, changes, layer_names
 from common.comparison.measures import largest_difference
-from common.comparison.mistakes import WEIGHT_AXES, explain_shape, layer_on_paper, rearranged
+from common.comparison.mistakes import (
+    WEIGHT_AXES,
+    OnPaper,
+    explain_shape,
+    layer_on_paper,
+    rearranged,
+)
 from common.comparison.tables import shape_text
 from common.errors import NinError
 from common.network import architecture
@@ -116,7 +122,15 @@ def look(
     if deviation.name == "dropout":
         return _look_at_dropout(deviation, job)
     inside = "losses" if first.startswith("step ") else first
-    return look_at(deviation.name, inside, _of(deviation.dtype, recordings), job, material)
+    view = look_at(deviation.name, inside, _of(deviation.dtype, recordings), job, material)
+    last = comparison.levels[-1]
+    if view and deviation.name == "training" and (last.name, last.status) == ("dropout", "deviate"):
+        # a wrong dropout shows in the training first, and its own level counts the units
+        for backend, mistake in _look_at_dropout(last, job).mistakes.items():
+            found = view.findings.get(backend)
+            view.findings[backend] = f"{found}; {mistake}" if found else mistake
+            view.mistakes.setdefault(backend, mistake)
+    return view
 
 
 def check_name(name: str, network: Network) -> None:
@@ -350,20 +364,32 @@ def _activation_on_paper(
     given, known = recording.group("activations"), layer_names(job.description)
     if name not in known:
         return None, None
-    place = known.index(name)
-    source = material["images"][: job.batch_size] if place == 0 else given.get(known[place - 1])
+    # layers without weights before it that are not given are computed here too
+    first = place = known.index(name)
+    while (
+        first
+        and known[first - 1] not in given
+        and not known[first - 1].startswith(dropout.WITH_WEIGHTS)
+    ):
+        first -= 1
+    source = given.get(known[first - 1]) if first else material["images"][: job.batch_size]
     if source is None:
         return None, None
     source, wrong = np.asarray(source, np.float64), np.asarray(given[name])
     network, shape = job.description, wrong.shape
-    if name.startswith("dense"):  # a convolution of a map of one pixel
-        source, wrong = (x.reshape(len(x), -1, 1, 1) for x in (source, wrong))
     dense = architecture.dense_layers(job.resize, network=network)
     layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
-    layer = layer_on_paper(
-        name, layers, below("weights", material), job.resize, source, wrong.shape
-    )
+    weights = below("weights", material)
+
+    def on_paper(name: str, source: Array, wanted: tuple[int, ...]) -> OnPaper:
+        return layer_on_paper(name, layers, weights, job.resize, source, wanted)
+
     try:
+        for before in known[first:place]:
+            source = on_paper(before, source, source.shape).compute(source)
+        if name.startswith("dense"):  # a convolution of a map of one pixel
+            source, wrong = (x.reshape(len(x), -1, 1, 1) for x in (source, wrong))
+        layer = on_paper(name, source, wrong.shape)
         right = layer.compute(source)
     except ValueError:  # the input is of another shape than the layer takes
         return None, None

@@ -227,6 +227,8 @@ def compare(
             table, row = first
             level.status, level.first, level.dtype = "deviate", row.name, table.dtype
             level.between = [f"{column}: {row.cells[column]}" for column in row.deviating]
+            # there is no agreement to refuse
+            level.notes = [note.removeprefix(REFUSED) for note in level.notes]
         elif any(name in recording.failed for recording in recordings):
             level.status = "failed"
         elif not rows and level.status != "refused":
@@ -476,8 +478,11 @@ def _training(
         for backend, values in losses.items():
             _refuse_if(level, _not_learned(backend, values, tolerances.LEARNED[dtype]))
         level.about.append(job.learning_rate_text)
-        first, last = _ends(next(iter(losses.values())))
-        level.about.append(f"mean loss of the first pass {first:.4f}, of the last {last:.4f}")
+        backend, values = next(iter(losses.items()))
+        first, last = _ends(values)
+        level.about.append(
+            f"mean loss of the first pass {first:.4f}, of the last {last:.4f} ({backend})"
+        )
 
     level.notes += [
         f"{backend} does not give its weights after the training"

@@ -91,12 +91,11 @@ def seconds(report: Comparison) -> str:
     return f"Of the backends' {total:.1f} s in all, {each}; --dtype NAME computes in one alone"
 
 
-def command(report: Comparison, level: str = "") -> str | None:
-    """The command that shows the layer, or a level, alone; None if there is none to show."""
+def command(report: Comparison) -> str | None:
+    """The command that shows the layer, or its level, alone; None if there is none to show."""
     view = report.layer
     if view is None or not report.asked:
         return None
-    level = level or view.level
     words = ["scripts/compare.py", "--backends", ",".join(report.asked["backends"])]
     for interpreter in report.asked["python"]:
         words += ["--python", interpreter]
@@ -104,10 +103,10 @@ def command(report: Comparison, level: str = "") -> str | None:
         value = report.job[field.name]
         if field.name != "levels" and value != field.default:
             words += [f"--{field.name.replace('_', '-')}", str(value)]
-    if level in WITHOUT_LAYERS:
-        words += ["--levels", level]
+    if view.level in WITHOUT_LAYERS:
+        words += ["--levels", view.level]
     else:
-        place = "" if level == "activations" else f"{level}/"
+        place = "" if view.level == "activations" else f"{view.level}/"
         words += ["--layer", f"{place}{view.name}"]
     return shlex.join(words)
 
@@ -135,11 +134,6 @@ def show(report: Comparison, everything: bool = False) -> None:
         if command(report):
             what = "level" if report.layer.level in WITHOUT_LAYERS else "layer"
             console.print(f"\nThat {what} alone: {command(report)}", soft_wrap=True)
-            last = report.levels[-1]
-            # a rate of its own shows in training first; the levels before say nothing of dropout
-            if deviation.name == "training" and (last.name, last.status) == ("dropout", "deviate"):
-                alone = command(report, "dropout")
-                console.print(f"Dropout deviates too; its level alone: {alone}", soft_wrap=True)
     console.print(f"\n{seconds(report)}" if seconds(report) else "")
     if not everything:
         console.print("All tables: --verbose, or --html FILE; the numbers: --json FILE")

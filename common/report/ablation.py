@@ -35,7 +35,8 @@ WORDS = {
 
 def show(found: Ablation) -> None:
     """Print the table, and what it does not show."""
-    tables.show([table(found)], 160)
+    if any(variant.outcomes for variant in found.variants):
+        tables.show([table(found)], 160)
     print("\n".join(remarks(found)))
 
 
@@ -63,8 +64,13 @@ def table(found: Ablation) -> "Table":
 def remarks(found: Ablation) -> list[str]:
     """How the table is to be read."""
     runs = [outcome for variant in found.variants for outcome in variant.outcomes]
+    of = len(found.variants) * len(found.seeds)
+    done = [f"{len(runs)} of {plural(f'{of} run(s)')}: the others are not done"]
     least = min((len(variant.accuracies) for variant in found.variants), default=0)
+    if not runs:
+        return done
     lines = [
+        *(done if len(runs) < of else []),
         plural(
             f"{len(found.seeds)} seed(s), {found.train_examples:,} training example(s), accuracy "
             f"on {found.test_examples:,} other(s): mean ± standard deviation; training accuracy "
@@ -79,11 +85,10 @@ def remarks(found: Ablation) -> list[str]:
             lines.append(
                 f"{variant.name}: diverged with seed {', '.join(failed)}: not in the means"
             )
-    if runs:
-        lines.append(
-            "dead: 0 for every test image; channels: their share, classes: how many in each run, "
-            "of which one in ten costs up to ten points"
-        )
+    lines.append(
+        "dead: 0 for every test image; channels: their share, classes: how many in each run, "
+        "of which one in ten costs up to ten points"
+    )
     return [*lines, found.notice] if found.notice else lines
 
 
