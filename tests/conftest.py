@@ -7,6 +7,7 @@ tests, and so does a backend from outside, ``pytest tests/backends --backend exa
 """
 
 import contextlib
+import gc
 import os
 import signal
 
@@ -93,6 +94,7 @@ def signals_are_not_ignored():
 @pytest.fixture(scope="session", autouse=True)
 def prepared():
     """How many threads a backend gets."""
+    gc.freeze()  # a collection need not look through all that was imported each time
     return machine.prepare(0)
 
 
@@ -111,6 +113,7 @@ def backend(backend_name, prepared):
             pytest.fail(str(error))
         pytest.skip(str(error))
     module.set_threads(prepared)
+    gc.freeze()  # the framework too
     return module
 
 

@@ -69,7 +69,7 @@ def load(spec: str) -> Backend:
     package, framework = BACKENDS.get(spec, (spec, None))
     check_apart(framework or "")
     try:
-        module = _import(package)
+        module = _import(spec) if framework is None else importlib.import_module(package)
     # a framework beside the wrong NumPy fails in any way it likes, and a file may be a script
     except (Exception, SystemExit) as error:
         missing = getattr(error, "name", None) or ""
@@ -100,7 +100,8 @@ def check_name(name: str) -> None:
 def check_spec(spec: str) -> None:
     """Raise :class:`NinError` unless :func:`load` would find something; imports no backend."""
     if not _is_path(spec):
-        if spec not in names() and not _is_package(spec):
+        # the names of this project's first, for what others have registered is in many files
+        if spec not in BACKENDS and spec not in _entry_points() and not _is_package(spec):
             check_name(spec)
     elif not Path(spec).exists():
         raise NinError(f"backend {spec}: no such file")

@@ -127,8 +127,8 @@ def look(
     if view and deviation.name == "training" and (last.name, last.status) == ("dropout", "deviate"):
         # a wrong dropout shows in the training first, and its own level counts the units
         for backend, mistake in _look_at_dropout(last, job).mistakes.items():
-            found = view.findings.get(backend)
-            view.findings[backend] = f"{found}; {mistake}" if found else mistake
+            findings = [view.findings.get(backend), mistake]
+            view.findings[backend] = "; ".join(filter(None, findings))
             view.mistakes.setdefault(backend, mistake)
     return view
 

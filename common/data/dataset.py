@@ -215,9 +215,9 @@ def check_arrays(
     for name in ("train_labels", "test_labels"):
         others = np.setdiff1d(checked[name], classes)
         if len(others):
-            known = "classes" if num_classes else "training labels"
+            known = "the classes" if num_classes else f"those of {called['train_labels']},"
             raise NinError(
-                f"{called[name]}: label {others[-1]} is not among the {known} {_span(classes)}"
+                f"{called[name]}: label {others[-1]} is not among {known} {_span(classes)}"
             )
     return checked
 

@@ -64,7 +64,7 @@ BAD = {
     "one class": ({"train_labels": np.zeros(6, int), "test_labels": np.zeros(3, int)},
                   "train_labels: one class only"),
     "never seen": ({"test_labels": np.full(3, 7)},
-                   "test_labels: label 7 is not among the training labels 0 to 2"),
+                   "test_labels: label 7 is not among those of train_labels, 0 to 2"),
     "no class of it": ({"num_classes": 2}, "train_labels: label 2 is not among the classes 0 to 1"),
     "ragged": ({"train_images": [[1], [2, 3]]}, "train_images: "),  # how, depends on NumPy
     "words": ({"train_images": "sample"}, "train_images: of type <U6, expected uint8"),

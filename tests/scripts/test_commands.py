@@ -262,7 +262,7 @@ def quick(backend_name):
     """Arguments of a run of some seconds."""
     data = "--data sample --limit 192 --batch-size 32 --resize 67"
     return ["--backend", backend_name, "--preset", "fast", *data.split(), "--device", "cpu",
-            "--threads", "2"]  # fmt: skip
+            "--threads", "1"]  # fmt: skip
 
 
 # tests/test_signals.py has the others too
