@@ -144,6 +144,7 @@ def test_the_name_of_a_backend_trains_the_chapters_network_to_the_same_numbers(
     assert without_times(other.history) == without_times(run.history)
 
 
+@pytest.mark.shared
 def test_every_precision_trains_the_network_itself(fit, make, backend):
     for precision in backend.PRECISIONS:
         net = plain(make)

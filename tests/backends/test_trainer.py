@@ -141,7 +141,7 @@ def test_gradients_are_those_of_a_training_step_without_dropout(
         np.testing.assert_allclose(slopes[name], slope, rtol=1e-7, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.long), "float64"])
 def test_taking_gradients_changes_nothing(backend, make, small, precision):
     with_look, without = (make(precision=precision, optimizer="adamw") for _ in range(2))
     for step in range(2):

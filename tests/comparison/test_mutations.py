@@ -1032,6 +1032,7 @@ def test_a_small_mistake_in_a_frameworks_network_is_caught_at_its_level_and_laye
     assert_caught(compare(materials, intact_network, mutant, levels_up_to(level)), level, layer)
 
 
+@pytest.mark.shared
 def test_average_pooling_in_a_framework_is_caught(
     backend, backend_name, intact_network, materials, monkeypatch
 ):

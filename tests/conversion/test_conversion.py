@@ -129,6 +129,7 @@ def exported(converted):
     return converted[1]
 
 
+@pytest.mark.shared
 def test_convert_says_what_it_wrote_and_how_well_it_agrees(converted, name):
     done, path = converted
     assert done.stderr == ""

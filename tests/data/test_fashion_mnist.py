@@ -162,7 +162,7 @@ def test_labels_that_do_not_match_the_images_are_refused(directory):
 
 def test_a_test_label_that_training_never_saw_is_refused(directory):
     (directory / "t10k-labels-idx1-ubyte").write_bytes(idx(np.full(20, 7, np.uint8)))
-    with pytest.raises(NinError, match="label 7 is not among those of .*, 0 to 2"):
+    with pytest.raises(NinError, match=r"label 7 is not among those of .*, 0 to 2"):
         fashion_mnist.load(str(directory))
 
 

@@ -154,11 +154,10 @@ assert dict(matplotlib.rcParams) == before
 @pytest.mark.parametrize(
     "backend",
     [
-        "nonsense",
         "module://matplotlib_inline.backend_inline",
         *(
             pytest.param(each, marks=pytest.mark.long)
-            for each in ("module://nowhere", "inline", "")
+            for each in ("nonsense", "module://nowhere", "inline", "")
         ),
     ],
 )

@@ -196,6 +196,7 @@ def framework_is_missing(name):
     return importlib.util.find_spec(registry.BACKENDS[name][1]) is None
 
 
+@pytest.mark.long
 def test_shapes_of_all_backends_stand_side_by_side_and_agree(tmp_path):
     missing = list(filter(framework_is_missing, registry.BACKENDS))
     if missing and os.environ.get("CI"):
@@ -260,7 +261,7 @@ def test_an_out_that_cannot_be_written_is_refused():
 @pytest.fixture(scope="module")
 def quick(backend_name):
     """Arguments of a run of some seconds."""
-    data = "--data sample --limit 192 --batch-size 32 --resize 67"
+    data = "--data sample --limit 128 --batch-size 32 --resize 67"
     return ["--backend", backend_name, "--preset", "fast", *data.split(), "--device", "cpu",
             "--threads", "1"]  # fmt: skip
 

@@ -192,6 +192,7 @@ def test_the_reported_accuracy_is_that_of_the_saved_weights(finished, backend):
     assert correct.mean() == result["test_accuracy"]
 
 
+@pytest.mark.shared
 def test_the_same_seed_gives_the_same_numbers(finished, start):
     first, _ = finished
     second = start()
