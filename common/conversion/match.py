@@ -288,7 +288,8 @@ def _key(name: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     """Sorts conv10 after conv9, and conv before conv_1."""
     return tuple(
         tuple(
-            (0, int(token), "") if token.isdecimal() else (1, 0, token)
+            # Python reads no numbers of some thousand digits
+            (0, len(token.lstrip("0")), token.lstrip("0")) if token.isdecimal() else (1, 0, token)
             for token in re.findall(r"[0-9]+|[^0-9_\-]+", part)
         )
         for part in re.split(r"[./:|]+", name)

@@ -301,7 +301,8 @@ def _pixels(names: list[str], path: Path) -> tuple[np.ndarray | slice, tuple[str
 
     Columns sorted as text (pixel0, pixel1, pixel10) are not in the order of the image.
     """
-    numbers = [[int(number) for number in re.findall(r"[0-9]+", name)] for name in names]
+    # Python reads no number of some thousand digits
+    numbers = [[int(number) for number in re.findall(r"[0-9]{1,99}", name)] for name in names]
     if all(len(each) == 1 for each in numbers):
         order = np.argsort([each[0] for each in numbers])
         if (np.diff([numbers[i][0] for i in order]) == 1).all():

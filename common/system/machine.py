@@ -114,7 +114,7 @@ def threads_for(wish: int) -> int:
         wish: so many; 0: the user's ``OMP_NUM_THREADS``, or else one for each physical core.
     """
     variable = given(THREADS_VARIABLE) or ""
-    of_user = int(variable) if variable.isdecimal() else 0
+    of_user = int(variable) if re.fullmatch(r"\d{1,6}", variable, re.ASCII) else 0
     return wish or of_user or physical_cores()
 
 

@@ -7,6 +7,7 @@ on where it was, and seeds and networks can be added later.
 import dataclasses
 import gc
 import itertools
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -204,7 +205,7 @@ def make(
         given["resize"] = max(BOOKS_LAST_LAYERS, from_preset(preset).resize)
     variants = []
     for name, (network, at, pixels) in zip(names, parts, strict=True):
-        if at and not (pixels.isascii() and pixels.isdecimal()):
+        if at and not re.fullmatch(r"\d{1,99}", pixels, re.ASCII):
             raise NinError(f"`networks={name}`: a size in pixels is to stand behind the @")
         size = int(pixels) if at else given.get("resize")
         try:

@@ -51,6 +51,7 @@ NAMES = {
     "edition 1.0's": [f"net.{name}" for name in BOOK],
     "of several wrappers": [f"module._orig_mod.model.net.{name}" for name in BOOK],
     "flat": FLAT,
+    "flat, of more digits than Python reads": [f"{'9' * 5000}{name:0>2}" for name in FLAT],
     "features and classifier": [
         *(f"features.{n}" for n in FLAT[:9]), *(f"classifier.{n}" for n in (1, 3, 5)),
     ],

@@ -143,6 +143,14 @@ def csv_columns_sorted_as_text(path, arrays):
     return path
 
 
+def csv_with_more_digits_than_python_reads(path, arrays):
+    names = [f"pixel{'9' * 5000}{i}" for i in range(64)]
+    kaggle(path, arrays)
+    for part in ("train", "test"):
+        columns_anew(path / f"fashion-mnist_{part}.csv", range(64), names)
+    return path
+
+
 def csv_of_old_macs(path, arrays):
     return kaggle(path, arrays, lineterminator="\r")
 
@@ -203,6 +211,7 @@ SAME_ORDER = [dots, write_idx, torchvision_root, torchvision_set, gz_that_is_non
               csv_quoted_zipped_label_last, one_csv_of_two, npz, npz_with_channel_and_column,
               npz_of_a_dataset_in_a_folder, csv_of_pandas, npz_in_capitals,
               csv_columns_sorted_as_text, csv_all_quoted, csv_of_old_macs,
+              csv_with_more_digits_than_python_reads,
               idx_in_folders_of_parts, idx_in_a_folder_each,
               idx_with_a_validation_set_for_a_test]  # fmt: skip
 

@@ -122,6 +122,8 @@ def test_threads_follow_the_environment_unless_asked_for(monkeypatch):
     assert machine.prepare(0) == 3
     assert machine.prepare(2) == 2
     assert os.environ["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setenv("OMP_NUM_THREADS", "9" * 5000)  # Python reads no such number
+    assert machine.prepare(0) == machine.physical_cores()
 
 
 def test_without_a_wish_there_is_a_thread_for_each_usable_core(monkeypatch):

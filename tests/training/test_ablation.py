@@ -59,6 +59,7 @@ def test_heads_and_last_blocks_are_compared_where_there_is_something_to_see():
         (["chapter"], [1, 1], {}, "seeds: 1, 1: one stands there twice"),
         (["nin2"], [0], {}, "network=nin2: there is no network of that name"),
         (["chapter@big"], [0], {}, "a size in pixels is to stand behind the @"),
+        ([f"chapter@{'9' * 5000}"], [0], {}, "a size in pixels is to stand behind the @"),
         (["chapter@28"], [0], {}, "chapter@28: resize=28: too small"),
         (["chapter"], [0], {"seed": 1}, "seed: here it is seeds"),
         (["chapter"], [0], {"lr": -1}, "lr=-1: must be"),
