@@ -254,7 +254,7 @@ def train(
         # two networks never have the same folder
         directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
         outcome = read(directory, seed)
-        if outcome is None or not outcome.complete:
+        if outcome is None or not (directory / MEASURED).is_file():
             about = f"; about {duration(left * seconds / done)} left" if done else ""
             print(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
             started = time.monotonic()
@@ -333,7 +333,8 @@ def _train(
         else:
             run = fit.fit(settings, dataset, None, directory, "ablation", watchers)
     except DivergedError:
-        return 0  # its result.json says so
+        write_json(directory / MEASURED, seal({}))  # it is over, as its result.json says
+        return 0
     if run is not None and not run.complete:
         return run.stop.exit_status
     del run

@@ -121,3 +121,25 @@ def test_an_interrupted_ablation_goes_on_and_takes_more_seeds(
         picture = found.plot(language)
         assert any(subset in text.get_text() for text in picture.texts)
         assert figures.png(picture, 40)
+
+
+class Spoil(Watcher):
+    """Spoils the weights."""
+
+    def step(self, run):
+        backend, net = run.ready.backend, run.trainer.net
+        weights = {name: array * np.inf for name, array in backend.get_weights(net).items()}
+        backend.set_weights(net, weights)
+
+
+@pytest.mark.shared
+def test_a_run_that_diverged_is_named_and_not_trained_again(backend_name, sample, tmp_path, capsys):
+    for again in (False, True):
+        found = common.ablate(
+            NETWORKS[0], backend=backend_name, data=sample, seeds=1, out=tmp_path / "runs",
+            watchers=(Spoil(),), **OPTIONS,
+        )  # fmt: skip
+        assert ("run 1 of 1" in capsys.readouterr().out) != again
+        assert [outcome.complete for outcome in found.variants[0].outcomes] == [False]
+        found.show()
+        assert "diverged with seed 0: not in the means" in capsys.readouterr().out
