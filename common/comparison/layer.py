@@ -5,8 +5,10 @@ So it shows which backend is right, whatever came before.
 """
 
 import itertools
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy.special import log_softmax, softmax
@@ -18,6 +20,8 @@ from common.comparison.diagnosis import (
     PARAMETER_AXES,
     ROUNDING,
     Array,
+    Function,
+    Mistake,
     explain,
     listed,
     one_of,
@@ -366,37 +370,82 @@ def _activation_on_paper(
         return None, None
     # layers without weights before it that are not given are computed here too
     first = place = known.index(name)
-    while (
-        first
-        and known[first - 1] not in given
-        and not known[first - 1].startswith(dropout.WITH_WEIGHTS)
+    while first and not (
+        known[first - 1] in given or known[first - 1].startswith(dropout.WITH_WEIGHTS)
     ):
         first -= 1
-    source = given.get(known[first - 1]) if first else material["images"][: job.batch_size]
-    if source is None:
+    begin = given.get(known[first - 1]) if first else material["images"][: job.batch_size]
+    if begin is None:
         return None, None
-    source, wrong = np.asarray(source, np.float64), np.asarray(given[name])
+    output, wrong = np.asarray(begin, np.float64), np.asarray(given[name])
     network, shape = job.description, wrong.shape
     dense = architecture.dense_layers(job.resize, network=network)
     layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
-    weights = below("weights", material)
-
-    def on_paper(name: str, source: Array, wanted: tuple[int, ...]) -> OnPaper:
-        return layer_on_paper(name, layers, weights, job.resize, source, wanted)
-
+    wanted = dict.fromkeys(known[first:place], _input_shape(layers.get(name), output, shape))
+    steps: dict[str, OnPaper] = {}
+    if name.startswith("dense"):  # a convolution of a map of one pixel
+        wrong = _as_pixel(wrong)
     try:
-        for before in known[first:place]:
-            source = on_paper(before, source, source.shape).compute(source)
-        if name.startswith("dense"):  # a convolution of a map of one pixel
-            source, wrong = (x.reshape(len(x), -1, 1, 1) for x in (source, wrong))
-        layer = on_paper(name, source, wrong.shape)
-        right = layer.compute(source)
+        for each in known[first : place + 1]:
+            if each.startswith("dense"):
+                steps["its shape"], output = OnPaper(_as_pixel), _as_pixel(output)
+            source = output
+            steps[each] = layer_on_paper(
+                each, layers, below("weights", material), job.resize, source,
+                wanted.get(each, wrong.shape),
+            )  # fmt: skip
+            output = steps[each].compute(source)
     except ValueError:  # the input is of another shape than the layer takes
         return None, None
+    layer, right = steps[name], output
     mistake = explain(
-        right, wrong, recording.dtype, source, layer.mistakes, layer.fits, layer.factors
+        right,
+        wrong,
+        recording.dtype,
+        np.asarray(begin, np.float64),
+        _mistakes(steps),
+        layer.fits,
+        layer.factors,
     )
     return right.reshape(shape) if right.shape == wrong.shape else right, mistake
+
+
+def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
+    """Those of the last step, then of those before it; from the first one's input to its output."""
+    names = list(steps)
+    compute: list[Function] = [step.compute for step in steps.values()]
+    *before, last = range(len(names))
+    for at in [last, *before]:
+        step, where = steps[names[at]], ""
+        mistakes: list[Mistake] = [*step.mistakes]
+        if at != last:
+            where = f"in {names[at]}, which is not given: "
+            for text, factor in step.factors.items():
+                scaled: list[Function] = [step.compute, partial(operator.mul, factor)]
+                mistakes.append((text, partial(_one_by_one, scaled)))
+        for text, function in mistakes:
+            whole = [*compute[:at], function, *compute[at + 1 :]]
+            yield where + text, partial(_one_by_one, whole)
+
+
+def _one_by_one(functions: Sequence[Function], x: Array) -> Array:
+    for function in functions:
+        x = function(x)
+    return x
+
+
+def _as_pixel(x: Array) -> Array:
+    return x.reshape(len(x), -1, 1, 1)
+
+
+def _input_shape(
+    layer: architecture.Layer | None, source: Array, output: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Of a convolution, from that of its output; else the output's."""
+    if layer is None:
+        return output
+    reach = layer.kernel_size - 2 * layer.padding
+    return (*source.shape[:2], *((n - 1) * layer.stride + reach for n in output[2:]))
 
 
 def _other_orders(right: Array, wrong: Array) -> Iterator[tuple[str, Array]]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy_nin
 import pytest
 from commands import ROOT, assert_one_clear_line, run, run_here
+from numpy.lib.stride_tricks import sliding_window_view
 
 from common.comparison import levels, report, worker
 from common.comparison.job import Job, below
@@ -190,15 +191,51 @@ class Convolutions(numpy_nin.Predictor):
         return {name: output for name, output in outputs.items() if ".conv" in name}
 
 
-@pytest.mark.parametrize("name", ["block1.conv1", "block2.conv1"])
-def test_a_mistake_is_named_behind_layers_that_are_not_given(material, name):
-    names = {"Predictor": Convolutions}
-    wrong = changed(set_weights=upside_down(name), **names)
-    job = dataclasses.replace(JOB, levels=("activations",))
-    found = compare(material, {"right": changed(**names), "wrong": wrong}, job)
-    assert found.deviation.first == name
+class Dimmed(Convolutions):
+    def pixels(self, images):
+        return super().pixels(images) * (255 / 256)
+
+
+def with_layer(name, forward):
+    def nin(*arguments, **named):
+        layer = types.SimpleNamespace(forward=lambda X, training=False: forward(X))
+        return numpy_nin.nin(*arguments, **named) | {name: layer}
+
+    return {"nin": nin}
+
+
+def windows(X):
+    return sliding_window_view(X, (3, 3), (2, 3))[:, :, ::2, ::2]
+
+
+def rounded_up(X):
+    return windows(np.pad(X, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=-np.inf)).max((4, 5))
+
+
+NOT_GIVEN = {
+    "pixels": ({"Predictor": Dimmed}, "block1.conv1", "in input, which is not given: pixels div"),
+    "rounding up": (with_layer("pool1", rounded_up), "block2.conv1",
+                    "in pool1, which is not given: a window that does not fit is kept"),
+    "an average": (with_layer("pool2", lambda X: windows(X).mean((4, 5))), "block3.conv1",
+                   "in pool2, which is not given: the average of each window"),
+    "dropout": (with_layer("dropout", lambda X: 2 * X), "block4.conv1",
+                "in dropout, which is not given: dropout's scale is applied in evaluation"),
+    "global maximum": (with_layer("global_pool", lambda X: X.max((2, 3), keepdims=True)), "logits",
+                       "in global_pool, which is not given: the maximum, not the average"),
+    "its own": ({"set_weights": upside_down("block2.conv1")}, "block2.conv1",
+                "the kernel is turned by 180 degrees"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "layer", "words"), NOT_GIVEN.values(), ids=NOT_GIVEN)
+def test_a_mistake_is_named_in_or_behind_layers_that_are_not_given(sample, names, layer, words):
+    # the first pooling leaves a column over
+    job = dataclasses.replace(JOB, resize=103, dtype="float64", levels=("activations",))
+    right, wrong = changed(Predictor=Convolutions), changed(**{"Predictor": Convolutions, **names})
+    found = compare(make_material(job, sample), {"right": right, "wrong": wrong}, job)
+    assert found.deviation.first == layer
     assert found.layer.findings["right"].startswith("as on paper")
-    assert "the kernel is turned" in found.layer.mistakes["wrong"]
+    assert words in found.layer.mistakes["wrong"]
 
 
 @pytest.mark.parametrize("name", ["block9.conv1", "training/block2.conv1", "block2.conv1.scale"])
