@@ -216,8 +216,6 @@ NOT_GIVEN = {
     "pixels": ({"Predictor": Dimmed}, "block1.conv1", "in input, which is not given: pixels div"),
     "rounding up": (with_layer("pool1", rounded_up), "block2.conv1",
                     "in pool1, which is not given: a window that does not fit is kept"),
-    "an average": (with_layer("pool2", lambda X: windows(X).mean((4, 5))), "block3.conv1",
-                   "in pool2, which is not given: the average of each window"),
     "dropout": (with_layer("dropout", lambda X: 2 * X), "block4.conv1",
                 "in dropout, which is not given: dropout's scale is applied in evaluation"),
     "global maximum": (with_layer("global_pool", lambda X: X.max((2, 3), keepdims=True)), "logits",
