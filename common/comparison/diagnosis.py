@@ -308,10 +308,19 @@ def _factor_and_offset(
         return None
     if axis is not None:
         return f"each {axes[axis]} has a factor and an offset of its own, as a normalization has"
-    a, b = factor.item(), offset.item()
+    return line_text(factor.item(), offset.item(), judge)
+
+
+def line_text(a: float, b: float, judge: Judge) -> str:
+    """What all values are if they are ``a`` times what they should be, plus ``b``."""
     if abs(a + 1) < 1e-6 and abs(b - 1) < 1e-6:
         return "inverted: 1 minus what it should be"
     times, more, mean, deviation = map(judge.number, (a, b, -b / a, 1 / a))
+    least = max(1e-6, judge.rounding)
+    if abs(b) < least:
+        return f"every value is {times} times what it should be"
+    if abs(a - 1) < least:
+        return f"every value is off by {more}"
     return (
         f"every value is {times} times what it should be and {more} more, as if {mean} were "
         f"subtracted and the rest divided by {deviation}"

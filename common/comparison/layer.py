@@ -17,9 +17,12 @@ from common.backends.registry import BACKENDS
 from common.comparison import dropout
 from common.comparison.diagnosis import (
     AXES,
+    OF_IMAGES,
+    OF_VALUES,
     PARAMETER_AXES,
     ROUNDING,
     Array,
+    Fit,
     Function,
     Mistake,
     explain,
@@ -404,7 +407,7 @@ def _activation_on_paper(
         recording.dtype,
         np.asarray(begin, np.float64),
         _mistakes(steps),
-        layer.fits,
+        itertools.chain(_input_fits(layer, list(wanted)), layer.fits),
         layer.factors,
     )
     return right.reshape(shape) if right.shape == wrong.shape else right, mistake
@@ -419,13 +422,26 @@ def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
         step, where = steps[names[at]], ""
         mistakes: list[Mistake] = [*step.mistakes]
         if at != last:
-            where = f"in {names[at]}, which is not given: "
-            for text, factor in step.factors.items():
-                scaled: list[Function] = [step.compute, partial(operator.mul, factor)]
-                mistakes.append((text, partial(_one_by_one, scaled)))
+            where = f"in {names[at]}, not given: "
+            of_values: dict[str, Function] = {
+                text: partial(operator.mul, factor) for text, factor in step.factors.items()
+            }
+            of_values |= OF_VALUES | (OF_IMAGES if names[at] == "input" else {})
+            for text, change in of_values.items():
+                mistakes.append((text, partial(_one_by_one, [step.compute, change])))
         for text, function in mistakes:
             whole = [*compute[:at], function, *compute[at + 1 :]]
             yield where + text, partial(_one_by_one, whole)
+
+
+def _input_fits(layer: OnPaper, left_out: Sequence[str]) -> Iterator[Fit]:
+    """The layer's fits of its input, if that is not given."""
+    where = f"in {' or '.join(left_out)}, not given: "
+
+    def named(fit: Fit) -> Fit:
+        return lambda wrong, judge: (text := fit(wrong, judge)) and where + text
+
+    return map(named, layer.input_fits if left_out else ())
 
 
 def _one_by_one(functions: Sequence[Function], x: Array) -> Array:

@@ -17,6 +17,7 @@ from common.comparison.diagnosis import (
     Function,
     Judge,
     Mistake,
+    line_text,
     listed,
     nchw_as_nhwc,
     nhwc_as_nchw,
@@ -48,6 +49,8 @@ class OnPaper:
     """Those with a number in them that has to be found."""
     factors: Mapping[str, float] = field(default_factory=dict)
     """What it means if the output is so many times too large."""
+    input_fits: Iterable[Fit] = ()
+    """Those of an input that is not known: a factor and an offset of it."""
 
 
 def layer_on_paper(
@@ -291,7 +294,12 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
             yield partial(_leaky, plain)
             yield partial(_one_weight_off, plain, source, layer)
 
-    return OnPaper(output, mistakes(), fits())
+    def input_fits() -> Iterator[Fit]:
+        plain, other = (output(x, activation=_nothing) for x in (source, source + 1))
+        if plain.shape == wanted:
+            yield partial(_input_off, plain, other - plain, bias, layer.relu)
+
+    return OnPaper(output, mistakes(), fits(), input_fits=input_fits())
 
 
 def explain_shape(
@@ -524,6 +532,20 @@ def _weights_times(plain: Array, bias: Array, wrong: Array, judge: Judge) -> str
             times = judge.span(factors[other])
             return f"the weights are {times} times what was given in {listed(other, 'channel')}"
     return None
+
+
+def _input_off(
+    plain: Array, slope: Array, bias: Array, has_relu: bool, wrong: Array, judge: Judge
+) -> str | None:
+    """All of the input has another factor, and is off; ``slope``: what 1 more of it gives."""
+    activation: Function = relu if has_relu else _nothing
+    products, there = plain - bias[:, None, None], (wrong > 0) | (not has_relu)
+    columns = np.stack([products[there], slope[there]], axis=1)
+    wanted = (wrong - bias[:, None, None])[there]
+    (a, b), *_ = np.linalg.lstsq(columns, wanted, rcond=1e-9)
+    if not a or not judge.accepts(activation(a * products + b * slope + bias[:, None, None])):
+        return None
+    return line_text(float(a), float(b), judge)
 
 
 def _leaky(plain: Array, wrong: Array, judge: Judge) -> str | None:

@@ -213,13 +213,13 @@ def rounded_up(X):
 
 
 NOT_GIVEN = {
-    "pixels": ({"Predictor": Dimmed}, "block1.conv1", "in input, which is not given: pixels div"),
+    "pixels": ({"Predictor": Dimmed}, "block1.conv1", "in input, not given: pixels div"),
     "rounding up": (with_layer("pool1", rounded_up), "block2.conv1",
-                    "in pool1, which is not given: a window that does not fit is kept"),
+                    "in pool1, not given: a window that does not fit is kept"),
     "dropout": (with_layer("dropout", lambda X: 2 * X), "block4.conv1",
-                "in dropout, which is not given: dropout's scale is applied in evaluation"),
+                "in dropout, not given: dropout's scale is applied in evaluation"),
     "global maximum": (with_layer("global_pool", lambda X: X.max((2, 3), keepdims=True)), "logits",
-                       "in global_pool, which is not given: the maximum, not the average"),
+                       "in global_pool, not given: the maximum, not the average"),
     "its own": ({"set_weights": upside_down("block2.conv1")}, "block2.conv1",
                 "the kernel is turned by 180 degrees"),
 }  # fmt: skip
