@@ -21,16 +21,17 @@ class Net(nn.Module):
         self.layers = nn.ModuleList()
         windows = {96: (11, 4, 0), 256: (5, 1, 2), 384: (3, 1, 1), classes: (3, 1, 1)}
         for width, (kernel, stride, padding) in windows.items():
-            self.layers.append(nn.Conv2d(channels, width, kernel, stride, padding))
-            self.layers += [nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)]
+            self.layers += [nn.Conv2d(channels, width, kernel, stride, padding), nn.ReLU()]
+            self.layers += [nn.Conv2d(width, width, 1), nn.ReLU()]
+            self.layers += [nn.Conv2d(width, width, 1), nn.ReLU()]
             channels = width
 
     def forward(self, x):
         for i, layer in enumerate(self.layers):
-            if i == 9:
+            if i == 18:
                 x = self.dropout(x)
-            x = F.relu(layer(x))
-            if i in (2, 5, 8):
+            x = layer(x)
+            if i in (5, 11, 17):
                 x = F.max_pool2d(x, 3, 2)
         return x.mean((2, 3))
 
@@ -68,11 +69,12 @@ class Predictor:
     def activations(self, images):
         """The outputs of some layers, by the name that they have here: all of its convolutions."""
         found, hooks = {}, []
-        for i, layer in enumerate(self.net.layers):
+        # after the network's own ReLU: one that is added here would hide that it has none
+        for i, layer in enumerate(self.net.layers[1::2]):
             name = f"block{i // 3 + 1}.conv{i % 3 + 1}"
             hooks.append(
                 layer.register_forward_hook(
-                    lambda layer, given, out, name=name: found.update({name: out.relu().numpy()})
+                    lambda layer, given, out, name=name: found.update({name: out.numpy()})
                 )
             )
         found["flatten"] = self.logits(images)
