@@ -24,6 +24,8 @@ LOGIT = 3
 # If kept units are 1e-3 off, the sum of some hundreds of them is off by some tenths.
 NEAR_WHOLE = 1e-2
 WITH_WEIGHTS = ("block", "dense")
+# The units in a window of the chapter's pooling, of which the largest is kept.
+POOLED = 9
 # A share that is off by more standard deviations than this is no accident.
 CHANCE = 6
 
@@ -175,6 +177,9 @@ def explain(found: Mapping[str, str], where: Site) -> str | None:
         what = "kept units are scaled as for a" if as_many else "units are dropped at a"
         also = f", or dropout is applied {times} times there" if several else ""
         return f"{what} rate of {1 - 1 / scale:.4g}, not {rate:g}{also}"
+    in_front = abs(share - (1 - rate**POOLED)) < _chance(where)
+    if in_front and math.isclose(scale, 1 / (1 - rate), rel_tol=1e-4):
+        return "units are dropped in front of a pooling layer, not behind it"
     if several:
         return (
             f"kept units are scaled {times} times by 1 / (1 - {rate:g}): there is dropout in front "

@@ -252,6 +252,8 @@ def look_at(
         if paper is not None:
             _judge(view, recording.name, ON_PAPER, paper, outputs[recording.name], mistake)
             right = paper
+        elif mistake:
+            view.findings[recording.name] = mistake
     weights = below("weights", material)
     learned = _judge_training(view, have, weights) if level == "training" else {}
     if not view.mistakes and right is None:
@@ -270,7 +272,7 @@ def _judge(
         return
     size = apart.problem or f"{apart.relative:.1e} of the largest value apart"
     if mistake is None:
-        view.findings[backend] = f"not as {beside} ({size}); no mistake that is known gives this"
+        view.findings[backend] = f"not as {beside} ({size}): no known mistake gives this"
     else:
         view.findings[backend] = f"not as {beside} ({size}): {mistake}"
         view.mistakes[backend] = mistake
@@ -347,7 +349,10 @@ def _beside_each_other(
 def _on_paper(
     level: str, name: str, recording: Recording, job: Job, material: Mapping[str, Array]
 ) -> tuple[Array | None, str | None]:
-    """What a backend should have given, and the mistake that gives what it gave instead."""
+    """What a backend should have given, and the mistake that gives what it gave instead.
+
+    None and why it cannot be computed, if it could be of another backend.
+    """
     wrong, dtype = recording.group(level)[name], recording.dtype
     weights = below("weights", material)
     if level == "activations":
@@ -379,7 +384,7 @@ def _activation_on_paper(
         first -= 1
     begin = given.get(known[first - 1]) if first else material["images"][: job.batch_size]
     if begin is None:
-        return None, None
+        return None, f"not computed {ON_PAPER}: {known[first - 1]} before it is not given"
     output, wrong = np.asarray(begin, np.float64), np.asarray(given[name])
     network, shape = job.description, wrong.shape
     dense = architecture.dense_layers(job.resize, network=network)

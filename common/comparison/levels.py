@@ -346,7 +346,7 @@ def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
             # with one parameter of another shape a backend refuses all: the shape is the mistake
             if name in expected and shapes[backend] == expected:
                 good = np.array_equal(found[name], weights[name])
-                text += "" if good else "  does not keep what it was given"
+                text += "" if good else ", but not the numbers that it was given"
             row.add(backend, text, shape, good)
         rows.append(row)
     total = Row("total", {"on paper": f"{sum(array.size for array in weights.values()):,}"})
@@ -387,10 +387,11 @@ def _activations(
     ends = known[-2:]
     for backend, given in arrays.items():
         lacking = [name for name in known if name not in given]
-        if set(given) <= set(ends):
+        if given and set(given) <= set(ends):
+            one = next(name for name in ends if name in given)
             level.notes.append(
-                f"{backend} gives no layers: with an activations() in its Predictor, the first one "
-                "that deviates is named"
+                f"{backend} gives no layer before {one}: with them in its Predictor's "
+                "activations(), the first one that deviates is named"
             )
         elif lacking:
             level.notes.append(f"{backend} does not give {', '.join(lacking)}")
@@ -412,6 +413,20 @@ def _activations(
     dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]
     if any(dead):
         level.notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
+    unwalked = dict.fromkeys(r.name for r in have if r.name in arrays and not r.shapes)
+    pools = {p.name: p for p in architecture.layers(network=job.description) if p.is_pool}
+    fitting = [
+        name
+        for before, name in itertools.pairwise(job.shapes)
+        if name in pools
+        and not (job.shapes[before][2] - pools[name].kernel_size) % pools[name].stride
+    ]
+    if "shapes" in job.levels and unwalked and fitting:
+        level.notes.append(
+            f"at {job.resize} x {job.resize} pixels all windows of {', '.join(fitting)} fit: a "
+            f"size that is rounded up would not show in {', '.join(unwalked)}, which has no "
+            f"shape_walk" + ("; at 224 x 224 it would" if job.description == CHAPTER else "")
+        )
     if job.last_map == 1 and job.description == CHAPTER:
         level.notes.append(
             f"at {job.resize} x {job.resize} pixels the last map is 1 x 1, so that global pooling "

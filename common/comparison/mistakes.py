@@ -178,7 +178,10 @@ def _pooling(layer: Layer, source: Array, wanted: tuple[int, ...]) -> OnPaper:
             if s != stride:
                 changes.append(f"stride {s} instead of {stride}")
             if before:
-                changes.append(_place_text(before, max(after, 0), 0))
+                # what is behind the last window does not show
+                same = all((n + 2 * before - k) // s + 1 == m for n, m in
+                           zip(source.shape[2:], wanted[2:], strict=True))  # fmt: skip
+                changes.append(_place_text(before, before if same else max(after, 0), 0))
             elif after > 0:
                 changes.append("a window that does not fit is kept (rounding up, ceil_mode)")
             if changes:

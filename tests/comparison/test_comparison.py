@@ -698,7 +698,7 @@ def test_the_examples_backend_of_one_file_is_compared_as_far_as_it_goes(candidat
     done = run("--backends", f"{candidate('whole')},{example}", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "whole, nin_numpy agree in activations (logits only); shapes:" in done.stdout
-    assert "nin_numpy gives no layers: with an activations() in its Predictor" in done.stdout
+    assert "nin_numpy gives no layer before logits: with them in its Predictor's" in done.stdout
     assert "nin_numpy not compared: its Predictor has no gradients" in done.stdout
 
 

@@ -117,7 +117,10 @@ def test_a_backend_that_gives_logits_only_agrees_in_logits_only(material):
     job = dataclasses.replace(JOB, levels=("activations",))
     found = compare(material, {"one": numpy_nin, "part": part}, job)
     assert found.verdict == "one, part agree in activations (logits only)"
-    assert any("part gives no layers: with an activations()" in gap for gap in report.gaps(found))
+    assert any(
+        "part gives no layer before logits: with them in its Predictor's activations()" in gap
+        for gap in report.gaps(found)
+    )
 
 
 def test_the_learning_rate_and_the_size_of_the_last_map_are_in_plain_sight(
@@ -196,6 +199,16 @@ class Dimmed(Convolutions):
         return super().pixels(images) * (255 / 256)
 
 
+class Normalized(Convolutions):
+    def pixels(self, images):
+        return super().pixels(images) * 2 - 1
+
+
+class Mirrored(Convolutions):
+    def pixels(self, images):
+        return super().pixels(images)[..., ::-1]
+
+
 def with_layer(name, forward):
     def nin(*arguments, **named):
         layer = types.SimpleNamespace(forward=lambda X, training=False: forward(X))
@@ -212,12 +225,23 @@ def rounded_up(X):
     return windows(np.pad(X, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=-np.inf)).max((4, 5))
 
 
+def padded_and_pooled(X):
+    return windows(np.pad(X, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)).max((4, 5))
+
+
 NOT_GIVEN = {
     "pixels": ({"Predictor": Dimmed}, "block1.conv1", "in input, not given: pixels div"),
     "rounding up": (with_layer("pool1", rounded_up), "block2.conv1",
                     "in pool1, not given: a window that does not fit is kept"),
     "dropout": (with_layer("dropout", lambda X: 2 * X), "block4.conv1",
                 "in dropout, not given: dropout's scale is applied in evaluation"),
+    "one padding": (with_layer("pool1", padded_and_pooled), "block2.conv1",
+                    "in pool1, not given: padding 1 instead of 0"),
+    "all pixels": ({"Predictor": Normalized}, "block1.conv1",
+                   "in input, not given: every value is 2 times what it should be and -1 more"),
+    "mirrored": ({"Predictor": Mirrored}, "block1.conv1", "in input, not given: mirrored, left"),
+    "a factor": (with_layer("pool3", lambda X: 0.7 * windows(X).max((4, 5))), "block4.conv1",
+                 "in pool3 or dropout, not given: every value is 0.7 times what it should be"),
     "global maximum": (with_layer("global_pool", lambda X: X.max((2, 3), keepdims=True)), "logits",
                        "in global_pool, not given: the maximum, not the average"),
     "its own": ({"set_weights": upside_down("block2.conv1")}, "block2.conv1",
@@ -234,6 +258,24 @@ def test_a_mistake_is_named_in_or_behind_layers_that_are_not_given(sample, names
     assert found.deviation.first == layer
     assert found.layer.findings["right"].startswith("as on paper")
     assert words in found.layer.mistakes["wrong"]
+
+
+def test_a_backend_of_few_layers_is_told_which_one_is_missing_and_what_cannot_show(material):
+    class Few(numpy_nin.Predictor):
+        def activations(self, images):
+            outputs = super().activations(images)
+            return {name: outputs[name] for name in ("block2.conv3", "flatten")}
+
+    names = {"Predictor": Few, "shape_walk": None}
+    wrong = changed(**names, set_weights=upside_down("block2.conv1"))
+    job = dataclasses.replace(JOB, dtype="float64", levels=("shapes", "activations"))
+    found = compare(material, {"right": numpy_nin, "wrong": wrong}, job)
+    view = found.layer
+    assert view.findings["right"].startswith("as on paper")
+    assert view.findings["wrong"] == "not computed on paper: block2.conv2 before it is not given"
+    (gap,) = (gap for gap in report.gaps(found) if "all windows of" in gap)
+    assert "pool1, pool2, pool3 fit: a size that is rounded up" in gap
+    assert "would not show in wrong, which has no shape_walk; at 224 x 224 it would" in gap
 
 
 @pytest.mark.parametrize("name", ["block9.conv1", "training/block2.conv1", "block2.conv1.scale"])
@@ -272,7 +314,7 @@ def test_a_layer_alone_says_what_else_was_not_compared(material, capsys):
     job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
     sides = {"one": numpy_nin, "two": numpy_nin, "part": changed(Predictor=Predictor)}
     text = printed(capsys, report.show_layer, compare(material, sides, job, layer="pool1"))
-    assert "part gives no layers" in text
+    assert "part gives no layer before logits" in text
 
 
 def wrong_loss(change):
@@ -396,6 +438,21 @@ def test_a_mistake_in_dropout_is_named_and_its_level_is_the_next_step(
     text = printed(capsys, report.show, found)
     assert words in " ".join(text.split())
     assert re.search(r"That level alone: .* --levels dropout\n", text)
+
+
+def test_dropout_in_front_of_a_pooling_layer_is_named(material):
+    class Pooling(numpy_nin.MaxPool):
+        def forward(self, X, training=False):
+            return super().forward(self.dropout.forward(X, training), training)
+
+    def nin(num_classes=10, in_channels=1, dropout=0.5):
+        pooling = Pooling()
+        pooling.dropout = numpy_nin.Dropout(dropout)
+        return numpy_nin.nin(num_classes, in_channels, 0) | {"pool3": pooling}
+
+    job = dataclasses.replace(JOB, dtype="float64", levels=("dropout",))
+    found = compare(material, {"right": numpy_nin, "wrong": changed(nin=nin)}, job)
+    assert found.layer.mistakes["wrong"].startswith("units are dropped in front of a pooling layer")
 
 
 @pytest.mark.long
