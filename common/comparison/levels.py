@@ -424,8 +424,8 @@ def _activations(
     if "shapes" in job.levels and unwalked and fitting:
         level.notes.append(
             f"at {job.resize} x {job.resize} pixels all windows of {', '.join(fitting)} fit: a "
-            f"size that is rounded up would not show in {', '.join(unwalked)}, which has no "
-            f"shape_walk" + ("; at 224 x 224 it would" if job.description == CHAPTER else "")
+            f"size that is rounded up would not show in {', '.join(unwalked)}, whose shapes are "
+            "not compared" + ("; at 224 x 224 it would" if job.description == CHAPTER else "")
         )
     if job.last_map == 1 and job.description == CHAPTER:
         level.notes.append(

@@ -275,7 +275,7 @@ def test_a_backend_of_few_layers_is_told_which_one_is_missing_and_what_cannot_sh
     assert view.findings["wrong"] == "not computed on paper: block2.conv2 before it is not given"
     (gap,) = (gap for gap in report.gaps(found) if "all windows of" in gap)
     assert "pool1, pool2, pool3 fit: a size that is rounded up" in gap
-    assert "would not show in wrong, which has no shape_walk; at 224 x 224 it would" in gap
+    assert "would not show in wrong, whose shapes are not compared; at 224 x 224 it would" in gap
 
 
 @pytest.mark.parametrize("name", ["block9.conv1", "training/block2.conv1", "block2.conv1.scale"])
