@@ -124,7 +124,7 @@ class Job:
         It shows a network that confuses height and width, or rounds up where it must round down.
         """
         width = self.resize + 1
-        while not _leaves_over(width, self.description):
+        while fitting_pools(width, self.description):
             width += 1
         return width
 
@@ -173,10 +173,11 @@ def below(start: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
     }
 
 
-def _leaves_over(width: int, network: Network) -> bool:
-    """Whether no pooling layer's windows fit this width exactly."""
+def fitting_pools(width: int, network: Network) -> list[str]:
+    """The pooling layers whose windows fit an image of this width exactly."""
+    found = []
     for layer in architecture.layers(network=network):
         if layer.is_pool and (width - layer.kernel_size) % layer.stride == 0:
-            return False
+            found.append(layer.name)
         width = layer.output_size(width)
-    return True
+    return found

@@ -385,12 +385,13 @@ def _activation_on_paper(
     begin = given.get(known[first - 1]) if first else material["images"][: job.batch_size]
     if begin is None:
         return None, f"not computed {ON_PAPER}: {known[first - 1]} before it is not given"
-    output, wrong = np.asarray(begin, np.float64), np.asarray(given[name])
+    begin, wrong = np.asarray(begin, np.float64), np.asarray(given[name])
     network, shape = job.description, wrong.shape
     dense = architecture.dense_layers(job.resize, network=network)
     layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
-    wanted = dict.fromkeys(known[first:place], _input_shape(layers.get(name), output, shape))
+    wanted = dict.fromkeys(known[first:place], _input_shape(layers.get(name), begin, shape))
     steps: dict[str, OnPaper] = {}
+    output = begin
     if name.startswith("dense"):  # a convolution of a map of one pixel
         wrong = _as_pixel(wrong)
     try:
@@ -410,7 +411,7 @@ def _activation_on_paper(
         right,
         wrong,
         recording.dtype,
-        np.asarray(begin, np.float64),
+        begin,
         _mistakes(steps),
         itertools.chain(_input_fits(layer, list(wanted)), layer.fits),
         layer.factors,

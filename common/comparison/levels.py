@@ -14,7 +14,7 @@ import numpy as np
 
 from common.comparison import dropout, tolerances
 from common.comparison.branches import last_branch
-from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording
+from common.comparison.job import LEVELS, PASS_STEPS, Job, Recording, fitting_pools
 from common.comparison.measures import largest_difference, norm_difference
 from common.comparison.tables import Pair, Row, Table, difference_rows, shape_rows, shape_text
 from common.errors import NinError, plural
@@ -414,13 +414,7 @@ def _activations(
     if any(dead):
         level.notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
     unwalked = dict.fromkeys(r.name for r in have if r.name in arrays and not r.shapes)
-    pools = {p.name: p for p in architecture.layers(network=job.description) if p.is_pool}
-    fitting = [
-        name
-        for before, name in itertools.pairwise(job.shapes)
-        if name in pools
-        and not (job.shapes[before][2] - pools[name].kernel_size) % pools[name].stride
-    ]
+    fitting = fitting_pools(job.resize, job.description)
     if "shapes" in job.levels and unwalked and fitting:
         level.notes.append(
             f"at {job.resize} x {job.resize} pixels all windows of {', '.join(fitting)} fit: a "

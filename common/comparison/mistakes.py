@@ -169,6 +169,9 @@ def _pooling(layer: Layer, source: Array, wanted: tuple[int, ...]) -> OnPaper:
         after = _padding_after(source.shape[2:], k, s, before, wanted)
         if after is None:
             continue
+        padded = layer._replace(kernel_size=k, stride=s, padding=before)
+        # what lies behind the last window does not show
+        alike = tuple(map(padded.output_size, source.shape[2:])) == tuple(wanted[2:])
         for what, (reduce, outside) in reductions.items():
             changes = []
             if what != "maximum":
@@ -178,10 +181,7 @@ def _pooling(layer: Layer, source: Array, wanted: tuple[int, ...]) -> OnPaper:
             if s != stride:
                 changes.append(f"stride {s} instead of {stride}")
             if before:
-                # what is behind the last window does not show
-                same = all((n + 2 * before - k) // s + 1 == m for n, m in
-                           zip(source.shape[2:], wanted[2:], strict=True))  # fmt: skip
-                changes.append(_place_text(before, before if same else max(after, 0), 0))
+                changes.append(_place_text(before, before if alike else max(after, 0), 0))
             elif after > 0:
                 changes.append("a window that does not fit is kept (rounding up, ceil_mode)")
             if changes:
