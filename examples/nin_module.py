@@ -41,7 +41,7 @@ def nin(num_classes=10, in_channels=1, dropout=0.5):
 
 
 # "block1.conv1.weight" (out, in, height, width), "block1.conv1.bias" ... in the order of the
-# layers, as are this module's own names
+# layers, as are this module's own names; if yours are in another order, write out which is which
 def get_weights(net):
     arrays = (value.detach().numpy().copy() for value in net.parameters())
     return dict(zip(parameter_shapes(), arrays, strict=True))
