@@ -410,10 +410,10 @@ def leads(x: Array, kernel: int, stride: int) -> Array:
 
 def rearranged(weight: Array) -> Iterator[tuple[str, Array]]:
     """A convolution's weights in wrong orders, each once."""
-    seen = [weight]
+    seen = {weight.tobytes()}
     for text, array in _orders(weight):
-        if array.shape == weight.shape and not any(np.array_equal(array, old) for old in seen):
-            seen.append(array)
+        if array.shape == weight.shape and array.tobytes() not in seen:
+            seen.add(array.tobytes())
             yield text, array
 
 

@@ -120,12 +120,12 @@ def _lengths(weights: Mapping[str, np.ndarray], job: Job) -> dict[str, int]:
     """Layer -> number of products in the sums that lead to one of its numbers."""
     total = 2 * 28  # the two products that resize an image
     lengths = {"input": total}
-    area = 1
+    shapes, area = job.shapes, 1
     for name in architecture.layer_names(job.description)[1:]:
         if f"{name}.weight" in weights:
             total += weights[f"{name}.weight"][0].size
         if name == "global_pool":
             total += area
-        area = math.prod(job.shapes[name.partition(".")[0]][2:])
+        area = math.prod(shapes[name.partition(".")[0]][2:])
         lengths[name] = total
     return {**lengths, "logits": total}

@@ -324,7 +324,7 @@ def _common(names: Iterable[list[str]]) -> int:
 
 def _stem(name: str) -> str:
     """What the names of a layer's weight and bias have in common."""
-    return re.sub(r"[^./_:|]+$", "", name)
+    return name[: max(map(name.rfind, "./_:|")) + 1]
 
 
 def _examples(tensors: Mapping[str, np.ndarray]) -> str:
