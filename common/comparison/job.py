@@ -113,8 +113,8 @@ class Job:
         deep = f", over the cube of {self.depth}/{DEPTH} for the depth" * (self.depth > DEPTH)
         return (
             f"{text}, which is {LEARNING_RATE:g} times {self.last_map}, the height of the last "
-            f"map{deep}; the book's 0.1 suits its small initial weights, and would kill these, "
-            "which are larger so that every layer counts"
+            f"map{deep}; the book's 0.1 suits its small initial weights; these are larger, so "
+            "that every layer counts, and would diverge at 0.1"
         )
 
     @property

@@ -5,10 +5,12 @@ So it shows which backend is right, whatever came before.
 """
 
 import itertools
+import math
 import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, softmax
@@ -33,11 +35,13 @@ from common.comparison.job import Job, Recording, below
 from common.comparison.levels import Comparison, Level, changes, layer_names
 from common.comparison.measures import largest_difference
 from common.comparison.mistakes import (
+    NO_RELU,
     WEIGHT_AXES,
     OnPaper,
     explain_shape,
     layer_on_paper,
     rearranged,
+    relu,
 )
 from common.comparison.tables import shape_text
 from common.errors import NinError
@@ -46,6 +50,7 @@ from common.network.description import Network
 
 WORST = 5  # places shown
 ON_PAPER = "on paper"
+AS_PIXEL = "its shape"  # the step from a map to one of a pixel
 # where a name alone is looked for
 STEPS: Sequence[str] = ("step",)
 SEARCHED = ("activations", "gradients", "parameters", "training")
@@ -246,19 +251,20 @@ def look_at(
             for one, other in itertools.combinations(outputs, 2)
         },
     )
-    right: Array | None = None
+    papers: dict[str, Array] = {}
     for recording in have:
         paper, mistake = _on_paper(level, name, recording, job, material)
         if paper is not None:
             _judge(view, recording.name, ON_PAPER, paper, outputs[recording.name], mistake)
-            right = paper
+            papers[recording.name] = paper
         elif mistake:
             view.findings[recording.name] = mistake
     weights = below("weights", material)
     learned = _judge_training(view, have, weights) if level == "training" else {}
-    if not view.mistakes and right is None:
-        _beside_each_other(view, outputs, axes, job, learned)
-    view.worst = _worst(outputs, right, axes)
+    every = len(papers) == len(outputs)
+    if not view.mistakes and not every:
+        _beside_each_other(view, outputs, axes, job, learned, papers)
+    view.worst = _worst(outputs, papers[have[-1].name] if every else None, axes)
     return view
 
 
@@ -322,15 +328,18 @@ def _beside_each_other(
     axes: Sequence[str],
     job: Job,
     learned: Mapping[tuple[str, str], str],
+    papers: Mapping[str, Array],
 ) -> None:
-    """Where nothing can be computed on paper: the others beside the one that most agree with."""
+    """What cannot be computed on paper: beside the one that is right there, or most agree with."""
     limit = ROUNDING[view.dtype]
 
-    def agreeing(name: str) -> int:
-        return sum(largest_difference(outputs[name], x).within(limit) for x in outputs.values())
+    def trust(name: str) -> tuple[bool, int, bool]:
+        right = name in papers and largest_difference(papers[name], outputs[name]).within(limit)
+        alike = sum(largest_difference(outputs[name], x).within(limit) for x in outputs.values())
+        # of two that differ, it is rather not one of this project's that is wrong
+        return right, alike, name in BACKENDS
 
-    # of two that differ, it is rather not one of this project's that is wrong
-    reference = max(outputs, key=lambda name: (agreeing(name), name in BACKENDS))
+    reference = max(outputs, key=trust)
     right = outputs[reference]
     factors = {
         "the sum over the batch, not the mean": float(job.batch_size),
@@ -338,12 +347,16 @@ def _beside_each_other(
         "the sign is wrong": -1.0,
     }
     for backend, wrong in outputs.items():
-        if backend != reference:
+        if backend != reference and backend not in papers:
+            reason = view.findings.get(backend) or learned.get((reference, backend))
             orders = one_of(_other_orders(right, wrong))
-            mistake = explain(right, wrong, view.dtype, None, (), [orders], factors, axes)
+            mistake = explain(
+                right, wrong, view.dtype, None, (), [orders],
+                factors if view.level != "activations" else {}, axes,
+            )  # fmt: skip
             _judge(view, backend, reference, right, wrong, mistake)
-            if backend not in view.mistakes and (reference, backend) in learned:
-                view.findings[backend] += f"; {learned[reference, backend]}"
+            if backend not in view.mistakes and reason:
+                view.findings[backend] += f"; {reason}"
 
 
 def _on_paper(
@@ -373,10 +386,48 @@ def _on_paper(
 def _activation_on_paper(
     name: str, recording: Recording, job: Job, material: Mapping[str, Array]
 ) -> tuple[Array | None, str | None]:
-    given, known = recording.group("activations"), layer_names(job.description)
+    given = recording.group("activations")
+    path = _path_to(name, given, job, material)
+    if not isinstance(path, _Path):
+        return None, path
+    begin, steps, right = path
+    wrong, layer = np.asarray(given[name]), steps[name]
+    shape = wrong.shape
+    if name.startswith("dense"):  # a convolution of a map of one pixel
+        wrong = _as_pixel(wrong)
+    left_out = [each for each in steps if each not in (AS_PIXEL, name)]
+    mistake = explain(
+        right,
+        wrong,
+        recording.dtype,
+        begin,
+        _mistakes(steps),
+        itertools.chain(_input_fits(layer, left_out), layer.fits),
+        layer.factors,
+    )
+    if mistake == NO_RELU and _next_had_the_relu(name, recording, job, material):
+        mistake = (
+            "given before its ReLU, which the next layer's input has had: activations() has to "
+            "return what comes after it"
+        )
+    return right.reshape(shape) if right.shape == wrong.shape else right, mistake
+
+
+class _Path(NamedTuple):
+    """How a layer is computed from the last one before it that a backend gives."""
+
+    begin: Array
+    steps: dict[str, OnPaper]
+    end: Array
+
+
+def _path_to(
+    name: str, given: Mapping[str, Array], job: Job, material: Mapping[str, Array]
+) -> _Path | str | None:
+    """Through layers without weights that are not given; else why it cannot be computed."""
+    known = layer_names(job.description)
     if name not in known:
-        return None, None
-    # layers without weights before it that are not given are computed here too
+        return None
     first = place = known.index(name)
     while first and not (
         known[first - 1] in given or known[first - 1].startswith(dropout.WITH_WEIGHTS)
@@ -384,39 +435,43 @@ def _activation_on_paper(
         first -= 1
     begin = given.get(known[first - 1]) if first else material["images"][: job.batch_size]
     if begin is None:
-        return None, f"not computed {ON_PAPER}: {known[first - 1]} before it is not given"
-    begin, wrong = np.asarray(begin, np.float64), np.asarray(given[name])
-    network, shape = job.description, wrong.shape
+        return f"not computed {ON_PAPER}: {known[first - 1]} before it is not given"
+    begin, shape = np.asarray(begin, np.float64), given[name].shape
+    network = job.description
     dense = architecture.dense_layers(job.resize, network=network)
     layers = {layer.name: layer for layer in [*architecture.layers(network=network), *dense]}
     wanted = dict.fromkeys(known[first:place], _input_shape(layers.get(name), begin, shape))
+    wanted[name] = (shape[0], math.prod(shape[1:]), 1, 1) if name.startswith("dense") else shape
     steps: dict[str, OnPaper] = {}
     output = begin
-    if name.startswith("dense"):  # a convolution of a map of one pixel
-        wrong = _as_pixel(wrong)
     try:
         for each in known[first : place + 1]:
             if each.startswith("dense"):
-                steps["its shape"], output = OnPaper(_as_pixel), _as_pixel(output)
+                steps[AS_PIXEL], output = OnPaper(_as_pixel), _as_pixel(output)
             source = output
             steps[each] = layer_on_paper(
-                each, layers, below("weights", material), job.resize, source,
-                wanted.get(each, wrong.shape),
-            )  # fmt: skip
+                each, layers, below("weights", material), job.resize, source, wanted[each]
+            )
             output = steps[each].compute(source)
     except ValueError:  # the input is of another shape than the layer takes
-        return None, None
-    layer, right = steps[name], output
-    mistake = explain(
-        right,
-        wrong,
-        recording.dtype,
-        begin,
-        _mistakes(steps),
-        itertools.chain(_input_fits(layer, list(wanted)), layer.fits),
-        layer.factors,
-    )
-    return right.reshape(shape) if right.shape == wrong.shape else right, mistake
+        return None
+    return _Path(begin, steps, output)
+
+
+def _next_had_the_relu(
+    name: str, recording: Recording, job: Job, material: Mapping[str, Array]
+) -> bool:
+    """Whether the next layer that is given was computed from this one's output after a ReLU."""
+    known, given = layer_names(job.description), recording.group("activations")
+    after = next((each for each in known[known.index(name) + 1 :] if each in given), None)
+    if after is None:
+        return False
+    path = _path_to(after, {**given, name: relu(given[name])}, job, material)
+    if not isinstance(path, _Path):
+        return False
+    # it may be given before its own ReLU too
+    apart = largest_difference(path.end.ravel(), relu(given[after]).ravel())
+    return apart.within(ROUNDING[recording.dtype])
 
 
 def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:

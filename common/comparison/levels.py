@@ -413,13 +413,15 @@ def _activations(
     dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]
     if any(dead):
         level.notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
-    unwalked = dict.fromkeys(r.name for r in have if r.name in arrays and not r.shapes)
+    walked = {recording.name for recording in have if recording.shapes}  # in one precision
+    unwalked = [backend for backend in arrays if backend not in walked]
     fitting = fitting_pools(job.resize, job.description)
     if "shapes" in job.levels and unwalked and fitting:
         level.notes.append(
-            f"at {job.resize} x {job.resize} pixels all windows of {', '.join(fitting)} fit: a "
-            f"size that is rounded up would not show in {', '.join(unwalked)}, whose shapes are "
-            "not compared" + ("; at 224 x 224 it would" if job.description == CHAPTER else "")
+            f"at {job.resize} x {job.resize} pixels every window of {', '.join(fitting)} fits, so "
+            f"pooling that rounds up (ceil_mode) would not show in {', '.join(unwalked)}, whose "
+            "shapes are not compared"
+            + ("; at 224 x 224 it would" if job.description == CHAPTER else "")
         )
     if job.last_map == 1 and job.description == CHAPTER:
         level.notes.append(

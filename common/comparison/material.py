@@ -81,7 +81,8 @@ def make_weights(job: Job, images: np.ndarray) -> dict[str, np.ndarray]:
     Weights are normal, as He's, less each filter's mean: what a ReLU gives has a positive mean,
     which hundreds of weights of another mean than 0 turn into an offset larger than the signal,
     and the signal then carries the offset's rounding. (Ten weights, those of the last block's 1x1
-    convolutions, lose more signal by it than offset.) Biases are random but for their choice.
+    convolutions, lose more signal by it than offset.) The first filter keeps its mean, or an offset
+    of all pixels would not show. Biases are random but for their choice.
 
     Args:
         job: its seed decides, with the images; of these the first batch counts for gradients.
@@ -107,7 +108,7 @@ def make_weights(job: Job, images: np.ndarray) -> dict[str, np.ndarray]:
         last_block = layer.name.partition(".")[0] == ends.partition(".")[0]
         weight = rng.normal(size=(layer.out_channels, layer.in_channels, kernel, kernel))
         if layer.in_channels == 1:
-            weight -= weight.mean(axis=(2, 3), keepdims=True)
+            weight[1:] -= weight[1:].mean(axis=(2, 3), keepdims=True)
         elif layer.in_channels != architecture.NUM_CLASSES:
             # at each place, so that the zeros of the padding do not tip the balance
             weight -= weight.mean(axis=1, keepdims=True)

@@ -353,9 +353,10 @@ INPUTS: dict[str, Function] = {
     "height and width of its input are swapped": swapped,
     "its input is in the order NHWC, and read as NCHW": nhwc_as_nchw,
 }
+NO_RELU = "the ReLU is missing"
 # in the place of a ReLU
 ACTIVATIONS: dict[str, Function] = {
-    "the ReLU is missing": _nothing,
+    NO_RELU: _nothing,
     "the ReLU stops at 6 (ReLU6)": lambda x: np.clip(x, 0, 6),
     "absolute values instead of a ReLU": np.abs,
     "a sigmoid instead of a ReLU": expit,

@@ -348,15 +348,15 @@ def _compared(level: Level) -> str:
 
 
 def _nearest(level: Level, dtype: str) -> str:
-    """The row of a precision that is nearest to its limit, or furthest beyond it."""
+    """The row of a precision that is nearest to its limit; the first that is beyond it."""
     found = []
-    for table in level.tables:
-        for row in table.rows if table.dtype == dtype else []:
-            for value in row.values.values():
-                relative, limit = value["relative"], value["limit"]
-                if relative is None:
-                    return f"{row.name}: {value['problem']}"
-                found.append((relative / limit if limit else relative, relative, limit, row.name))
+    rows = [row for table in level.tables if table.dtype == dtype for row in table.rows]
+    for row in [row for row in rows if row.deviating][:1] or rows:
+        for value in row.values.values():
+            relative, limit = value["relative"], value["limit"]
+            if relative is None:
+                return f"{row.name}: {value['problem']}"
+            found.append((relative / limit if limit else relative, relative, limit, row.name))
     if not found:
         return "equal" if level.status == "agree" and not level.by_dtype else ""
     _, relative, limit, name = max(found)

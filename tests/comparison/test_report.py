@@ -13,6 +13,7 @@ import numpy_nin
 import pytest
 from commands import ROOT, assert_one_clear_line, run, run_here
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import softmax
 
 from common.comparison import levels, report, worker
 from common.comparison.job import Job, below
@@ -31,6 +32,13 @@ def material(sample):
 def changed(**names):
     """The NumPy backend with other names in it."""
     return types.SimpleNamespace(**{**vars(numpy_nin), **names})
+
+
+class Logits:
+    """Gives these alone."""
+
+    def __init__(self, net, settings):
+        self.logits = numpy_nin.Predictor(net, settings).logits
 
 
 INTACT = []  # what the NumPy backend records, once for all comparisons with it
@@ -97,6 +105,10 @@ def test_an_agreement_is_the_first_line_and_a_screenful(agreement, capsys):
     assert max(map(len, lines)) <= 120
 
 
+def test_shapes_that_were_compared_are_no_gap_in_either_precision(agreement):
+    assert not [gap for gap in report.gaps(agreement) if "every window of" in gap]
+
+
 def test_a_deviation_is_named_first_then_its_mistake_and_only_the_rows_around_it(deviation, capsys):
     text = printed(capsys, report.show, deviation)
     lines = text.splitlines()
@@ -118,11 +130,7 @@ def test_what_was_not_compared_stands_next_to_the_verdict(deviation, capsys):
 
 
 def test_a_backend_that_gives_logits_only_agrees_in_logits_only(material):
-    class Predictor:
-        def __init__(self, net, settings):
-            self.logits = numpy_nin.Predictor(net, settings).logits
-
-    part = changed(Predictor=Predictor)
+    part = changed(Predictor=Logits)
     job = dataclasses.replace(JOB, levels=("activations",))
     found = compare(material, {"one": numpy_nin, "part": part}, job)
     assert found.verdict == "one, part agree in activations (logits only)"
@@ -281,10 +289,77 @@ def test_a_backend_of_few_layers_is_told_which_one_is_missing_and_what_cannot_sh
     found = compare(material, {"right": numpy_nin, "wrong": wrong}, job)
     view = found.layer
     assert view.findings["right"].startswith("as on paper")
-    assert view.findings["wrong"] == "not computed on paper: block2.conv2 before it is not given"
-    (gap,) = (gap for gap in report.gaps(found) if "all windows of" in gap)
-    assert "pool1, pool2, pool3 fit: a size that is rounded up" in gap
+    assert view.findings["wrong"].startswith("not as right (")
+    assert view.findings["wrong"].endswith("on paper: block2.conv2 before it is not given")
+    assert "on paper" not in view.worst[0].values
+    (gap,) = (gap for gap in report.gaps(found) if "every window of" in gap)
+    assert "pool1, pool2, pool3 fits, so pooling that rounds up (ceil_mode)" in gap
     assert "would not show in wrong, whose shapes are not compared; at 224 x 224 it would" in gap
+
+
+class Softmax(Logits):
+    def __init__(self, net, settings):
+        super().__init__(net, settings)
+        logits, self.logits = self.logits, lambda images: softmax(logits(images), axis=1)
+
+
+def test_a_mistake_in_logits_alone_is_named_beside_those_that_are_as_on_paper(material):
+    job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
+    wrong = changed(Predictor=Softmax)
+    view = compare(material, {"right": numpy_nin, "wrong": wrong}, job).layer
+    assert view.findings["right"].startswith("as on paper")
+    assert view.mistakes == {"wrong": "softmax is applied"}
+    assert "on paper" not in view.worst[0].values
+
+
+class BeforeTheReLU(numpy_nin.Predictor):
+    """A right network, whose convolutions give what they give and not what becomes of it."""
+
+    def activations(self, images):
+        X, outputs = self.pixels(images), {}
+        for name, layer in numpy_nin.leaves(self.net):
+            X = layer.forward(X)
+            outputs.setdefault(name.replace("relu", "conv"), X)
+        return outputs
+
+
+class ConvolutionsBeforeTheReLU(BeforeTheReLU, Convolutions):
+    pass
+
+
+@pytest.mark.parametrize("Predictor", [BeforeTheReLU, ConvolutionsBeforeTheReLU])
+def test_a_right_network_that_gives_its_layers_before_the_relu_is_not_called_wrong(
+    material, Predictor
+):
+    job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
+    sides = {"right": numpy_nin, "early": changed(Predictor=Predictor)}
+    found = compare(material, sides, job)
+    assert found.deviation.first == "block1.conv1"
+    assert found.layer.mistakes["early"].startswith("given before its ReLU, which the next layer's")
+
+
+def test_a_relu_that_is_missing_is_not_taken_for_one_that_is_not_shown(material):
+    def nin(*arguments, **named):
+        net = numpy_nin.nin(*arguments, **named)
+        del net["block1"]["relu1"]
+        return net
+
+    job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
+    without = compare(material, {"right": numpy_nin, "wrong": changed(nin=nin)}, job)
+    assert without.layer.mistakes["wrong"] == "the ReLU is missing"
+
+
+class Brighter(Convolutions):
+    def pixels(self, images):
+        return super().pixels(images) + np.float32(0.1)
+
+
+def test_an_offset_of_all_pixels_shows_in_float32_alone(material):
+    job = dataclasses.replace(JOB, dtype="float32", levels=("activations",))
+    wrong = changed(Predictor=Brighter)
+    found = compare(material, {"right": numpy_nin, "wrong": wrong}, job)
+    assert found.deviation.first == "block1.conv1"
+    assert "in input, not given: every value is off by 0.1" in found.layer.mistakes["wrong"]
 
 
 @pytest.mark.parametrize("name", ["block9.conv1", "training/block2.conv1", "block2.conv1.scale"])
@@ -294,34 +369,22 @@ def test_an_unknown_layer_is_refused_before_anything_runs(name):
 
 
 def test_a_layer_that_no_backend_gives_is_refused(material):
-    class Predictor:
-        def __init__(self, net, settings):
-            self.logits = numpy_nin.Predictor(net, settings).logits
-
-    part = changed(Predictor=Predictor)
+    part = changed(Predictor=Logits)
     job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
     with pytest.raises(levels.NinError, match=r"layer=pool1: no backend gives it"):
         compare(material, {"one": part, "two": part}, job, layer="pool1")
 
 
 def test_a_layer_that_only_one_backend_gives_is_refused(material):
-    class Predictor:
-        def __init__(self, net, settings):
-            self.logits = numpy_nin.Predictor(net, settings).logits
-
     job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
-    sides = {"whole": numpy_nin, "part": changed(Predictor=Predictor)}
+    sides = {"whole": numpy_nin, "part": changed(Predictor=Logits)}
     with pytest.raises(levels.NinError, match=r"layer=dropout: only one backend gives it"):
         compare(material, sides, job, layer="dropout")
 
 
 def test_a_layer_alone_says_what_else_was_not_compared(material, capsys):
-    class Predictor:
-        def __init__(self, net, settings):
-            self.logits = numpy_nin.Predictor(net, settings).logits
-
     job = dataclasses.replace(JOB, dtype="float64", levels=("activations",))
-    sides = {"one": numpy_nin, "two": numpy_nin, "part": changed(Predictor=Predictor)}
+    sides = {"one": numpy_nin, "two": numpy_nin, "part": changed(Predictor=Logits)}
     text = printed(capsys, report.show_layer, compare(material, sides, job, layer="pool1"))
     assert "part gives no layer before logits" in text
 
