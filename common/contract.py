@@ -234,6 +234,8 @@ class Content(NamedTuple):
     """The rate of its dropout layer, if it says."""
     notes: tuple[str, ...] = ()
     """What the user should know of how it was read, a sentence each."""
+    net: Any = None
+    """The file's own layers, as Keras built them."""
 
 
 class Variants(Protocol):

@@ -85,7 +85,7 @@ def load_native(path: Path) -> Content:
         raise NinError(f"{path}: of another network: its input has shape {net.input_shape}")
     batch, height, width, channels = net.input_shape
     shape = (batch, channels, height, width)
-    return Content({"": tensors}, True, metadata, shape, rates[-1])
+    return Content({"": tensors}, True, metadata, shape, rates[-1], net=net)
 
 
 def run_native(path: Path, pixels: np.ndarray) -> list[np.ndarray]:

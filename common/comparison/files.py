@@ -50,7 +50,7 @@ OPERATIONS = {
 
 def is_file(spec: str) -> bool:
     """Whether a side of a comparison has the name of a weights file."""
-    return Path(spec).suffix in SUFFIXES or of_several_files(Path(spec)) is not None
+    return Path(spec).suffix.lower() in SUFFIXES or of_several_files(Path(spec)) is not None
 
 
 def in_run(spec: str) -> str:
@@ -72,9 +72,9 @@ def start(path: str, settings: Settings) -> session.Started:
     Raises:
         NinError: if the file cannot be read, or what runs it is not installed.
     """
-    file = Path(path)
-    name = "tf" if of_several_files(file) else SUFFIXES[file.suffix]
-    if file.suffix in FORMATS["onnx"].suffixes:
+    file, suffix = Path(path), Path(path).suffix.lower()
+    name = "tf" if of_several_files(file) else SUFFIXES[suffix]
+    if suffix in FORMATS["onnx"].suffixes:
         with machine.prepared(settings.threads) as threads:
             onnx_file: Any = OnnxFile(file, threads)
         about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
@@ -83,7 +83,7 @@ def start(path: str, settings: Settings) -> session.Started:
     try:
         kind: Any = WeightsFile
         for form, with_layers in (("keras", KerasFile), ("mxnet", GluonFile)):
-            if file.suffix in FORMATS[form].suffixes:
+            if suffix in FORMATS[form].suffixes:
                 content = parts.exporter(started.backend).load_native(file)
                 kind = WeightsFile if content.input_shape is None else with_layers
         backend: Any = kind(file, started.backend, int(started.prepared["threads"]))
@@ -229,7 +229,7 @@ class KerasFile(WeightsFile):
 
     def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         keras = importlib.import_module("tensorflow").keras
-        layers = list(_chain(keras.models.load_model(path, compile=False), path))
+        layers = list(_chain(parts.exporter(self.backend).load_native(path).net, path))
         self.net = keras.Sequential(_as_ours(layers, keras.layers))
         return self.get_weights(self.net)
 
@@ -347,8 +347,9 @@ class OnnxFile(LayersFile):
         onnx_format.require()
         self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
         try:
+            self.weights = canonical(list(onnx_format.load(path).groups[""].items()))
             model = onnx_format.read_model(path)
-            self.weights = self._read_weights(model.graph)
+            self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
             nodes = model.graph.node
             self.layers = name_layers((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
             self.words = {name: node.op_type for name, node in self.layers.items()}
@@ -359,7 +360,7 @@ class OnnxFile(LayersFile):
                     known.add(node.output[0])
                     model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
             self.session = onnx_format.start_session(model, threads)
-            self.given = self.session.get_inputs()[0]
+            self.given = self.session.get_inputs()[0].name
         except NinError:
             raise
         except Exception as error:
@@ -371,19 +372,18 @@ class OnnxFile(LayersFile):
         return {each.__name__: each.__version__ for each in (self.onnx, self.runtime)}
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        shape = [n if isinstance(n, int) else None for n in self.given.shape]
-        last = len(shape) == 4 and shape[1] != pixels.shape[1] and shape[3] == pixels.shape[1]
-        X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
-        if any(own not in (None, size) for own, size in zip(shape[1:], X.shape[1:], strict=False)):
-            raise LackingError(f"{self.__name__} takes images of {shape[1:]} only")
+        batch_size, *own = self.shape
+        if any(given not in (None, n) for given, n in zip(own, pixels.shape[1:], strict=True)):
+            raise LackingError(f"{self.__name__} takes images of {own} only")
+        X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.channels_last else pixels
         names = {name: node.output[0] for name, node in self.layers.items()}
         names["logits"] = self.result
 
         def run(batch: np.ndarray) -> list[np.ndarray]:
-            return list(self.session.run(list(names.values()), {self.given.name: batch}))
+            return list(self.session.run(list(names.values()), {self.given: batch}))
 
         # some exporters fix the batch too
-        outputs = dict(zip(names, convert.in_batches(run, X, shape[0]), strict=True))
+        outputs = dict(zip(names, convert.in_batches(run, X, batch_size), strict=True))
         pooled = outputs.get("global_pool")
         if pooled is not None and pooled.ndim == 2:  # height and width went with the average
             outputs["global_pool"] = pooled[:, :, None, None]
@@ -391,12 +391,6 @@ class OnnxFile(LayersFile):
         if "pool3" in outputs:  # a file for prediction leaves dropout out
             outputs.setdefault("dropout", outputs["pool3"])
         return outputs
-
-    def _read_weights(self, graph: Any) -> dict[str, np.ndarray]:
-        constants = onnx_format.Constants(graph)
-        inputs = [name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]]
-        values = [(name, constants.value(name)) for name in inputs]
-        return canonical([(name, value) for name, value in values if value is not None])
 
 
 class GluonFile(LayersFile):

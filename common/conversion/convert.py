@@ -1,7 +1,7 @@
 """Read other people's weights, and write ours for other software.
 
-:func:`read` takes any file, :func:`write` makes one, :func:`convert` does both; :func:`run` is what
-a file computes by itself. Nothing in a file that is read is run but layers of known kinds.
+:func:`read` takes any file, :func:`write` makes one, :func:`convert` does both. Nothing in a file
+that is read is run but layers of known kinds.
 
 A file that holds layers is run by its own software on real images, at the size at which it will be
 used and at one at which all that the layers do shows, and its logits are compared with those of our
@@ -279,29 +279,6 @@ def write(
         for draft, path in zip(drafts, paths, strict=True):
             write_bytes(path, draft.read_bytes())
     return paths, check
-
-
-def run(path: Path, pixels: np.ndarray, backend: str | None = None) -> np.ndarray:
-    """What a file's own software computes with it.
-
-    Args:
-        path: as for :func:`read`; it holds layers.
-        pixels: float32, (batch, channels, height, width), from 0 to 1.
-        backend: as for :func:`read`.
-
-    Returns:
-        its first output, (batch, ...).
-
-    Raises:
-        NinError: if it cannot be read or holds weights only.
-    """
-    kind = kinds.identify(path)
-    software = _software(kind, backend)
-    with _readable(path, kind):
-        shape = software.load(path).input_shape
-    if shape is None:
-        raise NinError(f"{path}: holds weights only, and no layers that could be run")
-    return _run(software, path, path, shape[0], pixels)[0]
 
 
 class _Software(NamedTuple):

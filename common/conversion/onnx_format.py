@@ -122,14 +122,14 @@ def load(path: Path) -> Content:
             tensors[f"{i}.{node.name}.bias"] = bias[0].reshape(-1)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     channels = next((a.shape[1] for a in tensors.values() if a.ndim == 4), 1)
-    shape, _ = _input(graph, path, channels)
+    shape, _ = input_layout(graph, path, channels)
     return Content({"": tensors}, True, metadata, shape)
 
 
 def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     """What onnxruntime computes; see :class:`common.contract.Exporter`."""
     proto = read_model(path)
-    _, channels_last = _input(proto.graph, path, pixels.shape[1])
+    _, channels_last = input_layout(proto.graph, path, pixels.shape[1])
     session = start_session(proto)
     if channels_last:
         pixels = pixels.transpose(0, 2, 3, 1)
@@ -250,7 +250,7 @@ def _to_float32(graph: Any) -> None:
                 attribute.i = types.FLOAT
 
 
-def _input(graph: Any, path: Path, channels: int) -> tuple[tuple[int | None, ...], bool]:
+def input_layout(graph: Any, path: Path, channels: int) -> tuple[tuple[int | None, ...], bool]:
     """The shape of a graph's images, channels first, and whether the file has the channels last.
 
     Exporters of Keras's networks begin with a transposition, or with what comes to the same for
