@@ -10,6 +10,8 @@ On the embedded sample ...
 1
 """
 
+import contextlib
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -188,11 +190,10 @@ def fit(
     where = out if out is None or isinstance(out, bool) else expand(out, "out")
     if isinstance(where, Path):
         run_directory.check_free(where)
-    asked_for = "arrays" if isinstance(data, Dataset) else str(data)
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(chosen.validation).limit(chosen.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
-    return training.fit(chosen, dataset, own, where or None, asked_for, seen_by, lang)
+    return training.fit(chosen, dataset, own, where or None, seen_by, lang)
 
 
 @checked
@@ -233,7 +234,8 @@ def resume(
     training.given_settings(settings, given, f"`resume={directory}`")
     if net is not None:
         registry.check_made_for(settings.backend, net)
-    data = run_directory.data_source(config) if data is None else data
+    if data is None:
+        data = run_directory.data_source(config, f"`resume={directory}`")
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(settings.validation).limit(settings.limit)
     seen_by = (display.choose(),) if watchers is None else watchers
@@ -334,13 +336,8 @@ def ablate(
     first = variants[0].settings
     dataset = data if isinstance(data, Dataset) else load_data(data)
     dataset = dataset.hold_out(first.validation).limit(first.limit)
-    return ablation.train(
-        variants,
-        dataset,
-        chosen,
-        expand(out, "out"),
-        lambda: (display.choose(),) if watchers is None else watchers,
-    )
+    seen_by = (display.choose(),) if watchers is None else watchers
+    return ablation.train(variants, dataset, chosen, expand(out, "out"), seen_by)
 
 
 @checked
@@ -378,6 +375,8 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     name = registry.backend_of(network, "network", ", nor the name of one, such as 'nin'")
     backend = registry.load(name)
     size = Settings.resize if resize is None else resize
+    with contextlib.suppress(Exception):  # Keras copies no layer of the reader's own
+        network = copy.deepcopy(network)  # or it would move to the CPU, and to float32
     parts.need(backend, "allocate")(network, architecture.random_image(size))
     predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
     outputs = parts.need(predictor, "activations")(np.zeros((1, 28, 28), np.uint8))

@@ -1,5 +1,6 @@
 """The layers of a network in PyTorch by canonical name, and their outputs, channels first."""
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -72,11 +73,22 @@ def shape_walk(net: nn.Module, images: np.ndarray) -> Iterator[LayerOutput]:
     """
     first = next(net.parameters(), torch.empty(0))
     X = torch.from_numpy(images).to(first.device, first.dtype)
-    net.eval()
-    with torch.no_grad():
+    with _evaluating(net):
         for name, layer, _ in named_layers(net):
             X = layer(X)
             yield LayerOutput(layer.__class__.__name__, str(X.shape), name, to_nchw(X))
+
+
+@contextlib.contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """Dropout is off and no gradients are kept; then the network's own mode again."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        net.train(training)
 
 
 def activations(net: nn.Module, X: torch.Tensor) -> dict[str, np.ndarray]:

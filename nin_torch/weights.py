@@ -15,7 +15,7 @@ from common.network.parameters import (
     refuse_layer,
     refuse_setting,
 )
-from nin_torch.layers import named_layers, to_nchw
+from nin_torch.layers import _evaluating, named_layers, to_nchw
 
 
 def convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
@@ -66,16 +66,13 @@ def allocate(net: nn.Module, images: np.ndarray) -> tuple[int, ...]:
     # before anything is made
     weight = next((layer.weight for _, layer in list(convolutions(net))), torch.empty(0))
     whole = X = torch.from_numpy(images).to(weight.device, weight.dtype)
-    training = net.training
-    net.eval()
-    with torch.no_grad():
+    with _evaluating(net):
         for name, layer, _ in leaves(named_layers(net)):
             try:
                 X = layer(X)
             except (RuntimeError, ValueError) as error:
                 raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
         check_is_sequence(to_nchw(net(whole)), to_nchw(X))
-    net.train(training)
     return tuple(X.shape)
 
 

@@ -317,6 +317,20 @@ def test_a_network_of_half_precision_is_trained(fit, make, backend):
     assert {array.dtype for array in arrays_of(run.net, backend).values()} == {np.dtype("float32")}
 
 
+@pytest.mark.shared
+def test_a_run_on_arrays_asks_for_them_where_it_goes_on(backend_name, data, tmp_path):
+    arrays = common.Dataset(
+        data.train_images[:40], data.train_labels[:40],
+        data.test_images[:40], data.test_labels[:40],
+    )  # fmt: skip
+    options = {"out": tmp_path / "run", "epochs": 2, "batch_size": 20, "resize": 67}
+    stopped = common.fit(backend_name, arrays, "fast", watchers=[Interrupt(1)], **options)
+    with pytest.raises(NinError, match=r"run: trained on arrays, which are no files; give `?data"):
+        common.resume(tmp_path / "run", watchers=())
+    assert not stopped.complete
+    assert common.resume(tmp_path / "run", data=arrays, watchers=()).complete
+
+
 def test_a_run_of_a_network_built_by_hand_goes_on_with_that_network_only(fit, make, data, tmp_path):
     fit(fewer(make), out=tmp_path / "run", watchers=[Interrupt(1)])
     for net in (None, NETWORKS["a fully connected head"](make)):

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from common.bench.run import ACCURACY, D2L, FORMAT, STARTUP, WORKERS
 from common.errors import NinError, plural
-from common.files.sealed import CHECKSUM, seal, unseal
+from common.files import sealed
 from common.files.write import write_text
 from common.network import cost
 from common.report import style
@@ -211,10 +211,11 @@ def save(record: Json, path: Path) -> Results:
         found["whole_runs"] = whole_runs(record)
         found["scaling"] = list(map(_plain, scaling(record)))
     finally:
-        found[CHECKSUM] = seal({**found, "rows": record["rows"]})[CHECKSUM]
-        head = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+        checksum = sealed.seal({**found, "rows": record["rows"]})[sealed.CHECKSUM]
+        head = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
         rows = ",\n".join(f"    {json.dumps(row)}" for row in record["rows"])
-        write_text(path, head.removesuffix("\n}") + f',\n  "rows": [\n{rows}\n  ]\n}}\n')
+        end = f'  "{sealed.CHECKSUM}": "{checksum}"\n}}\n'  # the last entry, as in other files
+        write_text(path, f'{head},\n  "rows": [\n{rows}\n  ],\n{end}')
     return results
 
 
@@ -229,7 +230,7 @@ def load(path: Path) -> Results:
         NinError: if it cannot be read, or lacks what is printed of it.
     """
     try:
-        record = unseal(path.read_bytes())
+        record = sealed.read(path)
         if record["format"] != FORMAT:
             raise NinError(f"{path}: of format {record['format']}, this is {FORMAT}")
         results = Results(record)

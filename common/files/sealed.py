@@ -6,6 +6,7 @@ A file without one is of an older release, or written by hand, and is taken as i
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 CHECKSUM = "checksum"
@@ -16,7 +17,12 @@ def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, CHECKSUM: _of(content)}
 
 
-def unseal(text: str | bytes) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """What :func:`unseal` gives of a file; an ``OSError`` too, if it cannot be read."""
+    return unseal(path.read_text(encoding="utf-8", errors="surrogateescape"))
+
+
+def unseal(text: str) -> dict[str, Any]:
     """The object in a JSON text, without its checksum.
 
     Raises:

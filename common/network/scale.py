@@ -1,8 +1,7 @@
 """Training with several workers on paper: what a step computes, and what it sends.
 
-Each worker computes its share of the batch; then all gradients, which are float32 whatever the
-precision, are added up. In a ring of W workers, as NCCL and gloo do it, each sends
-2·(W-1)/W of them (Patarasuk and Yuan 2009).
+Each worker computes its share of the batch; then all gradients are added up. In a ring of W
+workers, as NCCL and gloo do it, each sends 2·(W-1)/W of them (Patarasuk and Yuan 2009).
 """
 
 from collections.abc import Sequence
@@ -10,8 +9,6 @@ from typing import NamedTuple
 
 from common.errors import NinError
 from common.network.cost import Cost
-
-GRADIENT_BYTES = 4
 
 
 class Step(NamedTuple):
@@ -56,7 +53,7 @@ def steps(
     for count in workers:
         if not 1 <= count <= cost.batch_size:
             raise NinError(f"`workers={count}`: must be from 1 to the batch, {cost.batch_size}")
-        sent = 2 * (count - 1) / count * GRADIENT_BYTES * cost.parameters
+        sent = 2 * (count - 1) / count * cost.training.gradients
         compute = per_step + cost.batch_size / count / rate
         found.append(Step(count, sent, compute, 8e-9 * sent / gigabits))
     return found

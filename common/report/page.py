@@ -128,9 +128,7 @@ def predict(
     backend = backend or (trained.pop() if len(trained) == 1 else "torch")
     for name, run in sources.runs.items():
         try:
-            where = data or run_directory.data_source(run.config)
-            if not where:
-                raise NinError(f"{name}: trained on arrays, which are no files; give `data`")
+            where = data or run_directory.data_source(run.config, name)
             found = api.look(run.directory, backend=backend, data=where, indices=indices)
             sources.seen[name] = found.predictions
         except NinError as error:

@@ -25,6 +25,7 @@ class NotebookDisplay(Display):
     def begin(self, run: Run) -> None:
         """The first line, and the places of figure and bar."""
         super().begin(run)
+        self._points = 0
         self._figure, self._bar = self._display.DisplayHandle(), self._display.DisplayHandle()
         self._figure.display(self._display.HTML(""))
         self._bar.display(self._display.HTML(""))

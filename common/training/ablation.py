@@ -10,7 +10,7 @@ import itertools
 import re
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import numpy as np
 from common.arguments import checked
 from common.data.dataset import Dataset
 from common.errors import NinError, plural
-from common.files.sealed import seal, unseal
+from common.files import sealed
 from common.files.write import write_json
 from common.network import architecture, cost
 from common.network.cost import Cost
@@ -41,8 +41,6 @@ MEASURED = "measured.json"
 TRAINING_IMAGES, CHANNEL_IMAGES = 10_000, 128
 # From this size on the chapter's last map has more than one pixel.
 BOOKS_LAST_LAYERS = 99
-# Up to so many seeds all patterns of signs are tried.
-MOST_PATTERNS = 14
 
 
 @dataclass(frozen=True)
@@ -234,12 +232,12 @@ def train(
     dataset: Dataset,
     seeds: Sequence[int],
     out: Path,
-    watchers: Callable[[], Sequence[Watcher]],
+    watchers: Sequence[Watcher],
 ) -> Ablation:
     """Train each variant with each seed, as far as that is not done yet.
 
     A line before each run says which it is, and how long the rest takes. The directory is a new one
-    or that of an ablation of the same settings; ``watchers`` makes those of a run.
+    or that of an ablation of the same settings.
 
     Raises:
         NinError: if the directory is of something else.
@@ -259,7 +257,7 @@ def train(
             print(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
             started = time.monotonic()
             settings = dataclasses.replace(variant.settings, seed=seed)
-            found.exit_status = _train(settings, dataset, directory, watchers())
+            found.exit_status = _train(settings, dataset, directory, watchers)
             if found.exit_status:
                 break
             done, seconds = done + variant.work, seconds + time.monotonic() - started
@@ -267,7 +265,7 @@ def train(
         left -= variant.work
         if outcome is not None:
             variant.outcomes.append(outcome)
-        write_json(out / ABLATION, seal({"settings": identity, **found.report()}))
+        write_json(out / ABLATION, sealed.seal({"settings": identity, **found.report()}))
     return found
 
 
@@ -279,7 +277,7 @@ def read(directory: Path, seed: int) -> Outcome | None:
         if result is None:
             return None
         if result["complete"]:
-            measured = unseal((directory / MEASURED).read_bytes())
+            measured = sealed.read(directory / MEASURED)
     except (NinError, OSError, ValueError, TypeError):
         return None
     return Outcome(
@@ -306,15 +304,14 @@ def sign_flip(differences: Sequence[float]) -> float:
     >>> sign_flip([0.1, 0.2, 0.3]), sign_flip([1, -1])
     (0.25, 1.0)
     """
-    found = np.array(differences, np.float64)
-    if len(found) <= MOST_PATTERNS:
-        signs = np.array(list(itertools.product((1, -1), repeat=len(found))))
-    else:
-        signs = np.random.default_rng(0).choice((1, -1), (100_000, len(found)))
-        signs[0] = 1
-    means = np.abs(signs @ found)
-    # rounding is no reason to count one out
-    return float((means >= means[0] * (1 - 1e-9)).mean())
+    from scipy.stats import permutation_test  # takes a second to import
+
+    if len(differences) < 2:
+        return 1.0
+    test = permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=100_000, random_state=0
+    )
+    return float(test.pvalue)
 
 
 # ------------------------------------------------------------------ one run
@@ -331,16 +328,16 @@ def _train(
             if not run_directory.is_complete(directory):
                 run = fit.resume(directory, config, dataset, None, watchers)
         else:
-            run = fit.fit(settings, dataset, None, directory, "ablation", watchers)
+            run = fit.fit(settings, dataset, None, directory, watchers)
     except DivergedError:
-        write_json(directory / MEASURED, seal({}))  # it is over, as its result.json says
+        write_json(directory / MEASURED, sealed.seal({}))  # it is over, as its result.json says
         return 0
     if run is not None and not run.complete:
         return run.stop.exit_status
     del run
     # a trainer and what it captured on a GPU hold on to each other
     gc.collect()
-    write_json(directory / MEASURED, seal(measure(directory, settings, dataset)))
+    write_json(directory / MEASURED, sealed.seal(measure(directory, settings, dataset)))
     return 0
 
 
@@ -392,10 +389,10 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str
     if not file.is_file():
         run_directory.check_free(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_json(file, seal({"settings": wanted}))
+        write_json(file, sealed.seal({"settings": wanted}))
         return wanted
     try:
-        found = dict(unseal(file.read_bytes())["settings"])
+        found = dict(sealed.read(file)["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
     run_directory.check_same(out, found, wanted)

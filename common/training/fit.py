@@ -31,14 +31,12 @@ def fit(
     dataset: Dataset,
     net: Any = None,
     out: Path | bool | None = None,
-    asked_for: str = "",
     watchers: Sequence[Watcher] = (),
     lang: str = "en",
 ) -> Run:
     """Train a network, as :func:`common.fit` describes it, until it is done or a signal comes.
 
-    ``net`` is None for the chapter's; ``asked_for``, the data as the user named them, is for the
-    records.
+    ``net`` is None for the chapter's.
     """
     started = time.monotonic()
     # before a framework is imported, which takes seconds
@@ -46,7 +44,7 @@ def fit(
     ready = session.start(settings)
     with memory.explained(settings, out if isinstance(out, Path) else None):
         run = make(ready, settings, dataset, net, watchers)
-        run.out, run.asked_for = None if ready.workers.rank else out, asked_for
+        run.out = None if ready.workers.rank else out
         run.lang, run.started = lang, started
         with _new_directory(run):
             _train(run)

@@ -168,7 +168,6 @@ def describe(run: Run) -> dict[str, Any]:
         "settings": dataclasses.asdict(run.settings),
         "network": list(model.layers) or model.network.differences() or "nin",
         "data": {
-            "asked_for": run.asked_for,
             "kind": dataset.kind,
             "directory": dataset.directory,
             "sha256": checksums(dataset),

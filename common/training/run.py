@@ -118,8 +118,6 @@ class Run:
         """Whether the network is one of the user's own."""
         self.out: Path | bool | None = None
         """Where the files of the run are to be; True: in a new directory in ``runs/``."""
-        self.asked_for = ""
-        """The data, as the user named them, for the records."""
         self.lang = "en"
         """Of the curves."""
         self.directory: Path | None = None
@@ -480,7 +478,7 @@ class Run:
         found = dead_classes.problem(logits)
         if dead:
             known = self.dataset.class_names
-            names = [known[label] if known else str(label) for label in dead]
+            names = [known[label] if known else f"class {label}" for label in dead]
             found = dead_classes.explain(names, len(logits))
         if found:
             self.note(f"{found}. {plateau.what_keeps_alive(self.settings)}")

@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import NinError
+from common.files import sealed
 from common.files.arrays import load_arrays, save_arrays
-from common.files.sealed import seal, unseal
 from common.files.write import write_json, write_text
 from common.settings import Settings
 from common.training.run import Progress
@@ -128,7 +128,7 @@ def read(directory: Path) -> Record:
             config[part].items()
         name = METRICS
         text = (directory / METRICS).read_text(encoding="utf-8")
-        rows = [unseal(line) for line in text.splitlines()]
+        rows = [sealed.unseal(line) for line in text.splitlines()]
         for row in rows:
             accuracy = row[f"{row['evaluated_on']}_accuracy"]
             points = [[row["epoch"], row["train_loss"], row["train_accuracy"], accuracy]]
@@ -151,7 +151,7 @@ def _read_result(directory: Path) -> dict[str, Any] | None:
     path = directory / RESULT
     if not path.exists():
         return None
-    result = unseal(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    result = sealed.read(path)
     rate = result["examples_per_second"]
     _check_finite([result["epochs"], result["total_seconds"], *([] if rate is None else [rate])])
     if not isinstance(result["complete"], bool) or not isinstance(result["notes"], list):
@@ -174,8 +174,7 @@ def open_run(directory: Path, called: str | None = None) -> dict[str, Any]:
     if not (directory / CONFIG).is_file():
         raise NinError(f"{called}: not a run directory (it has no {CONFIG})")
     try:
-        text = (directory / CONFIG).read_text(encoding="utf-8", errors="surrogateescape")
-        config = unseal(text)
+        config = sealed.read(directory / CONFIG)
         Settings(**config["settings"]).check(is_by_hand(config))
         if not config["data"].keys() >= {"kind", "directory", "sha256"}:
             raise KeyError("data")
@@ -243,12 +242,17 @@ def _is_of_an_unbegun_run(path: Path) -> bool:
     return TEMPORARY.fullmatch(path.name) is not None
 
 
-def data_source(config: Mapping[str, Any]) -> str:
+def data_source(config: Mapping[str, Any], called: str) -> str:
     """Where a run's data are now: in their directory, or found anew if that is gone.
 
     Not what was asked for: ``auto`` may find something else today.
+
+    Raises:
+        NinError: for a run on arrays.
     """
     used = config["data"]
+    if not used["directory"]:
+        raise NinError(f"{called}: trained on arrays, which are no files; give `data`")
     moved = used["kind"] in ("full", "sample") and not Path(used["directory"]).is_dir()
     return str(used["kind"] if moved else used["directory"])
 
@@ -256,8 +260,7 @@ def data_source(config: Mapping[str, Any]) -> str:
 def is_complete(directory: Path) -> bool:
     """Whether the run's ``result.json`` says that all epochs ran."""
     try:
-        text = (directory / RESULT).read_text(encoding="utf-8", errors="surrogateescape")
-        return bool(unseal(text)["complete"])
+        return bool(sealed.read(directory / RESULT)["complete"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -318,18 +321,18 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
 
 def write_metrics(directory: Path, progress: Progress) -> None:
     """Write ``metrics.jsonl``: one line per finished epoch."""
-    lines = (json.dumps(seal(row), allow_nan=False) + "\n" for row in progress.rows)
+    lines = (json.dumps(sealed.seal(row), allow_nan=False) + "\n" for row in progress.rows)
     write_text(directory / METRICS, "".join(lines))
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:
     """Write ``config.json``."""
-    write_json(directory / CONFIG, seal(config))
+    write_json(directory / CONFIG, sealed.seal(config))
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:
     """Write ``result.json``."""
-    write_json(directory / RESULT, seal(result))
+    write_json(directory / RESULT, sealed.seal(result))
 
 
 def _digest(state: Mapping[str, np.ndarray], text: str) -> str:

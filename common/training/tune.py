@@ -339,7 +339,7 @@ class Tuning:
             notice=f"{every.notice} Trained on its validation images too.".strip(),
         )
         try:
-            run = fit.fit(settings, dataset, None, None, "tune", [observer])
+            run = fit.fit(settings, dataset, watchers=[observer])
         finally:
             observer.closing()
         if not run.complete:
@@ -567,7 +567,7 @@ def _train(
 ) -> float | None:
     """The accuracy of a trial on the validation images; None if a signal stopped it."""
     judge = _Judge(tuning, report)
-    run = fit.fit(settings, tuning.dataset, None, None, "tune", [observer, judge])
+    run = fit.fit(settings, tuning.dataset, watchers=[observer, judge])
     if not run.complete:
         stop.signal = run.stop.signal
         return None

@@ -95,6 +95,17 @@ def test_the_english_walk_says_output_shape(backend, backend_name):
     assert all(" output shape:\t " in line for line in lines)
 
 
+def test_a_shape_walk_leaves_dropout_as_it_was(backend, backend_name):
+    if backend_name != "torch":
+        pytest.skip("only PyTorch's networks know whether they are in training")
+    net = backend.nin()
+    list(backend.shape_walk(net, np.zeros((1, 1, 67, 67), np.float32)))
+    assert net.training
+    with pytest.raises(RuntimeError):  # too small
+        list(backend.shape_walk(net, np.zeros((1, 1, 9, 9), np.float32)))
+    assert net.training
+
+
 @pytest.mark.parametrize("size", [67, 68, 75, 96, 131])
 def test_every_layer_has_the_shape_that_is_computed_on_paper(backend, backend_name, size):
     walk = shapes.walk(backend_name, size)

@@ -296,6 +296,11 @@ def test_a_results_and_its_json_are_the_same_bench(tmp_path):
     assert again.record["scaling"][0]["efficiency"]["median"] == 1 / 256
     computed = {"figures": figures, "whole_runs": runs, "scaling": again.record["scaling"]}
     assert again.record == {**results.record, **computed}
+    text = (tmp_path / "bench.json").read_text()
+    for old, new in (("checksum", "checksun"), ('"date": "2', '"date": "3')):
+        (tmp_path / "bench.json").write_text(text.replace(old, new, 1))
+        with pytest.raises(NinError, match="its checksum does not match"):
+            bench_results.load(tmp_path / "bench.json")
 
 
 def test_a_figure_that_fails_loses_no_measurement(tmp_path):

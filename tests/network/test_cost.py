@@ -101,6 +101,15 @@ def test_a_network_that_is_built_costs_what_it_costs_on_paper(backend):
     assert built.training == on_paper.training
 
 
+def test_what_a_network_costs_changes_nothing_of_it(backend):
+    net = backend.nin()
+    backend.Predictor(net, from_preset("book", resize=67, device="cpu", precision="float64"))
+    before = backend.get_weights(net)
+    api.cost(net, 99)
+    assert {array.dtype for array in backend.get_weights(net).values()} == {np.dtype(np.float64)}
+    assert all((before[name] == array).all() for name, array in backend.get_weights(net).items())
+
+
 @pytest.mark.parametrize("options", STATES, ids=str)
 @pytest.mark.shared
 def test_an_optimizer_remembers_as_many_numbers_as_on_paper(backend, backend_name, options):

@@ -20,6 +20,14 @@ def test_two_workers_send_each_gradient_once_and_share_the_batch():
     assert two.seconds == two.compute + two.send
 
 
+def test_in_float64_twice_as_much_is_sent():
+    single, double = (
+        scale.steps(cost.of("nin", 68, precision=name), (2,), rate=64.0, gigabits=1.0)[0]
+        for name in ("float32", "float64")
+    )
+    assert double.bytes_sent == 2 * single.bytes_sent
+
+
 @given(
     st.lists(st.integers(1, 128), min_size=2, unique=True).map(sorted),
     st.floats(1e-2, 1e6),
