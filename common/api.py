@@ -190,10 +190,8 @@ def fit(
     where = out if out is None or isinstance(out, bool) else expand(out, "out")
     if isinstance(where, Path):
         run_directory.check_free(where)
-    dataset = data if isinstance(data, Dataset) else load_data(data)
-    dataset = dataset.hold_out(chosen.validation).limit(chosen.limit)
-    seen_by = (display.choose(),) if watchers is None else watchers
-    return training.fit(chosen, dataset, own, where or None, seen_by, lang)
+    dataset = _prepared(data, chosen)
+    return training.fit(chosen, dataset, own, where or None, _watchers(watchers), lang)
 
 
 @checked
@@ -236,10 +234,8 @@ def resume(
         registry.check_made_for(settings.backend, net)
     if data is None:
         data = run_directory.data_source(config, f"`resume={directory}`")
-    dataset = data if isinstance(data, Dataset) else load_data(data)
-    dataset = dataset.hold_out(settings.validation).limit(settings.limit)
-    seen_by = (display.choose(),) if watchers is None else watchers
-    return training.resume(directory, config, dataset, net, seen_by, lang)
+    dataset = _prepared(data, settings)
+    return training.resume(directory, config, dataset, net, _watchers(watchers), lang)
 
 
 @checked
@@ -333,11 +329,8 @@ def ablate(
         check_value("seed", seed, "seeds")
     registry.check_spec(backend)
     variants = ablation.make(networks, backend, preset, chosen, **settings)
-    first = variants[0].settings
-    dataset = data if isinstance(data, Dataset) else load_data(data)
-    dataset = dataset.hold_out(first.validation).limit(first.limit)
-    seen_by = (display.choose(),) if watchers is None else watchers
-    return ablation.train(variants, dataset, chosen, expand(out, "out"), seen_by)
+    dataset = _prepared(data, variants[0].settings)
+    return ablation.train(variants, dataset, chosen, expand(out, "out"), _watchers(watchers))
 
 
 @checked
@@ -396,7 +389,7 @@ def look(
     *,
     backend: str = "torch",
     data: Dataset | str | Path | None = None,
-    split: str = "test",
+    split: str | None = None,
     indices: str | int | Sequence[int] | None = None,
     **settings: Any,
 ) -> "Look":
@@ -407,7 +400,7 @@ def look(
         photos: a PNG or JPEG file to look with, or several; without them, a data set.
         backend: that reads the file.
         data: of :func:`load_data`, or what that takes; that of the run, or ``auto``, if not given.
-        split: ``test`` or ``train``.
+        split: ``test``, which is the default, or ``train``.
         indices: ``"0:64"``, ``"3,5,8"``, ``[3, 5, 8]``, ``range(64)`` or ``7``; all images if not
             given.
         settings: as :func:`load`.
@@ -435,7 +428,7 @@ def look(
         raise NinError(
             f"`{next(iter(settings))}`: of a run or classifier it is fixed; leave it out"
         )
-    for name, value in (("data", data), ("indices", indices)):
+    for name, value in (("data", data), ("split", split), ("indices", indices)):
         if photos is not None and value is not None:
             raise NinError(f"`{name}`: of a data set, not of `photos`; leave one of them out")
     if isinstance(trained, Run):
@@ -450,7 +443,7 @@ def look(
         source = data if isinstance(data, Dataset) else str("auto" if data is None else data)
         if not (indices is None or isinstance(indices, str)):
             indices = ",".join(map(str, np.atleast_1d(indices)))
-        images = predict.from_dataset(source, split, indices, trained.model)
+        images = predict.from_dataset(source, split or "test", indices, trained.model)
     return Look(trained, images)
 
 
@@ -507,6 +500,15 @@ def tune(
     else:
         tuning.search_apart(found, trials, jobs, observer)
     return found
+
+
+def _prepared(data: Dataset | str | Path, settings: Settings) -> Dataset:
+    whole = data if isinstance(data, Dataset) else load_data(data)
+    return whole.hold_out(settings.validation).limit(settings.limit)
+
+
+def _watchers(given: Sequence[Watcher] | None) -> Sequence[Watcher]:
+    return (display.choose(),) if given is None else given
 
 
 def _check_count(name: str, value: int) -> None:

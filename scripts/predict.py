@@ -65,7 +65,7 @@ def command(options: argparse.Namespace) -> int:
     if look.images.notice:
         print(look.images.notice)
     predictions = look.predictions
-    show(predictions, None if options.images or options.indices else MOST_ROWS)
+    show(predictions, None if options.photos or options.indices else MOST_ROWS)
     write(predictions, options)
     for note in predictions.notes:
         command_line.show_line("note", parser().in_options(note))

@@ -377,7 +377,7 @@ class Bench:
             raise RefusedError("d2l has no such backend")
         batch = self.plan.batch_size
         train, test = D2L_TRAIN_BATCHES * batch, D2L_TEST_BATCHES * batch
-        part = bench_worker.first_images(self.dataset, train, test)
+        part = self.dataset.take(slice(train), slice(test))
         with tempfile.TemporaryDirectory(prefix="nin-bench-") as temporary:
             directory = Path(temporary) / "data"
             files = bench_d2l.write_files(part, directory)

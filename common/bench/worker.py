@@ -4,7 +4,6 @@ What a request needs is made and warmed up when it first comes, so that only one
 at a time and all are in steady state.
 """
 
-import dataclasses
 import functools
 import importlib
 import io
@@ -170,7 +169,7 @@ class Worker:
 
     def _bare_step(self, size: int) -> Work:
         run = self._run(size)
-        data = first_images(run.dataset, self.batch, 1)
+        data = run.dataset.take(slice(self.batch), slice(1))
         images, labels = data.train_images, data.train_labels
         return benchmark(self.ready.backend).bare_step(run.trainer, images, labels, LEARNING_RATE)
 
@@ -183,7 +182,7 @@ class Worker:
         """One with so many batches in its evaluation, and more epochs than are ever trained."""
         if (size, test_batches) not in self._runs:
             test = test_batches * self.batch
-            dataset = first_images(self._dataset, TRAIN_BATCHES_PER_TEST_BATCH * test, test)
+            dataset = self._dataset.take(slice(TRAIN_BATCHES_PER_TEST_BATCH * test), slice(test))
             chosen = settings_for(size, self.batch, epochs=1000, **self.common)
             self._runs[size, test_batches] = self._new_run(chosen, dataset)
         return self._runs[size, test_batches]
@@ -210,17 +209,6 @@ def start(**options: Any) -> dict[str, Any]:
 def measure(method: str, **arguments: Any) -> dict[str, Any]:
     """Call a method of this process's worker."""
     return dict(getattr(_workers[0], method)(**arguments))
-
-
-def first_images(dataset: Dataset, train: int, test: int) -> Dataset:
-    """The first so many images of each set."""
-    return dataclasses.replace(
-        dataset,
-        train_images=dataset.train_images[:train],
-        train_labels=dataset.train_labels[:train],
-        test_images=dataset.test_images[:test],
-        test_labels=dataset.test_labels[:test],
-    )
 
 
 def _repeat(function: Callable[[], Any]) -> Work:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 REFUSED = "refused: "  # begins the note that says why
 
-# Mistakes of porting that no comparison of numbers can show in this network, and why.
+# Mistakes of porting that no comparison of numbers can show in the chapter's network, and why.
 INVISIBLE = {
     "an extra ReLU": "every layer's output, and every pixel, is 0 or more already",
     "flattened as NHWC where NCHW is meant": "flatten comes after global pooling, where height "
@@ -129,6 +129,11 @@ class Comparison:
         parts += [f"{name} {reason}" for name, reason in self.without_float64.items()]
         return "; ".join(parts)
 
+    @property
+    def invisible(self) -> dict[str, str]:
+        """Mistakes that no numbers can show in the network that is compared, and why."""
+        return INVISIBLE if Job(**self.job).description == CHAPTER else {}
+
     def check_ran(self) -> None:
         """Raise :class:`NinError` if there are not two backends to compare."""
         if len(self.backends) < 2:
@@ -154,7 +159,7 @@ class Comparison:
             "verdict": self.verdict,
             "first_deviation": deviation
             and {"level": deviation.name, "layer": deviation.first, "between": deviation.between},
-            "invisible_mistakes": INVISIBLE,
+            "invisible_mistakes": self.invisible,
             **finite(dataclasses.asdict(self)),
         }
 

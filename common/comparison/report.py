@@ -14,7 +14,7 @@ from rich.text import Text
 from common.comparison import tables
 from common.comparison.job import Job
 from common.comparison.layer import LayerView
-from common.comparison.levels import INVISIBLE, Comparison, Level
+from common.comparison.levels import Comparison, Level
 from common.errors import plural
 from common.files import figures, pages
 from common.network.description import CHAPTER
@@ -269,7 +269,6 @@ def html(report: Comparison) -> str:
         overview=overview(report),
         precisions=precisions(report),
         drawings=drawings(report),
-        invisible=INVISIBLE,
     )
 
 

@@ -103,13 +103,19 @@ class Dataset:
             f"{tests} of {len(self.test_images)} {self.evaluated_on} image(s)."
         )
         return dataclasses.replace(
-            self,
-            train_images=self.train_images[chosen],
-            train_labels=self.train_labels[chosen],
-            test_images=self.test_images[measured],
-            test_labels=self.test_labels[measured],
+            self.take(chosen, measured),
             checksums=self._with_choice("limit", chosen),
             notice=f"{self.notice} {plural(note)}".strip(),
+        )
+
+    def take(self, train: Any, test: Any) -> "Dataset":
+        """These training and test examples alone, as NumPy selects them; no notice says so."""
+        return dataclasses.replace(
+            self,
+            train_images=self.train_images[train],
+            train_labels=self.train_labels[train],
+            test_images=self.test_images[test],
+            test_labels=self.test_labels[test],
         )
 
     def hold_out(self, count: int) -> "Dataset":

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from common.errors import NinError
 from common.system.signals import deferred
@@ -152,9 +152,13 @@ class Process:
         except subprocess.TimeoutExpired:
             return  # it has only closed its output
         if status:
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            raise LostError(why_it_ended(status, lines))
+            raise LostError(why_it_ended(status, lines_of(self._errors)))
+
+
+def lines_of(file: IO[bytes]) -> list[str]:
+    """The lines that a process has written to a file of its own."""
+    file.seek(0)
+    return file.read().decode(errors="replace").strip().splitlines()
 
 
 def why_it_ended(status: int, lines: Sequence[str]) -> str:

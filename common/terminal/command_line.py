@@ -94,6 +94,7 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     what = parser.add_argument_group("the images")
     what.add_argument(
         "--images",
+        dest="photos",
         type=Path,
         nargs="+",
         metavar="FILE",
@@ -126,12 +127,9 @@ def look(options: argparse.Namespace) -> "Look":
     from common.backends.registry import check_spec
 
     check_spec(options.backend)
-    for name in ("data", "split", "indices"):
-        if options.images and getattr(options, name) is not None:
-            raise NinError(f"`{name}`: of a data set, not of `images`; leave one of them out")
-    names = ("backend", "data", "indices", "resize", "device", "threads")
+    names = ("backend", "data", "split", "indices", "resize", "device", "threads")
     chosen = {name: getattr(options, name) for name in names}
-    return api.look(options.weights, options.images, split=options.split or "test", **chosen)
+    return api.look(options.weights, options.photos, **chosen)
 
 
 def add_runs(parser: Options, validation: str, threads: str = "CPU threads (one per core)") -> None:

@@ -51,7 +51,7 @@ class SearchDisplay(Observer):
         """A line for the trial."""
         self._trials, self._wanted, self._part = trials, wanted, 0.0
         self._ended += trial.counts
-        ended = sum(t.counts and t.outcome != "running" for t in trials)
+        ended = sum(t.ended for t in trials)
         parts = [f"{ended} of {wanted} done"]
         if self._ended and wanted > ended:
             seconds = (time.monotonic() - self._started) / self._ended
@@ -75,7 +75,7 @@ class SearchDisplay(Observer):
         if run is not None and not self._wanted:
             what, share = "best settings", self._part
         else:
-            ended = [t for t in self._trials if t.counts and t.outcome != "running"]
+            ended = [t for t in self._trials if t.ended]
             if len(ended) >= self._wanted:
                 return
             running = [t for t in self._trials if t.outcome == "running"]

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from common.errors import NinError
 from common.system import machine
-from common.system.processes import why_it_ended
+from common.system.processes import lines_of, why_it_ended
 from common.system.signals import handling, once
 
 HERE = "127.0.0.1"
@@ -140,7 +140,7 @@ def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int
                 # what worker 0 complains of it has printed, and there is nothing to add
                 if status == BAD_INPUT and _complains(workers[0]):
                     return BAD_INPUT
-                lines = [] if errors is None else _lines(errors)
+                lines = [] if errors is None else lines_of(errors)
                 # worker 0 has printed it
                 why = why_it_ended(status, lines) if lines or status < 0 else "see above"
                 raise NinError(f"{member.name} of {count} ended, and with it all: {why}")
@@ -163,11 +163,6 @@ def _kill(running: Sequence[Running]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(each.process.pid, signal.SIGKILL)
         each.process.wait()
-
-
-def _lines(file: IO[bytes]) -> list[str]:
-    file.seek(0)
-    return file.read().decode(errors="replace").strip().splitlines()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -84,6 +84,11 @@ class Trial:
     tries: int = 1
 
     @property
+    def ended(self) -> bool:
+        """Whether it has come to an end of its own."""
+        return self.outcome not in ("running", "interrupted")
+
+    @property
     def counts(self) -> bool:
         """Whether it is one of those that were asked for."""
         return self.outcome != "interrupted"
@@ -278,7 +283,7 @@ class Tuning:
     @property
     def ended(self) -> list[Trial]:
         """The trials that have come to an end of their own, the best first."""
-        ended = [trial for trial in self.trials if trial.outcome not in ("running", "interrupted")]
+        ended = [trial for trial in self.trials if trial.ended]
         return sorted(ended, key=lambda t: (t.accuracy is None, -t.reached, t.number))
 
     @property

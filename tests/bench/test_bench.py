@@ -21,7 +21,7 @@ from common.bench import results as bench_results
 from common.bench import run as bench
 from common.bench.results import Results, Value, flop
 from common.bench.run import QUICK, Plan, tasks
-from common.bench.worker import Worker, first_images, settings_for
+from common.bench.worker import Worker, settings_for
 from common.data import fashion_mnist
 from common.errors import NinError
 from common.system.processes import LostError
@@ -581,7 +581,7 @@ def test_a_worker_without_its_backend_is_lost_with_the_reason():
 
 
 def test_d2l_is_given_exactly_the_examples_of_the_bench(tmp_path, sample):
-    part = first_images(sample, 30, 5)
+    part = sample.take(slice(30), slice(5))
     bench_d2l.write_files(part, tmp_path)
     for directory in ("datasets/fashion-mnist", "FashionMNIST/raw"):
         found = fashion_mnist.read_directory(tmp_path / directory)
@@ -606,7 +606,7 @@ def test_the_peak_of_memory_grows_with_what_is_used():
 
 @pytest.mark.shared
 def test_the_bare_step_is_the_training_step_without_what_surrounds_it(backend, sample):
-    part = first_images(sample, 4, 1)
+    part = sample.take(slice(4), slice(1))
     # of adamw the first step divides gradients by themselves, rounding errors too
     plain = {"optimizer": "sgd", "weight_decay": 0.0, "dropout": 0.0, "device": "cpu"}
     changes = []
