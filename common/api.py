@@ -240,7 +240,7 @@ def resume(
 
 @checked
 def compare(
-    *backends: str,
+    *backends: str | Path,
     python: Mapping[str, str | Path] | None = None,
     timeout: float = 900,
     **options: Any,
@@ -267,7 +267,9 @@ def compare(
     """
     from common.comparison import job, run
 
-    names = [name for argument in backends for name in argument.split(",")]
+    names: list[str] = []
+    for each in backends:
+        names += each.split(",") if isinstance(each, str) else [str(each)]
     kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(job.Job)}
     check_names(options, kinds)
     for name, value in options.items():

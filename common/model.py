@@ -195,6 +195,10 @@ def from_metadata(
         described = CHAPTER
     found_classes, found_channels = _counts(weights, described)
     num_classes = network.get("num_classes", found_classes)
+    if found_classes == 1 and "num_classes" not in network:
+        raise NinError(
+            f"{where}: of another network (it has one output; two classes are the least)"
+        )
     require(whole(num_classes, 2), "num_classes", num_classes)
     in_channels = network.get("in_channels", found_channels)
     require(whole(in_channels, 1), "in_channels", in_channels)

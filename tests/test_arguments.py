@@ -275,7 +275,7 @@ MISTAKES = {
     "ablate('nin', seeds=10**9, out='x')": "seeds=1000000000: must be a whole number from 1 to "
     "100000",
     "look(3)": "trained=3: must be a Run, a Classifier, a string or a path",
-    "compare(['torch', 'tf'])": "backends=['torch', 'tf']: must be a string",
+    "compare(['torch', 'tf'])": "backends=['torch', 'tf']: must be a string or a path",
     "compare('torch', 'tf', lr='x')": "lr='x': must be a number",
     "compare('torch', 'tf', python={1: 2})": "python={1: 2}: must be a dictionary (from a string "
     "to a string or a path) or None",

@@ -1,11 +1,12 @@
 """Are they one network? ``assert_same`` is for the tests of other projects."""
 
+from pathlib import Path
 from typing import Any
 
 __all__ = ["assert_same"]
 
 
-def assert_same(*backends: str, **options: Any) -> None:
+def assert_same(*backends: str | Path, **options: Any) -> None:
     """Assert that backends, files or packages compute the same network; for pytest.
 
     Args:

@@ -25,8 +25,9 @@ from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
 from common.conversion.kinds import FORMATS, of_several_files
 from common.data.interpolation import resize_matrix
-from common.errors import NinError, one_line, printable
+from common.errors import NinError, one_line, plural, printable
 from common.files.arrays import load_arrays, save_arrays
+from common.model import Model
 from common.network import architecture
 from common.network.description import CHAPTER
 from common.network.parameters import check_parameters
@@ -40,12 +41,20 @@ SUFFIXES = {suffix: form.backend for form in FORMATS.values() for suffix in form
 # files in the comparison's directory: what all compute with, and where extract() leaves the weights
 MATERIAL, WEIGHTS = "material.safetensors", "weights.safetensors"
 
-# operations in a graph -> kind of layer
+# operations in a graph -> kind of layer; a ReLU is written in many ways, and others in its place
+ACTIVATIONS = (
+    "Relu", "Clip", "Max", "PRelu", "LeakyRelu", "ThresholdedRelu", "Elu", "Celu", "Selu", "Gelu",
+    "Sigmoid", "HardSigmoid", "HardSwish", "Mish", "Softplus", "Tanh",
+)  # fmt: skip
 OPERATIONS = {
-    "Conv": "conv", "Relu": "relu", "MaxPool": "pool", "AveragePool": "pool", "Dropout": "dropout",
+    "Conv": "conv", "MatMul": "conv", "MaxPool": "pool", "AveragePool": "pool",
+    "Dropout": "dropout", **dict.fromkeys(ACTIVATIONS, "relu"),
     "GlobalAveragePool": "global_pool", "GlobalMaxPool": "global_pool", "ReduceMean": "global_pool",
     "Flatten": "flatten", "Reshape": "flatten", "Squeeze": "flatten",
 }  # fmt: skip
+
+
+EARLY = " before its ReLU"  # ends the name of what a layer gives there
 
 
 def is_file(spec: str) -> bool:
@@ -153,14 +162,20 @@ def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         "pool": iter([layer.name for layer in layers if layer.is_pool]),
     }
     named: dict[str, Any] = {}
-    last = None
+    last = linear = None  # a convolution that has had no ReLU yet
     for kind, what in steps:
         if kind in names:
             last = next(names[kind], None)
+            linear = last if kind == "conv" else linear
         elif kind in ("dropout", "global_pool", "flatten"):
-            last = kind
+            last = linear = kind
         elif kind != "relu":
             continue
+        elif last != linear and linear is not None:
+            # its ReLU comes behind the pooling, which is the same
+            named[linear + EARLY] = named.pop(linear)
+        if kind == "relu":
+            linear = None
         # a ReLU overwrites the entry of its convolution
         if last is not None:
             named[last] = what
@@ -178,12 +193,18 @@ def canonical(arrays: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]
 def _read(path: Path, backend: Any, threads: int, check: bool = True) -> convert.Read:
     """A file of the chapter's network."""
     found = convert.read(path, beside=backend.NAME, check=check, threads=threads)
-    if found.model.network != CHAPTER:
-        raise NinError(
-            f"{path}: holds the network {found.model.network}; a weights file is compared as the "
-            "chapter's only"
-        )
+    _check_chapter(found.model, path)
     return found
+
+
+def _check_chapter(model: Model, path: Path) -> None:
+    """Refuse weights of another network, or of other images or classes."""
+    what = "" if model.network == CHAPTER else f"the network {model.network}"
+    counts = model.num_classes, model.in_channels
+    if counts != (architecture.NUM_CLASSES, architecture.IN_CHANNELS):
+        what = plural(f"a network of {counts[0]} classes and {counts[1]} channel(s)")
+    if what:
+        raise NinError(f"{path}: holds {what}; a weights file is compared as the chapter's only")
 
 
 class WeightsFile:
@@ -209,6 +230,16 @@ class WeightsFile:
         found = _read(path, self.backend, threads)
         # what it verifies is what the comparison is for
         self.notes = [note for note in found.notes if convert.UNVERIFIED not in note]
+        theirs = self.backend.NAME
+        self.run_as = (
+            f"holds weights and no layers: they were run with those of {theirs}, and a mistake in "
+            "the program that the file is from cannot show"
+        )
+        if found.check is not None:
+            self.run_as = (
+                f"is not compared layer by layer: its logits are those that {theirs} computes with "
+                f"its weights, and the layers here are {theirs}'s"
+            )
         return found.model.weights
 
     def nin(self, *options: Any) -> Any:
@@ -327,9 +358,9 @@ class LayersFile:
         outputs = self.run(images)
         for name in architecture.layer_shapes(architecture.smallest_input()):
             last = f"{name}.conv3" if name.startswith("block") else name
-            if last in outputs:
-                word = self.words.get(last, "-")
-                yield LayerOutput(word, str(outputs[last].shape), name, outputs[last])
+            for given in (each for each in (last, last + EARLY) if each in outputs):
+                word = self.words.get(given, "-")
+                yield LayerOutput(word, str(outputs[given].shape), name, outputs[given])
 
     def Predictor(self, net: Any, settings: Settings) -> "LayersPredictor":
         return LayersPredictor(self, settings)
@@ -347,7 +378,9 @@ class OnnxFile(LayersFile):
         onnx_format.require()
         self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
         try:
-            self.weights = canonical(list(onnx_format.load(path).groups[""].items()))
+            found, _ = convert.recognise(onnx_format.load(path), path)
+            _check_chapter(found, path)
+            self.weights = found.weights
             model = onnx_format.read_model(path)
             self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
             nodes = model.graph.node
@@ -365,7 +398,6 @@ class OnnxFile(LayersFile):
             raise
         except Exception as error:
             raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
-        check_parameters(self.weights, architecture.parameter_shapes(), str(path))
 
     def versions(self) -> dict[str, str]:
         """Package name -> version of what runs it."""
@@ -374,7 +406,10 @@ class OnnxFile(LayersFile):
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         batch_size, *own = self.shape
         if any(given not in (None, n) for given, n in zip(own, pixels.shape[1:], strict=True)):
-            raise LackingError(f"{self.__name__} takes images of {own} only")
+            words = f"{self.__name__} takes images of {own[1]}x{own[2]} only"
+            if pixels.shape[2] != pixels.shape[3]:  # as no other than square ones can be asked for
+                raise LackingError(words)
+            raise NinError(f"{words}; compare at that size")
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.channels_last else pixels
         names = {name: node.output[0] for name, node in self.layers.items()}
         names["logits"] = self.result
@@ -384,6 +419,10 @@ class OnnxFile(LayersFile):
 
         # some exporters fix the batch too
         outputs = dict(zip(names, convert.in_batches(run, X, batch_size), strict=True))
+        for layer in architecture.layers():  # fully connected per pixel, whose channels come last
+            found = outputs.get(layer.name)
+            if found is not None and found.shape[1] != layer.out_channels == found.shape[-1]:
+                outputs[layer.name] = found.transpose(0, 3, 1, 2)
         pooled = outputs.get("global_pool")
         if pooled is not None and pooled.ndim == 2:  # height and width went with the average
             outputs["global_pool"] = pooled[:, :, None, None]

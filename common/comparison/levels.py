@@ -202,12 +202,8 @@ def compare(
         if name == "dropout" and dropout.site(job.description) is None:
             level.notes.append("this network has no dropout")
         for recording in recordings:
-            if name == "activations" and "layers" in recording.about:
-                level.notes.append(
-                    f"{recording.name} holds weights and no layers: they were run with those of "
-                    f"{recording.about['layers']}, and a mistake in the program that the file is "
-                    "from cannot show"
-                )
+            if name == "activations" and "run_as" in recording.about:
+                level.notes.append(f"{recording.name} {recording.about['run_as']}")
                 level.notes += recording.about["notes"]
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")

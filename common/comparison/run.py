@@ -61,7 +61,7 @@ def run(
     if twice is not None:
         raise NinError(f"`backends`: {twice} is named twice")
     if len(names) < 2:
-        raise NinError("`backends`: name at least two, with a comma between them")
+        raise NinError("`backends`: name at least two")
     for spec in specs:
         (files.check if files.is_file(spec) else registry.check_spec)(spec)
     if job.description != CHAPTER and any(map(files.is_file, specs)):
@@ -75,16 +75,21 @@ def run(
     with tempfile.TemporaryDirectory(prefix="nin-compare-") as directory:
         save_arrays(Path(directory) / files.MATERIAL, material, {})
         sides = [(name, python_of[name], spec) for name, spec in zip(names, specs, strict=True)]
-        for owner, interpreter, spec in sides:
-            if files.is_file(spec):
+        for side in [side for side in sides if files.is_file(side[2])]:
+            owner, interpreter, spec = side
+            try:
                 weights, rate = _weights_of(spec, job, interpreter, timeout, directory)
+            except NinError as error:
+                lost[owner] = str(error)
+                sides.remove(side)
+            else:
                 material.update({f"weights/{name}": array for name, array in weights.items()})
                 save_arrays(Path(directory) / files.MATERIAL, material, {})
                 job = dataclasses.replace(job, lr=job.lr or rate)
                 log(f"weights: those of {owner}")
                 source = owner
                 break
-        for name, found in _record(sides, job, directory, timeout):
+        for name, found in _record(sides, job, directory, timeout) if len(sides) > 1 else ():
             if isinstance(found, NinError):
                 lost[name] = str(found)
                 log(f"{name}: {found}")

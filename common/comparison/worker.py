@@ -55,7 +55,7 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
         "seconds_in": {r.dtype: round(r.seconds, 1) for r in recordings},
     }
     if type(ready.backend) is files.WeightsFile:
-        about |= {"layers": ready.backend.NAME, "notes": ready.backend.notes}
+        about |= {"run_as": ready.backend.run_as, "notes": ready.backend.notes}
     found = []
     for recording in recordings:
         # others do the same beside it
@@ -94,7 +94,8 @@ def record(
             except LackingError as error:
                 recorder.recording.absent[level] = str(error)
             except Exception as error:
-                text = f"{type(error).__name__}: {one_line(error)}"
+                kind = "" if isinstance(error, NinError) else f"{type(error).__name__}: "
+                text = f"{kind}{one_line(error)}"
                 recorder.recording.failed[level] = shortened(text, 500)
             if level not in OF_NO_PRECISION:
                 recorder.recording.seconds += time.monotonic() - started
@@ -138,8 +139,12 @@ class _Recorder:
         if self.job.description.head != "average":
             return  # a fully connected layer is made for square images
         oblong = shapes.walk_through(self.backend, net, self.job.resize, self.job.oblong_width)
-        for seen, layer in zip(self.recording.shapes, oblong, strict=False):
-            seen["oblong"] = layer["shape"]
+        try:
+            for seen, layer in zip(self.recording.shapes, oblong, strict=False):
+                seen["oblong"] = layer["shape"]
+        except LackingError:  # of a file for images of one size
+            self.recording.shapes = None
+            raise
 
     def parameters(self) -> None:
         get = need(self.backend, "get_weights")

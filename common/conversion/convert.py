@@ -27,7 +27,7 @@ from common.backends.session import RefusedError, call_apart, start
 from common.contract import Backend, Content, Exporter
 from common.conversion import kinds, onnx_format
 from common.conversion.kinds import FORMATS, TARGETS
-from common.conversion.match import match
+from common.conversion.match import Matched, match
 from common.data.fashion_mnist import load as load_data
 from common.data.interpolation import resize_matrix
 from common.errors import NinError, NinWarning, printable
@@ -201,25 +201,9 @@ def read(
         software = _software(kind, backend, threads)
         with _readable(path, kind):
             content = software.load(path)
-    ours = content.metadata if is_ours(content.metadata) else {}
-    network = network_of(ours, network)
-    if resize is not None:
-        check_resize(resize, network)
-    batch, _, height, width = content.input_shape or (None,) * 4
-    size = size_of(ours) or resize or height
-    if size is None and network.head != "average":
-        raise NinError(
-            f"{path}: does not say for what size of images its fully connected layer is made; "
-            "add `resize`"
-        )
-    matched = match(content.groups, content.ordered, str(path), network, size)
-    # for a fully connected layer, which is made for it
-    stated = None if network.head == "average" else size
-    model = from_metadata(matched.weights, ours, str(path), network, stated)
-    if not ours:
-        model = dataclasses.replace(model, dropout=content.dropout)
+    model, matched = recognise(content, path, resize, network)
     notes = [*content.notes, *matched.notes]
-    if content.input_shape is None and not ours:
+    if content.input_shape is None and not is_ours(content.metadata):
         pair = " and ".join(map(printable, matched.by_order))
         of_order = f" ({pair} have one shape: that which stands first was taken to run first)"
         notes.append(
@@ -230,14 +214,36 @@ def read(
         )
     if content.input_shape is None or not check:
         return Read(_sized(model, resize), None, notes)
+    batch, _, height, width = content.input_shape
     model = _sized(model, height if resize is None and height == width else resize)
     resize = resize or model.resize
-    sizes = _sizes(resize, network)
+    sizes = _sizes(resize, model.network)
     if height is not None and width is not None:
-        notes.append(_what_fixed_hides(path, height, width, resize, network))
+        notes.append(_what_fixed_hides(path, height, width, resize, model.network))
         sizes = [(height, width)]
     done, more = _check(software, model, path, path, path, sizes, batch)
     return Read(model, done, notes + more)
+
+
+def recognise(
+    content: Content, path: Path, resize: int | None = None, network: Network = CHAPTER
+) -> tuple[Model, Matched]:
+    """The network that a file holds, by its weights alone; the arguments are :func:`read`'s."""
+    ours = content.metadata if is_ours(content.metadata) else {}
+    network = network_of(ours, network)
+    if resize is not None:
+        check_resize(resize, network)
+    size = size_of(ours) or resize or (content.input_shape or (None,) * 3)[2]
+    if size is None and network.head != "average":
+        raise NinError(
+            f"{path}: does not say for what size of images its fully connected layer is made; "
+            "add `resize`"
+        )
+    matched = match(content.groups, content.ordered, str(path), network, size)
+    # for a fully connected layer, which is made for it
+    stated = None if network.head == "average" else size
+    model = from_metadata(matched.weights, ours, str(path), network, stated)
+    return (model if ours else dataclasses.replace(model, dropout=content.dropout)), matched
 
 
 def write(

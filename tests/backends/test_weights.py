@@ -120,7 +120,7 @@ OTHER_TENSORS = {
     ),
     "of one class": (
         lambda weights: {**weights, "block4.conv3.bias": zeros(1)},
-        "num_classes: 1",
+        "of another network (it has one output",
     ),
     "in half precision": (
         lambda weights: {**weights, NAME: weights[NAME].astype(np.float16)},

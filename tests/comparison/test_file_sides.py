@@ -1,9 +1,14 @@
 """A weights file is a side of the comparison, and is caught where it is not the network."""
 
+import itertools
+import json
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 import reference
-from commands import ROOT
+from commands import ROOT, assert_one_clear_line, run_here
 
 import common
 from common.backends import parts, registry
@@ -119,6 +124,51 @@ def biases_apart(graph):
         graph.node.insert([*graph.node].index(each) + 1, add)
 
 
+def fixed_size(size, graph):
+    for dim in graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_value = size
+
+
+def other_relus(graph):
+    """ReLUs as other programs write them, and one behind the pooling instead of before."""
+    zero = onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero")
+    graph.initializer.append(zero)
+    relus = [each for each in graph.node if each.op_type == "Relu"]
+    for each, (operator, inputs) in zip(relus, itertools.cycle(
+        [("Clip", ["zero"]), ("Max", ["zero"]), ("PRelu", ["zero"]), ("LeakyRelu", [])]
+    )):  # fmt: skip
+        each.op_type = operator
+        each.input.extend(inputs)
+        if operator == "LeakyRelu":
+            each.attribute.append(onnx.helper.make_attribute("alpha", 0.0))
+    relu, pool = node(graph, "block3.conv3"), node(graph, "pool3")
+    relu.input[0], pool.input[0] = "pooled", relu.input[0]
+    relu.output[0], pool.output[0] = "pool3", "pooled"
+    graph.node.remove(pool)
+    graph.node.insert([*graph.node].index(relu), pool)
+
+
+def connected_per_pixel(graph):
+    """1x1 convolutions as fully connected layers, for which the channels are the last axis."""
+    for each in [each for each in graph.node if each.op_type == "Conv"]:
+        tensor = next(t for t in graph.initializer if t.name == each.input[1])
+        weight = onnx.numpy_helper.to_array(tensor)
+        if weight.shape[2:] != (1, 1):
+            continue
+        tensor.CopyFrom(onnx.numpy_helper.from_array(weight[:, :, 0, 0].T.copy(), tensor.name))
+        name, made = each.output[0], onnx.helper.make_node
+        steps = [
+            made("Transpose", [each.input[0]], [f"{name}.last"], f"{name}.last", perm=[0, 2, 3, 1]),
+            made("MatMul", [f"{name}.last", tensor.name], [f"{name}.product"], f"{name}.product"),
+            made("Add", [f"{name}.product", each.input[2]], [f"{name}.added"], f"{name}.added"),
+            made("Transpose", [f"{name}.added"], [name], f"{name}.first", perm=[0, 3, 1, 2]),
+        ]
+        at = [*graph.node].index(each)
+        graph.node.remove(each)
+        for step in reversed(steps):
+            graph.node.insert(at, step)
+
+
 # name of the file -> what is done to the graph, and where that must show
 MISTAKES = {
     "right": (lambda graph: None, None),
@@ -127,6 +177,9 @@ MISTAKES = {
     "passed-on": (passed_on, None),
     "transposed": (transposed, None),
     "biases-apart": (biases_apart, None),
+    "right-size": (partial(fixed_size, 67), None),
+    "other-relus": (other_relus, None),
+    "connected-per-pixel": (connected_per_pixel, None),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),
         ("activations", "block2.conv1"),
@@ -174,6 +227,44 @@ def test_one_changed_weight_is_caught_beside_the_file_that_has_the_right_one(bes
 def test_every_layer_of_a_file_is_compared(beside_numpy):
     rows = {row.name for level in beside_numpy.levels for t in level.tables for row in t.rows}
     assert {layer.name for layer in architecture.layers()} | {"flatten", "dropout"} <= rows
+
+
+def test_a_file_that_takes_images_of_another_size_agrees_in_nothing_and_says_which(tmp_path):
+    model = reference.model()
+    onnx_format.save(model, tmp_path / "nin.onnx")
+    proto = onnx.load(tmp_path / "nin.onnx")
+    fixed_size(80, proto.graph)
+    onnx.save(proto, tmp_path / "nin.onnx")
+    report = common.compare(NUMPY, tmp_path / "nin.onnx", levels=LEVELS, resize=67, batch_size=2)
+    assert report.exit_status == 2
+    failed = {level.name: level for level in report.levels if level.status == "failed"}
+    assert [*failed] == ["shapes", "activations"]
+    assert "takes images of 80x80 only; compare at that size" in failed["activations"].notes[-1]
+
+
+def test_a_file_that_cannot_be_read_leaves_reports_that_say_so(tmp_path):
+    (tmp_path / "nin.onnx").write_bytes(b"nonsense")
+    reports = ("--json", tmp_path / "r.json", "--junit", tmp_path / "r.xml")
+    done = run_here("compare.py", "--backends", f"{NUMPY},{tmp_path / 'nin.onnx'}", *reports)
+    assert_one_clear_line(done, "fewer than two backends ran (nin.onnx: ")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["exit_status"] == 2
+    assert "damaged" in report["lost"]["nin.onnx"]
+    assert "nin.onnx" in (tmp_path / "r.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [((5, 1), "of 5 classes and 1 channel;"), ((10, 3), "of 10 classes and 3 channels;")],
+)  # fmt: skip
+def test_a_file_of_other_images_or_classes_is_refused_by_name(tmp_path, counts, words):
+    shapes = architecture.parameter_shapes(*counts)
+    weights = {name: np.full(shape, 0.1, np.float32) for name, shape in shapes.items()}
+    classes, channels = counts
+    model = Model(weights, num_classes=classes, in_channels=channels)
+    onnx_format.save(model, tmp_path / "nin.onnx")
+    with pytest.raises(NinError, match=re.escape(words)):
+        common.compare(NUMPY, tmp_path / "nin.onnx", levels=LEVELS, resize=67)
 
 
 BAD = {
