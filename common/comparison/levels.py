@@ -414,6 +414,14 @@ def _activations(
     dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]
     if any(dead):
         level.notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
+    relus = [layer.name for layer in architecture.layers(network=job.description) if layer.relu]
+    outputs = {name: [given[name] for given in arrays.values() if name in given] for name in relus}
+    idle = [name for name, found in outputs.items() if found and all((x > 0).all() for x in found)]
+    if idle:
+        level.notes.append(
+            f"the ReLU of {', '.join(idle)} lets everything through on these images: a missing "
+            "one would not show"
+        )
     walked = {recording.name for recording in have if recording.shapes}  # in one precision
     unwalked = [backend for backend in arrays if backend not in walked]
     fitting = fitting_pools(job.resize, job.description)

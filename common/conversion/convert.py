@@ -69,6 +69,8 @@ TELLING_SIZE = 128
 # How images are scaled and shifted by what undoes it first: Rescaling(1 / 255), and the means and
 # standard deviations in use, halves and those of Fashion-MNIST and MNIST.
 PREPARED = ((255, 0), (0.5, 0.5), (0.353, 0.286), (0.3081, 0.1307))
+# So many times as bright as images are: every ReLU cuts something off, every other bound too.
+BRIGHT = 255
 # Begins the note on a file of which nothing could be run.
 UNVERIFIED = "not verified: it holds weights without layers"
 TIMEOUT_SECONDS = 900
@@ -381,13 +383,17 @@ def _check(
     net = build(software.backend, model)
     theirs = partial(_run, software, path, called, batch)
     worst, notes = 0.0, []
+
+    def ours_of(pixels: np.ndarray) -> np.ndarray:
+        with _readable(called, software.kind):
+            *_, last = software.backend.shape_walk(net, pixels)
+        return np.asarray(last.output.reshape(IMAGES, -1))
+
     # the largest first: for an empty map, as another network has of small ones, onnxruntime 1.20
     # ends the process
     for height, width in sorted(sizes, reverse=True):
         pixels = _pixels(height, width, model.in_channels)
-        with _readable(called, software.kind):
-            *_, last = software.backend.shape_walk(net, pixels)
-        ours = last.output.reshape(IMAGES, -1)
+        ours = ours_of(pixels)
         if np.ptp(ours) == 0:
             raise NinError(
                 f"{source}: cannot be verified: the network's logits are all {ours.flat[0]:g}, "
@@ -426,6 +432,16 @@ def _check(
                 "before training, so that a small mistake may not show; compare.py shows each layer"
             )
             notes = [*notes, faint]
+    # trained ReLUs may let all of every real image through; glaring noise they do not
+    pixels = BRIGHT * np.random.default_rng(0).uniform(size=pixels.shape).astype(np.float32)
+    ours = ours_of(pixels)
+    shaped = [o.reshape(IMAGES, -1) for o in theirs(pixels) if o.size == ours.size]
+    bright = min(_difference(output, ours) for output in shaped) if ours.any() else 0.0
+    if differences is not probabilities and not bright < 1e-3:
+        notes = [*notes, (
+            f"{called}: agrees on real images but not on noise {BRIGHT} times as bright: a ReLU "
+            "may be missing that lets all of these images through, or values may be cut off"
+        )]  # fmt: skip
     return Check(worst, software.backend_name, [height for height, _ in sizes]), notes
 
 

@@ -267,6 +267,15 @@ def test_a_file_of_other_images_or_classes_is_refused_by_name(tmp_path, counts, 
         common.compare(NUMPY, tmp_path / "nin.onnx", levels=LEVELS, resize=67)
 
 
+def test_relus_that_let_everything_through_are_said_to_hide_a_missing_one(tmp_path):
+    model = reference.model()
+    model.weights["block4.conv3.bias"][:] = 1000
+    onnx_format.save(model, tmp_path / "nin.onnx")
+    report = common.compare(NUMPY, tmp_path / "nin.onnx", levels="activations", resize=67)
+    (activations,) = report.levels
+    assert [note for note in activations.notes if "the ReLU of block4.conv3 lets every" in note]
+
+
 BAD = {
     "not there": (None, "no such file"),
     "no graph": (b"PK\x03\x04 nonsense", "damaged, or not an ONNX model"),

@@ -152,6 +152,24 @@ def test_what_a_file_computes_by_itself_is_what_plain_numpy_does(exported, model
     assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("missing", [True, False])
+@pytest.mark.shared
+def test_a_missing_relu_that_no_image_shows_is_noted(backend_name, model, tmp_path, missing):
+    # a last ReLU that lets everything through, as training may leave it
+    bias = model.weights["block4.conv3.bias"]
+    weights = {**model.weights, "block4.conv3.bias": bias + 100 * np.abs(bias).max()}
+    path = tmp_path / "nin.onnx"
+    onnx_format.save(dataclasses.replace(model, weights=weights), path)
+    if missing:
+        onnx = pytest.importorskip("onnx")
+        proto = onnx.load(path)
+        relu = next(each for each in proto.graph.node if each.name == "block4.conv3")
+        relu.op_type = "Identity"
+        onnx.save(proto, path)
+    notes = convert.read(path, backend=backend_name, beside=backend_name).notes
+    assert len([note for note in notes if "a ReLU may be missing" in note]) == missing
+
+
 # What a user of the framework writes who has never heard of this project.
 LOADERS = {
     "torch": """\
