@@ -317,6 +317,14 @@ def test_a_network_of_half_precision_is_trained(fit, make, backend):
     assert {array.dtype for array in arrays_of(run.net, backend).values()} == {np.dtype("float32")}
 
 
+@pytest.mark.parametrize("name", ["nin.pt", "nin.onnx", "nin"])
+@pytest.mark.shared
+def test_weights_are_saved_under_no_other_programs_name(fit, make, tmp_path, name):
+    with pytest.raises(NinError, match=r"must end in .safetensors, which is what is written"):
+        fit(fewer(make)).save(tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.shared
 def test_a_run_on_arrays_asks_for_them_where_it_goes_on(backend_name, data, tmp_path):
     arrays = common.Dataset(

@@ -7,7 +7,7 @@ So it shows which backend is right, whatever came before.
 import itertools
 import math
 import operator
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -396,13 +396,16 @@ def _activation_on_paper(
     if name.startswith("dense"):  # a convolution of a map of one pixel
         wrong = _as_pixel(wrong)
     left_out = [each for each in steps if each not in (AS_PIXEL, name)]
+    where = f"in {' or '.join(left_out)}, not given" if left_out else ""
+    if name == layer_names(job.description)[1]:  # a file may prepare its images first
+        where = where or "in its input"
     mistake = explain(
         right,
         wrong,
         recording.dtype,
         begin,
         _mistakes(steps),
-        itertools.chain(_input_fits(layer, left_out), layer.fits),
+        itertools.chain(_named(where, layer.input_fits if where else ()), layer.fits),
         layer.factors,
     )
     if mistake == NO_RELU and _next_had_the_relu(name, recording, job, material):
@@ -495,14 +498,13 @@ def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
             yield where + text, partial(_one_by_one, whole)
 
 
-def _input_fits(layer: OnPaper, left_out: Sequence[str]) -> Iterator[Fit]:
-    """The layer's fits of its input, if that is not given."""
-    where = f"in {' or '.join(left_out)}, not given: "
+def _named(where: str, fits: Iterable[Fit]) -> Iterator[Fit]:
+    """Fits whose names say first where they look."""
 
     def named(fit: Fit) -> Fit:
-        return lambda wrong, judge: (text := fit(wrong, judge)) and where + text
+        return lambda wrong, judge: (text := fit(wrong, judge)) and f"{where}: {text}"
 
-    return map(named, layer.input_fits if left_out else ())
+    return map(named, fits)
 
 
 def _one_by_one(functions: Sequence[Function], x: Array) -> Array:

@@ -146,9 +146,18 @@ class Classifier:
     def save(self, path: str | Path) -> None:
         """Write the weights and what is known of them as one safetensors file.
 
-        Any backend reads it (:func:`common.load`), if it is the chapter's network.
+        Any backend that can build the network reads it (:func:`common.load`); one that was built by
+        hand needs ``load(path, net)``.
+
+        Raises:
+            NinError: for a name that does not end in ``.safetensors``.
         """
         path = expand(path)
+        if path.suffix != ".safetensors":
+            raise NinError(
+                f"`path={path}`: must end in .safetensors, which is what is written; other "
+                "programs' files are written by scripts/convert.py"
+            )
         check_target(path, "path")
         weights = _weights(self.ready.backend, self.net)
         save_model(path, dataclasses.replace(self.model, weights=weights))

@@ -124,6 +124,17 @@ def biases_apart(graph):
         graph.node.insert([*graph.node].index(each) + 1, add)
 
 
+def normalized(graph):
+    """A first step that a file for raw pixels may have."""
+    for name, value in (("mean", 0.286), ("deviation", 0.353)):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), name))
+    first = node(graph, "block1.conv1.sum")
+    made = onnx.helper.make_node
+    graph.node.insert(0, made("Div", ["less", "deviation"], ["prepared"]))
+    graph.node.insert(0, made("Sub", [first.input[0], "mean"], ["less"]))
+    first.input[0] = "prepared"
+
+
 def fixed_size(size, graph):
     for dim in graph.input[0].type.tensor_type.shape.dim[2:]:
         dim.dim_value = size
@@ -192,6 +203,7 @@ MISTAKES = {
     "no-relu": (without_relu, ("activations", "block3.conv2")),
     "average-pool": (average_pool, ("activations", "pool1")),
     "softmax": (softmax, ("activations", "logits")),
+    "normalized": (normalized, ("activations", "block1.conv1")),
 }
 
 
@@ -227,6 +239,17 @@ def test_one_changed_weight_is_caught_beside_the_file_that_has_the_right_one(bes
 def test_every_layer_of_a_file_is_compared(beside_numpy):
     rows = {row.name for level in beside_numpy.levels for t in level.tables for row in t.rows}
     assert {layer.name for layer in architecture.layers()} | {"flatten", "dropout"} <= rows
+
+
+def test_what_a_file_does_to_its_images_first_is_named(tmp_path):
+    onnx_format.save(reference.model(), tmp_path / "nin.onnx")
+    proto = onnx.load(tmp_path / "nin.onnx")
+    normalized(proto.graph)
+    onnx.save(proto, tmp_path / "nin.onnx")
+    report = common.compare(NUMPY, tmp_path / "nin.onnx", levels="activations", resize=67)
+    words = "as if 0.286 were subtracted and the rest divided by 0.353"
+    assert report.layer.mistakes["nin.onnx"].startswith("in its input: every value is 2.833 times")
+    assert words in report.layer.mistakes["nin.onnx"]
 
 
 def test_a_file_that_takes_images_of_another_size_agrees_in_nothing_and_says_which(tmp_path):
