@@ -111,7 +111,7 @@ class Settings:
 
     @property
     def description(self) -> Network:
-        """The network that is built; of no account with one that was built by hand."""
+        """The network that is built; ignored with one that was built by hand."""
         return description.parse(self.network)
 
     def check(self, by_hand: bool = False) -> None:

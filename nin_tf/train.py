@@ -131,8 +131,8 @@ class Trainer(Predictor):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Traced for :meth:`train_batch`; loss and number of correct answers."""
         with tf.device(self.device.native):
-            # dropout depends on seed, step and worker alone, so that a resumed run goes on exactly
-            # of dropout and of every other layer that draws, and of the layers inside it
+            # Dropout depends on seed, step and worker alone, so that a resumed run goes on exactly;
+            # so does every other layer that draws, nested ones too.
             variables = (variable for layer in self.layers for variable in layer.variables)
             states = [each for each in variables if each.name == "seed_generator_state"]
             for number, state in enumerate(states):

@@ -180,7 +180,8 @@ def _environment() -> dict[str, str]:
     """The user's environment, for a process in another directory that has to find this project."""
     given = machine.given_environment()
     path = [_absolute(part) for part in given.get("PYTHONPATH", "").split(os.pathsep) if part]
-    # an installed package is found, and where it is installed other packages are too
+    # An installed package is found anyway, and its folder would show another interpreter the
+    # packages beside it.
     if (machine.PROJECT_DIRECTORY / "pyproject.toml").is_file():
         path.insert(0, str(machine.PROJECT_DIRECTORY))
     if not {"", str(Path.cwd())}.isdisjoint(sys.path):
@@ -193,5 +194,5 @@ def _environment() -> dict[str, str]:
 
 
 def _absolute(path: str) -> str:
-    # links lead out of an environment
+    # not resolve(): the Python of a virtual environment is a link that leads out of it
     return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111

@@ -149,7 +149,7 @@ def learning_rate(
     return float(f"{min(STEP_FALL * loss / square, highest) if square else highest:.2g}")
 
 
-def name_layers(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def chapter_names(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Canonical name -> what stands for a layer, by the order of the layers alone.
 
     Args:
@@ -320,7 +320,7 @@ class KerasPredictor:
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         outputs = self.predictor.activations(images)
         kinds = {name: name.rpartition(".")[2].rstrip("0123456789") for name in outputs}
-        named = name_layers((kinds[name], output) for name, output in outputs.items())
+        named = chapter_names((kinds[name], output) for name, output in outputs.items())
         return {"input": outputs["input"], **named}
 
     def gradients(
@@ -384,7 +384,7 @@ class OnnxFile(LayersFile):
             model = onnx_format.read_model(path)
             self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
             nodes = model.graph.node
-            self.layers = name_layers((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
+            self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
             self.words = {name: node.op_type for name, node in self.layers.items()}
             self.result = model.graph.output[0].name
             known = {output.name for output in model.graph.output}
@@ -443,7 +443,7 @@ class GluonFile(LayersFile):
         self.exporter = parts.exporter(backend)
         self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())
         nodes = self.graph["nodes"]
-        self.layers = name_layers((_gluon_kind(node), i) for i, node in enumerate(nodes))
+        self.layers = chapter_names((_gluon_kind(node), i) for i, node in enumerate(nodes))
         self.words = {name: nodes[i]["op"] for name, i in self.layers.items()}
         self.graph["heads"] += [[i, 0, 0] for i in self.layers.values()]
 

@@ -117,7 +117,7 @@ def look(
         level, inside = place
         found = next((x for x in comparison.levels if x.name == level), None)
         dtype = found.dtype if found and found.first == inside else ""
-        view = look_at(level, inside, _of(dtype, recordings), job, material)
+        view = look_at(level, inside, _one_of_each(dtype, recordings), job, material)
         if view is None:
             raise NinError(f"`layer={name}`: only one backend gives it, so nothing is compared")
         return view
@@ -134,7 +134,7 @@ def look(
     if deviation.name == "dropout":
         return _look_at_dropout(deviation, job)
     inside = "losses" if first.startswith("step ") else first
-    view = look_at(deviation.name, inside, _of(deviation.dtype, recordings), job, material)
+    view = look_at(deviation.name, inside, _one_of_each(deviation.dtype, recordings), job, material)
     last = comparison.levels[-1]
     if view and deviation.name == "training" and (last.name, last.status) == ("dropout", "deviate"):
         # a wrong dropout shows in the training first, and its own level counts the units
@@ -169,7 +169,7 @@ def _find(name: str, known: Mapping[str, Collection[str]]) -> tuple[str, str] | 
     return next(((each, inside) for each in levels if inside in known.get(each, ())), None)
 
 
-def _of(dtype: str, recordings: Sequence[Recording]) -> list[Recording]:
+def _one_of_each(dtype: str, recordings: Sequence[Recording]) -> list[Recording]:
     """One recording of each backend, in a precision if there is one."""
     found: dict[str, Recording] = {}
     for recording in recordings:
@@ -187,7 +187,7 @@ def _look_at_shapes(level: Level, recordings: Sequence[Recording], job: Job) -> 
     widths = dict(zip(("shape", "oblong"), (job.resize, job.oblong_width), strict=True))
     if len(rows) == 1:  # this network takes no oblong image
         del widths["oblong"]
-    for recording in _of("", recordings):
+    for recording in _one_of_each("", recordings):
         walk = {layer["name"]: layer for layer in recording.shapes or ()}
         if name not in walk or not layers:
             continue

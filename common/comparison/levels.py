@@ -264,11 +264,11 @@ def compare(
 
 # ------------------------------------------------------------------ the levels
 
-Have = Sequence[Recording]
+Recordings = Sequence[Recording]
 Weights = Mapping[str, np.ndarray]
 
 
-def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> set[str]:
+def _numbers(level: Level, have: Recordings, job: Job, weights: Weights) -> set[str]:
     """Compare a level in each precision; the backends of which anything was compared."""
     compared = set[str]()
     exact, rounded = (_arrays(have, level.name, dtype) for dtype in ("float64", "float32"))
@@ -315,7 +315,7 @@ def _numbers(level: Level, have: Have, job: Job, weights: Weights) -> set[str]:
     return compared
 
 
-def _shapes(level: Level, have: Have, job: Job, weights: Weights) -> None:
+def _shapes(level: Level, have: Recordings, job: Job, weights: Weights) -> None:
     walks = {recording.name: recording.shapes or [] for recording in have}
     square = job.shapes
     rows = shape_rows(walks, square)
@@ -334,7 +334,7 @@ def _shapes(level: Level, have: Have, job: Job, weights: Weights) -> None:
     level.tables.append(Table(title, shape_rows(walks, oblong, "oblong")))
 
 
-def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
+def _parameters(level: Level, have: Recordings, job: Job, weights: Weights) -> None:
     given = {recording.name: recording.group("parameters") for recording in have}
     expected = {name: array.shape for name, array in weights.items()}
     shapes = {backend: {n: a.shape for n, a in found.items()} for backend, found in given.items()}
@@ -357,7 +357,7 @@ def _parameters(level: Level, have: Have, job: Job, weights: Weights) -> None:
     level.tables = [Table("out x in x height x width", [*rows, total])]
 
 
-def _dropout(level: Level, have: Have, job: Job, weights: Weights) -> None:
+def _dropout(level: Level, have: Recordings, job: Job, weights: Weights) -> None:
     where = dropout.site(job.description)
     assert where is not None  # there are recordings
     if where.layers > 1:
@@ -381,7 +381,7 @@ def layer_names(network: Network = CHAPTER) -> list[str]:
 
 
 def _activations(
-    level: Level, dtype: str, pairs: Sequence[Pair], have: Have, job: Job, weights: Weights
+    level: Level, dtype: str, pairs: Sequence[Pair], have: Recordings, job: Job, weights: Weights
 ) -> None:
     arrays = _arrays(have, level.name, dtype)
     known = layer_names(job.description)
@@ -440,7 +440,7 @@ def _activations(
 
 
 def _gradients(
-    level: Level, dtype: str, pairs: Sequence[Pair], have: Have, job: Job, weights: Weights
+    level: Level, dtype: str, pairs: Sequence[Pair], have: Recordings, job: Job, weights: Weights
 ) -> None:
     arrays = _arrays(have, level.name, dtype)
     strict = tolerances.gradient_limit(dtype, weights, job)
@@ -472,7 +472,7 @@ def _gradients(
 
 
 def _training(
-    level: Level, dtype: str, pairs: Sequence[Pair], have: Have, job: Job, weights: Weights
+    level: Level, dtype: str, pairs: Sequence[Pair], have: Recordings, job: Job, weights: Weights
 ) -> None:
     arrays = _arrays(have, level.name, dtype)
     losses = {backend: given["losses"] for backend, given in arrays.items()}
@@ -562,7 +562,7 @@ ONCE = {"shapes": _shapes, "parameters": _parameters, "dropout": _dropout}
 PER_PRECISION = {"activations": _activations, "gradients": _gradients, "training": _training}
 
 
-def _outputs(pair: Pair, have: Have) -> list[dict[str, np.ndarray]]:
+def _outputs(pair: Pair, have: Recordings) -> list[dict[str, np.ndarray]]:
     """The activations of both sides of a pair of which the first is float32."""
     known = {(r.name, r.dtype): r.group("activations") for r in have}
     one, other = pair.names
@@ -570,7 +570,7 @@ def _outputs(pair: Pair, have: Have) -> list[dict[str, np.ndarray]]:
     return [rounded, known.get((other, "float64"), known.get((other, "float32"), {}))]
 
 
-def _arrays(have: Have, level: str, dtype: str) -> dict[str, dict[str, np.ndarray]]:
+def _arrays(have: Recordings, level: str, dtype: str) -> dict[str, dict[str, np.ndarray]]:
     return {r.name: r.group(level) for r in have if r.dtype == dtype}
 
 

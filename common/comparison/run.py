@@ -103,7 +103,7 @@ def run(
     return comparison
 
 
-def side_by_side(job: Job, count: int) -> tuple[int, int]:
+def processes_and_threads(job: Job, count: int) -> tuple[int, int]:
     """How many of so many backends compute at once, and on how many threads each.
 
     One thread in each of two processes is faster than two threads in one process after the other:
@@ -125,7 +125,7 @@ def _record(
 
     ``sides`` are the name, interpreter and specification of each; ``directory`` has the material.
     """
-    at_once, threads = side_by_side(job, len(sides))
+    at_once, threads = processes_and_threads(job, len(sides))
     todo = dataclasses.asdict(dataclasses.replace(job, threads=threads))
     running: deque[tuple[str, session.Apart]] = deque()
 

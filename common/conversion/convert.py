@@ -173,8 +173,8 @@ def read(
             software does not get along with: then a process of its own reads the file.
         check: False: take the weights, whatever the file's layers do with them.
         network: what the file holds, if it does not say so itself.
-        threads: of what runs the file in this process, as the settings have them; as many as
-            everything else here computes with, because MXNet would crash on more.
+        threads: CPU threads for the file's own software in this process, 0 for its default. They
+            must be as many as this process already computes with: MXNet crashes if they grow.
 
     Raises:
         NinError: if it cannot be read, or computes something else than our network.

@@ -190,7 +190,7 @@ def parameter_shapes(
         num_classes: channels of the last block.
         in_channels: channels of the images.
         network: whose parameters.
-        size: height and width of the input, in pixels; of no account without a fully connected
+        size: height and width of the input, in pixels; ignored without a fully connected
             layer.
 
     Returns:

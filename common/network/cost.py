@@ -96,7 +96,7 @@ class Cost:
     optimizer: str = "sgd"
     """``sgd``, ``adamw`` or ``muon``."""
     momentum: float = 0.0
-    """Of sgd; what it is does not matter to the cost, only whether it is 0."""
+    """Of sgd; only whether it is 0 matters to the cost."""
 
     def __post_init__(self) -> None:
         """Raise :class:`NinError` for an option that is not known."""

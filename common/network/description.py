@@ -52,7 +52,8 @@ class Block(NamedTuple):
     @property
     def is_the_books(self) -> bool:
         """Whether ``nin_block`` builds it."""
-        return len(self.channels) == 3 and len({*self.channels}) == self.inner_kernel == self.relu
+        alike = len(self.channels) == 3 and len({*self.channels}) == 1
+        return alike and self.inner_kernel == 1 and self.relu
 
     @property
     def convolutions(self) -> list[Convolution]:

@@ -89,7 +89,7 @@ class Records(Watcher):
                 place = _directory(run) / run_directory.TENSORBOARD
                 self._events = Events(place, epoch, run.dataset.notice)
             self._events.add(epoch, {name: row[name] for name in names})
-        except Exception as error:  # nor are they
+        except Exception as error:  # events are no reason to lose a result
             self._has_events = False
             run.note(f"no more events for TensorBoard ({type(error).__name__}: {error})")
 

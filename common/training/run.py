@@ -90,7 +90,7 @@ class Watcher:
         """Something that a person should know."""
 
     def end(self, run: "Run", failed: bool) -> None:
-        """The run is complete, was stopped, or failed: the state of the last is not to be kept."""
+        """The run is complete, was stopped, or failed; then its state must not be saved."""
 
 
 class Run:

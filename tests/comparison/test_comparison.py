@@ -30,7 +30,7 @@ from common.comparison.job import Job, below
 from common.comparison.layer import look
 from common.comparison.material import make_material
 from common.comparison.measures import Difference, largest_difference, norm_difference
-from common.comparison.run import side_by_side
+from common.comparison.run import processes_and_threads
 from common.network import architecture
 from common.system import machine
 
@@ -404,7 +404,7 @@ def test_backends_share_the_cores_and_a_gpu_is_for_one(
 ):
     monkeypatch.setattr(machine, "physical_cores", lambda: cores)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert side_by_side(Job(**options), count) == expected
+    assert processes_and_threads(Job(**options), count) == expected
 
 
 # ---------------------------------------------------------------------- dropout
