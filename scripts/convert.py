@@ -71,12 +71,13 @@ def command(options: argparse.Namespace) -> int:
     convert.warn(done.read.notes)
     for path in done.paths:
         print(path)
-    for check in filter(None, (done.read.check, done.written)):
-        sizes = " and ".join(f"{size}x{size}" for size in check.sizes)
-        print(
-            f"verified on {convert.IMAGES} images of {sizes}: the logits differ from "
-            f"{check.backend}'s by at most {check.difference:.1e} of the largest one"
-        )
+    for file, check in ((options.source, done.read.check), (options.target, done.written)):
+        if check is not None:
+            sizes = " and ".join(f"{size}x{size}" for size in check.sizes)
+            print(
+                f"{file} verified on {convert.IMAGES} images of {sizes}: the logits differ from "
+                f"{check.backend}'s by at most {check.difference:.1e} of the largest one"
+            )
     return 0
 
 

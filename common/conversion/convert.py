@@ -137,7 +137,10 @@ def convert(
     if target.suffix not in TARGETS[to]:
         raise NinError(f"{target}: its name must end with {' or '.join(TARGETS[to])}")
     check_target(target)
-    found = read(source, origin, resize, backend, FORMATS[to].backend, network=network)
+    # a file of a framework is checked by that, whatever checks the one to be written
+    of_onnx = kinds.identify(run_directory.weights_file(source)) == "onnx"
+    checker = backend if of_onnx or to != "onnx" else None
+    found = read(source, origin, resize, checker, FORMATS[to].backend, network=network)
     check_chapter(found.model, source)
     if resize is not None:
         check_resize(resize, found.model.network)

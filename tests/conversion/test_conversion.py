@@ -1,6 +1,7 @@
 """Weights leave for what each ecosystem loads on its own, and come back."""
 
 import dataclasses
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import reference
 from commands import assert_one_clear_line, run
 
-from common.backends import parts
+from common.backends import parts, registry
 from common.conversion import convert, onnx_format
 from common.data.fashion_mnist import CLASS_NAMES
 from common.data.interpolation import resize_matrix
@@ -138,8 +139,21 @@ def test_convert_says_what_it_wrote_and_how_well_it_agrees(converted, name):
     assert set(paths) == {str(path.parent / file) for file in expected}
     assert names_in(path.parent) == expected
     assert verdict.startswith(
-        f"verified on {convert.IMAGES} images of 67x67 and 128x128: the logits differ from "
+        f"{path} verified on {convert.IMAGES} images of 67x67 and 128x128: the logits differ from "
     )
+
+
+@pytest.mark.long
+@pytest.mark.shared
+def test_an_onnx_file_may_be_checked_by_another_framework_than_the_source_is_of(
+    converted, name, backend_name, tmp_path
+):
+    other = next(each for each in registry.BACKENDS if each != backend_name)
+    if name == "onnx" or importlib.util.find_spec(registry.BACKENDS[other][1]) is None:
+        pytest.skip("of a framework's file, with two frameworks")
+    done = run("convert.py", converted[1], tmp_path / "nin.onnx", "--backend", other)
+    assert done.returncode == 0, done.stderr
+    assert f"the logits differ from {other}'s by at most" in done.stdout
 
 
 def test_what_a_file_computes_by_itself_is_what_plain_numpy_does(exported, model, sample, backend):
