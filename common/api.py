@@ -26,7 +26,6 @@ from common.data import fashion_mnist
 from common.data.dataset import Dataset
 from common.errors import NinError
 from common.files.paths import expand
-from common.network import architecture
 from common.prediction.classifier import Classifier, load
 from common.report import style
 from common.settings import Settings, check_given, check_names, check_value, from_preset
@@ -370,7 +369,7 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     size = Settings.resize if resize is None else resize
     with contextlib.suppress(Exception):  # Keras copies no layer of the reader's own
         network = copy.deepcopy(network)  # or it would move to the CPU, and to float32
-    parts.need(backend, "allocate")(network, architecture.random_image(size))
+    parts.allocate(backend, network, size)
     predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
     outputs = parts.need(predictor, "activations")(np.zeros((1, 28, 28), np.uint8))
     return on_paper.of_shapes(

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from common.backends import session
-from common.backends.parts import make_network, need, recognise
+from common.backends.parts import allocate, make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, plural
 from common.network import architecture, initialization, start
 from common.network.description import Network
-from common.settings import KEEP, Settings, check_given
+from common.settings import KEEP, Settings, check_given, check_value
 from common.system.signals import StopRequest
 from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
@@ -171,8 +171,9 @@ def make(
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
-        _check_classes(need(backend, "allocate")(net, architecture.random_image(size)), dataset)
         dropout, usual = need(backend, "dropout_rate")(net), settings.dropout
+        check_value("dropout", dropout)
+        _check_classes(allocate(backend, net, size), dataset)
         settings = dataclasses.replace(settings, dropout=dropout)
         channels = architecture.IN_CHANNELS
         known = recognise(backend, net, network, classes, channels, dropout, size)
