@@ -221,7 +221,7 @@ def resume(
     On the embedded sample ...
     >>> resume("runs/first")
     Traceback (most recent call last):
-    common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do
+    common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do, ...
     """
     directory = expand(directory, "directory")
     if lang is not None:

@@ -531,7 +531,9 @@ def test_a_file_of_another_network_is_said_to_be_so_whatever_size_its_images_had
     fit(small, resize=14, epochs=1).save(tmp_path / "own.safetensors")
     lazy = make.sequence(*features(make), make.lazy_conv(8, 3), make.pool(), make.flatten())
     for net in (backend.nin(), plain(make), lazy):
-        with pytest.raises(NinError, match="own.safetensors: of another network than the one giv"):
+        with pytest.raises(
+            NinError, match=r"own\.safetensors: of another network than the one giv"
+        ):
             common.load(tmp_path / "own.safetensors", net)
 
 
@@ -807,6 +809,8 @@ def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp
 
 MISFITS = {
     "images of another size": ({"images": np.zeros((2, 20, 28), np.uint8)}, "images: must be"),
+    "photos": ({"images": "nope.png"}, "images: an array is needed; photos in files are for"),
+    "shares": ({"images": np.zeros((2, 28, 28))}, "images: must be uint8 (0 to 255, not divided)"),
     "one label": ({"labels": 3}, "labels: must be 2 whole numbers"),
     "a table of labels": ({"labels": [[1, 2], [1, 2]]}, "labels: must be 2 whole numbers"),
     "labels with fractions": ({"labels": [1.5, 2.0]}, "labels: must be 2 whole numbers"),

@@ -97,14 +97,19 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
+        if isinstance(images, str | Path):
+            raise NinError(
+                "`images`: an array is needed; photos in files are for common.look(..., photos=...)"
+                " or scripts/predict.py"
+            )
         if not isinstance(images, Images):
             pixels = to_array(images, "`images`")
             pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
             square = pixels.ndim == 3 and pixels.shape[1] == pixels.shape[2]
             if pixels.dtype != np.uint8 or not square or not pixels.size:
-                found = f"{pixels.dtype} of shape {pixels.shape}"
                 raise NinError(
-                    f"`images`: must be uint8 of shape (count, size, size), found {found}"
+                    "`images`: must be uint8 (0 to 255, not divided) of shape (count, size, size), "
+                    f"without channels; found {pixels.dtype} of shape {pixels.shape}"
                 )
             if labels is not None:
                 labels = _checked(to_array(labels, "`labels`"), len(pixels), self.model.num_classes)

@@ -25,6 +25,9 @@ from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
 from common.training.workers import Workers, expected
 
+TRAIN_ON = "train its network on from Python: fit(load(RUN).net, init='keep')"
+COMPLETE = f"that run is complete; nothing is left to do, but you can {TRAIN_ON}"
+
 
 def fit(
     settings: Settings,
@@ -78,7 +81,7 @@ def resume(
         done = run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
         if done and run_directory.has_curves(directory):
-            raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
+            raise NinError(f"`resume={directory}`: {COMPLETE}")
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
@@ -104,7 +107,7 @@ def resume(
 def go_on(run: Run) -> Run:
     """Go on with a run of this process that was stopped."""
     if run.complete:
-        raise NinError("that run is complete; nothing is left to do")
+        raise NinError(COMPLETE)
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
     with memory.explained(run.settings, directory), files:
@@ -280,7 +283,8 @@ def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> 
         if (name, value) == ("precision", "auto") and settings.precision != "float64":
             continue
         if dataclasses.replace(settings, **{name: value}) != settings:
+            more = f", or {TRAIN_ON}" if name == "epochs" else ""
             raise NinError(
                 f"{where}: that run has `{name}={getattr(settings, name)}`, not {value}; leave "
-                "it out"
+                f"it out{more}"
             )
