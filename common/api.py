@@ -434,7 +434,10 @@ def look(
         data = trained.dataset if data is None else data
         trained = trained.classifier()
     if not isinstance(trained, Classifier):
-        trained = load(expand(trained, "trained"), backend, **settings)
+        path = expand(trained, "trained")
+        trained = load(path, backend, **settings)
+        if data is None and photos is None:
+            data = _own_data(path)
     if photos is not None:
         several = [photos] if isinstance(photos, str | Path) else photos
         images = predict.from_files([expand(photo, "photos") for photo in several])
@@ -499,6 +502,24 @@ def tune(
     else:
         tuning.search_apart(found, trials, jobs, observer)
     return found
+
+
+def _own_data(path: Path) -> Dataset | None:
+    """The data that a run's network was trained on; None unless they are somebody's own."""
+    directory = run_directory.of_weights(path)
+    try:
+        config = run_directory.open_run(directory)
+    except NinError:  # other programs have files of that name too
+        return None
+    if config["data"]["kind"] != "custom":
+        return None
+    source = run_directory.data_source(config, str(directory))
+    try:
+        return load_data(source)
+    except NinError as error:
+        raise NinError(
+            f"{directory}: the data of that run cannot be read ({error.marked}); name some: `data`"
+        ) from error
 
 
 def _prepared(data: Dataset | str | Path, settings: Settings) -> Dataset:

@@ -61,10 +61,11 @@ def read(path: Path) -> Dataset:
     """
     prefix = "" if path.is_dir() else path.name
     here = path.parent if prefix else path
+    like = closest(str(path), WORDS, 0.75)
+    meant = f"; did you mean {like}?" if like else ""
+    missing = NinError(f"data {path}: no such directory{meant}")
     if not here.is_dir() or (prefix and not any(here.glob(f"{glob.escape(prefix)}*"))):
-        like = closest(str(path), WORDS, 0.75)
-        meant = f"; did you mean {like}?" if like else ""
-        raise NinError(f"data {path}: no such directory{meant}")
+        raise missing
     try:
         for folders in [[here]] if prefix else _levels(here):
             sets = [found for f in folders for layout in LAYOUTS for found in layout(f, prefix)]
@@ -84,6 +85,8 @@ def read(path: Path) -> Dataset:
                 )
             if sets:
                 return sets[0][1]()
+        if not path.exists():  # other names begin so
+            raise missing
         inside = sorted(entry.name + "/" * entry.is_dir() for entry in here.iterdir())
     except OSError as error:
         raise NinError(f"data {path}: cannot be read ({error})") from error

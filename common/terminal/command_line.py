@@ -102,7 +102,9 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
         help="photos of any kind, or folders of them, not a data set",
     )
     what.add_argument(
-        "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
+        "--data",
+        metavar="auto|full|sample|DIR",
+        help="the data set, as train.py takes it (of a run on data of your own those, else auto)",
     )
     what.add_argument("--split", metavar="NAME", help=f"{' or '.join(SPLITS)} (test)")
     what.add_argument(
