@@ -445,7 +445,9 @@ def look(
         source = data if isinstance(data, Dataset) else str("auto" if data is None else data)
         if not (indices is None or isinstance(indices, str)):
             indices = ",".join(map(str, np.atleast_1d(indices)))
-        images = predict.from_dataset(source, split or "test", indices, trained.model)
+        images = predict.from_dataset(
+            source, "test" if split is None else split, indices, trained.model
+        )
     return Look(trained, images)
 
 
