@@ -342,7 +342,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
     run = start(watcher=Lines(poison))
     with pytest.raises(
-        DivergedError, match=r"at epoch 2, step [1-5]: .* not finite .*; try a lower lr"
+        DivergedError, match=r"at epoch 2, step [1-5]: .* not finite.*; try a lower lr"
     ):
         run.train()
     state, progress, _ = run_directory.load_checkpoint(run.directory)
