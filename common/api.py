@@ -26,7 +26,6 @@ from common.data import fashion_mnist
 from common.data.dataset import Dataset
 from common.errors import NinError
 from common.files.paths import expand
-from common.network import architecture
 from common.prediction.classifier import Classifier, load
 from common.report import style
 from common.settings import Settings, check_given, check_names, check_value, from_preset
@@ -222,7 +221,7 @@ def resume(
     On the embedded sample ...
     >>> resume("runs/first")
     Traceback (most recent call last):
-    common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do
+    common.errors.NinError: resume=runs/first: that run is complete; nothing is left to do, ...
     """
     directory = expand(directory, "directory")
     if lang is not None:
@@ -372,7 +371,7 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     size = Settings.resize if resize is None else resize
     with contextlib.suppress(Exception):  # Keras copies no layer of the reader's own
         network = copy.deepcopy(network)  # or it would move to the CPU, and to float32
-    parts.need(backend, "allocate")(network, architecture.random_image(size))
+    parts.allocate(backend, network, size)
     predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
     outputs = parts.need(predictor, "activations")(np.zeros((1, 28, 28), np.uint8))
     return on_paper.of_shapes(
@@ -437,7 +436,10 @@ def look(
         data = trained.dataset if data is None else data
         trained = trained.classifier()
     if not isinstance(trained, Classifier):
-        trained = load(expand(trained, "trained"), backend, **settings)
+        path = expand(trained, "trained")
+        trained = load(path, backend, **settings)
+        if data is None and photos is None:
+            data = _own_data(path)
     if photos is not None:
         several = [photos] if isinstance(photos, str | Path) else photos
         images = predict.from_files([expand(photo, "photos") for photo in several])
@@ -445,7 +447,9 @@ def look(
         source = data if isinstance(data, Dataset) else str("auto" if data is None else data)
         if not (indices is None or isinstance(indices, str)):
             indices = ",".join(map(str, np.atleast_1d(indices)))
-        images = predict.from_dataset(source, split or "test", indices, trained.model)
+        images = predict.from_dataset(
+            source, "test" if split is None else split, indices, trained.model
+        )
     return Look(trained, images)
 
 
@@ -502,6 +506,24 @@ def tune(
     else:
         tuning.search_apart(found, trials, jobs, observer)
     return found
+
+
+def _own_data(path: Path) -> Dataset | None:
+    """The data that a run's network was trained on; None unless they are somebody's own."""
+    directory = run_directory.of_weights(path)
+    try:
+        config = run_directory.open_run(directory)
+    except NinError:  # other programs have files of that name too
+        return None
+    if config["data"]["kind"] != "custom":
+        return None
+    source = run_directory.data_source(config, str(directory))
+    try:
+        return load_data(source)
+    except NinError as error:
+        raise NinError(
+            f"{directory}: the data of that run cannot be read ({error.marked}); name some: `data`"
+        ) from error
 
 
 def _prepared(data: Dataset | str | Path, settings: Settings) -> Dataset:

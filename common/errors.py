@@ -1,7 +1,8 @@
 """The exception that a person is meant to read, and what other exceptions mean."""
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # `resize=20` or `batch_size` in a message: an argument as Python spells it. A value may hold
 # anything; other text in backticks is left as it is.
@@ -82,6 +83,21 @@ def one_line(error: BaseException) -> str:
     """An exception's message without line breaks, a terminal's colours and where it comes from."""
     text = TRACEBACK.sub("", COLOUR.sub("", str(error)))
     return " ".join(text.split()) or type(error).__name__
+
+
+# what other programs call our settings and backends
+OTHER_NAMES = {"learning_rate": "lr", "image_size": "resize", "tensorflow": "tf", "keras": "tf"}
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word that was perhaps meant, or nothing; ``cutoff`` is how alike it must be.
+
+    >>> closest("epoch", ["lr", "epochs"]), closest("learning_rate", ["lr", "epochs"])
+    ('epochs', 'lr')
+    """
+    known, other = list(known), OTHER_NAMES.get(word, "")
+    like = [other] if other in known else difflib.get_close_matches(word.lower(), known, 1, cutoff)
+    return "".join(like)
 
 
 def plural(text: str) -> str:

@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from common.arguments import fits, plain, shown
-from common.errors import NinError
+from common.errors import NinError, closest
 from common.network import architecture, description
 from common.network.description import Network
 
@@ -220,8 +219,8 @@ def check_names(given: Iterable[str], names: Iterable[str]) -> None:
     """Raise :class:`NinError` for another name than these."""
     for name in given:
         if name not in names:
-            like = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean `{like[0]}`?" if like else f"there are {', '.join(names)}"
+            like = closest(name, names)
+            hint = f"did you mean `{like}`?" if like else f"there are {', '.join(names)}"
             raise NinError(f"`{name}`: no such setting; {hint}")
 
 

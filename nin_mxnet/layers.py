@@ -8,7 +8,7 @@ from mxnet.gluon import Block, nn
 
 from common.contract import LayerOutput
 from common.errors import NinError
-from common.network.names import Named, leaves, name_layers
+from common.network.names import Named, leaves, name_layers, passing
 
 # kind, as names have it, of each layer
 KINDS: dict[type, str | None] = {
@@ -84,7 +84,8 @@ def shape_walk(net: Block, images: np.ndarray) -> Iterator[LayerOutput]:
             value.initialize()
         X = X.astype(value.dtype).as_in_ctx(value.list_ctx()[0])
     for name, layer, _ in named_layers(net):
-        X = layer(X)
+        with passing(name, X.shape, images):
+            X = layer(X)
         yield LayerOutput(layer.name, str(X.shape), name, to_nchw(X))
 
 

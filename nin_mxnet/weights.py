@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-import mxnet as mx
 import numpy as np
 from mxnet import np as mnp
 from mxnet import npx
 from mxnet.gluon import Block, HybridBlock, Parameter, nn
 
-from common.errors import NinError, one_line
-from common.network.names import leaves
+from common.errors import NinError
+from common.network.names import leaves, passing
 from common.network.parameters import (
     check_all_have_names,
     check_is_sequence,
@@ -85,11 +84,9 @@ def allocate(net: Block, images: np.ndarray) -> tuple[int, ...]:
     place = {} if weight is None else {"ctx": weight.list_ctx()[0], "dtype": weight.dtype}
     whole = X = mnp.array(images, **place)
     for name, layer, _ in leaves(named_layers(net)):
-        try:
+        with passing(name, X.shape, images):
             X = layer(X)
             X.wait_to_read()
-        except (mx.base.MXNetError, ValueError, AssertionError) as error:
-            raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
     check_is_sequence(to_nchw(net(whole)), to_nchw(X))
     return tuple(X.shape)
 

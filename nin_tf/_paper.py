@@ -16,3 +16,9 @@ def on_paper(layer: tf.keras.layers.Layer, X: tf.keras.KerasTensor) -> tf.keras.
     if any(size is not None and size < 1 for size in output.shape):
         raise ValueError(f"nothing is left of an input of shape {tuple(X.shape)}: it is too small")
     return output
+
+
+def channels_first(X: tf.keras.KerasTensor | tf.Tensor) -> tuple[int, ...]:
+    """The shape of a layer's input or output, channels first as everywhere else."""
+    batch, *sizes, channels = X.shape
+    return (batch, channels, *sizes)

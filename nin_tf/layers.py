@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from common.contract import LayerOutput
 from common.errors import NinError
-from common.network.names import Named, leaves, name_layers
-from nin_tf._paper import on_paper
+from common.network.names import Named, leaves, name_layers, passing
+from nin_tf._paper import channels_first, on_paper
 
 # kind, as names have it, of each layer
 KINDS: dict[type, str | None] = {
@@ -85,8 +85,9 @@ def shape_walk(net: tf.keras.Sequential, images: np.ndarray) -> Iterator[LayerOu
     """
     X = tf.constant(images.transpose(0, 2, 3, 1))
     for name, layer, _ in named_layers(net):
-        on_paper(layer, tf.keras.KerasTensor(X.shape, X.dtype.name))
-        X = layer(X, training=False)
+        with passing(name, channels_first(X), images):
+            on_paper(layer, tf.keras.KerasTensor(X.shape, X.dtype.name))
+            X = layer(X, training=False)
         yield LayerOutput(layer.__class__.__name__, str(X.shape), name, to_nchw(X))
 
 

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from common.errors import NinError, one_line
-from common.network.names import leaves
+from common.errors import NinError
+from common.network.names import leaves, passing
 from common.network.parameters import (
     check_all_have_names,
     check_parameters,
     refuse_layer,
     refuse_setting,
 )
-from nin_tf._paper import on_paper
+from nin_tf._paper import channels_first, on_paper
 from nin_tf.layers import named_layers
 
 # differs: Keras's layers can ask for more than to be trained
@@ -83,13 +83,13 @@ def allocate(net: tf.keras.Sequential, images: np.ndarray) -> tuple[int, ...]:
     X = tf.keras.KerasTensor(images.transpose(0, 2, 3, 1).shape, tf.float32)
     for name, layer, _ in leaves(named_layers(net)):
         try:
-            X = on_paper(layer, X)
-        except (ValueError, tf.errors.OpError) as error:
+            with passing(name, channels_first(X), images):
+                X = on_paper(layer, X)
+        except NinError:
             # a layer before it may be the reason
             list(convolutions(net))
-            raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
-    shape = tuple(X.shape)
-    return (shape[0], shape[-1], *shape[1:-1])
+            raise
+    return channels_first(X)
 
 
 def get_weights(net: tf.keras.Sequential) -> dict[str, np.ndarray]:

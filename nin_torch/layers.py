@@ -9,7 +9,7 @@ from torch import nn
 
 from common.contract import LayerOutput
 from common.errors import NinError
-from common.network.names import Named, leaves, name_layers
+from common.network.names import Named, leaves, name_layers, passing
 
 # kind, as names have it, of each layer
 KINDS: dict[type, str | None] = {
@@ -75,7 +75,8 @@ def shape_walk(net: nn.Module, images: np.ndarray) -> Iterator[LayerOutput]:
     X = torch.from_numpy(images).to(first.device, first.dtype)
     with _evaluating(net):
         for name, layer, _ in named_layers(net):
-            X = layer(X)
+            with passing(name, X.shape, images):
+                X = layer(X)
             yield LayerOutput(layer.__class__.__name__, str(X.shape), name, to_nchw(X))
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.errors import NinError, one_line
-from common.network.names import leaves
+from common.network.names import leaves, passing
 from common.network.parameters import (
     check_all_have_names,
     check_is_sequence,
@@ -68,10 +67,8 @@ def allocate(net: nn.Module, images: np.ndarray) -> tuple[int, ...]:
     whole = X = torch.from_numpy(images).to(weight.device, weight.dtype)
     with _evaluating(net):
         for name, layer, _ in leaves(named_layers(net)):
-            try:
+            with passing(name, X.shape, images):
                 X = layer(X)
-            except (RuntimeError, ValueError) as error:
-                raise NinError(f"`net`: layer {name}: {one_line(error)}") from error
         check_is_sequence(to_nchw(net(whole)), to_nchw(X))
     return tuple(X.shape)
 

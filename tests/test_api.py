@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -437,7 +438,7 @@ def test_a_network_of_other_outputs_than_classes_is_refused(fit, make):
 
 def test_a_network_that_does_not_take_the_image_is_refused(fit, make):
     net = make.sequence(*(make.pool() for _ in range(7)), make.conv(1, 10, 1), make.flatten())
-    assert_refused_and_left_alone(fit, make, net, "layer pool6: ")
+    assert_refused_and_left_alone(fit, make, net, "layer pool6, ")
     with pytest.raises(NinError) as caught:
         fit(net)
     assert "Traceback" not in message(caught)
@@ -513,6 +514,35 @@ def test_the_shape_walk_of_an_image_too_small_is_refused(backend, make):
         with pytest.raises(NinError) as caught:
             common.shape_walk(net, resize=20)
         assert "resize=20" in message(caught)
+
+
+def test_images_too_small_are_said_to_be_so_in_the_same_words_everywhere(fit, make, backend):
+    """Of a network that has a name the size is known that works; of another the layer."""
+    walk, words = common.shape_walk, "too small for this network; the smallest that works is 67"
+    for train in (walk, fit, common.cost):
+        with pytest.raises(NinError, match=f"^resize=28: {words}$"):
+            train(backend.nin(), resize=28)
+    # a convolution in its place fails in other words of the framework's own
+    for layer, name in ((make.pool(), "pool1"), (make.block(8, 8, 11, 4, 0), r"block2(\.conv1)?")):
+        net = make.sequence(make.block(1, 8, 11, 4, 0), layer, make.average(), make.flatten())
+        for train in (walk, fit):
+            with pytest.raises(NinError) as caught:
+                train(net, resize=16)
+            words = f"resize=16: the images are too small for layer {name}, which gets 8 x 2 x 2"
+            assert re.fullmatch(words, message(caught))
+
+
+def test_a_file_of_another_network_is_said_to_be_so_whatever_size_its_images_had(
+    fit, make, backend, tmp_path
+):
+    small = make.sequence(make.block(1, 10, 3, 1, 1), make.average(), make.flatten())
+    fit(small, resize=14, epochs=1).save(tmp_path / "own.safetensors")
+    lazy = make.sequence(*features(make), make.lazy_conv(8, 3), make.pool(), make.flatten())
+    for net in (backend.nin(), plain(make), lazy):
+        with pytest.raises(
+            NinError, match=r"own\.safetensors: of another network than the one giv"
+        ):
+            common.load(tmp_path / "own.safetensors", net)
 
 
 # ------------------------------------------------------------------- messages
@@ -787,6 +817,8 @@ def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp
 
 MISFITS = {
     "images of another size": ({"images": np.zeros((2, 20, 28), np.uint8)}, "images: must be"),
+    "photos": ({"images": "nope.png"}, "images: an array is needed; photos in files are for"),
+    "shares": ({"images": np.zeros((2, 28, 28))}, "images: must be uint8 (0 to 255, not divided)"),
     "one label": ({"labels": 3}, "labels: must be 2 whole numbers"),
     "a table of labels": ({"labels": [[1, 2], [1, 2]]}, "labels: must be 2 whole numbers"),
     "labels with fractions": ({"labels": [1.5, 2.0]}, "labels: must be 2 whole numbers"),

@@ -262,6 +262,8 @@ MISTAKES = {
     "name of one, such as 'nin'",
     "fit(None)": "net=None: no network of a framework known here (torch, tf, mxnet); "
     "for another backend, name it: backend=...",
+    "fit(fit)": "net: fit is a function; call it: fit()",
+    "cost(Run)": "network: Run is a class; call it: Run()",
     "fit()": "fit: missing a required argument: 'net'",
     "load('')": "path='': names no file and no directory",
     "load('x' * 300)": "path='xxxxxxxxxxxx...xxxxxxxxxxxxx': too long for a path",

@@ -102,7 +102,10 @@ def test_numbers_of_numpy_are_numbers():
     ("name", "hint"),
     [
         ("epoch", "did you mean epochs?"),
-        ("learning_rate", "there are backend, preset, epochs"),
+        ("learning_rate", "did you mean lr?"),
+        ("image_size", "did you mean resize?"),
+        ("optim", "did you mean optimizer?"),
+        ("quantum_leaps", "there are backend, preset, epochs"),
         ("batchsize", "did you mean batch_size?"),
         ("seeds", "did you mean seed?"),
     ],

@@ -1,6 +1,8 @@
 """The parts of the contract that a backend has, and one rule for what it lacks."""
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +45,35 @@ def make_network(
     if network == CHAPTER:
         return backend.nin(num_classes, in_channels, dropout)
     return variants(backend).build(network, num_classes, in_channels, dropout, size)
+
+
+def allocate(backend: Backend, net: Any, size: int) -> tuple[int, ...]:
+    """Let a network make its weights from an image of a size; the shape of what it gives for it.
+
+    Raises:
+        NinError: as :meth:`common.contract.Backend.allocate` and :func:`explaining_size`.
+    """
+    with explaining_size(backend, net, size):
+        shape: tuple[int, ...] = need(backend, "allocate")(net, architecture.random_image(size))
+    return shape
+
+
+@contextlib.contextmanager
+def explaining_size(backend: Any, net: Any, size: int) -> Iterator[None]:
+    """Say of images that are too small which are not, if the network is one that has a name."""
+    try:
+        yield
+    except NinError:
+        known = None
+        with contextlib.suppress(Exception):  # without weights as yet
+            classes = list(need(backend, "get_weights")(net).values())[-1].shape[0]
+            dropout = need(backend, "dropout_rate")(net)
+            known = recognise(
+                backend, net, CHAPTER, classes, architecture.IN_CHANNELS, dropout, Settings.resize
+            )
+        if known is not None:
+            architecture.check_input_size(size, known)
+        raise
 
 
 def recognise(

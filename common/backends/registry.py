@@ -12,6 +12,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -23,7 +24,7 @@ from typing import Any, cast
 
 from common.arguments import shown
 from common.contract import Backend
-from common.errors import NinError, one_line
+from common.errors import OTHER_NAMES, NinError, closest, one_line
 
 # backend -> (package, module of the framework)
 BACKENDS: dict[str, tuple[str, str]] = {
@@ -94,14 +95,18 @@ def load(spec: str) -> Backend:
 def check_name(name: str) -> None:
     """Raise :class:`NinError` unless this is the name of a backend."""
     if name not in names():
-        raise NinError(f"`backend={name}`: unknown; choose one of {', '.join(names())}")
+        like = closest(name, names())
+        meant = f" (did you mean {like}?)" if like else ""
+        raise NinError(f"`backend={name}`: unknown{meant}; choose one of {', '.join(names())}")
 
 
 def check_spec(spec: str) -> None:
     """Raise :class:`NinError` unless :func:`load` would find something; imports no backend."""
     if not _is_path(spec):
         # the names of this project's first, for what others have registered is in many files
-        if spec not in BACKENDS and spec not in _entry_points() and not _is_package(spec):
+        known = spec in BACKENDS or spec in _entry_points()
+        # a framework is a package too, but no backend
+        if not known and (OTHER_NAMES.get(spec) in BACKENDS or not _is_package(spec)):
             check_name(spec)
     elif not Path(spec).exists():
         raise NinError(f"backend {spec}: no such file")
@@ -157,6 +162,9 @@ def backend_of(net: Any, argument: str = "net", advice: str = "") -> str:
         # TensorFlow's layers are Keras's
         if framework in roots or (framework == "tensorflow" and "keras" in roots):
             return name
+    if inspect.isfunction(net) or inspect.isclass(net):
+        kind, name = "class" if inspect.isclass(net) else "function", net.__name__
+        raise NinError(f"`{argument}`: {name} is a {kind}; call it: {name}()")
     raise NinError(
         f"`{argument}={shown(net)}`: no network of a framework known here "
         f"({', '.join(BACKENDS)}){advice}"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from common.backends import registry, session
-from common.backends.parts import make_network, need
+from common.backends.parts import explaining_size, make_network, need
 from common.comparison.tables import shape_rows
 from common.contract import Backend
 from common.errors import NinError, one_line
@@ -41,16 +41,17 @@ def walk_through(
     """As :func:`walk`, of a network that is there already, for an image that may be oblong."""
     image, before = architecture.random_image(size, width), None
     try:
-        for layer in need(backend, "shape_walk")(net, image):
-            yield {
-                "book_name": layer.book_name,
-                "book_shape": layer.shape_text,
-                # the ReLU behind a fully connected layer, which may be part of that layer
-                "name": None if layer.name == before else layer.name,
-                "shape": list(layer.output.shape),
-            }
-            before = layer.name
-    except (ValueError, RuntimeError) as error:  # the frameworks' own
+        with explaining_size(backend, net, size):
+            for layer in need(backend, "shape_walk")(net, image):
+                yield {
+                    "book_name": layer.book_name,
+                    "book_shape": layer.shape_text,
+                    # the ReLU behind a fully connected layer, which may be part of that layer
+                    "name": None if layer.name == before else layer.name,
+                    "shape": list(layer.output.shape),
+                }
+                before = layer.name
+    except (ValueError, RuntimeError) as error:  # of a backend that does not say where
         raise NinError(f"`net` with `resize={size}`: {one_line(error)}") from error
 
 

@@ -62,7 +62,7 @@ def load(spec: str = "auto") -> Dataset:
         NinError: files missing, corrupt or not matching each other; ``full`` not available.
     """
     if not spec:
-        raise NinError("`data=`: must be auto, full, sample or a directory")
+        raise NinError(f"`data=`: must be {', '.join(layouts.WORDS)} or a directory")
     if spec == "sample":
         return read_directory(SAMPLE_DIRECTORY)
     if spec not in ("auto", "full"):

@@ -19,7 +19,7 @@ import numpy as np
 from common.data import photos
 from common.data.dataset import Dataset, check_arrays
 from common.data.idx import parse_idx, read_uncompressed, to_idx
-from common.errors import NinError, one_line, printable
+from common.errors import NinError, closest, one_line, printable
 
 # What other people call the two parts; of several names in a data set, the first here is taken.
 PARTS = {
@@ -40,9 +40,12 @@ DEPTH = 2
 MOST_FOLDERS = 100
 EXPECTED = (
     "four idx files (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
-    "t10k-labels-idx1-ubyte, gzipped or not), two CSV files (..._train.csv, ..._test.csv), an "
-    ".npz file (x_train, y_train, x_test, y_test), or folders train/CLASS and test/CLASS of images"
+    "t10k-labels-idx1-ubyte, gzipped or not), CSV files (..._train.csv, perhaps ..._test.csv; or "
+    "one, named itself), an .npz file (x_train, y_train, x_test, y_test), or a folder of images "
+    "for each class, perhaps in folders train and test"
 )
+# what else than a path a data set can be named by: see common.data.fashion_mnist.load
+WORDS = ("auto", "full", "sample")
 
 
 def read(path: Path) -> Dataset:
@@ -58,8 +61,11 @@ def read(path: Path) -> Dataset:
     """
     prefix = "" if path.is_dir() else path.name
     here = path.parent if prefix else path
+    like = closest(str(path), WORDS, 0.75)
+    meant = f"; did you mean {like}?" if like else ""
+    missing = NinError(f"data {path}: no such directory{meant}")
     if not here.is_dir() or (prefix and not any(here.glob(f"{glob.escape(prefix)}*"))):
-        raise NinError(f"data {path}: no such directory")
+        raise missing
     try:
         for folders in [[here]] if prefix else _levels(here):
             sets = [found for f in folders for layout in LAYOUTS for found in layout(f, prefix)]
@@ -79,12 +85,16 @@ def read(path: Path) -> Dataset:
                 )
             if sets:
                 return sets[0][1]()
+        if not path.exists():  # other names begin so
+            raise missing
         inside = sorted(entry.name + "/" * entry.is_dir() for entry in here.iterdir())
     except OSError as error:
         raise NinError(f"data {path}: cannot be read ({error})") from error
     few = ", ".join(inside[:6]) + (f" and {len(inside) - 6} more" if inside[6:] else "")
     found = "this file" if path.is_file() else few or "an empty folder"
-    raise NinError(f"data {path}: expected {EXPECTED}; found {found}")
+    photo = any(name.lower().endswith(tuple(photos.suffixes())) for name in [path.name, *inside])
+    hint = "; photos without classes are for scripts/predict.py" if photo else ""
+    raise NinError(f"data {path}: expected {EXPECTED}; found {found}{hint}")
 
 
 # ------------------------------------------------------------- the layouts
@@ -403,8 +413,10 @@ def _passed_over(folder: Path) -> list[Path]:
     classes, passed = _classes(folder), _images_in(folder)
     for entry in filter(Path.is_dir, _visible(folder)):
         if entry.name not in classes:
-            raise NinError(f"{entry}: a class without images; put images in this folder, or remove "
-                           "it")  # fmt: skip
+            raise NinError(
+                f"data {folder}: read as a folder of images for each class, and {entry.name} has "
+                "none; put images in there, or name the directory that holds the classes alone"
+            )
         for inner in _visible(entry):
             if inner.is_dir():
                 raise NinError(f"{inner}: a folder in a class; move its images to {entry}")

@@ -7,12 +7,11 @@ says which exercise each name answers.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-from common.errors import NinError
+from common.errors import NinError, closest
 
 HEADS = ("average", "dense", "alexnet")
 DROPOUTS = ("last", "every")
@@ -232,8 +231,8 @@ def parse(text: str, others: Iterable[str] = ()) -> Network:
     network = CHAPTER
     if "=" not in first:
         if first not in named:
-            like = difflib.get_close_matches(first.lower(), known, 1)
-            meant = f" (did you mean {like[0]}?)" if like else ""
+            like = closest(first, known)
+            meant = f" (did you mean {like}?)" if like else ""
             raise NinError(
                 f"`network={text}`: there is no network of that name{meant}; choose from "
                 f"{', '.join(known)}, or write key=value,... with {', '.join(KEYS)}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.arguments import checked
 from common.backends import registry, session
-from common.backends.parts import make_network, need, recognise
+from common.backends.parts import allocate, make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend, Predictor
 from common.data.dataset import to_array
@@ -97,14 +97,19 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
+        if isinstance(images, str | Path):
+            raise NinError(
+                "`images`: an array is needed; photos in files are for common.look(..., photos=...)"
+                " or scripts/predict.py"
+            )
         if not isinstance(images, Images):
             pixels = to_array(images, "`images`")
             pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
             square = pixels.ndim == 3 and pixels.shape[1] == pixels.shape[2]
             if pixels.dtype != np.uint8 or not square or not pixels.size:
-                found = f"{pixels.dtype} of shape {pixels.shape}"
                 raise NinError(
-                    f"`images`: must be uint8 of shape (count, size, size), found {found}"
+                    "`images`: must be uint8 (0 to 255, not divided) of shape (count, size, size), "
+                    f"without channels; found {pixels.dtype} of shape {pixels.shape}"
                 )
             if labels is not None:
                 labels = _checked(to_array(labels, "`labels`"), len(pixels), self.model.num_classes)
@@ -220,11 +225,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     if net is None:
         net = build(ready.backend, model)
     else:
-        need(ready.backend, "allocate")(net, architecture.random_image(chosen.resize))
-        try:
-            ready.backend.set_weights(net, model.weights)
-        except NinError as error:
-            raise NinError(f"{path}: not of this network ({error.marked})") from error
+        _give(ready.backend, net, model, chosen.resize, path)
         known = _recognise(ready, net, model, chosen.resize)
         same = known == model.network
         if model.layers:
@@ -233,6 +234,22 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             note = "its weights fit, but it was saved from other layers than those of this network"
             convert.warn([f"{path}: {note} (or by another release of the framework)"])
     return Classifier(net, ready, chosen, model)
+
+
+def _give(backend: Backend, net: Any, model: Model, size: int, path: Path) -> None:
+    """Give a network that was built by hand the weights of a file, and try it on an image."""
+    try:
+        try:
+            need(backend, "get_weights")(net)
+        except NinError:
+            raise
+        except Exception:  # the framework's: some weights are made for the first image
+            allocate(backend, net, size)
+        # before an image, as another network may be too deep for one of this size
+        backend.set_weights(net, model.weights)
+    except NinError as error:
+        raise NinError(f"{path}: of another network than the one given ({error.marked})") from error
+    allocate(backend, net, size)
 
 
 def build(backend: Backend, model: Model) -> Any:

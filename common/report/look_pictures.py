@@ -134,8 +134,9 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Fig
     axes = figure.add_subplot()
     shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for (true, predicted), share in np.ndenumerate(shares):
-        if share >= 0.5:
+    # a half up, as readers do; f-strings go to the even number
+    for (true, predicted), share in np.ndenumerate(np.floor(shares + 0.5)):
+        if share:
             colour = "white" if share > 55 else "black"
             axes.text(
                 predicted, true, f"{share:.0f}", ha="center", va="center",

@@ -33,6 +33,9 @@ TURKISH = {
         "{1} eğitim imgesinin {0} tanesi eğitimden ayrıldı; doğruluk bunlarla ölçülür.",
     "Trained on its validation images too.": "Geçerleme imgeleriyle de eğitildi.",
     # ------------------------------------------------------------------ of runs
+    "training diverged at epoch {0}, step {1}: ": "eğitim ıraksadı ({0}. dönem, {1}. adım): ",
+    "training diverged in the evaluation of epoch {0}: ":
+        "eğitim ıraksadı ({0}. dönemin değerlendirmesi): ",
     "epoch {0}, step {1}: ": "{0}. dönem, {1}. adım: ",
     "the loss sits at ln({0}) = {1} because the network is dead: on {2} training image(s) 100 % of "
     "the logits are exactly 0 (the last block ends in a ReLU), so that no gradient flows":
@@ -53,14 +56,13 @@ TURKISH = {
         "içeren preset=fast ile",
     "or preset=fast, which has all that keeps the network alive":
         "ya da ağı canlı tutan her şeyi içeren preset=fast",
-    "training diverged; try a lower lr": "eğitim ıraksadı; daha düşük bir lr deneyin",
+    "; try a lower lr": "; daha düşük bir lr deneyin",
     "a lower lr": "daha düşük bir lr",
     "another seed": "başka bir seed",
     "the loss is not finite ({0})": "kayıp sonlu değil ({0})",
     "a logit is not finite": "bir logit sonlu değil",
     " is not finite": " sonlu değil",
-    " at epoch {0}, step {1}:": " ({0}. dönem, {1}. adım):",
-    " in the evaluation of epoch {0}:": " ({0}. dönemin değerlendirmesi):",
+    "the optimizer's state": "eniyileyicinin durumu",
     "out of memory": "bellek yetmedi",
     "the {0} of memory may not suffice": "{0} bellek yetmeyebilir",
     " (a step of {0} takes about {1} besides the program":

@@ -1,7 +1,6 @@
 """What all commands share: one clear line for bad input, and ``--debug`` for the traceback."""
 
 import argparse
-import difflib
 import io
 import itertools
 import os
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from common import errors
-from common.errors import NinError, NinWarning, printable, shortened
+from common.errors import NinError, NinWarning, closest, printable, shortened
 from common.system import signals
 from common.terminal import output
 
@@ -47,9 +46,11 @@ class Parser(argparse.ArgumentParser):
         """Print one line, with an option that was perhaps meant, and exit."""
         meant = ""
         if message.startswith("unrecognized arguments: -"):
-            wrong = message.split()[2].partition("=")[0]
-            close = difflib.get_close_matches(wrong, self._option_string_actions, 1, 0.75)
-            meant = "".join(f"; did you mean {option}?" for option in close)
+            wrong = message.split()[2].partition("=")[0].strip("-").replace("-", "_")
+            known = self._option_string_actions
+            options = {option.strip("-").replace("-", "_"): option for option in known}
+            like = closest(wrong, options, 0.75)
+            meant = f"; did you mean {options[like]}?" if like else ""
         show_line("error", f"{shortened(message)}{meant}; --help lists the options")
         self.exit(2)
 
@@ -101,7 +102,9 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
         help="photos of any kind, or folders of them, not a data set",
     )
     what.add_argument(
-        "--data", metavar="auto|full|sample|DIR", help="the data set, as train.py takes it (auto)"
+        "--data",
+        metavar="auto|full|sample|DIR",
+        help="the data set, as train.py takes it (of a run on data of your own those, else auto)",
     )
     what.add_argument("--split", metavar="NAME", help=f"{' or '.join(SPLITS)} (test)")
     what.add_argument(

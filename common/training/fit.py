@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 
 from common.backends import session
-from common.backends.parts import make_network, need, recognise
+from common.backends.parts import allocate, make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, plural
 from common.network import architecture, initialization, start
 from common.network.description import Network
-from common.settings import KEEP, Settings, check_given
+from common.settings import KEEP, Settings, check_given, check_value
 from common.system.signals import StopRequest
 from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
 from common.training.workers import Workers, expected
+
+TRAIN_ON = "train its network on from Python (docs/python.md): fit(load(RUN).net, init='keep')"
+COMPLETE = f"that run is complete; nothing is left to do, but you can {TRAIN_ON}"
 
 
 def fit(
@@ -78,7 +81,7 @@ def resume(
         done = run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
         if done and run_directory.has_curves(directory):
-            raise NinError(f"`resume={directory}`: that run is complete; nothing is left to do")
+            raise NinError(f"`resume={directory}`: {COMPLETE}")
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
@@ -104,7 +107,7 @@ def resume(
 def go_on(run: Run) -> Run:
     """Go on with a run of this process that was stopped."""
     if run.complete:
-        raise NinError("that run is complete; nothing is left to do")
+        raise NinError(COMPLETE)
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
     with memory.explained(run.settings, directory), files:
@@ -171,8 +174,9 @@ def make(
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
-        _check_classes(need(backend, "allocate")(net, architecture.random_image(size)), dataset)
         dropout, usual = need(backend, "dropout_rate")(net), settings.dropout
+        check_value("dropout", dropout)
+        _check_classes(allocate(backend, net, size), dataset)
         settings = dataclasses.replace(settings, dropout=dropout)
         channels = architecture.IN_CHANNELS
         known = recognise(backend, net, network, classes, channels, dropout, size)
@@ -279,7 +283,8 @@ def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> 
         if (name, value) == ("precision", "auto") and settings.precision != "float64":
             continue
         if dataclasses.replace(settings, **{name: value}) != settings:
+            more = f", or {TRAIN_ON}" if name == "epochs" else ""
             raise NinError(
                 f"{where}: that run has `{name}={getattr(settings, name)}`, not {value}; leave "
-                "it out"
+                f"it out{more}"
             )

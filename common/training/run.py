@@ -40,7 +40,7 @@ class DivergedError(NinError):
     @classmethod
     def of(cls, what: str, where: str) -> "DivergedError":
         """Naming what is not finite, and where that was noticed."""
-        return cls(f"{what} {where}: training diverged; try a lower `lr`")
+        return cls(f"training diverged {where}: {what}; try a lower `lr`")
 
 
 @dataclass
@@ -304,7 +304,10 @@ class Run:
         for name, array in state.items():
             if not np.isfinite(array).all():
                 where = f"at epoch {progress.epoch + 1}, step {progress.step}"
-                raise DivergedError.of(f"{name} is not finite", where)
+                # what an optimizer calls the parts of its state is its own affair
+                is_weight = name in need(self.ready.backend, "get_weights")(self.net)
+                what = name if is_weight else "the optimizer's state"
+                raise DivergedError.of(f"{what} is not finite", where)
         return state
 
     def points(self) -> list[list[float]]:

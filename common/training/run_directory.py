@@ -55,6 +55,11 @@ def weights_file(path: Path) -> Path:
     return file if file.is_file() else path
 
 
+def of_weights(path: Path) -> Path:
+    """The reverse: the directory whose weights :func:`weights_file` takes for a path."""
+    return path.parent if path.name == MODEL else path
+
+
 def check_free(out: Path) -> None:
     """Raise :class:`NinError` if ``out`` exists and is not an empty directory."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

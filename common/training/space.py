@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from common.errors import NinError
+from common.errors import NinError, closest
 from common.settings import INITIALIZATIONS, OPTIMIZERS, SCHEDULES, Settings
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def parse(lines: Sequence[str], base: Settings) -> tuple[Space, Settings]:
         name, equals, text = line.partition("=")
         name = name.strip().replace("-", "_")
         if name not in VALUES:
-            raise NinError(f"`search={line}`: can be searched: {', '.join(VALUES)}")
+            like = closest(name, VALUES)
+            meant = f"did you mean {like}? " if like else ""
+            raise NinError(f"`search={line}`: {meant}can be searched: {', '.join(VALUES)}")
         if name in space:
             raise NinError(f"`search={line}`: {name} stands there twice")
         try:

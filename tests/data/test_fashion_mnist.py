@@ -360,3 +360,17 @@ def test_a_mirror_that_answers_badly_is_passed_over(nothing_around, mirror, monk
         finally:
             socket.create_connection(address).close()
             thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("smaple", "no such directory; did you mean sample?"), ("own", "no such directory")],
+)
+def test_what_is_not_there_is_said_to_be_so_whatever_lies_beside_it(
+    name, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own-notes.txt").touch()
+    with pytest.raises(NinError) as caught:
+        fashion_mnist.load(name)
+    assert str(caught.value) == f"data {name}: {words}"

@@ -565,6 +565,15 @@ def a_class_without_images(path, arrays):
     return path
 
 
+def loose_photos(path, arrays):
+    pictures(path, arrays)
+    return path / "train" / "1"
+
+
+def one_photo(path, arrays):
+    return loose_photos(path, arrays) / "0001.png"
+
+
 def a_folder_in_a_class(path, arrays):
     pictures(path, arrays)
     (path / "train" / "1" / "left").mkdir()
@@ -603,7 +612,9 @@ REFUSED = {
     no_zip: "not an intact .npz file",
     two_sizes: "odd.png: 8x9 pixels, expected 8x8",
     a_class_for_the_test_only: "test/2: no such class in",
-    a_class_without_images: "train/hat: a class without images",
+    a_class_without_images: "train: read as a folder of images for each class, and hat has none",
+    loose_photos: "and 4 more; photos without classes are for scripts/predict.py",
+    one_photo: "found this file; photos without classes are for scripts/predict.py",
     a_folder_in_a_class: "train/1/left: a folder in a class; move its images to",
     transparent: "test/0/0000.png: has transparent pixels",
     no_picture: "0001.png: not an intact image",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pty
+import re
 import subprocess
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 import common
 from common import api
+from common.data import fashion_mnist
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError, NinWarning
 from common.files import figures
@@ -291,3 +293,41 @@ def test_a_photo_keeps_its_name_on_a_terminal_and_in_a_pipe(
     with os.fdopen(reader, "rb") as stream:
         table = stream.read1(100_000).decode()
     assert all(name in table for name in ("shirt [front].png", "dress[/red].png"))
+
+
+@pytest.mark.shared
+def test_a_run_on_data_of_ones_own_predicts_for_them_if_none_are_named(
+    backend_name, sample, tmp_path, monkeypatch
+):
+    def look(path, **chosen):
+        return api.look(path, backend=backend_name, device="cpu", **chosen)
+
+    def train(data, name):
+        options = {"epochs": 1, "limit": 40, "batch_size": 20, "watchers": (), "device": "cpu"}
+        common.fit(backend_name, data, "fast", out=tmp_path / name, **options)
+        return tmp_path / name
+
+    few = {"train": np.flatnonzero(sample.train_labels < 3)[:60]}
+    few["test"] = np.flatnonzero(sample.test_labels < 3)[:12]
+    arrays = {
+        f"{part}_{kind}": getattr(sample, f"{part}_{kind}")[few[part]]
+        for part in few
+        for kind in ("images", "labels")
+    }
+    file = tmp_path / "own.npz"
+    np.savez(file, **arrays)
+    own = train(file, "own")
+    for path in (own, own / "model.safetensors"):
+        assert look(path).images.notice.startswith(f"On {file}, ")
+    with pytest.raises(NinError, match="data=sample: has 10 classes, the network 3"):
+        look(own, data="sample")
+    # of the chapter's data it is still those that are found first
+    monkeypatch.setenv(fashion_mnist.DIRECTORY_VARIABLE, str(fashion_mnist.SAMPLE_DIRECTORY))
+    assert look(train("sample", "sample"), indices="1999").images.names == ["test 1999"]
+    with pytest.raises(NinError, match="arrays: trained on arrays, which are no files; give data"):
+        look(train(common.Dataset(**arrays), "arrays"))
+    file.rename(tmp_path / "own.npz.old")
+    words = f"{own}: the data of that run cannot be read (data {file}: no such directory); name"
+    with pytest.raises(NinError, match=re.escape(words)):
+        look(own)
+    assert len(look(own, data=common.Dataset(**arrays)).predictions.labels) == 12

@@ -155,7 +155,8 @@ def said(sample):
         yield in_python(
             DivergedError.of("the loss is not finite (nan)", "at epoch 1, step 2").marked
         )
-    for what in ("block2.conv1.weight is not finite", "a logit is not finite"):
+    state = ("block2.conv1.weight", "the optimizer's state", "a logit")
+    for what in (f"{name} is not finite" for name in state):
         yield in_python(DivergedError.of(what, "in the evaluation of epoch 3").marked)
     for logits in (np.zeros((3, 10)), np.ones((3, 10)), np.full((3, 10), np.arange(10))):
         yield dead_classes.problem(logits)

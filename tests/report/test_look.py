@@ -15,6 +15,7 @@ from common.model import save_model
 from common.network import architecture
 from common.prediction import classifier
 from common.prediction.predict import Images
+from common.report import look_pictures as pictures
 from common.report.look import VIEWS, Look
 from common.settings import Settings
 
@@ -77,6 +78,12 @@ def test_maps_lie_where_the_windows_of_their_pixels_are_centred(model, size):
     step = centres[1] - centres[0]
     edges = centres[0] - step / 2, centres[0] + step * 2.5
     np.testing.assert_allclose(looking._place(3), np.array(edges) / size)
+
+
+def test_no_cell_of_the_confusion_reads_0_and_halves_are_rounded_up():
+    matrix = np.array([[165, 1, 34], [1, 199, 0], [0, 0, 0]])
+    found = pictures.confusion(matrix, ["coat", "bag", "shirt"], "en").axes[0].texts
+    assert [each.get_text() for each in found] == ["83", "1", "17", "1", "100"]
 
 
 # ------------------------------------------------------------- with a backend

@@ -35,6 +35,10 @@ BAD_INPUT = {
         "--epoch 3",
         "unrecognized arguments: --epoch 3; did you mean --epochs?; --help",
     ),
+    "another program's option": (
+        "--learning-rate=0.1",
+        "unrecognized arguments: --learning-rate=0.1; did you mean --lr?; --help",
+    ),
     "unknown option": ("--cats 3 --epochs 1", "unrecognized arguments: --cats 3; --help"),
     "not a number": ("--epochs three", "invalid float value: 'three'"),
     "no epochs": ("--epochs 0", "--epochs 0.0: must be a number above 0"),

@@ -15,7 +15,7 @@ from common.errors import NinError, in_python
 from common.files.arrays import load_arrays
 from common.network import architecture
 from common.prediction import dead_classes
-from common.settings import from_preset
+from common.settings import OPTIMIZERS, from_preset
 from common.system.signals import StopRequest
 from common.training import fit, memory, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher, summary
@@ -342,7 +342,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
     run = start(watcher=Lines(poison))
     with pytest.raises(
-        DivergedError, match=r"not finite .*at epoch 2, step [1-5]: .* try a lower lr"
+        DivergedError, match=r"at epoch 2, step [1-5]: .* not finite.*; try a lower lr"
     ):
         run.train()
     state, progress, _ = run_directory.load_checkpoint(run.directory)
@@ -361,11 +361,26 @@ def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(start, backend):
     run = start(epochs=1, watcher=Lines(poison))
     # the records come after the watcher that spoils the weights of the last epoch
     run.watchers.reverse()
-    with pytest.raises(DivergedError, match=r"block3\.conv2\.bias is not finite"):
+    with pytest.raises(
+        DivergedError, match=r"^training diverged at .*: block3\.conv2\.bias is not f"
+    ):
         run.train()
     assert not (run.directory / "model.safetensors").exists()
     state, *_ = run_directory.load_checkpoint(run.directory)
     assert all(np.isfinite(array).all() for array in state.values())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_optimizers_own_names_are_not_told(start, optimizer):
+    run = start(epochs=1, optimizer=optimizer, momentum=0.5 * (optimizer == "sgd"))
+    run.train_epoch()
+    state = run.trainer.state()
+    name = next(name for name in state if name.endswith(".block1.conv1.bias"))
+    run.trainer.load_state({**state, name: np.full_like(state[name], np.inf)})
+    with pytest.raises(
+        DivergedError, match=r"^training diverged at .*: the optimizer's state is n"
+    ):
+        run.finite_state()
 
 
 @pytest.mark.long
@@ -401,6 +416,12 @@ def test_curves_that_could_not_be_drawn_cost_nothing_and_are_drawn_on_resume(
     assert "eğitim kaybı" in (tmp_path / "run" / "curves.svg").read_text(encoding="utf-8")
     with pytest.raises(NinError, match="nothing is left to do"):
         common.resume(tmp_path / "run")
+    # which says how to train on
+    with pytest.raises(NinError, match=r"epochs=1, not 2; leave it out, or train its network on "):
+        common.resume(tmp_path / "run", epochs=2)
+    net = common.load(tmp_path / "run", backend_name).net
+    options = {**options, "init": "keep", "resize": 67}
+    assert common.fit(net, "sample", "fast", **options).complete
 
 
 @pytest.mark.long
