@@ -71,6 +71,7 @@ class Classifier:
             dropout=settings.dropout,
             class_names=tuple(run.dataset.class_names),
             resize=settings.resize,
+            background=run.dataset.background,
             training=run.result(),
         )
         known = _recognise(ready, net, model, settings.resize)

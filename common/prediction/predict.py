@@ -76,11 +76,12 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Mo
     return Images(pixels[chosen], names, labels[chosen], dataset.notice, true)
 
 
-def from_files(paths: Sequence[Path]) -> Images:
+def from_files(paths: Sequence[Path], on_light: bool = False) -> Images:
     """Photos of clothes, made like the data set's images.
 
     Args:
         paths: as :func:`common.data.photos.expand` takes them; one that is bad is passed over.
+        on_light: as :func:`common.data.photos.load` takes it.
 
     Raises:
         NinError: if there is no good one, naming the first.
@@ -90,7 +91,7 @@ def from_files(paths: Sequence[Path]) -> Images:
     files, good, refused = photos.expand(paths), {}, []
     for path in files:
         try:
-            good[str(path)] = photos.load(path)
+            good[str(path)] = photos.load(path, on_light)
         except NinError as error:
             refused.append(error.marked)
     if not good:
@@ -197,7 +198,8 @@ class Predictions:
                 "what helps is to train it anew: with another seed, `init=he`, "
                 "`last_block=identity`, or `preset=fast`, which has them"
             )
-        if self.images.made_of and self.model.class_names == fashion_mnist.CLASS_NAMES:
+        its_own = self.model.class_names == fashion_mnist.CLASS_NAMES and not self.model.on_light
+        if self.images.made_of and its_own:
             unlike = photos.is_unlike(self.images.pixels)
             names = [Path(self.images.names[i]).name for i in np.flatnonzero(unlike)]
             if names:
