@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("test", "train")
+UNNAMED = "The data set names no classes; the network's names are used."
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Mo
     names = [f"{split} {i}" for i in chosen]
     notice = dataset.notice
     if model.class_names and not known:
-        notice = f"{notice} Its classes have no names; the network's are taken for them.".strip()
+        notice = f"{notice} {UNNAMED}".strip()
     return Images(pixels[chosen], names, labels[chosen], notice, known)
 
 

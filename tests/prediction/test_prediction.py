@@ -285,7 +285,7 @@ def test_the_json_has_the_file_its_notes_and_one_vocabulary(backend, backend_nam
     # names that the weights have are given to data that have none
     images = sample_without_names(8)
     named = predict.from_dataset(images, "test", None, model)
-    assert named.notice == "Its classes have no names; the network's are taken for them."
+    assert named.notice == predict.UNNAMED
     found = predict.Predictions(model, Settings(), named, "cpu", np.eye(8, 10))
     assert {entry["true"] for entry in found.report()["predictions"]} <= set(CLASS_NAMES)
 
