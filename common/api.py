@@ -442,7 +442,8 @@ def look(
             data = _own_data(path)
     if photos is not None:
         several = [photos] if isinstance(photos, str | Path) else photos
-        images = predict.from_files([expand(photo, "photos") for photo in several])
+        files = [expand(photo, "photos") for photo in several]
+        images = predict.from_files(files, trained.model.on_light)
     else:
         source = data if isinstance(data, Dataset) else str("auto" if data is None else data)
         if not (indices is None or isinstance(indices, str)):

@@ -35,10 +35,17 @@ class Model:
     """One per class; none if they have no names."""
     resize: int | None = None
     """Side of the images that it was trained on, in pixels; None if that is not known."""
+    background: int | None = None
+    """How light those were at their borders, 0 (black) to 255; None if that is not known."""
     training: dict[str, Any] = field(default_factory=dict)
     """The result of the run that it is from."""
     layers: tuple[str, ...] = ()
     """A line for each layer of a network that was built by hand and has no description."""
+
+    @property
+    def on_light(self) -> bool:
+        """Whether it is known that it was trained on images with a light background."""
+        return self.background is not None and self.background > 127
 
     def class_name(self, label: int) -> str:
         """A class in words."""
@@ -85,7 +92,7 @@ def to_metadata(model: Model) -> dict[str, str]:
     metadata = {
         "network": network,
         "classes": model.class_names,
-        "pixels": {"resize": model.resize, "scale": "0 to 1"},
+        "pixels": {"resize": model.resize, "scale": "0 to 1", "background": model.background},
         "training": model.training,
     }
     texts = {name: json.dumps(value) for name, value in metadata.items()}
@@ -208,6 +215,10 @@ def from_metadata(
     resize = pixels.get("resize", size)
     smallest = 1 if layers else architecture.smallest_input(described)
     require(resize is None or whole(resize, smallest), "resize", resize)
+    background = pixels.get("background")
+    require(
+        background is None or (whole(background, 0) and background <= 255), "background", background
+    )
     names_are_good = all(isinstance(name, str) for name in classes)
     require(names_are_good and len(classes) in (0, num_classes), "classes", classes)
 
@@ -241,6 +252,7 @@ def from_metadata(
         dropout=dropout,
         class_names=tuple(classes),
         resize=resize,
+        background=background,
         training=entry("training", dict),
         layers=tuple(layers),
     )

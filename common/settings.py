@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from common.arguments import fits, plain, shown
-from common.errors import NinError, closest
+from common.errors import NinError, closest, printable
 from common.network import architecture, description
 from common.network.description import Network
 
@@ -147,7 +147,7 @@ def check_value(name: str, value: Any, argument: str = "") -> None:
         value = shown(value)
     elif rule.allows(value):
         return
-    raise NinError(f"`{argument or name}={value}`: must be {rule.words}")
+    raise NinError(f"`{argument or name}={printable(str(value))}`: must be {rule.words}")
 
 
 # What a preset changes from the defaults above.
@@ -195,7 +195,7 @@ def from_preset(preset: str, by_hand: bool = False, /, **overrides: Any) -> Sett
         NinError: for an unknown preset or setting, or a value that makes no sense.
     """
     if preset not in list(PRESETS):
-        raise NinError(f"`preset={preset}`: unknown; choose one of {', '.join(PRESETS)}")
+        raise NinError(f"`preset={printable(preset)}`: unknown; choose one of {', '.join(PRESETS)}")
     given = check_given(overrides)
     settings = dataclasses.replace(Settings(preset=preset), **{**PRESETS[preset], **given})
     settings.check(by_hand)

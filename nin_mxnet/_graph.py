@@ -5,9 +5,14 @@ and cannot be exported; the same layers in one ``HybridSequential`` compile to o
 """
 
 from mxnet.gluon import Block, nn
+from mxnet.ndarray import CachedOp
 
 from common.network.names import leaves
 from nin_mxnet.layers import named_layers
+
+# Layers that have run refer to the graph that ran them, whose compiled form MXNet cannot copy. A
+# copy of a network needs none: it compiles its own.
+CachedOp.__deepcopy__ = lambda self, memo: None
 
 
 def as_graph(net: Block, without: tuple[type, ...] = ()) -> nn.HybridSequential:

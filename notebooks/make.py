@@ -173,7 +173,7 @@ alıştırmaları yapın. Hücreleri önce baştan sona çalıştırın, sonra d
 ve MXNet not defterleri yalnızca çerçevenin adı ve katmanları bakımından farklıdır. Colab'da ya da
 Binder'da nasıl açılacakları [docs/notebooks.md](../docs/notebooks.md) sayfasındadır
 (İngilizce).""",
-            f"from common import fit, load, load_data, shape_walk\n"
+            f"from common import cost, fit, load, load_data, shape_walk\n"
             f"from nin_{backend} import get_weights, nin, nin_block",
         ),
         Cell(
@@ -232,8 +232,8 @@ interrupt the kernel, training stops after the current step, and `run.resume()` 
 `fast` ön ayarı imgeleri 68×68 boyutuna getirir, böylece eğitim CPU'da birkaç saniye sürer;
 `book` ön ayarında bütün ayarlar bölümdeki gibidir. Diğer her ayarı adlı argüman olarak
 verebilirsiniz; burada `epochs` (dönem sayısı) ve `limit` (eğitim imgelerinin sayısı) böyle
-verilmiştir. Eğriler eğitim sürerken çizilir. Jupyter çekirdeğini keserseniz (*Interrupt*) eğitim,
-o andaki adım bitince durur; `run.resume()` kaldığı yerden sürdürür.""",
+verilmiştir. Eğriler eğitim sürerken çizilir. Jupyter çekirdeğini durdurursanız (*Interrupt*)
+eğitim, o andaki adım bitince durur; `run.resume()` kaldığı yerden sürdürür.""",
             f'run = fit(net, data, preset="fast", epochs=3, limit=2000{more})',
         ),
         Cell(
@@ -261,8 +261,8 @@ onun altında gerçek sınıf yazar; yanlış tahminler kırmızıdır.""",
 Save the weights and load them again. The file belongs to no framework: the other two can load it
 as well.""",
             """\
-Ağırlıkları kaydedin ve yeniden yükleyin. Dosya hiçbir çerçeveye özgü değildir: öbür ikisi de onu
-yükleyebilir.""",
+Ağırlıkları kaydedin ve yeniden yükleyin. Dosya hiçbir çerçeveye özgü değildir: öbür iki
+çerçeve de onu yükleyebilir.""",
             f"""\
 run.save("nin.safetensors")
 loaded = load("nin.safetensors", "{backend}")
@@ -330,20 +330,26 @@ for ones in (0, 1, 2):
             """\
 ## Exercise 3: resources
 
-The number of parameters can be read off the weights. `scripts/cost.py` also counts
-multiplications and the memory of training and prediction, and puts LeNet, AlexNet and VGG beside
-them.""",
+The number of parameters can be read off the weights. `cost` also counts, layer by layer, the
+multiply-adds for one image and the memory that training and prediction take: for a batch of 128
+images of 224×224, or what you set, as in `cost(net, 68, batch_size=1)`. It takes the variants of
+exercises 2 and 4 too, and `cost("alexnet")` is there to compare with; `scripts/cost.py` puts
+LeNet, AlexNet and VGG side by side.""",
             """\
 ## Alıştırma 3: kaynak kullanımı
 
-Parametre sayısı ağırlıklardan okunabilir. `scripts/cost.py` hesaplama miktarını, eğitimde ve
-tahminde gereken belleği de hesaplar; karşılaştırma için LeNet, AlexNet ve
-VGG'nin değerlerini de verir.""",
+Parametre sayısı ağırlıklardan okunabilir. `cost` ayrıca her katman için tek bir imgenin
+gerektirdiği çarpma-toplama sayısını (*multiply-adds*), eğitimde ve tahminde gereken belleği (*MiB
+in training*, *in prediction*) hesaplar. Bunu 224×224 boyutunda 128 imgelik bir minigrup için
+yapar; `cost(net, 68, batch_size=1)` gibi başka değerler de verebilirsiniz. 2. ve 4.
+alıştırmalardaki ağları da kabul eder; karşılaştırma için `cost("alexnet")` de vardır.
+`scripts/cost.py` LeNet, AlexNet ve VGG'nin değerlerini yan yana verir.""",
             """\
 sizes = {name: array.size for name, array in get_weights(net).items()}
 for block in ("block1", "block2", "block3", "block4"):
     print(block, sum(size for name, size in sizes.items() if name.startswith(block)))
-sum(sizes.values())""",
+print("all", sum(sizes.values()))
+cost(net).show()""",
         ),
         Cell(
             """\
@@ -351,34 +357,51 @@ sum(sizes.values())""",
 
 The last block shrinks 384 channels to 10 in its first convolution. Here it happens in three
 steps. At 68×68 pixels the last map is a single pixel, so the images are 99×99 here: the smallest
-size at which global average pooling has something to average.""",
+size at which global average pooling has something to average. The chapter's network is trained
+with the same settings, to compare with; each line is the training loss and the accuracy on 166
+images. Again, two epochs on 1,000 images with one seed decide nothing; `scripts/ablate.py
+--exercise 4` trains for longer, with six seeds.""",
             """\
 ## Alıştırma 4: tek adımda 384 kanaldan 10 kanala
 
 Son blok, ilk evrişiminde 384 kanalı 10 kanala indirir. Burada bu iş üç adımda yapılıyor.
 68×68 boyutunda son öznitelik haritası tek bir pikseldir; bu yüzden imgeler burada 99×99'dur:
-küresel ortalama ortaklamaya birden çok pikselin kaldığı en küçük boyut.""",
+küresel ortalama ortaklamaya birden çok pikselin kaldığı en küçük boyut. Karşılaştırma için
+bölümdeki ağ da aynı ayarlarla eğitiliyor; her satırda eğitim kaybı ile 166 imgede ölçülen doğruluk
+vardır. 1.000 imge, iki dönem ve tek bir tohum değeri burada da sonuç çıkarmaya yetmez;
+`scripts/ablate.py --exercise 4` daha uzun süre ve altı tohum değeriyle eğitir.""",
             f"""\
 {framework.gentle}
-own = my_nin(last=[gentle])
-tried = fit(own, data, "fast", epochs=2, limit=1000, resize=99, watchers=[])
-tried.history[-1]["train_loss"], tried.test_accuracy""",
+
+
+def train(own):
+    tried = fit(own, data, "fast", epochs=2, limit=1000, resize=99, watchers=[])
+    return tried.history[-1]["train_loss"], tried.test_accuracy
+
+
+chapter = train(nin())
+print("chapter", *chapter)
+print("gentle", *train(my_nin(last=[gentle])))""",
         ),
         Cell(
             """\
 ## A fully connected layer in place of global average pooling
 
 An exercise of the English editions. It has parameters of its own and takes images of one size
-only.""",
+only. The first line is the chapter's network as it was trained above, with the same settings.
+Here too one seed and few images decide nothing; `scripts/ablate.py --exercise head` trains for
+longer, with six seeds.""",
             """\
 ## Küresel ortalama ortaklama yerine tam bağlı katman
 
 İngilizce sürümlerdeki bir alıştırma. Bu katmanın kendi parametreleri vardır ve yalnızca tek bir
-boyuttaki imgeleri kabul eder.""",
+boyuttaki imgeleri kabul eder. İlk satır, bölümdeki ağın yukarıda aynı ayarlarla eğitilmiş
+hâlidir. Tek bir tohum değeri ve az sayıda imge burada da sonuç çıkarmaya yetmez;
+`scripts/ablate.py --exercise head` daha uzun süre ve altı tohum değeriyle eğitir.""",
             f"""\
-own = my_nin(head={framework.dense})
-tried = fit(own, data, "fast", epochs=2, limit=1000, resize=99, watchers=[])
-tried.history[-1]["train_loss"], tried.test_accuracy""",
+dense = {framework.dense}
+print("chapter", *chapter)
+print("dense-head", *train(my_nin(head=dense)))""",
         ),
     ]
 

@@ -26,6 +26,8 @@ EXERCISES = {
     "relu": ("chapter", "no-last-relu"),
     "vgg": ("vgg-12@28", "vgg-12-32@28", "vgg-21-32@28", "vgg-30-32@28"),
 }
+# the chapter's others
+ELSEWHERE = {"1": "tune.py", "3": "cost.py"}
 DESCRIPTION = """\
 Train variants of the network side by side, each with the same seeds: what is a part worth?
 
@@ -110,7 +112,9 @@ def command(options: argparse.Namespace) -> int:
     if (options.exercise is None) == (options.networks is None):
         raise NinError("`exercise`, or `networks`: one of them says what is compared")
     if options.exercise is not None and options.exercise not in EXERCISES:
-        raise NinError(f"`exercise={options.exercise}`: choose from {', '.join(EXERCISES)}")
+        other = ELSEWHERE.get(options.exercise)
+        there = f"that one is {other}'s; here " if other else ""
+        raise NinError(f"`exercise={options.exercise}`: {there}choose from {', '.join(EXERCISES)}")
     given = ("epochs", "lr", "resize", "limit", "validation", "precision", "device", "threads")
     found = api.ablate(
         *(options.networks or EXERCISES[options.exercise]),

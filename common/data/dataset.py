@@ -72,6 +72,12 @@ class Dataset:
             f"{len(self.train_images)} training and {len(self.test_images)} test image(s)"
         )
 
+    @property
+    def background(self) -> int:
+        """How light the training images are at their borders: the median, 0 is black."""
+        some = self.train_images[:: max(1, len(self.train_images) // 1000)]
+        return int(np.median(border(some)))
+
     def _count_classes(self) -> None:
         known, own = np.unique(self.train_labels), vars(self)
         own["num_classes"] = len(known)
@@ -156,6 +162,12 @@ class Dataset:
         if not self.checksums:
             return {}
         return {**self.checksums, name: hashlib.sha256(chosen.tobytes()).hexdigest()}
+
+
+def border(images: np.ndarray) -> np.ndarray:
+    """The pixels at the four sides of images, (..., height, width), in one row."""
+    sides = (images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1])
+    return np.concatenate(sides, axis=None)
 
 
 def _choose(labels: np.ndarray, count: int) -> np.ndarray:

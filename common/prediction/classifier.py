@@ -19,7 +19,7 @@ from common.files.paths import check_target, expand
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
 from common.network.description import Network, parse
-from common.prediction.predict import Images, Predictions
+from common.prediction.predict import NO_FILE, File, Images, Predictions
 from common.settings import Settings, check_given, from_preset
 from common.terminal import display
 
@@ -42,13 +42,17 @@ class Classifier:
         ready: the backend and the device that compute.
         settings: resize, precision and device are used.
         model: what is known of the network; its weights are read from the network when needed.
+        file: that it was read from, if it was; and what there was to say of it.
     """
 
-    def __init__(self, net: Any, ready: Started, settings: Settings, model: Model) -> None:
+    def __init__(
+        self, net: Any, ready: Started, settings: Settings, model: Model, file: File = NO_FILE
+    ) -> None:
         self.net = net
         self.ready = ready
         self.settings = settings
         self.model = model
+        self.file = file
 
     def __repr__(self) -> str:
         """What predicts, in a few words."""
@@ -71,6 +75,7 @@ class Classifier:
             dropout=settings.dropout,
             class_names=tuple(run.dataset.class_names),
             resize=settings.resize,
+            background=run.dataset.background,
             training=run.result(),
         )
         known = _recognise(ready, net, model, settings.resize)
@@ -117,8 +122,8 @@ class Classifier:
             if len(names) != len(pixels):
                 raise NinError(plural(f"`names`: {len(names)} for {len(pixels)} image(s)"))
             images = Images(pixels, names, labels, notice)
-        logits = self._logits(images.pixels)
-        return Predictions(self.model, self.settings, images, self.ready.device.name, logits)
+        logits, device = self._logits(images.pixels), self.ready.device.name
+        return Predictions(self.model, self.settings, images, device, logits, self.file)
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
         """Of uint8 images, (count, height, width), at least one: float, (count, classes).
@@ -194,6 +199,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     """
     # which builds networks with what is here
     from common.conversion import convert
+    from common.training.run_directory import weights_file
 
     settings = check_given(settings, OPTIONS)
     path = expand(path)
@@ -205,6 +211,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     threads = settings.get("threads", 0)
     found = convert.read(path, resize=resize, beside=name, network=network, threads=threads)
     convert.warn(found.notes)
+    notes = list(found.notes)
     model = found.model
     if given is not None and model.network != network:
         raise NinError(f"`network={given}`: {path} holds {model.network}; leave it out")
@@ -214,7 +221,8 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
     if resize is None:
         resize = Settings.resize
         note = "does not say what size of images it was trained on; taking the book's"
-        convert.warn([f"{path} {note} {resize}, or what `resize` says"])
+        notes.append(f"{path} {note} {resize}, or what `resize` says")
+        convert.warn(notes[-1:])
     chosen = from_preset(
         "book", True, backend=name, resize=resize, network=str(model.network), **settings
     )
@@ -232,8 +240,9 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
             same = known is None and tuple(ready.backend.describe(net)) == model.layers
         if not same and hasattr(ready.backend, "describe"):
             note = "its weights fit, but it was saved from other layers than those of this network"
-            convert.warn([f"{path}: {note} (or by another release of the framework)"])
-    return Classifier(net, ready, chosen, model)
+            notes.append(f"{path}: {note} (or by another release of the framework)")
+            convert.warn(notes[-1:])
+    return Classifier(net, ready, chosen, model, File(weights_file(path), tuple(notes)))
 
 
 def _give(backend: Backend, net: Any, model: Model, size: int, path: Path) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("test", "train")
+UNNAMED = "The data set names no classes; the network's names are used."
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Images:
     notice: str = ""
     """One sentence for everything that is written, when it is not the whole real data set."""
     class_names: tuple[str, ...] = ()
-    """Of the labels; the network's own if there are none."""
+    """Of the labels, if they have names."""
     made_of: tuple[photos.Photo, ...] = ()
     """The photos, if they were made of any."""
     refused: tuple[str, ...] = ()
@@ -72,15 +73,18 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Mo
     pixels, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
     chosen = select(indices, len(pixels), split)
     names = [f"{split} {i}" for i in chosen]
-    true = known or tuple(f"class {label}" for label in range(dataset.num_classes))
-    return Images(pixels[chosen], names, labels[chosen], dataset.notice, true)
+    notice = dataset.notice
+    if model.class_names and not known:
+        notice = f"{notice} {UNNAMED}".strip()
+    return Images(pixels[chosen], names, labels[chosen], notice, known)
 
 
-def from_files(paths: Sequence[Path]) -> Images:
+def from_files(paths: Sequence[Path], on_light: bool = False) -> Images:
     """Photos of clothes, made like the data set's images.
 
     Args:
         paths: as :func:`common.data.photos.expand` takes them; one that is bad is passed over.
+        on_light: as :func:`common.data.photos.load` takes it.
 
     Raises:
         NinError: if there is no good one, naming the first.
@@ -90,7 +94,7 @@ def from_files(paths: Sequence[Path]) -> Images:
     files, good, refused = photos.expand(paths), {}, []
     for path in files:
         try:
-            good[str(path)] = photos.load(path)
+            good[str(path)] = photos.load(path, on_light)
         except NinError as error:
             refused.append(error.marked)
     if not good:
@@ -129,6 +133,23 @@ def select(text: str | None, count: int, what: str) -> np.ndarray:
     return np.array(chosen, np.int64)
 
 
+def class_names(model: Model, images: Images) -> tuple[str, ...]:
+    """In words: those of the network, or those of the data if it has none."""
+    numbers = map(model.class_name, range(model.num_classes))
+    return model.class_names or images.class_names or tuple(numbers)
+
+
+class File(NamedTuple):
+    """What a network was read from."""
+
+    path: Path | None
+    notes: tuple[str, ...]
+    """What there was to say of it, a sentence each, which its reader has been told."""
+
+
+NO_FILE = File(None, ())
+
+
 class Predictions:
     """What a network predicts for images.
 
@@ -141,17 +162,27 @@ class Predictions:
         images: its input.
         device: where it was run.
         logits: its output, (count, classes).
+        file: that the network was read from, if it was.
     """
 
     def __init__(
-        self, model: Model, settings: Settings, images: Images, device: str, logits: np.ndarray
+        self,
+        model: Model,
+        settings: Settings,
+        images: Images,
+        device: str,
+        logits: np.ndarray,
+        file: File = NO_FILE,
     ) -> None:
         from scipy.special import softmax
 
         self.model = model
         self.settings = settings
         self.images = images
+        self.class_names = class_names(model, images)
+        """Of all classes, for predicted and true ones alike."""
         self.device = device
+        self.file = file
         self.logits = logits
         self.probabilities = softmax(logits.astype(np.float64), axis=1)
         self.labels = logits.argmax(1)
@@ -190,14 +221,15 @@ class Predictions:
         notes = [] if problem is None else [problem]
         dead = dead_classes.find(self.logits, self.images.labels)
         if dead:
-            names = [self.model.class_name(label) for label in dead]
+            names = [self.class_names[label] for label in dead]
             notes.append(dead_classes.explain(names, len(self.logits)))
         if notes:
             notes.append(
                 "what helps is to train it anew: with another seed, `init=he`, "
                 "`last_block=identity`, or `preset=fast`, which has them"
             )
-        if self.images.made_of and self.model.class_names == fashion_mnist.CLASS_NAMES:
+        its_own = self.model.class_names == fashion_mnist.CLASS_NAMES and not self.model.on_light
+        if self.images.made_of and its_own:
             unlike = photos.is_unlike(self.images.pixels)
             names = [Path(self.images.names[i]).name for i in np.flatnonzero(unlike)]
             if names:
@@ -211,37 +243,36 @@ class Predictions:
     def report(self) -> dict[str, Any]:
         """Everything, for a JSON file."""
         labels = self.images.labels
-        named = self.model.class_name
+        named = self.class_names
         predictions = []
         for i, name in enumerate(self.images.names):
-            entry: dict[str, Any] = {"image": name, "predicted": named(int(self.labels[i]))}
+            entry: dict[str, Any] = {"image": name, "predicted": named[self.labels[i]]}
             if labels is not None:
                 entry["true"] = self.true_class(i)
             entry["probabilities"] = self.probabilities[i].tolist()
             predictions.append(entry)
         return {
+            "weights": self.file.path and str(self.file.path),
             "backend": self.settings.backend,
             "device": self.device,
             "resize": self.settings.resize,
             "notice": self.images.notice,
-            "notes": [in_python(note) for note in self.notes],
+            "notes": [in_python(note) for note in (*self.file.notes, *self.notes)],
             "refused": [in_python(line) for line in self.images.refused],
             "accuracy": None if labels is None else float(1 - self.wrong.mean()),
-            "classes": [named(label) for label in range(self.model.num_classes)],
+            "classes": list(named),
             "predictions": predictions,
         }
 
     def true_class(self, image: int) -> str:
         """The true class of an image, if it is known."""
         assert self.images.labels is not None
-        label = int(self.images.labels[image])
-        names = self.images.class_names
-        return names[label] if names else self.model.class_name(label)
+        return self.class_names[self.images.labels[image]]
 
     def likely(self, image: int, label: int, lang: str = "en") -> str:
         """A class in words, with how likely it is for an image."""
         share = style.share(self.probabilities[image, label], lang, digits=1)
-        return f"{style.told(self.model.class_name(int(label)), lang)} {share}"
+        return f"{style.told(self.class_names[label], lang)} {share}"
 
     @checked
     def plot(self, lang: str = "en") -> "Figure":

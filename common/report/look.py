@@ -16,7 +16,7 @@ from common.backends.parts import need
 from common.errors import NinError, plural
 from common.network import architecture
 from common.prediction.classifier import Classifier
-from common.prediction.predict import Images, Predictions
+from common.prediction.predict import Images, Predictions, class_names
 from common.report import look_pictures as pictures
 from common.report import style
 
@@ -100,7 +100,7 @@ class Look:
     @property
     def class_names(self) -> list[str]:
         """Of all classes."""
-        return [self.model.class_name(label) for label in range(self.model.num_classes)]
+        return list(class_names(self.model, self.images))
 
     def _activations(self, count: int) -> Iterable[dict[str, np.ndarray]]:
         """What each layer gives for the first images, a batch at a time."""

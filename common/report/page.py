@@ -409,7 +409,7 @@ class Page:
         shares = 100 * matrix / np.maximum(totals, 1)
         right, images = int(np.trace(matrix)), int(totals.sum())
         numbers = map(self._number, (right, images, right / images), ("", "", ".3f"))
-        names = [self._told(found.model.class_name(label)) for label in range(len(matrix))]
+        names = [self._told(name) for name in found.class_names]
         rows = [
             [name, *(f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True))]
             for name, *line in zip(names, shares, matrix, strict=True)
@@ -430,11 +430,11 @@ class Page:
         return self._pictures(found, look.most_confident_wrong(found))
 
     def _pictures(self, found: Predictions, chosen: Iterable[int]) -> list[Picture]:
-        images, class_name = found.images, found.model.class_name
+        images, named = found.images, found.class_names
         assert images.labels is not None
         pictures = []
         for i in chosen:
-            answer, true = class_name(int(found.labels[i])), class_name(int(images.labels[i]))
+            answer, true = named[found.labels[i]], named[images.labels[i]]
             share = style.share(float(found.probabilities[i].max()), self.language)
             is_wrong = bool(found.wrong[i])
             lines = [self._told(f"{answer} {share}")]

@@ -19,6 +19,8 @@ TURKISH = {
         "Hiçbir sınıfın imgesi olmadığı için atlanan dosya sayısı: {0}; örneğin {1}.",
     "Not used: {0}; the test images are those of {1}.":
         "Kullanılmayanlar: {0}; test imgeleri {1} bölümünden alındı.",
+    "The data set names no classes; the network's names are used.":
+        "Veri kümesinde sınıf adları yok; ağın sınıf adları kullanıldı.",
     "Every {0}th image of each class is a test image.":
         "Her sınıfta her {0} imgeden biri test imgesidir.",
     "The {0} classes are those that its labels name, {1} to {2}.":

@@ -27,7 +27,11 @@ def path(tmp_path):
 
 def test_a_model_comes_back_from_its_file_as_it_was(model, path):
     named = dataclasses.replace(
-        model, dropout=0.25, class_names=CLASS_NAMES, training={"test_accuracy": 0.9}
+        model,
+        dropout=0.25,
+        class_names=CLASS_NAMES,
+        background=255,
+        training={"test_accuracy": 0.9},
     )
     save_model(path, named)
     found = load_model(path)
@@ -161,6 +165,7 @@ OTHER_METADATA = {
         "has shape (96, 1, 11, 11), expected (96, 3, 11, 11)",
     ),
     "of too many names": ({"classes": '["shirt"]'}, 'classes: ["shirt"]'),
+    "of an impossible background": ({"pixels": '{"background": 300}'}, "background: 300"),
     "of an impossible size": ({"pixels": '{"resize": 5}'}, "resize: 5"),
 }
 

@@ -70,7 +70,7 @@ def place(tmp_path_factory):
 def test_networks_of_the_notebook_are_recognised_in_each_framework_alike(backend, backend_name):
     code = {cell.id: cell.source for cell in make.notebook(backend_name).cells}
     names = {}
-    gentle, _, _ = code["code-13"].partition("own = ")
+    gentle, _, _ = code["code-13"].partition("def train")
     for cell in (code["code-1"], code["code-10"], gentle):
         exec(cell, names)
     block = "partial(my_block, ones={})"

@@ -1,6 +1,7 @@
 """Own photos: the garment is found in them, and they become what the data set holds."""
 
 import contextlib
+import dataclasses
 import json
 import random
 import warnings
@@ -14,10 +15,13 @@ import reference
 from commands import assert_one_clear_line, run
 from PIL import Image, ImageDraw
 
+import common
+from common import load_data
 from common.data import photos
+from common.data.dataset import border
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
-from common.model import Model, save_model
+from common.model import Model, load_model, save_model
 from common.prediction import predict
 from common.settings import Settings
 
@@ -84,6 +88,15 @@ def test_clothes_are_light_on_black_whichever_side_is_lighter(tmp_path, backgrou
 def test_an_image_of_the_data_set_stays_as_it_is(tmp_path, sample):
     Image.fromarray(sample.test_images[3]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(photos.load(tmp_path / "a.png").image, sample.test_images[3])
+
+
+def test_for_a_network_of_images_on_white_photos_are_the_reverse(tmp_path, sample):
+    path = photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(photos.load(path, True).image, 255 - photos.load(path).image)
+    # and an image of such a data set stays as it is, one of the other kind does not
+    for image, same in ((255 - sample.test_images[3], True), (sample.test_images[3], False)):
+        Image.fromarray(image).save(tmp_path / "b.png")
+        assert np.array_equal(photos.load(tmp_path / "b.png", True).image, image) == same
 
 
 @pytest.mark.parametrize(("clothes", "light"), [(30, 225), (255, 255), (200, 200)])
@@ -308,6 +321,36 @@ def test_what_is_unlike_the_training_data_is_named(backend_name, weights, tmp_pa
         "note: unlike everything that the network was trained on: bar.png"
     )
     assert "--picture shows" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def on_white(sample, tmp_path_factory):
+    """A folder of images for each of two classes, black on white."""
+    folder = tmp_path_factory.mktemp("on_white")
+    for label in (1, 9):
+        (folder / CLASS_NAMES[label]).mkdir()
+        for i in np.flatnonzero(sample.train_labels == label)[:12]:
+            image = Image.fromarray(255 - sample.train_images[i])
+            image.save(folder / CLASS_NAMES[label] / f"{i}.png")
+    return folder
+
+
+@pytest.mark.shared
+def test_a_run_says_how_light_the_background_was_and_photos_are_made_so(
+    backend, backend_name, on_white, sample, tmp_path
+):
+    options = {"resize": 67, "epochs": 1, "batch_size": 10, "watchers": [], "precision": "float32"}
+    run = common.fit(backend.nin(num_classes=2), load_data(str(on_white)), "fast", **options)
+    run.save(tmp_path / "w")
+    assert load_model(tmp_path / "w").background == 255
+    images = common.look(tmp_path / "w", on_white, backend=backend_name).images
+    assert len(images.pixels) == 24
+    for name, pixels in zip(images.names, images.pixels, strict=True):
+        np.testing.assert_array_equal(pixels, np.asarray(Image.open(name)))
+    # one that does not say it is shown what it always was
+    save_model(tmp_path / "w", dataclasses.replace(load_model(tmp_path / "w"), background=None))
+    images = common.look(tmp_path / "w", on_white, backend=backend_name).images
+    assert np.median(border(images.pixels)) == 0
 
 
 @pytest.mark.long

@@ -16,6 +16,7 @@ from PIL import Image
 import common
 from common import api
 from common.data import fashion_mnist
+from common.data.dataset import Dataset
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError, NinWarning
 from common.files import figures
@@ -265,6 +266,35 @@ def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_pa
     assert found.report()["accuracy"] is None
     figures.save(found.plot(), tmp_path / "out.svg")
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
+
+
+@pytest.mark.shared
+def test_the_json_has_the_file_its_notes_and_one_vocabulary(backend, backend_name, model, tmp_path):
+    # which states neither a size nor names
+    save_arrays(tmp_path / "w", model.weights, {})
+    arguments = ["--backend", backend_name, "--data", "sample", "--indices", "0:8"]
+    done = run("predict.py", "--weights", "w", *arguments, "--json", "a.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["weights"] == "w"
+    assert [f"note: {note}" for note in report["notes"]] == [
+        line.replace("--resize", "resize") for line in done.stderr.splitlines()
+    ]
+    assert len(report["notes"]) >= 2
+    assert report["classes"] == list(CLASS_NAMES)
+    right = [entry["predicted"] == entry["true"] for entry in report["predictions"]]
+    assert np.mean(right) == report["accuracy"]
+    # names that the weights have are given to data that have none
+    images = sample_without_names(8)
+    named = predict.from_dataset(images, "test", None, model)
+    assert named.notice == predict.UNNAMED
+    found = predict.Predictions(model, Settings(), named, "cpu", np.eye(8, 10))
+    assert {entry["true"] for entry in found.report()["predictions"]} <= set(CLASS_NAMES)
+
+
+def sample_without_names(count):
+    images, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count) % 10
+    return Dataset(images, labels, images, labels, num_classes=10)
 
 
 @pytest.mark.long

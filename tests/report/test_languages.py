@@ -15,7 +15,7 @@ from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError, in_python
 from common.model import Model
 from common.network import cost
-from common.prediction import dead_classes
+from common.prediction import dead_classes, predict
 from common.prediction.predict import Images, Predictions
 from common.report import cost as cost_report
 from common.report import figure, look_pictures, recorded, style
@@ -144,6 +144,7 @@ def said(sample):
     for labels in ([0, 5, 9], [3, 4, 5]):
         yield Dataset(sample.train_images[:3], labels, sample.test_images[:1], labels[:1]).notice
     yield layouts.DIVIDED
+    yield predict.UNNAMED
     yield from layouts._unused(["val/"], "test/")
     yield "On /data, not the published Fashion-MNIST files: 5 training and 1 test image."
     living = np.zeros((64, 10))

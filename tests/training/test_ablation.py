@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from commands import assert_one_clear_line, run_here
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,21 @@ def test_many_seeds_are_judged_by_a_sample_of_patterns():
     rng = np.random.default_rng(3)
     assert ablation.sign_flip(rng.normal(1, 0.5, 20)) < 1e-4
     assert ablation.sign_flip([1, -1] * 10) == 1
+
+
+@pytest.mark.parametrize(
+    ("exercise", "words"),
+    [
+        ("1", "--exercise 1: that one is tune.py's; here choose from 2, three, "),
+        ("3", "--exercise 3: that one is cost.py's; here choose from 2, three, "),
+        ("5", "--exercise 5: choose from 2, three, "),
+    ],
+)
+def test_an_exercise_that_is_not_here_gets_the_others_or_the_script_that_does_it(
+    tmp_path, exercise, words
+):
+    done = run_here("ablate.py", "--exercise", exercise, "--out", tmp_path / "out")
+    assert_one_clear_line(done, words)
 
 
 def test_heads_and_last_blocks_are_compared_where_there_is_something_to_see():
