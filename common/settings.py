@@ -195,7 +195,9 @@ def from_preset(preset: str, by_hand: bool = False, /, **overrides: Any) -> Sett
         NinError: for an unknown preset or setting, or a value that makes no sense.
     """
     if preset not in list(PRESETS):
-        raise NinError(f"`preset={printable(preset)}`: unknown; choose one of {', '.join(PRESETS)}")
+        raise NinError(
+            f"`preset={printable(str(preset))}`: unknown; choose one of {', '.join(PRESETS)}"
+        )
     given = check_given(overrides)
     settings = dataclasses.replace(Settings(preset=preset), **{**PRESETS[preset], **given})
     settings.check(by_hand)

@@ -52,6 +52,7 @@ def test_every_setting_has_a_rule():
 
 @given(st.sampled_from(FIELDS), VALUES)
 @example(next(field for field in FIELDS if field.name == "network"), b"")
+@example(next(field for field in FIELDS if field.name == "schedule"), "\n")
 def test_a_setting_has_its_type_and_survives_json_or_is_refused_by_name(field, value):
     given = dataclasses.replace(Settings(), **{field.name: value})
     try:

@@ -341,15 +341,16 @@ def test_a_run_says_how_light_the_background_was_and_photos_are_made_so(
 ):
     options = {"resize": 67, "epochs": 1, "batch_size": 10, "watchers": [], "precision": "float32"}
     run = common.fit(backend.nin(num_classes=2), load_data(str(on_white)), "fast", **options)
-    run.save(tmp_path / "w")
-    assert load_model(tmp_path / "w").background == 255
-    images = common.look(tmp_path / "w", on_white, backend=backend_name).images
+    file = tmp_path / "w.safetensors"
+    run.save(file)
+    assert load_model(file).background == 255
+    images = common.look(file, on_white, backend=backend_name).images
     assert len(images.pixels) == 24
     for name, pixels in zip(images.names, images.pixels, strict=True):
         np.testing.assert_array_equal(pixels, np.asarray(Image.open(name)))
     # one that does not say it is shown what it always was
-    save_model(tmp_path / "w", dataclasses.replace(load_model(tmp_path / "w"), background=None))
-    images = common.look(tmp_path / "w", on_white, backend=backend_name).images
+    save_model(file, dataclasses.replace(load_model(file), background=None))
+    images = common.look(file, on_white, backend=backend_name).images
     assert np.median(border(images.pixels)) == 0
 
 
