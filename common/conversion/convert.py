@@ -32,7 +32,7 @@ from common.data.fashion_mnist import load as load_data
 from common.data.interpolation import resize_matrix
 from common.errors import NinError, NinWarning, printable
 from common.files.arrays import load_arrays
-from common.files.paths import check_target
+from common.files.paths import check_target, expand
 from common.files.write import write_bytes
 from common.model import (
     Model,
@@ -107,8 +107,8 @@ class Converted(NamedTuple):
 
 
 def convert(
-    source: Path,
-    target: Path,
+    source: str | Path,
+    target: str | Path,
     origin: str | None = None,
     to: str | None = None,
     resize: int | None = None,
@@ -131,6 +131,7 @@ def convert(
         NinError: unknown format, bad file, missing package, or a check failed; nothing is then
             written.
     """
+    source, target = expand(source), expand(target)
     to = kinds.target_format(target) if to is None else to
     if to not in TARGETS:
         raise NinError(f"`to={to}`: unknown; choose one of {', '.join(TARGETS)}")

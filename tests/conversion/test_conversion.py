@@ -274,7 +274,7 @@ def test_mxnet_loads_an_epoch_as_a_checkpoint(backend, backend_name, model, samp
 
 def test_weights_and_what_is_known_of_them_come_back(exported, model, tmp_path):
     target = tmp_path / "model.safetensors"
-    done = convert.convert(exported, target)
+    done = convert.convert(str(exported), str(target))
     assert done.paths == [target]
     found = load_model(target)
     assert_same_weights(found, model)
