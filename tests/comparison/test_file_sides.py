@@ -6,13 +6,16 @@ import re
 from functools import partial
 
 import numpy as np
+import numpy_nin
 import pytest
 import reference
 from commands import ROOT, assert_one_clear_line, run_here
 
 import common
 from common.backends import parts, registry
-from common.comparison import files
+from common.comparison import files, levels, worker
+from common.comparison.job import Job, below
+from common.comparison.material import make_material
 from common.conversion import onnx_format
 from common.conversion.kinds import FORMATS
 from common.errors import NinError
@@ -208,8 +211,8 @@ MISTAKES = {
 
 
 @pytest.fixture(scope="module")
-def beside_numpy(tmp_path_factory):
-    """One comparison of the NumPy network with the right file and all wrong ones."""
+def beside_numpy(tmp_path_factory, sample):
+    """One comparison of the NumPy network with the right file and all wrong ones, in here."""
     folder = tmp_path_factory.mktemp("onnx")
     right = folder / "right.onnx"
     onnx_format.save(reference.model(), right)
@@ -218,11 +221,17 @@ def beside_numpy(tmp_path_factory):
         change(model.graph)
         onnx.save(model, folder / f"{name}.onnx")
     onnx_format.save(changed_weights(), folder / "weight.onnx")
-    save_model(folder / "model.safetensors", reference.model())
     (folder / "right.onnx").rename(folder / "right.ONNX")  # as some systems write it
-    sides = [str(folder / f"{name}.onnx") for name in [*MISTAKES, "weight"] if name != "right"]
-    sides.append(str(folder / "right.ONNX"))
-    return common.compare(NUMPY, *sides, levels=LEVELS, resize=67, batch_size=4)
+    job = Job(resize=67, batch_size=4, levels=tuple(LEVELS))
+    material = make_material(job, sample)
+    material.update({f"weights/{name}": a for name, a in reference.model().weights.items()})
+    sides = {file.name: files.start(str(file), Settings()).backend for file in folder.iterdir()}
+    recordings = [
+        recording
+        for name, backend in {"numpy_nin": numpy_nin, **sides}.items()
+        for recording in worker.record(name, backend, job, material)
+    ]
+    return levels.compare(recordings, job, below("weights", material))
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -268,7 +277,8 @@ def test_a_file_that_takes_images_of_another_size_agrees_in_nothing_and_says_whi
 def test_a_file_that_cannot_be_read_leaves_reports_that_say_so(tmp_path):
     (tmp_path / "nin.onnx").write_bytes(b"nonsense")
     reports = ("--json", tmp_path / "r.json", "--junit", tmp_path / "r.xml")
-    done = run_here("compare.py", "--backends", f"{NUMPY},{tmp_path / 'nin.onnx'}", *reports)
+    backends = ("--resize", 67, "--backends", f"{NUMPY},{tmp_path / 'nin.onnx'}")
+    done = run_here("compare.py", *backends, *reports)
     assert_one_clear_line(done, "fewer than two backends ran (nin.onnx: ")
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["exit_status"] == 2
