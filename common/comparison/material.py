@@ -28,6 +28,8 @@ from common.system import machine
 CUT_OFF, CUT_OFF_LOGITS = 0.9, 0.3
 # Pixels of a pooling window are apart by this much, of a standard deviation of 1, or else equal.
 APART, EQUAL = 5e-6, 1e-12
+# Of the mean of the first filter.
+LEFT = 0.1
 # Standard deviation of the biases, before they are chosen.
 BIAS, LAST_BIAS = 0.1, 0.5
 # So often a channel is made anew: deep in a network the flat parts of images are nearly equal, but
@@ -81,8 +83,8 @@ def make_weights(job: Job, images: np.ndarray) -> dict[str, np.ndarray]:
     Weights are normal, as He's, less each filter's mean: what a ReLU gives has a positive mean,
     which hundreds of weights of another mean than 0 turn into an offset larger than the signal,
     and the signal then carries the offset's rounding. (Ten weights, those of the last block's 1x1
-    convolutions, lose more signal by it than offset.) The first filter keeps its mean, or an offset
-    of all pixels would not show. Biases are random but for their choice.
+    convolutions, lose more signal by it than offset.) The first filter keeps a part of its mean, or
+    an offset of all pixels would not show. Biases are random but for their choice.
 
     Args:
         job: its seed decides, with the images; of these the first batch counts for gradients.
@@ -108,7 +110,9 @@ def make_weights(job: Job, images: np.ndarray) -> dict[str, np.ndarray]:
         last_block = layer.name.partition(".")[0] == ends.partition(".")[0]
         weight = rng.normal(size=(layer.out_channels, layer.in_channels, kernel, kernel))
         if layer.in_channels == 1:
-            weight[1:] -= weight[1:].mean(axis=(2, 3), keepdims=True)
+            mean = weight.mean(axis=(2, 3), keepdims=True)
+            mean[0] *= 1 - LEFT
+            weight -= mean
         elif layer.in_channels != architecture.NUM_CLASSES:
             # at each place, so that the zeros of the padding do not tip the balance
             weight -= weight.mean(axis=1, keepdims=True)
