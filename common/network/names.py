@@ -14,7 +14,9 @@ from common.errors import NinError, is_out_of_memory, one_line
 UNNUMBERED = ("dropout", "global_pool", "flatten")
 
 # the frameworks' own words for an image of which a layer would leave nothing
-TOO_SMALL = re.compile("too small|greater than actual input|zero or negative|exceeds? input")
+TOO_SMALL = re.compile(
+    "too small|greater than actual input|zero or negative|would be negative|exceeds? input"
+)
 
 
 class Named(NamedTuple):
