@@ -235,7 +235,7 @@ class Content(NamedTuple):
     notes: tuple[str, ...] = ()
     """What the user should know of how it was read, a sentence each."""
     net: Any = None
-    """The file's own layers, as Keras built them."""
+    """The file's own layers, as Keras built them or ONNX reads them."""
 
 
 class Variants(Protocol):

@@ -378,10 +378,11 @@ class OnnxFile(LayersFile):
         onnx_format.require()
         self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
         try:
-            found, _ = convert.recognise(onnx_format.load(path), path)
+            content = onnx_format.load(path)
+            found, _ = convert.recognise(content, path)
             _check_chapter(found, path)
             self.weights = found.weights
-            model = onnx_format.read_model(path)
+            model = content.net
             self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
             nodes = model.graph.node
             self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)

@@ -123,7 +123,7 @@ def load(path: Path) -> Content:
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     channels = next((a.shape[1] for a in tensors.values() if a.ndim == 4), 1)
     shape, _ = input_layout(graph, path, channels)
-    return Content({"": tensors}, True, metadata, shape)
+    return Content({"": tensors}, True, metadata, shape, net=proto)
 
 
 def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
