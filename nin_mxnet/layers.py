@@ -8,7 +8,8 @@ from mxnet.gluon import Block, nn
 
 from common.contract import LayerOutput
 from common.errors import NinError
-from common.network.names import Named, leaves, name_layers, passing
+from common.network.architecture import passing
+from common.network.names import Named, leaves, name_layers
 
 # kind, as names have it, of each layer
 KINDS: dict[type, str | None] = {

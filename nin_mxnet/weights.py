@@ -8,7 +8,8 @@ from mxnet import npx
 from mxnet.gluon import Block, HybridBlock, Parameter, nn
 
 from common.errors import NinError
-from common.network.names import leaves, passing
+from common.network.architecture import passing
+from common.network.names import leaves
 from common.network.parameters import (
     check_all_have_names,
     check_is_sequence,

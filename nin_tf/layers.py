@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from common.contract import LayerOutput
 from common.errors import NinError
-from common.network.names import Named, leaves, name_layers, passing
+from common.network.architecture import passing
+from common.network.names import Named, leaves, name_layers
 from nin_tf._paper import channels_first, on_paper
 
 # kind, as names have it, of each layer

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import NinError
-from common.network.names import leaves, passing
+from common.network.architecture import passing
+from common.network.names import leaves
 from common.network.parameters import (
     check_all_have_names,
     check_parameters,

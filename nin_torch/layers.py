@@ -9,7 +9,8 @@ from torch import nn
 
 from common.contract import LayerOutput
 from common.errors import NinError
-from common.network.names import Named, leaves, name_layers, passing
+from common.network.architecture import passing
+from common.network.names import Named, leaves, name_layers
 
 # kind, as names have it, of each layer
 KINDS: dict[type, str | None] = {

@@ -4,18 +4,25 @@ The backends build the network, and are checked against this. Where no network i
 chapter's. Source: d2l, chapter "Network in Network"; Lin, Chen and Yan 2013.
 """
 
+import contextlib
 import itertools
 import math
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import NinError
+from common.errors import NinError, is_out_of_memory, one_line
 from common.network.description import CHAPTER, Network
 
 NUM_CLASSES = 10
 IN_CHANNELS = 1
 DROPOUT = 0.5
+# the frameworks' own words for an image of which a layer would leave nothing
+TOO_SMALL = re.compile(
+    "too small|greater than actual input|zero or negative|would be negative|exceeds? input"
+)
 
 
 class Layer(NamedTuple):
@@ -101,6 +108,32 @@ def check_input_size(size: int, network: Network = CHAPTER) -> None:
         raise NinError(
             f"`resize={size}`: too small for this network; the smallest that works is {smallest}"
         )
+
+
+@contextlib.contextmanager
+def passing(name: str | None, shape: tuple[int, ...], images: np.ndarray) -> Iterator[None]:
+    """Say of images that do not pass through a layer where and why.
+
+    Args:
+        name: of the layer.
+        shape: of what it gets, channels first.
+        images: (batch, channels, height, width).
+
+    Raises:
+        NinError: instead of the framework's own error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, NinError) or is_out_of_memory(error):
+            raise
+        words = f"`net`: layer {name}: {one_line(error)}"
+        if TOO_SMALL.search(words):
+            words = (
+                f"`resize={images.shape[2]}`: the images are too small for layer {name}, which "
+                f"gets {' x '.join(map(str, shape[1:]))}"
+            )
+        raise NinError(words) from error
 
 
 def note_on_size(size: int, network: Network = CHAPTER) -> str:

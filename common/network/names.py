@@ -1,22 +1,11 @@
 """Names for the layers of any network that is a sequence of layers, the same in every framework."""
 
-import contextlib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
-
-import numpy as np
-
-from common.errors import NinError, is_out_of_memory, one_line
 
 # of these a network mostly has one, which then needs no number
 UNNUMBERED = ("dropout", "global_pool", "flatten")
-
-# the frameworks' own words for an image of which a layer would leave nothing
-TOO_SMALL = re.compile(
-    "too small|greater than actual input|zero or negative|would be negative|exceeds? input"
-)
 
 
 class Named(NamedTuple):
@@ -71,29 +60,3 @@ def leaves(named: Iterable[Named]) -> list[Named]:
     for each in named:
         found += leaves(each.inner) if each.inner else [each]
     return found
-
-
-@contextlib.contextmanager
-def passing(name: str | None, shape: tuple[int, ...], images: np.ndarray) -> Iterator[None]:
-    """Say of images that do not pass through a layer where and why.
-
-    Args:
-        name: of the layer.
-        shape: of what it gets, channels first.
-        images: (batch, channels, height, width).
-
-    Raises:
-        NinError: instead of the framework's own error.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, NinError) or is_out_of_memory(error):
-            raise
-        words = f"`net`: layer {name}: {one_line(error)}"
-        if TOO_SMALL.search(words):
-            words = (
-                f"`resize={images.shape[2]}`: the images are too small for layer {name}, which "
-                f"gets {' x '.join(map(str, shape[1:]))}"
-            )
-        raise NinError(words) from error
