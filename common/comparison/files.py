@@ -36,8 +36,8 @@ from common.system import machine
 from common.training import run_directory
 from common.training.workers import Workers
 
-# ending of a file's name -> the backend whose framework runs it; None: no framework in particular
-SUFFIXES = {suffix: form.backend for form in FORMATS.values() for suffix in form.suffixes}
+# how the name of a file ends, which tells it from a backend's
+SUFFIXES = {suffix for form in FORMATS.values() for suffix in form.suffixes}
 # files in the comparison's directory: what all compute with, and where extract() leaves the weights
 MATERIAL, WEIGHTS = "material.safetensors", "weights.safetensors"
 
@@ -81,20 +81,20 @@ def start(path: str, settings: Settings) -> session.Started:
     Raises:
         NinError: if the file cannot be read, or what runs it is not installed.
     """
-    file, suffix = Path(path), Path(path).suffix.lower()
-    name = "tf" if of_several_files(file) else SUFFIXES[suffix]
-    if suffix in FORMATS["onnx"].suffixes:
+    file = Path(path)
+    form = kinds.identify(file)
+    if form == "onnx":
         with machine.prepared(settings.threads) as threads:
             onnx_file: Any = OnnxFile(file, threads)
         about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
         return session.Started(onnx_file, Device("cpu", "cpu", None), about, "float32", Workers())
-    started = session.start(dataclasses.replace(settings, backend=name or first_installed()))
+    name = FORMATS[form].backend or first_installed()
+    started = session.start(dataclasses.replace(settings, backend=name))
+    kind = {"keras": KerasFile, "mxnet": GluonFile}.get(form, WeightsFile)
     try:
-        kind: Any = WeightsFile
-        for form, with_layers in (("keras", KerasFile), ("mxnet", GluonFile)):
-            if suffix in FORMATS[form].suffixes:
-                content = parts.exporter(started.backend).load_native(file)
-                kind = WeightsFile if content.input_shape is None else with_layers
+        if kind != WeightsFile:
+            content = parts.exporter(started.backend).load_native(file)
+            kind = WeightsFile if content.input_shape is None else kind
         backend: Any = kind(file, started.backend, int(started.prepared["threads"]))
     except NinError:
         raise
@@ -336,6 +336,8 @@ class LayersFile:
     PRECISIONS = ("float32",)
     weights: dict[str, np.ndarray]
     """By canonical name."""
+    layers: dict[str, Any]
+    """Canonical name -> what stands for the layer in the file."""
     words: dict[str, str]
     """Canonical name -> what the file calls the kind of the layer."""
 
@@ -369,6 +371,15 @@ class LayersFile:
         """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
         raise NotImplementedError
 
+    def _named(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """By name what stands in order: the outputs of the file, and those of its layers."""
+        own = len(outputs) - len(self.layers)
+        # of several outputs the first of a logit for each class, as when such a file is converted
+        classes = architecture.NUM_CLASSES
+        fitting = (x for x in outputs[:own] if x.ndim and x.size == len(x) * classes)
+        logits = next(fitting, outputs[0])
+        return {**dict(zip(self.layers, outputs[own:], strict=True)), "logits": logits}
+
 
 class OnnxFile(LayersFile):
     """An ONNX model, run by onnxruntime, the outputs of its operations as further outputs."""
@@ -387,8 +398,8 @@ class OnnxFile(LayersFile):
             nodes = model.graph.node
             self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
             self.words = {name: node.op_type for name, node in self.layers.items()}
-            self.result = model.graph.output[0].name
-            known = {output.name for output in model.graph.output}
+            self.results = [output.name for output in model.graph.output]
+            known = set(self.results)
             for node in self.layers.values():
                 if node.output[0] not in known:
                     known.add(node.output[0])
@@ -409,17 +420,16 @@ class OnnxFile(LayersFile):
         if any(given not in (None, n) for given, n in zip(own, pixels.shape[1:], strict=True)):
             words = f"{self.__name__} takes images of {own[1]}x{own[2]} only"
             if pixels.shape[2] != pixels.shape[3]:  # as no other than square ones can be asked for
-                raise LackingError(words)
+                raise LackingError(f"{words}, and this level needs oblong ones too")
             raise NinError(f"{words}; compare at that size")
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.channels_last else pixels
-        names = {name: node.output[0] for name, node in self.layers.items()}
-        names["logits"] = self.result
+        names = [*self.results, *(node.output[0] for node in self.layers.values())]
 
         def run(batch: np.ndarray) -> list[np.ndarray]:
-            return list(self.session.run(list(names.values()), {self.given: batch}))
+            return list(self.session.run(names, {self.given: batch}))
 
         # some exporters fix the batch too
-        outputs = dict(zip(names, convert.in_batches(run, X, batch_size), strict=True))
+        outputs = self._named(convert.in_batches(run, X, batch_size))
         for layer in architecture.layers():  # fully connected per pixel, whose channels come last
             found = outputs.get(layer.name)
             if found is not None and found.shape[1] != layer.out_channels == found.shape[-1]:
@@ -455,8 +465,7 @@ class GluonFile(LayersFile):
             file.symlink_to(Path(self.__file__).absolute())
             kinds.layers_of_mxnet(file).write_text(json.dumps(self.graph))
             outputs = self.exporter.run_native(file, pixels)
-        first = len(outputs) - len(self.layers)
-        return {**dict(zip(self.layers, outputs[first:], strict=True)), "logits": outputs[0]}
+        return self._named(outputs)
 
 
 def _gluon_kind(node: Mapping[str, Any]) -> str:

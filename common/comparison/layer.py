@@ -50,6 +50,7 @@ from common.network.description import Network
 
 WORST = 5  # places shown
 ON_PAPER = "on paper"
+NO_MISTAKE = "no known mistake gives this"
 AS_PIXEL = "its shape"  # the step from a map to one of a pixel
 # where a name alone is looked for
 STEPS: Sequence[str] = ("step",)
@@ -221,7 +222,7 @@ def _look_at_dropout(level: Level, job: Job) -> LayerView:
 
 
 def _blame(view: LayerView, backend: str, mistake: str | None) -> None:
-    view.findings[backend] = f"not as {ON_PAPER}: {mistake or 'no known mistake gives this'}"
+    view.findings[backend] = f"not as {ON_PAPER}: {mistake or NO_MISTAKE}"
     if mistake:
         view.mistakes[backend] = mistake
 
@@ -269,18 +270,22 @@ def look_at(
 
 
 def _judge(
-    view: LayerView, backend: str, beside: str, right: Array, wrong: Array, mistake: str | None
+    view: LayerView,
+    backend: str,
+    beside: str,
+    right: Array,
+    wrong: Array,
+    mistake: str | None,
+    otherwise: str = NO_MISTAKE,
 ) -> None:
-    """Say whether a backend is right, and if not, which mistake it is."""
+    """Say whether a backend is right, and if not, which mistake it is, or what else is known."""
     apart = largest_difference(right, wrong)
     if apart.within(ROUNDING[view.dtype]):
         view.findings[backend] = f"as {beside}, to {apart.relative:.0e}"
         return
     size = apart.problem or f"{apart.relative:.1e} of the largest value apart"
-    if mistake is None:
-        view.findings[backend] = f"not as {beside} ({size}): no known mistake gives this"
-    else:
-        view.findings[backend] = f"not as {beside} ({size}): {mistake}"
+    view.findings[backend] = f"not as {beside} ({size}): {mistake or otherwise}"
+    if mistake:
         view.mistakes[backend] = mistake
 
 
@@ -354,9 +359,7 @@ def _beside_each_other(
                 right, wrong, view.dtype, None, (), [orders],
                 factors if view.level != "activations" else {}, axes,
             )  # fmt: skip
-            _judge(view, backend, reference, right, wrong, mistake)
-            if backend not in view.mistakes and reason:
-                view.findings[backend] += f"; {reason}"
+            _judge(view, backend, reference, right, wrong, mistake, reason or NO_MISTAKE)
 
 
 def _on_paper(

@@ -21,6 +21,7 @@ from common.backends.parts import LackingError, make_network, need
 from common.comparison import dropout, files, shapes
 from common.comparison.job import LEVELS, OF_NO_PRECISION, PASS_STEPS, Job, Recording, below
 from common.contract import Backend
+from common.conversion.convert import TELLING_SIZE
 from common.errors import NinError, one_line, shortened
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
@@ -96,6 +97,10 @@ def record(
             except Exception as error:
                 kind = "" if isinstance(error, NinError) else f"{type(error).__name__}: "
                 text = f"{kind}{one_line(error)}"
+                # dropout is counted at a size of its own
+                small = level != "dropout" and architecture.TOO_SMALL.search(text)
+                if small and job.resize < TELLING_SIZE:
+                    text += f"; compare at {TELLING_SIZE}, which shows which layer shrinks too much"
                 recorder.recording.failed[level] = shortened(text, 500)
             if level not in OF_NO_PRECISION:
                 recorder.recording.seconds += time.monotonic() - started

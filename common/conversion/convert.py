@@ -214,9 +214,8 @@ def read(
         of_order = f" ({pair} have one shape: that which stands first was taken to run first)"
         notes.append(
             f"{path}: {UNVERIFIED}, matched by name, order and shape{of_order if pair else ''}, "
-            "so that a mismatch would show in wrong predictions only; to verify, export the "
-            "network to ONNX where it was made, then run scripts/compare.py "
-            f"--backends {path},FILE.onnx"
+            "so that a mismatch would show in wrong predictions only; an ONNX export of the "
+            "network, made where it was trained, is verified when it is read: use that instead"
         )
     if content.input_shape is None or not check:
         return Read(_sized(model, resize), None, notes)

@@ -24,7 +24,7 @@ COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 OTHER_PARAMETERS = {"gamma", "beta", "scale", "alpha"}
 
 # what helps if a file holds one of our variants
-VARIANT = "; a variant needs `network=NAME` (scripts/convert.py; docs/variants.md)"
+VARIANT = "; a variant is converted first, by convert.py --network NAME (docs/variants.md)"
 
 
 class Matched(NamedTuple):

@@ -31,7 +31,7 @@ from common.errors import NinError, in_python, one_line, plural
 from common.files.write import write_json
 from common.settings import Settings, check_given, from_preset
 from common.system import machine
-from common.system.signals import StopRequest, as_interrupts, deferred
+from common.system.signals import StopRequest, deferred
 from common.training import fit, records, run_directory, space
 from common.training.run import DivergedError, Run, Watcher
 from common.training.schedule import step_seed
@@ -529,28 +529,26 @@ def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> 
         "threads": tuning.settings.threads or max(1, machine.physical_cores() // jobs),
     }
     seen = {trial.number for trial in tuning.trials if trial.outcome != "running"}
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.callback(observer.closing)
-            # the processes are ended when Ctrl-C comes; their trials are tried again
-            stack.enter_context(as_interrupts())
-            pool = stack.enter_context(ThreadPoolExecutor(jobs))
-            calls = []
-            for _ in range(jobs):
-                apart = stack.enter_context(Apart(sys.executable, math.inf))
-                calls.append(pool.submit(apart.call, "common.training.tune:work", **arguments))
-            while any(not call.done() for call in calls):
-                wait(calls, POLL_SECONDS)
-                trials = tuning._study.trials()
-                for trial in trials:
-                    if trial.number not in seen and trial.outcome != "running":
-                        seen.add(trial.number)
-                        observer.done(trial, trials, wanted)
-                observer.searching(trials, wanted)
-            for call in calls:
-                call.result()
-    except KeyboardInterrupt:
-        tuning.exit_status = 130
+    # a signal ends the processes; their trials are tried again
+    with StopRequest() as stop:
+        stop.callback(observer.closing)
+        pool = stop.enter_context(ThreadPoolExecutor(jobs))
+        calls = []
+        for _ in range(jobs):
+            apart = Apart(sys.executable, math.inf)
+            stop.callback(apart.kill)
+            calls.append(pool.submit(apart.call, "common.training.tune:work", **arguments))
+        while stop.signal is None and any(not call.done() for call in calls):
+            wait(calls, POLL_SECONDS)
+            trials = tuning._study.trials()
+            for trial in trials:
+                if trial.number not in seen and trial.outcome != "running":
+                    seen.add(trial.number)
+                    observer.done(trial, trials, wanted)
+            observer.searching(trials, wanted)
+        for call in calls if stop.signal is None else ():
+            call.result()
+        tuning.exit_status = stop.exit_status if stop.signal else 0
     tuning.read()
 
 

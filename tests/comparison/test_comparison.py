@@ -635,6 +635,38 @@ def test_a_level_that_raises_is_reported_and_leaves_the_others(material, recordi
     assert report.exit_status == 2
 
 
+@pytest.mark.parametrize("words", ["Output size is too small", "not enough memory"])
+def test_a_level_that_images_are_too_small_for_says_at_which_size_to_look(material, words):
+    part = Part([], [])
+    part.Predictor = lambda net, settings: types.SimpleNamespace(logits=fail_with(words))
+    job = dataclasses.replace(JOB, levels=("activations",))
+    text = record(material, "part", part, job).failed["activations"]
+    assert text.endswith("compare at 128, which shows which layer shrinks too much") == (
+        words == "Output size is too small"
+    )
+
+
+def fail_with(words):
+    def logits(images):
+        raise RuntimeError(words)
+
+    return logits
+
+
+def test_logits_alone_are_not_said_to_be_of_no_known_mistake(material, recording):
+    wrong = dataclasses.replace(
+        recording,
+        name="port",
+        arrays={"activations/logits": recording.arrays["activations/logits"][:, ::-1] ** 2},
+    )
+    job = dataclasses.replace(JOB, levels=("activations",))
+    view = look(compare([recording, wrong], material, job), [recording, wrong], job, material)
+    assert view.findings["port"].startswith("not as one (")
+    assert view.findings["port"].endswith(
+        "not computed on paper: block4.conv3 before it is not given"
+    )
+
+
 # ------------------------------------------------------ the command, in processes
 
 SMALL = ["--resize", "67", "--batch-size", "4", "--steps", "8", "--threads", "1"]

@@ -143,6 +143,13 @@ def fixed_size(size, graph):
         dim.dim_value = size
 
 
+def features_first(graph):
+    """The last map as an output too, and before the logits."""
+    logits = graph.output.pop()
+    graph.output.append(onnx.ValueInfoProto(name="pool3"))
+    graph.output.append(logits)
+
+
 def other_relus(graph):
     """ReLUs as other programs write them, and one behind the pooling instead of before."""
     zero = onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero")
@@ -193,6 +200,7 @@ MISTAKES = {
     "biases-apart": (biases_apart, None),
     "right-size": (partial(fixed_size, 67), None),
     "other-relus": (other_relus, None),
+    "features-first": (features_first, None),
     "connected-per-pixel": (connected_per_pixel, None),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),
@@ -282,7 +290,7 @@ def test_a_file_that_cannot_be_read_leaves_reports_that_say_so(tmp_path):
     assert_one_clear_line(done, "fewer than two backends ran (nin.onnx: ")
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["exit_status"] == 2
-    assert "damaged" in report["lost"]["nin.onnx"]
+    assert "not a weights file of a known kind" in report["lost"]["nin.onnx"]
     assert "nin.onnx" in (tmp_path / "r.xml").read_text()
 
 
@@ -311,8 +319,9 @@ def test_relus_that_let_everything_through_are_said_to_hide_a_missing_one(tmp_pa
 
 BAD = {
     "not there": (None, "no such file"),
-    "no graph": (b"PK\x03\x04 nonsense", "damaged, or not an ONNX model"),
-    "empty": (b"", "damaged, or not an ONNX model"),
+    "no graph": (b"\x08nonsense", "damaged, or not an ONNX model"),
+    "no archive": (b"PK\x03\x04 nonsense", "a zip archive that does not open"),
+    "empty": (b"", "an empty file"),
 }
 
 
@@ -427,19 +436,21 @@ def test_a_file_of_a_variant_is_named_as_one_and_not_taken_for_damaged(
 
 
 @pytest.mark.long
-def test_a_safetensors_file_is_run_by_a_framework_that_is_here(backend, backend_name, tmp_path):
+def test_a_safetensors_file_of_any_name_is_run_by_a_framework_that_is_here(
+    backend, backend_name, tmp_path
+):
     if backend_name != "torch":
         pytest.skip("the first that is installed runs it")
     tensors = {**reference.model().weights, "cm.confmat": np.zeros((10, 10), np.float32)}
-    save_arrays(tmp_path / "model.safetensors", tensors, {})
-    started = files.start(str(tmp_path / "model.safetensors"), Settings(device="cpu", threads=1))
+    save_arrays(tmp_path / "model.pt", tensors, {})
+    started = files.start(str(tmp_path / "model.pt"), Settings(device="cpu", threads=1))
     net = started.backend.nin()
     started.backend.set_weights(net, changed_weights().weights)
     weights = started.backend.get_weights(net)
     np.testing.assert_array_equal(weights[CHANGED], reference.model().weights[CHANGED])
     report = common.compare(
         "torch",
-        str(tmp_path / "model.safetensors"),
+        str(tmp_path / "model.pt"),
         resize=67,
         batch_size=4,
         dtype="float32",

@@ -132,7 +132,8 @@ DRAW_ALL = """
 import tempfile
 def draw_all():
     for plot in FIGURES:
-        figures.save_svg_and_png(plot(), Path(tempfile.mkdtemp()), "a")
+        with tempfile.TemporaryDirectory() as directory:
+            figures.save_svg_and_png(plot(), Path(directory), "a")
         figures.svg_element(plot(), "b")
         plot()._repr_png_()
 from pathlib import Path

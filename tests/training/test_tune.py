@@ -1,11 +1,11 @@
 """The search for hyperparameters: what it draws, how it goes on, what it never looks at."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -268,17 +268,37 @@ def test_a_search_whose_first_trial_fails_says_why(sample, tmp_path):
 
 
 def test_the_bar_is_taken_away_when_a_process_of_the_search_fails(sample, tmp_path, monkeypatch):
-    class Failing(contextlib.nullcontext):
+    class Failing:
+        def __init__(self, *_):
+            self.kill = lambda: None
+
         def call(self, function, **arguments):
             raise NinError("it is no more")
 
     closed = []
     observer = tune.Observer()
     observer.closing = lambda: closed.append(True)
-    monkeypatch.setattr(tune, "Apart", lambda *_: Failing(Failing()))
+    monkeypatch.setattr(tune, "Apart", Failing)
     with pytest.raises(NinError, match="it is no more"):
         tune.search_apart(begin(sample, tmp_path / "new"), 2, 2, observer)
     assert closed == [True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_processes_of_a_search(sample, tmp_path, monkeypatch, number):
+    class Waiting:
+        def __init__(self, *_):
+            self.killed = threading.Event()
+            self.kill = self.killed.set
+
+        def call(self, function, **arguments):
+            os.kill(os.getpid(), number)
+            assert self.killed.wait(60)
+
+    monkeypatch.setattr(tune, "Apart", Waiting)
+    tuning = begin(sample, tmp_path / "new")
+    tune.search_apart(tuning, 2, 1, tune.Observer())
+    assert tuning.exit_status == 128 + number
 
 
 KILLED = """
