@@ -24,7 +24,10 @@ COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 OTHER_PARAMETERS = {"gamma", "beta", "scale", "alpha"}
 
 # what helps if a file holds one of our variants
-VARIANT = "; a variant is converted first, by convert.py --network NAME (docs/variants.md)"
+VARIANT = (
+    "; of a variant, scripts/convert.py with `network=NAME` makes a file that says which it is "
+    "(docs/variants.md)"
+)
 
 
 class Matched(NamedTuple):
