@@ -18,7 +18,7 @@ from common.errors import NinError, is_out_of_memory, plural
 from common.files.paths import check_target, expand
 from common.model import Model, check_chapter, save_model
 from common.network import architecture
-from common.network.description import Network, parse
+from common.network.description import parse
 from common.prediction.predict import NO_FILE, File, Images, Predictions
 from common.settings import Settings, check_given, from_preset
 from common.terminal import display
@@ -71,6 +71,7 @@ class Classifier:
         model = Model(
             weights=_weights(ready.backend, net),
             network=settings.description,
+            layers=run.layers,
             num_classes=run.dataset.num_classes,
             dropout=settings.dropout,
             class_names=tuple(run.dataset.class_names),
@@ -78,9 +79,7 @@ class Classifier:
             background=run.dataset.background,
             training=run.result(),
         )
-        known = _recognise(ready, net, model, settings.resize)
-        found = {"network": known} if known else {"layers": tuple(ready.backend.describe(net))}
-        return cls(net, ready, settings, dataclasses.replace(model, **found))
+        return cls(net, ready, settings, model)
 
     @checked
     def predict(
@@ -234,7 +233,10 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
         net = build(ready.backend, model)
     else:
         _give(ready.backend, net, model, chosen.resize, path)
-        known = _recognise(ready, net, model, chosen.resize)
+        rate = architecture.DROPOUT if model.dropout is None else model.dropout
+        rate = getattr(ready.backend, "dropout_rate", lambda net: rate)(net)
+        counts = model.num_classes, model.in_channels
+        known = recognise(ready.backend, net, model.network, *counts, rate, chosen.resize)
         same = known == model.network
         if model.layers:
             same = known is None and tuple(ready.backend.describe(net)) == model.layers
@@ -302,11 +304,3 @@ def _check_size(model: Model, resize: int) -> None:
             f"`resize={resize}`: the fully connected layer of this network is made for images of "
             f"{model.resize}x{model.resize}"
         )
-
-
-def _recognise(ready: Started, net: Any, model: Model, size: int) -> Network | None:
-    known = architecture.DROPOUT if model.dropout is None else model.dropout
-    dropout = getattr(ready.backend, "dropout_rate", lambda net: known)(net)
-    return recognise(
-        ready.backend, net, model.network, model.num_classes, model.in_channels, dropout, size
-    )

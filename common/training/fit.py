@@ -197,6 +197,7 @@ def make(
         _check_logits(backend.Predictor(net, settings).logits(dataset.train_images[:4]))
     run = Run(net, ready, settings, dataset, watchers)
     run.own = own
+    run.layers = () if known is not None else tuple(backend.describe(net))
     for words in filter(None, (note, tight)):
         run.note(words)
     if own and dropout != usual:

@@ -157,16 +157,12 @@ def _draw(run: Run) -> None:
 
 def describe(run: Run) -> dict[str, Any]:
     """The content of ``config.json``."""
-    dataset, ready = run.dataset, run.ready
-    model = run.classifier().model
-    versions = machine.versions("safetensors", "matplotlib", "pooch", "rich", "tensorboardX")
-    if hasattr(ready.backend, "versions"):
-        versions |= ready.backend.versions()
+    dataset, settings = run.dataset, run.settings
     return {
         "command": shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "settings": dataclasses.asdict(run.settings),
-        "network": list(model.layers) or model.network.differences() or "nin",
+        "settings": dataclasses.asdict(settings),
+        "network": list(run.layers) or settings.description.differences() or "nin",
         "data": {
             "kind": dataset.kind,
             "directory": dataset.directory,
@@ -178,6 +174,17 @@ def describe(run: Run) -> dict[str, Any]:
             "notice": dataset.notice,
         },
         "lang": run.lang,
+        **conditions(run),
+    }
+
+
+def conditions(run: Run) -> dict[str, Any]:
+    """What computes: device, threads, versions, machine."""
+    ready = run.ready
+    versions = machine.versions("safetensors", "matplotlib", "pooch", "rich", "tensorboardX")
+    if hasattr(ready.backend, "versions"):
+        versions |= ready.backend.versions()
+    return {
         "device": ready.device.name,
         **ready.prepared,
         "versions": versions,

@@ -116,6 +116,8 @@ class Run:
         """Asked between steps whether to stop."""
         self.own = False
         """Whether the network is one of the user's own."""
+        self.layers: tuple[str, ...] = ()
+        """What it consists of, if that is no network of the settings."""
         self.out: Path | bool | None = None
         """Where the files of the run are to be; True: in a new directory in ``runs/``."""
         self.lang = "en"

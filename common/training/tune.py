@@ -597,11 +597,8 @@ class _Judge(Watcher):
         total = run.total_steps
         marks = {math.ceil(total * percent / 100): percent for percent in MARKS}
         run.marks = self._marks = {step: mark for step, mark in marks.items() if step < total}
-        found = records.describe(run)
-        names = ("device", "threads", "versions", "machine", "git_commit")
-        now = {name: found[name] for name in names}
+        now = {**records.conditions(run), "precision": run.settings.precision}
         now["versions"] |= machine.versions("optuna", "sqlalchemy")
-        now["precision"] = run.settings.precision
         known = self._study.get("made_with") or []
         if now not in known:
             self._study.set("made_with", [*known, now])
