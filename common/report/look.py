@@ -13,7 +13,7 @@ import numpy as np
 
 from common.arguments import checked
 from common.backends.parts import need
-from common.errors import NinError, plural
+from common.errors import NinError, in_python, plural
 from common.network import architecture
 from common.prediction.classifier import Classifier
 from common.prediction.predict import Images, Predictions, class_names
@@ -64,13 +64,16 @@ class Look:
 
     def about(self) -> dict[str, Any]:
         """What looks at what, for a JSON file."""
-        settings = self.classifier.settings
+        settings, file = self.classifier.settings, self.classifier.file
         return {
+            "weights": file.path and str(file.path),
             "backend": settings.backend,
             "device": self.classifier.ready.device.name,
             "resize": settings.resize,
             "images": len(self.images.pixels),
             "notice": self.images.notice,
+            "notes": [in_python(note) for note in file.notes],
+            "refused": [in_python(line) for line in self.images.refused],
         }
 
     @checked

@@ -180,11 +180,14 @@ def test_look_shows_every_view_of_the_data_and_of_a_photo(
     assert list(report["views"]) == list(VIEWS)
     assert all("On the embedded sample" in (out / f"{view}.svg").read_text() for view in VIEWS)
     assert report["resize"] == SIZE
+    assert report["weights"] == str(weights / "model.safetensors")
 
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
-    done = run_here("look.py", *common, "--images", photo, bad, "--view", "filters")
+    views = ("--view", "filters", "--json", file)
+    done = run_here("look.py", *common, "--images", photo, bad, *views)
     assert_one_clear_line(done, "bad.png: ", status=1)
+    assert "bad.png: " in json.loads(file.read_text())["refused"][0]
 
     done = run_here("look.py", *common, "--images", photo, "--lang", "tr", "--out", tmp_path / "tr")
     assert done.returncode == 0, done.stderr
