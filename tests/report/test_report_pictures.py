@@ -97,8 +97,11 @@ def test_the_chapters_figure_says_what_the_networks_are_made_of():
 
 
 @pytest.mark.parametrize("names", [
-    ["nin"], ["alexnet"], list(cost.COMPARED), [LONG], [LONG, "inner=1,head=dense", "vgg-12"],
-    ["nin", "one-1x1", "no-1x1", "three-1x1", "3x3", "dense-head", "alexnet-head", "gentle"],
+    list(cost.COMPARED), [LONG, "inner=1,head=dense", "vgg-12"],
+    *(pytest.param(names, marks=pytest.mark.long) for names in (
+        ["nin"], ["alexnet"], [LONG],
+        ["nin", "one-1x1", "no-1x1", "three-1x1", "3x3", "dense-head", "alexnet-head", "gentle"],
+    )),
 ])  # fmt: skip
 @pytest.mark.parametrize("language", style.LANGUAGES)
 @pytest.mark.filterwarnings("error")

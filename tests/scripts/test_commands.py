@@ -493,7 +493,7 @@ def test_a_resumed_run_keeps_its_settings_and_its_checkpoint_must_be_whole(backe
 def test_a_missing_gpu_is_one_clear_line(backend, quick, tmp_path):
     if has_gpu(backend):
         pytest.skip("this machine has a GPU")
-    done = run("train.py", *quick, "--device", "gpu", "--out", tmp_path / "run")
+    done = run_here("train.py", *quick, "--device", "gpu", "--out", tmp_path / "run")
     assert_one_clear_line(done, "--device gpu: ")
     assert not (tmp_path / "run").exists()
 
@@ -509,7 +509,7 @@ def test_a_precision_that_the_backend_lacks_is_one_clear_line(backend, quick):
     lacking = {"float32", "bfloat16", "float64"} - set(backend.PRECISIONS)
     if not lacking:
         pytest.skip("this backend has every precision")
-    done = run("train.py", *quick, "--precision", lacking.pop())
+    done = run_here("train.py", *quick, "--precision", lacking.pop())
     assert_one_clear_line(done, "--precision ")
 
 
@@ -518,7 +518,7 @@ def test_shapes_of_a_backend_print_one_line_per_layer_and_write_json(
     backend, backend_name, tmp_path
 ):
     file = tmp_path / "shapes.json"
-    done = run("shapes.py", "--backend", backend_name, "--resize", 67, "--json", file)
+    done = run_here("shapes.py", "--backend", backend_name, "--resize", 67, "--json", file)
     assert done.returncode == 0, done.stderr
     layers = json.loads(file.read_text())["backends"][backend_name]
     assert len(done.stdout.splitlines()) == len(layers)
