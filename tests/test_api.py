@@ -247,7 +247,10 @@ class Start(Watcher):
         self.weights = run.ready.backend.get_weights(run.net)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.long if name in ("three blocks", "five blocks") else [])
+    for name in NETWORKS
+])  # fmt: skip
 def test_every_parameter_of_a_network_built_by_hand_is_trained_saved_and_loaded(
     name, fit, make, backend, images, tmp_path
 ):

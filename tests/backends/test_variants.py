@@ -8,6 +8,7 @@ import pytest
 
 from common.backends import parts
 from common.comparison import shapes
+from common.comparison.tables import shape_rows
 from common.network import architecture
 from common.network.description import CHAPTER, NETWORKS, parse
 from common.settings import Settings
@@ -79,11 +80,15 @@ def test_the_description_of_the_chapter_builds_the_chapter(backend, sample):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_variants_shape_walk_is_that_on_paper(backend, name):
-    network, size = NETWORKS[name], 75
+def test_a_variants_shape_walk_is_that_on_paper_each_layer_once(backend, name):
+    network = NETWORKS[name]
+    size = architecture.smallest_input(network)
     net = parts.make_network(backend, network, size=size)
-    walk = shapes.walk_through(backend, net, size)
+    walk = list(shapes.walk_through(backend, net, size))
     found = {layer["name"]: tuple(layer["shape"]) for layer in walk if layer["name"]}
-    assert found == architecture.layer_shapes(size, network=network)
+    on_paper = architecture.layer_shapes(size, network=network)
+    assert found == on_paper
+    rows = shape_rows({"framework": walk}, on_paper)
+    assert [row.name for row in rows if row.deviating] == []
     weights = {key: array.shape for key, array in backend.get_weights(net).items()}
     assert weights == architecture.parameter_shapes(network=network, size=size)

@@ -15,6 +15,7 @@ import common
 from common.backends import parts, registry
 from common.comparison import files, levels, worker
 from common.comparison.job import Job, below
+from common.comparison.layer import look
 from common.comparison.material import make_material
 from common.conversion import onnx_format
 from common.conversion.kinds import FORMATS
@@ -230,16 +231,23 @@ def beside_numpy(tmp_path_factory, sample):
         onnx.save(model, folder / f"{name}.onnx")
     onnx_format.save(changed_weights(), folder / "weight.onnx")
     (folder / "right.onnx").rename(folder / "right.ONNX")  # as some systems write it
-    job = Job(resize=67, batch_size=4, levels=tuple(LEVELS))
+    return compare_here(sample, folder.iterdir(), reference.model(), LEVELS)
+
+
+def compare_here(sample, paths, model, names):
+    """The NumPy network with a model's weights beside files, in this process."""
+    job = Job(resize=67, batch_size=4, levels=tuple(names))
     material = make_material(job, sample)
-    material.update({f"weights/{name}": a for name, a in reference.model().weights.items()})
-    sides = {file.name: files.start(str(file), Settings()).backend for file in folder.iterdir()}
+    material.update({f"weights/{name}": array for name, array in model.weights.items()})
+    sides = {path.name: files.start(str(path), Settings()).backend for path in paths}
     recordings = [
         recording
         for name, backend in {"numpy_nin": numpy_nin, **sides}.items()
         for recording in worker.record(name, backend, job, material)
     ]
-    return levels.compare(recordings, job, below("weights", material))
+    found = levels.compare(recordings, job, below("weights", material))
+    found.layer = look(found, recordings, job, material)
+    return found
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -258,24 +266,25 @@ def test_every_layer_of_a_file_is_compared(beside_numpy):
     assert {layer.name for layer in architecture.layers()} | {"flatten", "dropout"} <= rows
 
 
-def test_what_a_file_does_to_its_images_first_is_named(tmp_path):
-    onnx_format.save(reference.model(), tmp_path / "nin.onnx")
-    proto = onnx.load(tmp_path / "nin.onnx")
+def test_what_a_file_does_to_its_images_first_is_named(sample, tmp_path):
+    path, model = tmp_path / "nin.onnx", reference.model()
+    onnx_format.save(model, path)
+    proto = onnx.load(path)
     normalized(proto.graph)
-    onnx.save(proto, tmp_path / "nin.onnx")
-    report = common.compare(NUMPY, tmp_path / "nin.onnx", levels="activations", resize=67)
+    onnx.save(proto, path)
+    report = compare_here(sample, [path], model, ["activations"])
     words = "as if 0.286 were subtracted and the rest divided by 0.353"
     assert report.layer.mistakes["nin.onnx"].startswith("in its input: every value is 2.833 times")
     assert words in report.layer.mistakes["nin.onnx"]
 
 
-def test_a_file_that_takes_images_of_another_size_agrees_in_nothing_and_says_which(tmp_path):
-    model = reference.model()
-    onnx_format.save(model, tmp_path / "nin.onnx")
-    proto = onnx.load(tmp_path / "nin.onnx")
+def test_a_file_of_images_of_another_size_agrees_in_nothing_and_says_which(sample, tmp_path):
+    path, model = tmp_path / "nin.onnx", reference.model()
+    onnx_format.save(model, path)
+    proto = onnx.load(path)
     fixed_size(80, proto.graph)
-    onnx.save(proto, tmp_path / "nin.onnx")
-    report = common.compare(NUMPY, tmp_path / "nin.onnx", levels=LEVELS, resize=67, batch_size=2)
+    onnx.save(proto, path)
+    report = compare_here(sample, [path], model, LEVELS)
     assert report.exit_status == 2
     failed = {level.name: level for level in report.levels if level.status == "failed"}
     assert [*failed] == ["shapes", "activations"]
@@ -305,14 +314,14 @@ def test_a_file_of_other_images_or_classes_is_refused_by_name(tmp_path, counts, 
     model = Model(weights, num_classes=classes, in_channels=channels)
     onnx_format.save(model, tmp_path / "nin.onnx")
     with pytest.raises(NinError, match=re.escape(words)):
-        common.compare(NUMPY, tmp_path / "nin.onnx", levels=LEVELS, resize=67)
+        files.start(str(tmp_path / "nin.onnx"), Settings())
 
 
-def test_relus_that_let_everything_through_are_said_to_hide_a_missing_one(tmp_path):
-    model = reference.model()
+def test_relus_that_let_everything_through_are_said_to_hide_a_missing_one(sample, tmp_path):
+    path, model = tmp_path / "nin.onnx", reference.model()
     model.weights["block4.conv3.bias"][:] = 1000
-    onnx_format.save(model, tmp_path / "nin.onnx")
-    report = common.compare(NUMPY, tmp_path / "nin.onnx", levels="activations", resize=67)
+    onnx_format.save(model, path)
+    report = compare_here(sample, [path], model, ["activations"])
     (activations,) = report.levels
     assert [note for note in activations.notes if "the ReLU of block4.conv3 lets every" in note]
 
@@ -331,7 +340,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, content, wo
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(NinError, match=words) as caught:
-        common.compare(NUMPY, str(path), levels=LEVELS, resize=67)
+        files.start(str(path), Settings())
     assert "\n" not in str(caught.value)
     assert "nin.onnx" in str(caught.value)
 

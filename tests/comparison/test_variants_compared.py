@@ -7,13 +7,11 @@ import numpy as np
 import numpy_nin
 import pytest
 
-from common.backends import parts
-from common.comparison import dropout, levels, shapes, tables, worker
+from common.comparison import dropout, levels, worker
 from common.comparison.job import LEVELS, Job, below
 from common.comparison.layer import look
 from common.comparison.material import make_material
 from common.errors import NinError
-from common.network import architecture
 from common.network.description import CHAPTER, NETWORKS, parse
 
 
@@ -70,16 +68,6 @@ def test_a_variant_is_one_network_in_a_framework_and_in_numpy(sample, backend, n
     parts = {level.name: level.part for level in found.levels if level.part}
     assert parts == ({"dropout": "the last of 2 layers"} if network == "lin-cifar" else {})
     assert all(text.startswith("as on paper") for text in found.layer.findings.values())
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_each_layer_of_a_network_with_a_name_is_walked_through_once(backend, network):
-    size = architecture.smallest_input(parse(network))
-    net = parts.make_network(backend, parse(network), size=size)
-    layers = list(shapes.walk_through(backend, net, size))
-    on_paper = architecture.layer_shapes(size, network=parse(network))
-    rows = tables.shape_rows({"framework": layers}, on_paper)
-    assert [row.name for row in rows if row.deviating] == []
 
 
 def test_a_network_deeper_than_the_chapters_learns_at_a_lower_rate():

@@ -34,7 +34,7 @@ def photo(path, height=300, width=200, background=235, clothes=40, **options):
     return path
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(240, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [20, pytest.param(240, marks=pytest.mark.long)])
 def test_the_garment_is_found_in_19_of_20_made_photos_of_any_kind(tmp_path, count):
     good, path = Counter(), tmp_path / "photo"
     for number in range(count):
