@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed.checkpoint
 from torch import nn
 
 
@@ -158,7 +157,9 @@ def with_weight_norm(weights):
 
 
 def distributed(weights, directory):
-    torch.distributed.checkpoint.save(state(weights), checkpoint_id=directory / "dcp")
+    from torch.distributed import checkpoint  # which takes a second
+
+    checkpoint.save(state(weights), checkpoint_id=directory / "dcp")
     return directory / "dcp"
 
 
