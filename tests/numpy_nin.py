@@ -272,7 +272,7 @@ class Predictor:
     def gradients(self, images, labels, training=False):
         loss, slope = cross_entropy(list(self.forward(images, training).values())[-1], labels)
         if not self.needs_slopes:
-            return float(loss), {}
+            return float(loss), dict.fromkeys(get_weights(self.net), 0.0)
         for _, layer in reversed(list(leaves(self.net))):
             slope = layer.backward(slope)
         slopes = {}
@@ -289,10 +289,13 @@ class Trainer(Predictor):
         self.metrics = []
 
     def train_batch(self, indices, learning_rate, step):
-        self.needs_slopes = learning_rate != 0  # half of the time of the comparison's tests
-        loss, slopes = self.gradients(self.images[indices], self.labels[indices], training=True)
+        images, labels = self.images[indices], self.labels[indices]
+        # at a rate of 0 what they are changes nothing: half of the time of the comparison's tests
+        self.needs_slopes = learning_rate != 0
+        loss, slopes = self.gradients(images, labels, training=True)
+        self.needs_slopes = True
         self.metrics.append(loss)
-        for name, layer in convolutions(self.net) if slopes else ():
+        for name, layer in convolutions(self.net):
             layer.weight -= learning_rate * slopes[f"{name}.weight"]
             layer.bias -= learning_rate * slopes[f"{name}.bias"]
 

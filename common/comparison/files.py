@@ -374,10 +374,14 @@ class LayersFile:
     def _named(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """By name what stands in order: the outputs of the file, and those of its layers."""
         own = len(outputs) - len(self.layers)
-        # of several outputs the first of a logit for each class, as when such a file is converted
         classes = architecture.NUM_CLASSES
-        fitting = (x for x in outputs[:own] if x.ndim and x.size == len(x) * classes)
-        logits = next(fitting, outputs[0])
+        fitting = [x for x in outputs[:own] if x.ndim and x.size == len(x) * classes]
+
+        def rank(x: np.ndarray) -> tuple[int, bool]:
+            """A map of one pixel comes after a list of numbers, and so do probabilities."""
+            return x.ndim, np.allclose(x.sum(tuple(range(1, x.ndim))), 1)
+
+        logits = min(fitting or outputs[:1], key=rank)
         return {**dict(zip(self.layers, outputs[own:], strict=True)), "logits": logits}
 
 

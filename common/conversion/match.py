@@ -25,7 +25,7 @@ OTHER_PARAMETERS = {"gamma", "beta", "scale", "alpha"}
 
 # what helps if a file holds one of our variants
 VARIANT = (
-    "; of a variant, scripts/convert.py with `network=NAME` makes a file that says which it is "
+    "; if it is one of the variants, scripts/convert.py makes a file of it that says which "
     "(docs/variants.md)"
 )
 

@@ -54,6 +54,9 @@ class StopRequest(contextlib.ExitStack):
     """While it is entered, the first signal is only noted; a second one raises at once.
 
     Use as a context manager and look at :attr:`signal` between steps.
+
+    Args:
+        words: what the first signal prints.
     """
 
     signal: int | None = None
@@ -63,6 +66,10 @@ class StopRequest(contextlib.ExitStack):
     def exit_status(self) -> int:
         """128 + the signal's number, as shells count: 130 for Ctrl-C, 143 for ``kill``."""
         return 128 + (self.signal or 0)
+
+    def __init__(self, words: str = "stopping after this step; again to stop at once") -> None:
+        super().__init__()
+        self._words = words
 
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""
@@ -75,7 +82,7 @@ class StopRequest(contextlib.ExitStack):
         self.signal = number
         # print() could be interrupted in the middle of a line of its own
         with contextlib.suppress(OSError):
-            os.write(2, b"\nstopping after this step; again to stop at once\n")
+            os.write(2, f"\n{self._words}\n".encode())
 
 
 @contextlib.contextmanager

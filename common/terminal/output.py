@@ -86,11 +86,6 @@ class _SpeltOut:
         self.drawn = drawn
 
     def __rich_console__(self, console: "Console", options: Any) -> Iterator[Any]:
-        from rich.segment import Segment
-
         for segment in console.render(self.drawn, options):
-            yield (
-                segment
-                if segment.control
-                else Segment(printable(segment.text, LAYOUT), segment.style)
-            )
+            text = segment.text if segment.control else printable(segment.text, LAYOUT)
+            yield segment._replace(text=text)

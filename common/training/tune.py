@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -476,6 +476,8 @@ def search(tuning: Tuning, wanted: int, observer: Observer) -> None:
                 break
             observer.searching(study.trials(), wanted)
             ended = _attempt(tuning, trial, observer, stop)
+            # a trainer and what it captured on a GPU hold on to each other
+            gc.collect()
             trials = study.trials()
             observer.done(ended, trials, wanted)
             if ended.outcome == "failed" and not any(t.accuracy is not None for t in trials):
@@ -489,19 +491,15 @@ def _attempt(
 ) -> Trial:
     """Train one trial and record what it came to; what stops it stops the search."""
     started = time.monotonic()
-
-    def report(percent: int, accuracy: float) -> None:
-        trial.report(accuracy, percent)
-        if trial.should_prune():
-            raise Pruned
-
     settings = space.settings_of(tuning.settings, trial.user_attrs["values"])
     facts: dict[str, Any] = {}
     outcome, accuracy = "interrupted", None
     try:
-        accuracy = _train(tuning, settings, report, observer, stop)
-        if accuracy is not None:
-            outcome = "complete"
+        run = fit.fit(settings, tuning.dataset, watchers=[observer, _Judge(tuning, trial)])
+        if run.complete:
+            outcome, accuracy = "complete", run.validation_accuracy
+        else:
+            stop.signal = run.stop.signal
     except Pruned:
         outcome = "pruned"
     except DivergedError as error:
@@ -529,12 +527,11 @@ def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> 
         "threads": tuning.settings.threads or max(1, machine.physical_cores() // jobs),
     }
     seen = {trial.number for trial in tuning.trials if trial.outcome != "running"}
-    # a signal ends the processes; their trials are tried again
-    with StopRequest() as stop:
+    with StopRequest("stopping; the trials under way will be tried again") as stop:
         stop.callback(observer.closing)
         pool = stop.enter_context(ThreadPoolExecutor(jobs))
-        calls = []
-        for _ in range(jobs):
+        calls: list[Future[Any]] = []
+        while stop.signal is None and len(calls) < jobs:
             apart = Apart(sys.executable, math.inf)
             stop.callback(apart.kill)
             calls.append(pool.submit(apart.call, "common.training.tune:work", **arguments))
@@ -561,36 +558,15 @@ def work(out: str, wanted: int, data: str, threads: int) -> None:
     search(Tuning(study, base, choices, fashion_mnist.load(data)), wanted, Observer())
 
 
-def _train(
-    tuning: Tuning,
-    settings: Settings,
-    report: Callable[[int, float], None],
-    observer: Observer,
-    stop: StopRequest,
-) -> float | None:
-    """The accuracy of a trial on the validation images; None if a signal stopped it."""
-    judge = _Judge(tuning, report)
-    run = fit.fit(settings, tuning.dataset, watchers=[observer, judge])
-    if not run.complete:
-        stop.signal = run.stop.signal
-        return None
-    accuracy = run.validation_accuracy
-    del run
-    # a trainer and what it captured on a GPU hold on to each other
-    gc.collect()
-    return accuracy
-
-
 class _Judge(Watcher):
     """Measures the accuracy of a trial on the way; records once what computes."""
 
-    def __init__(self, tuning: Tuning, report: Callable[[int, float], None]) -> None:
-        self._study, dataset = tuning._study, tuning.dataset
+    def __init__(self, tuning: Tuning, trial: "optuna.trial.Trial") -> None:
+        self._study, self._trial, dataset = tuning._study, trial, tuning.dataset
         count = len(dataset.test_images)
         # from all over, should they stand in the order of their classes
         chosen = np.linspace(0, count - 1, min(count, INTERIM_IMAGES)).round().astype(int)
         self._images, self._labels = dataset.test_images[chosen], dataset.test_labels[chosen]
-        self._report = report
 
     def begin(self, run: Run) -> None:
         """Have every run looked at after the same share of its steps."""
@@ -612,7 +588,13 @@ class _Judge(Watcher):
         for start in range(0, len(self._images), size):
             logits = run.trainer.logits(self._images[start : start + size])
             right += int((logits.argmax(1) == self._labels[start : start + size]).sum())
-        self._report(percent, right / len(self._labels))
+        self.report(percent, right / len(self._labels))
+
+    def report(self, percent: int, accuracy: float) -> None:
+        """Keep an accuracy on the way; end a trial that is worse than half of the others."""
+        self._trial.report(accuracy, percent)
+        if self._trial.should_prune():
+            raise Pruned
 
 
 def importance(trials: Sequence[Trial], choices: Space) -> dict[str, Importance]:

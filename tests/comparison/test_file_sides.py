@@ -144,10 +144,11 @@ def fixed_size(size, graph):
         dim.dim_value = size
 
 
-def features_first(graph):
-    """The last map as an output too, and before the logits."""
+def first_output(name, graph):
+    """Another output before the logits: features, a map of one pixel, probabilities."""
     logits = graph.output.pop()
-    graph.output.append(onnx.ValueInfoProto(name="pool3"))
+    graph.node.append(onnx.helper.make_node("Softmax", [logits.name], ["probabilities"], axis=1))
+    graph.output.append(onnx.ValueInfoProto(name=name))
     graph.output.append(logits)
 
 
@@ -201,7 +202,9 @@ MISTAKES = {
     "biases-apart": (biases_apart, None),
     "right-size": (partial(fixed_size, 67), None),
     "other-relus": (other_relus, None),
-    "features-first": (features_first, None),
+    "features-first": (partial(first_output, "pool3"), None),
+    "map-first": (partial(first_output, "block4.conv3"), None),
+    "probabilities-first": (partial(first_output, "probabilities"), None),
     "connected-per-pixel": (connected_per_pixel, None),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),

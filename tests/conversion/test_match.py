@@ -278,7 +278,7 @@ OTHERS = {
     "a layer more": (
         lambda w: {**w, "head.weight": np.zeros((10, 10), np.float32)},
         "head.weight of shape (10, 10) belongs to none of its layers (1 of 25 tensors do not); "
-        "of a variant, scripts/convert.py with network=NAME makes a file that says which it is",
+        "if it is one of the variants, scripts/convert.py makes a file of it that says which",
     ),
     "a layer with more than a bias": (
         lambda w: {**w, "block1.conv1.alpha": np.zeros(96, np.float32)},

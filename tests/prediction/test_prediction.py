@@ -256,7 +256,7 @@ def test_predict_writes_logits_picture_and_json_and_prints_words(
         assert wrong == ([] if entry["predicted"] == entry["true"] else ["wrong"])
 
 
-def test_picturesare_predicted_and_drawn_under_their_names(load, weights, tmp_path):
+def test_pictures_are_predicted_and_drawn_under_their_names(load, weights, tmp_path):
     paths = [photo(tmp_path / "trouser.png"), photo(tmp_path / "dress.jpg", clothes=90)]
     pictures = predict.from_files(paths)
     found = load(weights).predict(pictures.pixels, names=pictures.names)

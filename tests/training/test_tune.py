@@ -119,10 +119,15 @@ def made_up(settings, interim):
 
 def search(tuning, wanted, objective):
     """Search, the accuracies made up by a function of a trial's settings."""
+
+    def fit(settings, dataset, watchers):
+        accuracy = objective(settings, watchers[1].report)
+        stop = SimpleNamespace(signal=signal.SIGINT)
+        complete = accuracy is not None
+        return SimpleNamespace(complete=complete, validation_accuracy=accuracy, stop=stop)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            tune, "_train", lambda tuning, settings, report, *_: objective(settings, report)
-        )
+        patch.setattr(tune.fit, "fit", fit)
         tune.search(tuning, wanted, tune.Observer())
 
 
