@@ -178,7 +178,10 @@ def _model(path: Path) -> Any:
             copy.write_bytes(archived)
             with h5py.File(copy, "r+") as file:
                 file.attrs["model_config"] = json.dumps(config)
-        return tf.keras.models.load_model(copy, compile=False, safe_mode=True)
+        net = tf.keras.models.load_model(copy, compile=False, safe_mode=True)
+    if not net.built:  # it was never called; its first layer, a network, says for which images
+        net.build(net.layers[0].input_shape)
+    return net
 
 
 def _leaves(net: Any) -> Iterator[Any]:

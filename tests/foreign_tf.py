@@ -54,6 +54,10 @@ def functional(weights, outputs=1, shape=(None, None, 1), end=None):
     return fill(keras.Model(given, [x, maps[-2]][:outputs]), weights)
 
 
+def nested_without_an_input(weights):
+    return keras.Sequential([network(weights)])
+
+
 def nested(weights):
     given = keras.Input((None, None, 1))
     return keras.Model(given, network(weights)(given))
@@ -175,6 +179,7 @@ READ = {
     "flat": lambda w, d: saved(network(w, parts(list)), d),
     "functional": lambda w, d: saved(functional(w), d),
     "nested": lambda w, d: saved(nested(w), d),
+    "nested without an input": lambda w, d: saved(nested_without_an_input(w), d),
     "ReLU of its own": lambda w, d: saved(network(w, parts(activation=None)), d),
     "regularized and compiled": lambda w, d: saved(compiled(w), d),
     "mixed precision": lambda w, d: saved(mixed(w), d),
@@ -219,8 +224,9 @@ NOTED = {
 }  # fmt: skip
 # what make test leaves to make test-long: Keras builds and compiles a network for each
 LONG = (
-    "nested", "ReLU of its own", "regularized and compiled", "mixed precision", "batches of three",
-    "two outputs", "SavedModel that pads by itself", "module that adds the other way",
+    "nested", "nested without an input", "ReLU of its own", "regularized and compiled",
+    "mixed precision", "batches of three", "two outputs", "SavedModel that pads by itself",
+    "module that adds the other way",
     "fully connected per pixel", "fully connected per pixel in a SavedModel", "augmentation",
     "Keras operations", "without dropout", "logarithms of a softmax in a SavedModel",
     "rescaling in a SavedModel", "maximum for the average",

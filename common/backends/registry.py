@@ -113,7 +113,10 @@ def check_spec(spec: str) -> None:
     elif Path(spec).is_dir() and not (Path(spec) / "__init__.py").is_file():
         raise NinError(f"backend {spec}: a directory without __init__.py is no package")
     elif Path(spec).is_file() and Path(spec).suffix != ".py":
-        raise NinError(f"backend {spec}: the name of a Python file ends in .py")
+        raise NinError(
+            f"backend {spec}: the name of a Python file ends in .py, that of a weights file as "
+            "its format's does, such as .pt or .onnx"
+        )
 
 
 def check_apart(framework: str) -> None:

@@ -292,7 +292,9 @@ def _chain(net: Any, path: Path) -> Iterator[Any]:
                 )
             before = [each["name"]]
         if len(net.outputs) != 1:
-            raise NinError(f"{path}: it has {len(net.outputs)} outputs; save it with the first")
+            raise NinError(
+                f"{path}: it has {len(net.outputs)} outputs; save it with the logits alone"
+            )
     for layer in layers.values():
         if type(layer).__name__ in ("Functional", "Sequential"):
             yield from _chain(layer, path)
@@ -336,8 +338,6 @@ class LayersFile:
     PRECISIONS = ("float32",)
     weights: dict[str, np.ndarray]
     """By canonical name."""
-    layers: dict[str, Any]
-    """Canonical name -> what stands for the layer in the file."""
     words: dict[str, str]
     """Canonical name -> what the file calls the kind of the layer."""
 
@@ -364,25 +364,12 @@ class LayersFile:
                 word = self.words.get(given, "-")
                 yield LayerOutput(word, str(outputs[given].shape), name, outputs[given])
 
-    def Predictor(self, net: Any, settings: Settings) -> "LayersPredictor":
-        return LayersPredictor(self, settings)
+    def Predictor(self, net: Any, settings: Settings) -> "FilePredictor":
+        return FilePredictor(self, settings)
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
         raise NotImplementedError
-
-    def _named(self, outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """By name what stands in order: the outputs of the file, and those of its layers."""
-        own = len(outputs) - len(self.layers)
-        classes = architecture.NUM_CLASSES
-        fitting = [x for x in outputs[:own] if x.ndim and x.size == len(x) * classes]
-
-        def rank(x: np.ndarray) -> tuple[int, bool]:
-            """A map of one pixel comes after a list of numbers, and so do probabilities."""
-            return x.ndim, np.allclose(x.sum(tuple(range(1, x.ndim))), 1)
-
-        logits = min(fitting or outputs[:1], key=rank)
-        return {**dict(zip(self.layers, outputs[own:], strict=True)), "logits": logits}
 
 
 class OnnxFile(LayersFile):
@@ -399,11 +386,12 @@ class OnnxFile(LayersFile):
             self.weights = found.weights
             model = content.net
             self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
-            nodes = model.graph.node
+            nodes, self.result = onnx_format.logits_of(model.graph, architecture.NUM_CLASSES)
             self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
             self.words = {name: node.op_type for name, node in self.layers.items()}
-            self.results = [output.name for output in model.graph.output]
-            known = set(self.results)
+            known = {output.name for output in model.graph.output}
+            chosen = f"{path.name}: of {len(known)} outputs {printable(self.result)} was compared"
+            self.notes = [chosen] if len(known) > 1 else []
             for node in self.layers.values():
                 if node.output[0] not in known:
                     known.add(node.output[0])
@@ -425,15 +413,16 @@ class OnnxFile(LayersFile):
             words = f"{self.__name__} takes images of {own[1]}x{own[2]} only"
             if pixels.shape[2] != pixels.shape[3]:  # as no other than square ones can be asked for
                 raise LackingError(f"{words}, and this level needs oblong ones too")
-            raise NinError(f"{words}; compare at that size")
+            raise NinError(f"{words}; compare at that size (resize {own[1]})")
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.channels_last else pixels
-        names = [*self.results, *(node.output[0] for node in self.layers.values())]
+        names = {name: node.output[0] for name, node in self.layers.items()}
+        names["logits"] = self.result
 
         def run(batch: np.ndarray) -> list[np.ndarray]:
-            return list(self.session.run(names, {self.given: batch}))
+            return list(self.session.run(list(names.values()), {self.given: batch}))
 
         # some exporters fix the batch too
-        outputs = self._named(convert.in_batches(run, X, batch_size))
+        outputs = dict(zip(names, convert.in_batches(run, X, batch_size), strict=True))
         for layer in architecture.layers():  # fully connected per pixel, whose channels come last
             found = outputs.get(layer.name)
             if found is not None and found.shape[1] != layer.out_channels == found.shape[-1]:
@@ -469,7 +458,8 @@ class GluonFile(LayersFile):
             file.symlink_to(Path(self.__file__).absolute())
             kinds.layers_of_mxnet(file).write_text(json.dumps(self.graph))
             outputs = self.exporter.run_native(file, pixels)
-        return self._named(outputs)
+        first = len(outputs) - len(self.layers)
+        return {**dict(zip(self.layers, outputs[first:], strict=True)), "logits": outputs[0]}
 
 
 def _gluon_kind(node: Mapping[str, Any]) -> str:
@@ -481,7 +471,7 @@ def _gluon_kind(node: Mapping[str, Any]) -> str:
     return operations.get(node["op"], "")
 
 
-class LayersPredictor:
+class FilePredictor:
     """See :class:`common.contract.Predictor`."""
 
     def __init__(self, file: LayersFile, settings: Settings) -> None:

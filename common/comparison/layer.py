@@ -51,6 +51,7 @@ from common.network.description import Network
 WORST = 5  # places shown
 ON_PAPER = "on paper"
 NO_MISTAKE = "no known mistake gives this"
+SAME = ("pool", "dropout")  # layers that do not tell whether a ReLU comes before or behind them
 AS_PIXEL = "its shape"  # the step from a map to one of a pixel
 # where a name alone is looked for
 STEPS: Sequence[str] = ("step",)
@@ -407,7 +408,7 @@ def _activation_on_paper(
         wrong,
         recording.dtype,
         begin,
-        _mistakes(steps),
+        itertools.chain(_mistakes(steps), _of_prepared(layer) if where == "in its input" else ()),
         itertools.chain(_named(where, layer.input_fits if where else ()), layer.fits),
         layer.factors,
     )
@@ -468,16 +469,22 @@ def _next_had_the_relu(
     name: str, recording: Recording, job: Job, material: Mapping[str, Array]
 ) -> bool:
     """Whether the next layer that is given was computed from this one's output after a ReLU."""
-    known, given = layer_names(job.description), recording.group("activations")
-    after = next((each for each in known[known.index(name) + 1 :] if each in given), None)
+    given = recording.group("activations")
+    known = layer_names(job.description)
+    later = known[known.index(name) + 1 :]
+    # a maximum is the same before a ReLU and behind it: only what adds up tells
+    after = next((each for each in later if each in given and not each.startswith(SAME)), None)
     if after is None:
         return False
+    given = {each: x for each, x in given.items() if each not in later[: later.index(after)]}
     path = _path_to(after, {**given, name: relu(given[name])}, job, material)
     if not isinstance(path, _Path):
         return False
-    # it may be given before its own ReLU too
-    apart = largest_difference(path.end.ravel(), relu(given[after]).ravel())
-    return apart.within(ROUNDING[recording.dtype])
+    found = [given[after]]
+    if ".conv" in after:  # it may be given before its own ReLU too
+        found.append(relu(given[after]))
+    limit = ROUNDING[recording.dtype]
+    return any(largest_difference(path.end.ravel(), x.ravel()).within(limit) for x in found)
 
 
 def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
@@ -499,6 +506,12 @@ def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
         for text, function in mistakes:
             whole = [*compute[:at], function, *compute[at + 1 :]]
             yield where + text, partial(_one_by_one, whole)
+
+
+def _of_prepared(layer: OnPaper) -> Iterator[Mistake]:
+    """What may be done to the images before the first layer."""
+    for text, change in OF_IMAGES.items():
+        yield f"in its input: {text}", partial(_one_by_one, [change, layer.compute])
 
 
 def _named(where: str, fits: Iterable[Fit]) -> Iterator[Fit]:

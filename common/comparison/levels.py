@@ -202,9 +202,10 @@ def compare(
         if name == "dropout" and dropout.site(job.description) is None:
             level.notes.append("this network has no dropout")
         for recording in recordings:
-            if name == "activations" and "run_as" in recording.about:
-                level.notes.append(f"{recording.name} {recording.about['run_as']}")
-                level.notes += recording.about["notes"]
+            if name == "activations":
+                if "run_as" in recording.about:
+                    level.notes.append(f"{recording.name} {recording.about['run_as']}")
+                level.notes += recording.about.get("notes", [])
             if name in recording.absent:
                 level.notes.append(f"{recording.name} not compared: {recording.absent[name]}")
             if name in recording.failed:
@@ -347,7 +348,7 @@ def _parameters(level: Level, have: Recordings, job: Job, weights: Weights) -> N
             # with one parameter of another shape a backend refuses all: the shape is the mistake
             if name in expected and shapes[backend] == expected:
                 good = np.array_equal(found[name], weights[name])
-                text += "" if good else ", but not the numbers that it was given"
+                text += "" if good else ", but other numbers"
             row.add(backend, text, shape, good)
         rows.append(row)
     total = Row("total", {"on paper": f"{sum(array.size for array in weights.values()):,}"})
@@ -411,9 +412,11 @@ def _activations(
         level.part = "logits only" if only_logits else some
     _refuse_if(level, _nothing_to_see(arrays, known))
     logits = [given[ends[0]] for given in arrays.values() if ends[0] in given]
-    dead = [int((array == 0).all(axis=0).sum()) for array in logits if array.ndim == 2]
+    classes = architecture.NUM_CLASSES
+    right = [array for array in logits if array.shape[1:] == (classes,)]
+    dead = [int((array == 0).all(axis=0).sum()) for array in right]
     if any(dead):
-        level.notes.append(f"{max(dead)} of {logits[0].shape[1]} logits are 0 for every image")
+        level.notes.append(f"{max(dead)} of {classes} logits are 0 for every image")
     relus = [layer.name for layer in architecture.layers(network=job.description) if layer.relu]
     outputs = {name: [given[name] for given in arrays.values() if name in given] for name in relus}
     idle = [name for name, found in outputs.items() if found and all((x > 0).all() for x in found)]

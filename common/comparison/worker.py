@@ -55,8 +55,8 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
         "seconds": round(time.monotonic() - started, 1),
         "seconds_in": {r.dtype: round(r.seconds, 1) for r in recordings},
     }
-    if type(ready.backend) is files.WeightsFile:
-        about |= {"run_as": ready.backend.run_as, "notes": ready.backend.notes}
+    if is_file:  # what is to be said of it
+        about |= {n: x for n, x in vars(ready.backend).items() if n in ("run_as", "notes")}
     found = []
     for recording in recordings:
         # others do the same beside it

@@ -113,12 +113,12 @@ def identify(path: Path) -> str:
     if strange:
         raise NinError(f"{path}: {strange[0]}")
     suffix = path.suffix.lower()
-    for name, form in FORMATS.items():
-        if suffix in form.suffixes and name != "onnx":
-            raise NinError(f"{path}: damaged, or not {form.words} (it does not begin like one)")
     # it begins with no mark of its own
     if head[:1] == b"\x08" and (suffix == ".onnx" or b"\x12" in head[:4]):
         return "onnx"
+    for name, form in FORMATS.items():
+        if suffix in form.suffixes and name != "onnx":
+            raise NinError(f"{path}: damaged, or not {form.words} (it does not begin like one)")
     known = ", ".join(form.words for form in FORMATS.values())
     raise NinError(f"{path}: not a weights file of a known kind ({known})")
 

@@ -5,6 +5,7 @@ any size from 67x67 up, and gives logits (batch, classes).
 """
 
 import importlib
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,33 @@ def input_layout(graph: Any, path: Path, channels: int) -> tuple[tuple[int | Non
     if permutations == [[0, 3, 1, 2]] or shape[3] == channels != shape[1]:
         return (shape[0], shape[3], shape[1], shape[2]), True
     return tuple(shape), False
+
+
+def logits_of(graph: Any, classes: int) -> tuple[list[Any], str]:
+    """The operations that lead to a graph's logits, in order, and the name of that output.
+
+    Of several outputs it is one of a number for each class; of these, that behind the most
+    convolutions, with the fewest operations: no other head, and nothing made of the logits.
+    """
+    producers = {name: node for node in graph.node for name in node.output}
+    ways: dict[str, list[Any]] = {}
+    for output in graph.output:
+        needed, todo = set(), [output.name]
+        while todo:
+            node = producers.get(todo.pop())
+            if node is not None and node.output[0] not in needed:
+                needed.add(node.output[0])
+                todo += node.input
+        ways[output.name] = [node for node in graph.node if node.output[0] in needed]
+
+    def rank(output: Any) -> tuple[Any, ...]:
+        sizes = [dim.dim_value for dim in output.type.tensor_type.shape.dim][1:]
+        way = [node.op_type for node in ways[output.name]]
+        convolutions = sum(kind in ("Conv", "MatMul", "Gemm") for kind in way)
+        return math.prod(sizes) != classes, len(sizes), -convolutions, len(way)
+
+    chosen = min(graph.output, key=rank).name
+    return ways[chosen], chosen
 
 
 def require() -> None:

@@ -16,6 +16,11 @@ def check_parameters(
     The message calls the weights ``where``, such as a file's name.
     """
     missing = [name for name in shapes if name not in weights]
+    if weights and len(missing) == len(shapes):
+        raise NinError(
+            f"{where}: have other names than the network's parameters: {next(iter(weights))} is "
+            f"the first, {missing[0]} there; each block has to be a sequence of its own"
+        )
     if missing:
         raise NinError(f"{where}: {missing[0]} is missing ({len(missing)} of {len(shapes)} are)")
     extra = [name for name in weights if name not in shapes]

@@ -11,6 +11,7 @@ from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
 from common.files.arrays import save_arrays
 from common.model import from_metadata, load_model, save_model, to_metadata
+from common.network.parameters import check_parameters
 
 NAME = "block2.conv1.weight"
 
@@ -143,6 +144,12 @@ OTHER_TENSORS = {
         "block2.conv1.weight has values that are not finite numbers: 1",
     ),
 }
+
+
+def test_a_network_without_inner_sequences_is_told_what_its_names_lack():
+    words = "other names than the network's parameters: block1.conv1.bias is the first, conv1.bias "
+    with pytest.raises(NinError, match=words):
+        check_parameters({"block1.conv1.bias": zeros(96)}, {"conv1.bias": (96,)})
 
 
 @pytest.mark.parametrize(("change", "words"), OTHER_TENSORS.values(), ids=OTHER_TENSORS.keys())

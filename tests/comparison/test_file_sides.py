@@ -144,11 +144,12 @@ def fixed_size(size, graph):
         dim.dim_value = size
 
 
-def first_output(name, graph):
-    """Another output before the logits: features, a map of one pixel, probabilities."""
+def first_output(name, sizes, operator, source, graph):
+    """Another output, of these sizes, before the logits: what an operator makes of a layer."""
     logits = graph.output.pop()
-    graph.node.append(onnx.helper.make_node("Softmax", [logits.name], ["probabilities"], axis=1))
-    graph.output.append(onnx.ValueInfoProto(name=name))
+    graph.node.append(onnx.helper.make_node(operator, [source], [name]))
+    kind = onnx.TensorProto.FLOAT
+    graph.output.append(onnx.helper.make_tensor_value_info(name, kind, ["batch", *sizes]))
     graph.output.append(logits)
 
 
@@ -202,9 +203,11 @@ MISTAKES = {
     "biases-apart": (biases_apart, None),
     "right-size": (partial(fixed_size, 67), None),
     "other-relus": (other_relus, None),
-    "features-first": (partial(first_output, "pool3"), None),
-    "map-first": (partial(first_output, "block4.conv3"), None),
-    "probabilities-first": (partial(first_output, "probabilities"), None),
+    "features-first": (partial(first_output, "a", [384, 1, 1], "Relu", "pool3"), None),
+    "means-first": (partial(first_output, "a", [384, 1, 1], "GlobalAveragePool", "pool3"), None),
+    "map-first": (partial(first_output, "a", [10, 1, 1], "Relu", "block4.conv3"), None),
+    "probabilities-first": (partial(first_output, "a", [10], "Softmax", "logits"), None),
+    "negative-first": (partial(first_output, "a", [10], "Neg", "logits"), None),
     "connected-per-pixel": (connected_per_pixel, None),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),

@@ -12,7 +12,7 @@ import pytest
 import reference
 from commands import assert_one_clear_line, run, run_here
 
-from common.conversion import convert, kinds
+from common.conversion import convert, kinds, onnx_format
 from common.errors import NinError
 from common.files.arrays import save_arrays
 from common.model import load_model, save_model
@@ -85,6 +85,14 @@ def test_a_stranger_is_named_with_what_helps(tmp_path, name, content, words):
     assert words in message
     assert message.isprintable()
     assert "weights_only" not in message
+
+
+@pytest.mark.parametrize("name", ["nin.pt", "nin.bin", "nin.h5", "nin"])
+def test_an_onnx_model_is_one_whatever_its_name(tmp_path, name):
+    pytest.importorskip("onnx")
+    onnx_format.save(reference.model(), tmp_path / "nin.onnx")
+    path = (tmp_path / "nin.onnx").rename(tmp_path / name)
+    assert kinds.identify(path) == "onnx"
 
 
 def test_directories_and_missing_files_are_named(tmp_path):
