@@ -390,7 +390,9 @@ class OnnxFile(LayersFile):
             self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
             self.words = {name: node.op_type for name, node in self.layers.items()}
             known = {output.name for output in model.graph.output}
-            chosen = f"{path.name}: of {len(known)} outputs {printable(self.result)} was compared"
+            chosen = (
+                f"{path.name}: of its {len(known)} outputs, {printable(self.result)} is compared"
+            )
             self.notes = [chosen] if len(known) > 1 else []
             for node in self.layers.values():
                 if node.output[0] not in known:

@@ -18,8 +18,8 @@ def check_parameters(
     missing = [name for name in shapes if name not in weights]
     if weights and len(missing) == len(shapes):
         raise NinError(
-            f"{where}: have other names than the network's parameters: {next(iter(weights))} is "
-            f"the first, {missing[0]} there; each block has to be a sequence of its own"
+            f"{where}: no name is one of the network's: the first is {next(iter(weights))}, the "
+            f"network's first {missing[0]}; each block has to be a sequence of its own"
         )
     if missing:
         raise NinError(f"{where}: {missing[0]} is missing ({len(missing)} of {len(shapes)} are)")

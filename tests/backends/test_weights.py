@@ -147,7 +147,7 @@ OTHER_TENSORS = {
 
 
 def test_a_network_without_inner_sequences_is_told_what_its_names_lack():
-    words = "other names than the network's parameters: block1.conv1.bias is the first, conv1.bias "
+    words = "first is block1.conv1.bias, the network's first conv1.bias; each block has to be a seq"
     with pytest.raises(NinError, match=words):
         check_parameters({"block1.conv1.bias": zeros(96)}, {"conv1.bias": (96,)})
 
