@@ -260,7 +260,11 @@ class KerasFile(WeightsFile):
 
     def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         keras = importlib.import_module("tensorflow").keras
-        layers = list(_chain(parts.exporter(self.backend).load_native(path).net, path))
+        content = parts.exporter(self.backend).load_native(path)
+        layers = list(_chain(content.net, path))
+        size = "x".join(map(str, (content.input_shape or ())[2:]))
+        if "None" not in size:
+            self.notes = [f"{path.name} is for images of {size}; its layers are run at any size"]
         self.net = keras.Sequential(_as_ours(layers, keras.layers))
         return self.get_weights(self.net)
 

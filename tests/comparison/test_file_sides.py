@@ -421,6 +421,10 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
         assert {layer.name for layer in architecture.layers()} <= set(found)
         assert found["global_pool"].shape == (2, 10, 1, 1)
         assert found["flatten"].shape == (2, 10)
+        assert "notes" not in vars(file)
+    sized = foreign_tf.saved(foreign_tf.network(weights, shape=(None, 67, 67, 1)), tmp_path)
+    (note,) = files.KerasFile(sized, backend, 1).notes
+    assert "is for images of 67x67; its layers are run at any size" in note
     one = foreign_tf.functional(weights)
     aside = foreign_tf.layers.Flatten(name="aside")(one.layers[3].output)
     two = foreign_tf.keras.Model(one.input, [one.output, aside])
