@@ -1049,8 +1049,14 @@ def test_average_pooling_in_a_framework_is_caught(
     ("window", "changes", "level", "layer"),
     [
         (5, {"padding": {2: 0, "same": "valid"}}, "shapes", "block2"),
-        (11, {"strides": {4: 3}}, "shapes", "block1"),
-        (5, {"kernel_size": {5: 3}, "padding": {2: 1}}, "parameters", "block2.conv1.weight"),
+        pytest.param(11, {"strides": {4: 3}}, "shapes", "block1", marks=pytest.mark.long),
+        pytest.param(
+            5,
+            {"kernel_size": {5: 3}, "padding": {2: 1}},
+            "parameters",
+            "block2.conv1.weight",
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["valid for same", "a wrong stride", "a smaller window"],
 )

@@ -167,6 +167,7 @@ def test_a_backend_that_is_not_there_stops_no_drawing(backend):
     assert python(code, MPLBACKEND=backend).strip() == backend
 
 
+@pytest.mark.long
 def test_pyplot_goes_by_the_backend_of_the_environment_after_a_drawing_too():
     code = f"{DRAW_ALL}\ndraw_all()\nimport matplotlib\nprint(matplotlib.get_backend())"
     assert python(code, MPLBACKEND="svg").strip().lower() == "svg"
