@@ -224,7 +224,8 @@ NOTED = {
 }  # fmt: skip
 # what make test leaves to make test-long: Keras builds and compiles a network for each
 LONG = (
-    "functional", "nested", "nested without an input", "ReLU of its own", "regularized and compiled",
+    "functional", "nested", "nested without an input", "ReLU of its own",
+    "regularized and compiled",
     "mixed precision", "batches of three", "two outputs", "SavedModel that pads by itself",
     "module", "module that adds the other way",
     "fully connected per pixel", "fully connected per pixel in a SavedModel", "augmentation",
