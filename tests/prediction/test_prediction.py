@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 import reference
-from commands import assert_one_clear_line, command, run, run_here
+from commands import ROOT, assert_one_clear_line, command, run, run_here
 from PIL import Image
 
 import common
@@ -123,10 +123,13 @@ def test_bad_input_to_predict_gets_one_clear_line(weights, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+IN_NUMPY = ("--backend", ROOT / "tests" / "numpy_nin.py")
+
+
 def test_weights_that_do_not_say_their_size_are_run_at_the_books_with_a_note(model, tmp_path):
     save_arrays(tmp_path / "w", model.weights, {})
     unverified, note, error = run(
-        "predict.py", "--weights", "w", "--images", "a.png", cwd=tmp_path
+        "predict.py", "--weights", "w", "--images", "a.png", *IN_NUMPY, cwd=tmp_path
     ).stderr.splitlines()
     assert unverified.startswith("note: w: not verified: it holds weights without layers")
     assert note == (
@@ -138,7 +141,7 @@ def test_weights_that_do_not_say_their_size_are_run_at_the_books_with_a_note(mod
 
 def test_weights_of_other_classes_than_the_data_are_refused(tmp_path):
     save_model(tmp_path / "three", reference.model(num_classes=3))
-    done = run("predict.py", "--weights", tmp_path / "three", "--data", "sample")
+    done = run("predict.py", "--weights", tmp_path / "three", "--data", "sample", *IN_NUMPY)
     assert_one_clear_line(done, "has 10 classes, the network 3")
 
 
