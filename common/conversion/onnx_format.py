@@ -157,7 +157,7 @@ class Constants:
         to_array = _import("onnx").numpy_helper.to_array
         self.known = {tensor.name: np.array(to_array(tensor)) for tensor in graph.initializer}
         self.nodes = graph.node
-        self.producers = {name: node for node in graph.node for name in node.output}
+        self.producers = producers_in(graph)
 
     def value(self, name: str) -> np.ndarray | None:
         """Of a name; None if it depends on the input."""
@@ -280,13 +280,18 @@ def input_layout(graph: Any, path: Path, channels: int) -> tuple[tuple[int | Non
     return tuple(shape), False
 
 
+def producers_in(graph: Any) -> dict[str, Any]:
+    """Name of a value -> the operation that gives it."""
+    return {name: node for node in graph.node for name in node.output}
+
+
 def logits_of(graph: Any, classes: int) -> tuple[list[Any], str]:
     """The operations that lead to a graph's logits, in order, and the name of that output.
 
     Of several outputs it is one of a number for each class; of these, that behind the most
     convolutions, with the fewest operations: no other head, and nothing made of the logits.
     """
-    producers = {name: node for node in graph.node for name in node.output}
+    producers = producers_in(graph)
     ways: dict[str, list[Any]] = {}
     for output in graph.output:
         needed, todo = set(), [output.name]
