@@ -57,6 +57,8 @@ class Level:
     """What was done, and what came of it; one line each."""
     part: str = ""
     """What of it was compared, such as ``logits only``; empty if all of it was."""
+    without: list[str] = field(default_factory=list)
+    """The backends that have no part in it, though the others were compared."""
     first: str | None = None
     """The first row that deviates."""
     between: list[str] = field(default_factory=list)
@@ -107,11 +109,12 @@ class Comparison:
         if self.deviation:
             between = "; ".join([*filter(None, [self.deviation.dtype]), *self.deviation.between])
             return f"first deviation: {self.deviation.name}, {self.deviation.first} ({between})"
-        agreeing = [
-            level.name + (f" ({level.part})" if level.part else "")
-            for level in self.levels
-            if level.status == "agree"
-        ]
+        agreeing = []
+        for level in self.levels:
+            if level.status == "agree":
+                without = f"without {', '.join(level.without)}" if level.without else ""
+                scope = "; ".join(filter(None, (level.part, without)))
+                agreeing.append(level.name + (f" ({scope})" if scope else ""))
         agree = "nothing could be compared"
         if agreeing:
             agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
@@ -242,6 +245,9 @@ def compare(
         idle = "nothing of it could be compared"
         lost |= {name: idle for name in names if name not in {*compared, source}}
         names = {name: None for name in names if name in compared}
+    for level in levels:
+        took_part = {recording.name for recording in recordings if recording.has(level.name)}
+        level.without = [name for name in names if level.tables and name not in took_part]
     losses: dict[str, list[float | None]] = {}
     for recording in recordings:
         if recording.has("training"):  # of two precisions, the first
@@ -410,6 +416,10 @@ def _activations(
         only_logits = {row.name for row in rows} <= {*ends}
         some = plural(f"{len(rows)} of {len(known)} layer(s)")
         level.part = "logits only" if only_logits else some
+    counts = {backend: sum(name in given for name in known) for backend, given in arrays.items()}
+    fewer = [f"{n} layer(s) of {name}" for name, n in counts.items() if 0 < n < len(rows)]
+    if len(arrays) > 2 and fewer and not level.part:  # two of them have more in common
+        level.part = plural(f"{len(rows)} of {len(known)} layer(s); {', '.join(fewer)}")
     _refuse_if(level, _nothing_to_see(arrays, known))
     logits = [given[ends[0]] for given in arrays.values() if ends[0] in given]
     classes = architecture.NUM_CLASSES

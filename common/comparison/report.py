@@ -334,7 +334,8 @@ def _compared(level: Level) -> str:
     if not level.tables:
         return "nothing"
     counts = [len(table.rows) for table in level.tables]
-    return level.part or plural(
+    without = f", without {', '.join(level.without)}" if level.without else ""
+    scope = level.part or plural(
         {
             "shapes": f"{counts[0]} layer(s)" + (", square and oblong" if len(counts) > 1 else ""),
             "parameters": f"{counts[0] - 1} parameter(s)",
@@ -344,6 +345,7 @@ def _compared(level: Level) -> str:
             "training": f"{counts[0]} step(s), {counts[-1]} parameter(s)",
         }[level.name]
     )
+    return scope + without
 
 
 def _nearest(level: Level, dtype: str) -> str:

@@ -556,6 +556,18 @@ def test_a_third_side_of_which_nothing_was_compared_is_no_part_of_the_agreement(
     assert report.exit_status == 2
 
 
+def test_a_side_that_lacks_a_level_or_layers_is_not_said_to_agree_in_them(material, recording):
+    two = dataclasses.replace(recording, name="two")
+    job = dataclasses.replace(JOB, levels=("shapes", "activations"))
+    part = record(material, "part", Part([], ["logits"]), job)
+    report = compare([recording, two, part], material, job)
+    every = len(comparison.layer_names())
+    assert report.verdict == (
+        f"one, two, part agree in shapes (without part), activations ({every} of {every} layers; "
+        "1 layer of part)"
+    )
+
+
 def test_two_that_agree_with_themselves_in_float32_alone_were_not_compared(material, both):
     one, two = named(both, "one"), named(both, "two")
     for recording in two:  # no layer that the other has not, and no logits
