@@ -17,6 +17,7 @@ from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, plural
+from common.files import sealed
 from common.network import architecture, initialization, start
 from common.network.description import Network
 from common.settings import KEEP, Settings, check_given, check_value
@@ -139,7 +140,7 @@ def _new_directory(run: Run) -> Iterator[None]:
     with run_directory.lock(run.directory):
         run.watchers.insert(0, records.Records())
         try:
-            run_directory.write_config(run.directory, records.describe(run))
+            sealed.write(run.directory / run_directory.CONFIG, records.describe(run))
             yield
         finally:
             if not run.steps_done:

@@ -31,7 +31,7 @@ import numpy as np
 from common.errors import NinError
 from common.files import sealed
 from common.files.arrays import load_arrays, save_arrays
-from common.files.write import write_json, write_text
+from common.files.write import write_text
 from common.settings import Settings
 from common.training.run import Progress
 
@@ -136,10 +136,9 @@ def read(directory: Path) -> Record:
         rows = [sealed.unseal(line) for line in text.splitlines()]
         for row in rows:
             accuracy = row[f"{row['evaluated_on']}_accuracy"]
-            points = [[row["epoch"], row["train_loss"], row["train_accuracy"], accuracy]]
-            points += [[x, loss, share] for x, loss, share in row["within_epoch"]]
-            for point in points:
-                _check_finite(point)
+            _check_finite(row["epoch"], row["train_loss"], row["train_accuracy"], accuracy)
+            for x, loss, share in row["within_epoch"]:
+                _check_finite(x, loss, share)
         name = RESULT
         result = _read_result(directory)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -158,24 +157,24 @@ def _read_result(directory: Path) -> dict[str, Any] | None:
         return None
     result = sealed.read(path)
     rate = result["examples_per_second"]
-    _check_finite([result["epochs"], result["total_seconds"], *([] if rate is None else [rate])])
+    _check_finite(result["epochs"], result["total_seconds"], 0 if rate is None else rate)
     if not isinstance(result["complete"], bool) or not isinstance(result["notes"], list):
         raise TypeError("complete, notes")
     return result
 
 
-def _check_finite(numbers: list[float]) -> None:
-    if not all(math.isfinite(number) for number in numbers):
+def _check_finite(*numbers: float) -> None:
+    if not all(map(math.isfinite, numbers)):
         raise ValueError("not a finite number")
 
 
-def open_run(directory: Path, called: str | None = None) -> dict[str, Any]:
+def open_run(directory: Path, called: str = "") -> dict[str, Any]:
     """The configuration of a run, which messages call the argument ``resume`` or as is given.
 
     Raises:
         NinError: if the directory is not a run, or its configuration is damaged.
     """
-    called = f"`resume={directory}`" if called is None else called
+    called = called or f"`resume={directory}`"
     if not (directory / CONFIG).is_file():
         raise NinError(f"{called}: not a run directory (it has no {CONFIG})")
     try:
@@ -328,16 +327,6 @@ def write_metrics(directory: Path, progress: Progress) -> None:
     """Write ``metrics.jsonl``: one line per finished epoch."""
     lines = (json.dumps(sealed.seal(row), allow_nan=False) + "\n" for row in progress.rows)
     write_text(directory / METRICS, "".join(lines))
-
-
-def write_config(directory: Path, config: Mapping[str, Any]) -> None:
-    """Write ``config.json``."""
-    write_json(directory / CONFIG, sealed.seal(config))
-
-
-def write_result(directory: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json``."""
-    write_json(directory / RESULT, sealed.seal(result))
 
 
 def _digest(state: Mapping[str, np.ndarray], text: str) -> str:

@@ -411,19 +411,7 @@ class Tuning:
 def begin(
     lines: Sequence[str], whole: Dataset, out: Path, preset: str = "fast", **given: Any
 ) -> Tuning:
-    """A new search, or what there is of one.
-
-    Args:
-        lines: what is searched, as :func:`common.training.space.parse` takes it.
-        whole: all data.
-        out: a new directory, or that of a search of the same settings, data and space.
-        preset: gives the settings that are not searched.
-        given: settings that differ from the preset's; ``validation`` is a sixth of the training
-            images if not given.
-
-    Raises:
-        NinError: for whatever the user can put right.
-    """
+    """A new search, or what there is of one, as :func:`common.tune` describes it."""
     given = {"validation": max(1, len(whole.train_images) // 6), **check_given(given)}
     if given["validation"] == 0:
         raise NinError("`validation=0`: trials are compared on images that are held out")
@@ -513,11 +501,7 @@ def _attempt(
 
 
 def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> None:
-    """As :func:`search`, in so many processes at a time, each with its share of the cores.
-
-    Raises:
-        NinError: if a process fails, or the images are in no file.
-    """
+    """As :func:`search`, in so many processes at a time, each with its share of the cores."""
     if not tuning.whole.directory:
         raise NinError(f"`jobs={jobs}`: other processes cannot read these images; name a directory")
     arguments = {
