@@ -55,7 +55,6 @@ class Classifier:
         self.file = file
 
     def __repr__(self) -> str:
-        """What predicts, in a few words."""
         size = self.settings.resize
         return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
 
@@ -125,11 +124,7 @@ class Classifier:
         return Predictions(self.model, self.settings, images, device, logits, self.file)
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
-        """Of uint8 images, (count, height, width), at least one: float, (count, classes).
-
-        Raises:
-            NinError: for a network of colour images, or logits that are not finite.
-        """
+        """Of uint8 images, (count, height, width), at least one: float, (count, classes)."""
         if self.model.in_channels != architecture.IN_CHANNELS:
             raise NinError(
                 f"the network takes images of {self.model.in_channels} channels, these have "

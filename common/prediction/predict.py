@@ -73,7 +73,7 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Mo
 
 
 def from_files(paths: Sequence[Path], on_light: bool = False) -> Images:
-    """Photos of clothes, made like the data set's images; arguments as in :mod:`.photos`.
+    """Photos of clothes, made like the data set's images, as :mod:`common.data.photos` does it.
 
     A bad one is passed over; without any good one, NinError names the first.
     """
@@ -134,18 +134,10 @@ NO_FILE = File(None, ())
 
 
 class Predictions:
-    """What a network predicts for images.
+    """What a network predicts for images; settings and device say how it was run.
 
     ``logits`` and ``probabilities`` are (count, classes), ``labels`` the likeliest classes,
     (count,), ``plot()`` a figure of the images with their classes.
-
-    Args:
-        model: the network.
-        settings: how it was run.
-        images: its input.
-        device: where it was run.
-        logits: its output, (count, classes).
-        file: that the network was read from, if it was.
     """
 
     def __init__(
@@ -175,7 +167,6 @@ class Predictions:
         """What a person should know of them, a sentence each."""
 
     def __repr__(self) -> str:
-        """How many are right, if that is known."""
         return f"<Predictions: {self.summary()}>"
 
     def rows(self) -> Iterator[tuple[str, ...]]:

@@ -34,7 +34,6 @@ class SearchDisplay(Observer):
         """How far the trial in this process is, 0 to 1."""
 
     def searching(self, trials: Sequence[Trial], wanted: int) -> None:
-        """Move the bar."""
         self._trials, self._wanted = trials, wanted
         self._show()
 
@@ -44,7 +43,6 @@ class SearchDisplay(Observer):
         self._show()
 
     def evaluating(self, run: Run, examples: int) -> None:
-        """Its evaluation is."""
         self._show()
 
     def done(self, trial: Trial, trials: Sequence[Trial], wanted: int) -> None:
@@ -66,7 +64,6 @@ class SearchDisplay(Observer):
         self._show()
 
     def closing(self) -> None:
-        """Take the bar away."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None

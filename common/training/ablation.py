@@ -112,7 +112,6 @@ class Ablation:
         """128 + the signal's number if it was interrupted."""
 
     def __repr__(self) -> str:
-        """What was compared."""
         names = ", ".join(variant.name for variant in self.variants)
         return plural(f"<Ablation: {names}; {len(self.seeds)} seed(s)>")
 

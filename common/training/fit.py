@@ -38,10 +38,7 @@ def fit(
     watchers: Sequence[Watcher] = (),
     lang: str = "en",
 ) -> Run:
-    """Train a network, as :func:`common.fit` describes it, until it is done or a signal comes.
-
-    ``net`` is None for the chapter's.
-    """
+    """Train a network, as :func:`common.fit` describes it; None for one of the settings."""
     started = time.monotonic()
     # before a framework is imported, which takes seconds
     check_batch(settings, dataset)
@@ -63,10 +60,7 @@ def resume(
     watchers: Sequence[Watcher] = (),
     lang: str | None = None,
 ) -> Run:
-    """Go on with a run from its checkpoint, as :func:`common.resume` describes it.
-
-    ``config`` is what :func:`common.training.run_directory.open_run` gives.
-    """
+    """Go on from a checkpoint, as :func:`common.resume` describes it; ``config`` is the run's."""
     started, settings = time.monotonic(), Settings(**config["settings"])
     check_batch(settings, dataset)
     records.check_same_data(config, dataset, f"`resume={directory}`")
@@ -160,12 +154,9 @@ def make(
     net: Any = None,
     watchers: Sequence[Watcher] = (),
 ) -> Run:
-    """A run whose network has the weights that the settings ask for, and no files yet.
+    """A run, without files yet, of the user's own network or one that is built as the settings say.
 
-    Without a network of the user's own it is built as the settings say.
-
-    Raises:
-        NinError: for a network that does not fit data or backend, or too little memory.
+    It has the weights that the settings ask for.
     """
     backend, own = ready.backend, net is not None
     _check_shares(settings, dataset, ready.workers)

@@ -51,11 +51,7 @@ class Running(NamedTuple):
 
 
 def members(backend: str, count: int) -> list[Member]:
-    """The processes that a backend's own engine needs for so many workers.
-
-    Raises:
-        NinError: for a backend that has no such engine.
-    """
+    """The processes that a backend's own engine needs for so many workers."""
     ranks = range(count)
     if backend == "torch":
         place = {"MASTER_ADDR": HERE, "MASTER_PORT": str(_free_ports(1)[0])}
@@ -88,13 +84,8 @@ def _gpu(number: int) -> dict[str, str]:
 def launch(backend: str, count: int, command: Sequence[str]) -> int:
     """Run a command in every worker until all have ended; a failure of one ends all.
 
-    Worker 0 prints what the command prints; of the others one sees why they failed.
-
-    Returns:
-        The exit status: worker 0's, if no worker failed, or if it has printed why.
-
-    Raises:
-        NinError: if a worker fails otherwise.
+    Worker 0 prints what the command prints; of the others one sees why they failed. The exit status
+    is worker 0's, if no worker failed, or if it has printed why; NinError otherwise.
     """
     threads = str(max(1, machine.physical_cores() // count))
     common = {machine.THREADS_VARIABLE: threads, **machine.given_environment()}

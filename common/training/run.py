@@ -142,7 +142,6 @@ class Run:
         self._agreed = False
 
     def __repr__(self) -> str:
-        """What was trained, and how far."""
         done = plural(f"{self.epochs_done:g} of {self.settings.epochs:g} epoch(s)")
         return f"<Run: {self.title}, seed {self.settings.seed}, {done}>"
 
@@ -254,10 +253,7 @@ class Run:
         self.started -= progress.total_seconds
 
     def train(self) -> bool:
-        """Run all epochs that are left.
-
-        Returns:
-            True if the run is complete, False if it was asked to stop.
+        """Run all epochs that are left; False if asked to stop.
 
         Raises:
             DivergedError: if a loss or weight is not finite.
@@ -297,11 +293,7 @@ class Run:
         self._watch("note", text)
 
     def finite_state(self) -> dict[str, np.ndarray]:
-        """The trainer's state.
-
-        Raises:
-            DivergedError: if anything in it is not finite.
-        """
+        """The trainer's state; DivergedError if anything in it is not finite."""
         state, progress = need(self.trainer, "state")(), self.progress
         for name, array in state.items():
             if not np.isfinite(array).all():

@@ -80,11 +80,7 @@ def check_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -
 
 
 def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) -> Path:
-    """Make a new, empty run directory; without ``out``, named by the settings, in ``parent``.
-
-    Raises:
-        NinError: if ``out`` holds something or cannot be written.
-    """
+    """Make a new, empty run directory; without ``out``, named by the settings, in ``parent``."""
     try:
         if out is not None:
             check_free(out)
@@ -121,11 +117,7 @@ class Record(NamedTuple):
 
 
 def read(directory: Path) -> Record:
-    """What a run has recorded, whether it is complete or not.
-
-    Raises:
-        NinError: if the directory is not a run, or a file in it is damaged.
-    """
+    """What a run has recorded, complete or not; NinError if it is none, or a file is damaged."""
     config = open_run(directory, str(directory))
     name = CONFIG
     try:
@@ -169,11 +161,7 @@ def _check_finite(*numbers: float) -> None:
 
 
 def open_run(directory: Path, called: str = "") -> dict[str, Any]:
-    """The configuration of a run, which messages call the argument ``resume`` or as is given.
-
-    Raises:
-        NinError: if the directory is not a run, or its configuration is damaged.
-    """
+    """The configuration of a run; NinError, which calls it ``resume`` if not given, if damaged."""
     called = called or f"`resume={directory}`"
     if not (directory / CONFIG).is_file():
         raise NinError(f"{called}: not a run directory (it has no {CONFIG})")
@@ -199,11 +187,7 @@ def is_by_hand(config: Mapping[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Keep other processes from training in the directory.
-
-    Raises:
-        NinError: if one does.
-    """
+    """Keep other processes from training in the directory; NinError if one does."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
@@ -249,10 +233,7 @@ def _is_of_an_unbegun_run(path: Path) -> bool:
 def data_source(config: Mapping[str, Any], called: str) -> str:
     """Where a run's data are now: in their directory, or found anew if that is gone.
 
-    Not what was asked for: ``auto`` may find something else today.
-
-    Raises:
-        NinError: for a run on arrays.
+    Not what was asked for: ``auto`` may find something else today. NinError for a run on arrays.
     """
     used = config["data"]
     if not used["directory"]:
@@ -286,9 +267,6 @@ def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress, s
 
     Returns:
         The trainer's state, the run's progress, and why it is not the newest; empty if it is.
-
-    Raises:
-        NinError: if there is none that is whole.
     """
     newest, previous = directory / CHECKPOINT, directory / PREVIOUS
     if not (newest.is_file() or previous.is_file()):

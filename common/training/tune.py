@@ -132,9 +132,6 @@ class Study:
 
     While a process trains trial n it holds a lock on byte n + 1 of the lock file, which ends with
     the process however that ends. Byte 0 is held while trials are counted and drawn.
-
-    Raises:
-        NinError: if Optuna is not installed, or the database is damaged.
     """
 
     def __init__(self, out: Path) -> None:
@@ -271,7 +268,6 @@ class Tuning:
         self.read()
 
     def __repr__(self) -> str:
-        """What was searched, and how far."""
         return plural(f"<Tuning: {', '.join(self.space)}; {len(self.ended)} trial(s)>")
 
     def read(self) -> None:
@@ -449,11 +445,7 @@ def begin(
 
 
 def search(tuning: Tuning, wanted: int, observer: Observer) -> None:
-    """Train in this process until so many trials have begun or are done, or a signal comes.
-
-    Raises:
-        NinError: if the first trial of all fails, or the search is over.
-    """
+    """Train in this process until so many trials have begun or are done, or a signal comes."""
     study, parent = tuning._study, os.getppid()
     with StopRequest() as stop:
         stop.callback(observer.closing)
