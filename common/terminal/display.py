@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from common.errors import in_python, plural
 from common.network import architecture
 from common.terminal import output
-from common.training.run import Run, Watcher, summary
+from common.training.run import Run, Watcher, scores, summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +94,7 @@ class Display(Watcher):
         about_size = ""
         if not run.own:
             about_size = architecture.note_on_size(settings.resize, settings.description)
-        if about_size and about_size != self._about_size:
+        if about_size not in ("", self._about_size):
             self.note(run, about_size)
             self._about_size = about_size
 
@@ -127,12 +127,9 @@ class Display(Watcher):
 
     def epoch(self, run: Run, row: dict[str, Any]) -> None:
         """The results of an epoch."""
-        self.line(
-            f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, "
-            f"train acc {row['train_accuracy']:.3f}, {row['evaluated_on']} acc "
-            f"{row[row['evaluated_on'] + '_accuracy']:.3f} (training "
-            f"{duration(row['train_seconds'])}, evaluation {duration(row['evaluation_seconds'])})"
-        )
+        training, evaluation = duration(row["train_seconds"]), duration(row["evaluation_seconds"])
+        took = f"(training {training}, evaluation {evaluation})"
+        self.line(f"epoch {row['epoch']}: {scores(row)} {took}")
 
     def note(self, run: Run, text: str) -> None:
         """A line that begins with ``note:``."""

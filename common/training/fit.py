@@ -162,12 +162,14 @@ def make(
     _check_shares(settings, dataset, ready.workers)
     network, classes, size = settings.description, dataset.num_classes, settings.resize
     known: Network | None = network
-    tight = ""
+    about = ""
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
         dropout, usual = need(backend, "dropout_rate")(net), settings.dropout
         check_value("dropout", dropout)
+        if dropout != usual:
+            about = f"the network keeps its dropout of {dropout:g}; the preset's is {usual:g}"
         _check_classes(allocate(backend, net, size), dataset)
         settings = dataclasses.replace(settings, dropout=dropout)
         channels = architecture.IN_CHANNELS
@@ -180,7 +182,7 @@ def make(
         net = make_network(backend, network, classes, dropout=settings.dropout, size=size)
         # several workers may each have a machine of their own
         if ready.device.kind == "cpu" and ready.workers.count == 1:
-            tight = memory.check(settings)
+            about = memory.check(settings)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     if not need(backend, "get_weights")(net):
         raise NinError("`net`: has no parameters: there is nothing to train")
@@ -190,10 +192,8 @@ def make(
     run = Run(net, ready, settings, dataset, watchers)
     run.own = own
     run.layers = () if known is not None else tuple(backend.describe(net))
-    for words in filter(None, (note, tight)):
+    for words in filter(None, (note, about)):
         run.note(words)
-    if own and dropout != usual:
-        run.note(f"the network keeps its dropout of {dropout:g}; the preset's is {usual:g}")
     return run
 
 

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from common.errors import NinError
 from common.system import machine
 from common.system.processes import lines_of, why_it_ended
-from common.system.signals import handling, once
+from common.system.signals import SIGNALS, handling, once
 
 HERE = "127.0.0.1"
 # in these roles MXNet serves as soon as it is imported, and then ends the process
@@ -123,7 +123,7 @@ def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int
     workers = [each.process for each in running if each.member.works]
     while True:
         # one that was asked to stop says so with its exit status
-        good = {None, 0, *((128 + number) for number in (1, 2, 15))} if asked else {None, 0}
+        good = {None, 0, *((128 + number) for number in SIGNALS if asked)}
         for member, process, errors in running:
             status = process.poll()
             if status not in good:

@@ -518,12 +518,14 @@ class Run:
         ]
 
 
+def scores(row: dict[str, Any]) -> str:
+    """The book's words for what a line of the history, or a result, has."""
+    name = row["evaluated_on"]
+    loss, train, accuracy = row["train_loss"], row["train_accuracy"], row[f"{name}_accuracy"]
+    return f"loss {loss:.3f}, train acc {train:.3f}, {name} acc {accuracy:.3f}"
+
+
 def summary(result: dict[str, Any]) -> list[str]:
     """The book's two lines, and a third when the data were not the whole real set."""
-    evaluated_on = result["evaluated_on"]
-    lines = [
-        f"loss {result['train_loss']:.3f}, train acc {result['train_accuracy']:.3f}, "
-        f"{evaluated_on} acc {result[evaluated_on + '_accuracy']:.3f}",
-        f"{result['examples_per_second']:.1f} examples/sec on {result['device']}",
-    ]
-    return [*lines, result["notice"]] if result["notice"] else lines
+    speed = f"{result['examples_per_second']:.1f} examples/sec on {result['device']}"
+    return [scores(result), speed, *filter(None, [result["notice"]])]

@@ -143,7 +143,6 @@ class Study:
         url = f"sqlite:///{(out / STUDY).absolute()}".replace("{", "{{").replace("}", "}}")
         options = {"connect_args": {"timeout": DATABASE_SECONDS}}
         self._locks: IO[bytes] = (out / LOCK).open("ab")
-        self._held: set[int] = set()
         self._states = optuna.trial.TrialState
         try:
             # two processes that make the tables at once are in each other's way
@@ -217,14 +216,14 @@ class Study:
         return trial
 
     def finish(
-        self, trial: "optuna.trial.Trial", outcome: str, accuracy: float | None = None, **facts: Any
+        self, trial: "optuna.trial.Trial", outcome: str, accuracy: float | None, **facts: Any
     ) -> Trial:
-        """Record what a trial came to; ``facts``: ``seconds``, ``reason``."""
-        if outcome == "interrupted":
-            facts["stopped"] = True
+        """Record what a trial came to, with facts about it."""
         with deferred():
             for name, value in facts.items():
                 trial.set_user_attr(name, value)
+            if outcome == "interrupted":
+                trial.set_user_attr("stopped", True)
             self._study.tell(trial.number, accuracy, self._states[STATES.get(outcome, "FAIL")])
             if outcome == "interrupted":
                 self._again(trial.number)
@@ -237,18 +236,14 @@ class Study:
         self.enqueue(trial.params, **{**kept, **facts})
 
     def _hold(self, number: int) -> bool:
-        """Take a trial; False if another process has it, or this one."""
-        if number in self._held:
-            return False
+        """Take a trial; False if another process has it."""
         try:
             fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number + 1)
         except (BlockingIOError, PermissionError):
             return False
-        self._held.add(number)
         return True
 
     def _let_go(self, number: int) -> None:
-        self._held.discard(number)
         fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, number + 1)
 
 
@@ -472,8 +467,7 @@ def _attempt(
     """Train one trial and record what it came to; what stops it stops the search."""
     started = time.monotonic()
     settings = space.settings_of(tuning.settings, trial.user_attrs["values"])
-    facts: dict[str, Any] = {}
-    outcome, accuracy = "interrupted", None
+    outcome, accuracy, reason = "interrupted", None, ""
     try:
         run = fit.fit(settings, tuning.dataset, watchers=[observer, _Judge(tuning, trial)])
         if run.complete:
@@ -483,12 +477,12 @@ def _attempt(
     except Pruned:
         outcome = "pruned"
     except DivergedError as error:
-        outcome, facts["reason"] = "diverged", str(error)
+        outcome, reason = "diverged", str(error)
     except NinError as error:
-        outcome, facts["reason"] = "failed", error.marked
+        outcome, reason = "failed", error.marked
     finally:
         seconds = round(time.monotonic() - started, 3)
-        ended = tuning._study.finish(trial, outcome, accuracy, seconds=seconds, **facts)
+        ended = tuning._study.finish(trial, outcome, accuracy, seconds=seconds, reason=reason)
     return ended
 
 
