@@ -262,14 +262,8 @@ def build(backend: Backend, model: Model) -> Any:
     """The network of a model in a backend, with its weights."""
     # a rate that nobody knows makes no difference to what is predicted
     dropout = architecture.DROPOUT if model.dropout is None else model.dropout
-    net = make_network(
-        backend,
-        model.network,
-        model.num_classes,
-        model.in_channels,
-        dropout,
-        model.resize or Settings.resize,
-    )
+    counts, size = (model.num_classes, model.in_channels), model.resize or Settings.resize
+    net = make_network(backend, model.network, *counts, dropout, size)
     backend.set_weights(net, model.weights)
     return net
 

@@ -66,9 +66,7 @@ class Shown(NamedTuple):
 class Display(Watcher):
     """Plain lines: results on standard output, progress now and then on standard error.
 
-    Args:
-        words: turns the arguments in a message (:class:`common.errors.NinError`) into a command's
-            options; None where there is no command line.
+    ``words`` spells a message's arguments (:class:`common.errors.NinError`) as a command's options.
     """
 
     def __init__(self, words: Callable[[str], str] | None = None) -> None:

@@ -48,7 +48,6 @@ class Outcome:
 
     seed: int
     complete: bool
-    """Whether all epochs ran."""
     accuracy: float | None
     """On what the run was evaluated on; None if it did not get that far."""
     training_accuracy: float | None
