@@ -27,7 +27,7 @@ def problem(logits: np.ndarray) -> str | None:
 def find(logits: np.ndarray, labels: np.ndarray | None) -> list[int]:
     """The classes whose logit is 0 for every image; none if :func:`problem` says more.
 
-    By the labels, a class of which there are few images is not judged.
+    A class of which there are few images, by the labels, is not judged.
     """
     if labels is None or problem(logits) is not None:
         return []

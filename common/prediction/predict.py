@@ -45,7 +45,7 @@ class Images:
 
 
 def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Model) -> Images:
-    """Images of a data set, with a name or not, that is of the same classes as the network.
+    """Images of a data set, or of one by its name, whose classes must be the network's.
 
     ``indices`` is as :func:`select` takes it.
     """

@@ -38,7 +38,7 @@ def fit(
     watchers: Sequence[Watcher] = (),
     lang: str = "en",
 ) -> Run:
-    """Train a network, as :func:`common.fit` describes it; None for one of the settings."""
+    """Train a network, as :func:`common.fit` describes it; without one, that of the settings."""
     started = time.monotonic()
     # before a framework is imported, which takes seconds
     check_batch(settings, dataset)
