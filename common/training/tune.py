@@ -554,11 +554,11 @@ class _Judge(Watcher):
         percent = self._marks.pop(run.steps_done, None)
         if percent is None:
             return
-        size, right = run.settings.batch_size, 0
-        for start in range(0, len(self._images), size):
-            logits = run.trainer.logits(self._images[start : start + size])
-            right += int((logits.argmax(1) == self._labels[start : start + size]).sum())
-        self.report(percent, right / len(self._labels))
+        size = run.settings.batch_size
+        starts = range(0, len(self._images), size)
+        logits = [run.trainer.logits(self._images[start : start + size]) for start in starts]
+        right = np.concatenate(logits).argmax(1) == self._labels
+        self.report(percent, float(right.mean()))
 
     def report(self, percent: int, accuracy: float) -> None:
         """Keep an accuracy on the way; end a trial that is worse than half of the others."""
