@@ -24,7 +24,7 @@ from common.data.dataset import Dataset
 from common.data.fashion_mnist import load
 from common.settings import Settings
 from common.system import machine
-from common.terminal.bars import Bars
+from common.terminal.display import Bars
 from common.training import fit
 from common.training.records import Records
 from common.training.run import Run

@@ -9,12 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.files.write import write_json
+
 CHECKSUM = "checksum"
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     """The same with a checksum, as the last entry."""
     return {**content, CHECKSUM: _of(content)}
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what :func:`seal` gives as a file, whole or not at all."""
+    write_json(path, seal(content))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -55,7 +55,6 @@ class Classifier:
         self.file = file
 
     def __repr__(self) -> str:
-        """What predicts, in a few words."""
         size = self.settings.resize
         return f"<Classifier: {self.settings.backend}, images of {size}x{size}>"
 
@@ -125,11 +124,7 @@ class Classifier:
         return Predictions(self.model, self.settings, images, device, logits, self.file)
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
-        """Of uint8 images, (count, height, width), at least one: float, (count, classes).
-
-        Raises:
-            NinError: for a network of colour images, or logits that are not finite.
-        """
+        """Of uint8 images, (count, height, width), at least one: float, (count, classes)."""
         if self.model.in_channels != architecture.IN_CHANNELS:
             raise NinError(
                 f"the network takes images of {self.model.in_channels} channels, these have "
@@ -267,14 +262,8 @@ def build(backend: Backend, model: Model) -> Any:
     """The network of a model in a backend, with its weights."""
     # a rate that nobody knows makes no difference to what is predicted
     dropout = architecture.DROPOUT if model.dropout is None else model.dropout
-    net = make_network(
-        backend,
-        model.network,
-        model.num_classes,
-        model.in_channels,
-        dropout,
-        model.resize or Settings.resize,
-    )
+    counts, size = (model.num_classes, model.in_channels), model.resize or Settings.resize
+    net = make_network(backend, model.network, *counts, dropout, size)
     backend.set_weights(net, model.weights)
     return net
 

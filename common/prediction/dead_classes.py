@@ -6,16 +6,14 @@ image; no gradient flows to it any more, so that it stays dead, and costs a tent
 
 import numpy as np
 
+from common.errors import plural
+
 # Of this many images of its own a living class recognises one, however bad the network is.
 ENOUGH = 20
 
 
 def problem(logits: np.ndarray) -> str | None:
-    """One sentence on a network whose outputs say nothing; None if they say something.
-
-    Args:
-        logits: of some images, (count, classes).
-    """
+    """One sentence on a network whose logits, (count, classes), say nothing; else None."""
     if (logits == logits[:, :1]).all():
         which = "exactly 0" if not logits.any() else "the same number"
         found = f"for every image all {logits.shape[1]} logits are {which}"
@@ -29,9 +27,7 @@ def problem(logits: np.ndarray) -> str | None:
 def find(logits: np.ndarray, labels: np.ndarray | None) -> list[int]:
     """The classes whose logit is 0 for every image; none if :func:`problem` says more.
 
-    Args:
-        logits: of some images, (count, classes).
-        labels: their true classes: one of which there are few images is not judged.
+    A class of which there are few images, by the labels, is not judged.
     """
     if labels is None or problem(logits) is not None:
         return []
@@ -41,16 +37,10 @@ def find(logits: np.ndarray, labels: np.ndarray | None) -> list[int]:
 
 
 def explain(names: list[str], count: int) -> str:
-    """One sentence on dead classes.
-
-    Args:
-        names: of the classes.
-        count: how many images were looked at.
-    """
-    classes, their, it = ("class", "its logit is", "it")
-    if len(names) > 1:
-        classes, their, it = ("classes", "their logits are", "they")
+    """One sentence on dead classes, of so many images that were looked at."""
+    their, it = ("its logit is", "it") if len(names) == 1 else ("their logits are", "they")
+    found = plural(f"{len(names)} dead class(es)")
     return (
-        f"{len(names)} dead {classes}: {', '.join(names)}; {their} 0 for all {count} images, so "
-        f"that {it} can hardly ever be predicted and no gradient flows there"
+        f"{found}: {', '.join(names)}; {their} 0 for all {count} images, so that {it} can hardly "
+        "ever be predicted and no gradient flows there"
     )

@@ -30,11 +30,7 @@ def plot(found: "Predictions", lang: str) -> "Figure":
     """Images in rows, each with its predicted and its true class, the wrong ones red.
 
     A photo is drawn beside the image that was made of it, with a frame around the part that was
-    taken.
-
-    Args:
-        found: what to show.
-        lang: ``en`` or ``tr``; names of classes stay as they are.
+    taken. Names of classes stay as they are.
     """
     figures.new(1, 1)  # imports matplotlib, whatever the environment says of its backend
     from matplotlib.patches import Rectangle

@@ -45,16 +45,9 @@ class Images:
 
 
 def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Model) -> Images:
-    """Images of a data set.
+    """Images of a data set, or of one by its name, whose classes must be the network's.
 
-    Args:
-        data: a data set, or what :func:`common.data.fashion_mnist.load` takes.
-        split: ``test`` or ``train``.
-        indices: as :func:`select` takes it.
-        model: the network, which is of the same classes.
-
-    Raises:
-        NinError: no such data, or of other classes than the network's; or bad indices.
+    ``indices`` is as :func:`select` takes it.
     """
     if split not in SPLITS:
         raise NinError(f"`split={split}`: must be {' or '.join(SPLITS)}")
@@ -80,14 +73,9 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Mo
 
 
 def from_files(paths: Sequence[Path], on_light: bool = False) -> Images:
-    """Photos of clothes, made like the data set's images.
+    """Photos of clothes, made like the data set's images, as :mod:`common.data.photos` does it.
 
-    Args:
-        paths: as :func:`common.data.photos.expand` takes them; one that is bad is passed over.
-        on_light: as :func:`common.data.photos.load` takes it.
-
-    Raises:
-        NinError: if there is no good one, naming the first.
+    A bad one is passed over; without any good one, NinError names the first.
     """
     if not paths:
         raise NinError("`photos`: at least one is needed")
@@ -106,15 +94,10 @@ def from_files(paths: Sequence[Path], on_light: bool = False) -> Images:
 
 
 def select(text: str | None, count: int, what: str) -> np.ndarray:
-    """Which images, from words on the command line.
+    """Which of so many images: ``0:64`` (to 63), ``:64``, ``9000:``, ``7``, or several with commas.
 
-    Args:
-        text: ``0:64`` (to 63), ``:64``, ``9000:``, ``7``, or several with commas; None for all.
-        count: how many there are.
-        what: what messages call them.
-
-    Raises:
-        NinError: for anything else, none at all, or one that is not there.
+    None stands for all; anything else, no image, or one that is not there is a NinError, in which
+    they are called ``what``.
     """
     chosen: list[int] = []
     called = f"`indices={shortened(text or '', 100)}`"
@@ -151,18 +134,10 @@ NO_FILE = File(None, ())
 
 
 class Predictions:
-    """What a network predicts for images.
+    """What a network predicts for images; settings and device say how it was run.
 
     ``logits`` and ``probabilities`` are (count, classes), ``labels`` the likeliest classes,
     (count,), ``plot()`` a figure of the images with their classes.
-
-    Args:
-        model: the network.
-        settings: how it was run.
-        images: its input.
-        device: where it was run.
-        logits: its output, (count, classes).
-        file: that the network was read from, if it was.
     """
 
     def __init__(
@@ -192,7 +167,6 @@ class Predictions:
         """What a person should know of them, a sentence each."""
 
     def __repr__(self) -> str:
-        """How many are right, if that is known."""
         return f"<Predictions: {self.summary()}>"
 
     def rows(self) -> Iterator[tuple[str, ...]]:

@@ -121,11 +121,7 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
 
 
 def look(options: argparse.Namespace) -> "Look":
-    """The network of ``--weights`` with what the options of :func:`add_prediction` show it.
-
-    Raises:
-        NinError: no such backend, or a data set beside photos; and as :func:`common.api.look`.
-    """
+    """The network of ``--weights`` with what the options of :func:`add_prediction` show it."""
     from common import api
     from common.backends.registry import check_spec
 

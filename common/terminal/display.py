@@ -6,12 +6,15 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import in_python, plural
 from common.network import architecture
 from common.terminal import output
-from common.training.run import Run, Watcher, summary
+from common.training.run import Run, Watcher, scores, summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PLAIN_LINE_SECONDS = 30
 # The rate is printed once this much training time has passed after the first, slower, step.
@@ -24,11 +27,7 @@ def choose(words: Callable[[str], str] | None = None) -> "Display":
         from common.terminal.notebook import NotebookDisplay
 
         return NotebookDisplay(words)
-    if on_terminal():
-        from common.terminal.bars import Bars
-
-        return Bars(words)
-    return Display(words)
+    return Bars(words) if on_terminal() else Display(words)
 
 
 def in_notebook() -> bool:
@@ -53,24 +52,21 @@ def _left(seconds: float) -> str:
 
 
 class Shown(NamedTuple):
-    """How far a run is."""
+    """How far an epoch is, in words; they are empty for what is not known yet."""
 
     label: str
     speed: str
-    epoch_done: float
-    """0 to 1, as the next."""
-    run_done: float
-    epoch_left: str
-    """``6 s left``, as the next; empty if not yet known."""
+    done: float
+    """0 to 1."""
+    left: str
     run_left: str
+    """Of the whole run."""
 
 
 class Display(Watcher):
     """Plain lines: results on standard output, progress now and then on standard error.
 
-    Args:
-        words: turns the arguments in a message (:class:`common.errors.NinError`) into a command's
-            options; None where there is no command line.
+    ``words`` spells a message's arguments (:class:`common.errors.NinError`) as a command's options.
     """
 
     def __init__(self, words: Callable[[str], str] | None = None) -> None:
@@ -96,7 +92,7 @@ class Display(Watcher):
         about_size = ""
         if not run.own:
             about_size = architecture.note_on_size(settings.resize, settings.description)
-        if about_size and about_size != self._about_size:
+        if about_size not in ("", self._about_size):
             self.note(run, about_size)
             self._about_size = about_size
 
@@ -115,28 +111,23 @@ class Display(Watcher):
                 self.line(f"{rate:.1f} examples/s; about {duration(seconds)} to go")
         label = f"epoch {progress.epoch + 1}/{run.last_epoch}"
         speed = f"{rate:.1f} examples/s" if rate else ""
-        run_done = run.steps_done / run.total_steps
         with self.nobody_may_watch():
-            self.show(run, Shown(label, speed, done, run_done, epoch_left, run_left))
+            self.show(run, Shown(label, speed, done, epoch_left, run_left))
 
     def evaluating(self, run: Run, examples: int) -> None:
         """How far an evaluation is."""
         done = examples / len(run.dataset.test_images)
         left = evaluation_seconds(run)
         label = f"epoch {run.progress.epoch + 1}/{run.last_epoch}, evaluation"
-        run_done = run.steps_done / run.total_steps
         with self.nobody_may_watch():
             epoch_left = "" if left is None else _left(left * (1 - done))
-            self.show(run, Shown(label, "", done, run_done, epoch_left, ""))
+            self.show(run, Shown(label, "", done, epoch_left, ""))
 
     def epoch(self, run: Run, row: dict[str, Any]) -> None:
         """The results of an epoch."""
-        self.line(
-            f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, "
-            f"train acc {row['train_accuracy']:.3f}, {row['evaluated_on']} acc "
-            f"{row[row['evaluated_on'] + '_accuracy']:.3f} (training "
-            f"{duration(row['train_seconds'])}, evaluation {duration(row['evaluation_seconds'])})"
-        )
+        training, evaluation = duration(row["train_seconds"]), duration(row["evaluation_seconds"])
+        took = f"(training {training}, evaluation {evaluation})"
+        self.line(f"epoch {row['epoch']}: {scores(row)} {took}")
 
     def note(self, run: Run, text: str) -> None:
         """A line that begins with ``note:``."""
@@ -174,7 +165,7 @@ class Display(Watcher):
         if time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = time.monotonic()
             left = f"run {shown.run_left}" if shown.run_left else ""
-            parts = (f"{shown.label}: {shown.epoch_done:.0%}", shown.speed, left)
+            parts = (f"{shown.label}: {shown.done:.0%}", shown.speed, left)
             print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -187,6 +178,43 @@ class Display(Watcher):
             yield
         except OSError:
             self.show = lambda *_: None  # type: ignore[method-assign]
+
+
+class Bars(Display):
+    """Bars on standard error, with rate and time left; results as plain lines above them."""
+
+    def __init__(
+        self, words: Callable[[str], str] | None = None, console: "Console | None" = None
+    ) -> None:
+        from rich.progress import TextColumn
+
+        super().__init__(words)
+        texts = ("{task.percentage:>3.0f}%", "{task.fields[rate]}", "{task.fields[left]}")
+        self._bars = output.progress(*map(TextColumn, texts), on=console)
+        self._epoch = self._bars.add_task("epoch", total=1.0, rate="", left="")
+        self._run = self._bars.add_task("run", total=1.0, rate="", left="")
+
+    def begin(self, run: Run) -> None:
+        """The first line, and bars below it."""
+        super().begin(run)
+        with self.nobody_may_watch():
+            self._bars.start()
+
+    def show(self, run: Run, shown: Shown) -> None:
+        """Move the bars."""
+        self._bars.update(
+            self._epoch,
+            description=shown.label,
+            completed=shown.done,
+            rate=shown.speed,
+            left=shown.left,
+        )
+        done = run.steps_done / run.total_steps
+        self._bars.update(self._run, completed=done, left=shown.run_left)
+
+    def close(self) -> None:
+        """Take the bars away."""
+        self._bars.stop()
 
 
 def evaluation_seconds(run: Run) -> float | None:

@@ -20,7 +20,6 @@ class NotebookDisplay(Display):
         self._display: Any = display
         self._bar: Any = None
         self._figure: Any = None
-        self._points = 0
 
     def begin(self, run: Run) -> None:
         """The first line, and the places of figure and bar."""
@@ -38,13 +37,13 @@ class NotebookDisplay(Display):
     def show(self, run: Run, shown: Shown) -> None:
         """Move the bar; five times in an epoch, draw the curves."""
         words = ", ".join(filter(None, (shown.label, shown.speed, shown.run_left)))
-        if self._bar is not None:
-            self._bar.update(
-                self._display.HTML(
-                    f'<progress value="{shown.run_done:.4f}" max="1" style="width: 20em" '
-                    f'aria-label="{html.escape(shown.label)}"></progress> {html.escape(words)}'
-                )
+        done = run.steps_done / run.total_steps
+        self._bar.update(
+            self._display.HTML(
+                f'<progress value="{done:.4f}" max="1" style="width: 20em" '
+                f'aria-label="{html.escape(shown.label)}"></progress> {html.escape(words)}'
             )
+        )
         if len(run.points()) > self._points:
             self._draw(run)
 

@@ -34,18 +34,16 @@ class SearchDisplay(Observer):
         """How far the trial in this process is, 0 to 1."""
 
     def searching(self, trials: Sequence[Trial], wanted: int) -> None:
-        """Move the bar."""
         self._trials, self._wanted = trials, wanted
         self._show()
 
     def step(self, run: Run) -> None:
         """The trial in this process is a little further."""
         self._part = run.steps_done / run.total_steps
-        self._show(run)
+        self._show()
 
     def evaluating(self, run: Run, examples: int) -> None:
-        """Its evaluation is."""
-        self._show(run)
+        self._show()
 
     def done(self, trial: Trial, trials: Sequence[Trial], wanted: int) -> None:
         """A line for the trial."""
@@ -66,13 +64,12 @@ class SearchDisplay(Observer):
         self._show()
 
     def closing(self) -> None:
-        """Take the bar away."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
 
-    def _show(self, run: Run | None = None) -> None:
-        if run is not None and not self._wanted:
+    def _show(self) -> None:
+        if not self._wanted:  # after the search
             what, share = "best settings", self._part
         else:
             ended = [t for t in self._trials if t.ended]
@@ -83,7 +80,7 @@ class SearchDisplay(Observer):
             if len(parts) == 1:
                 parts = [max(self._part, *parts)]
             what = plural(f"{len(ended)} of {self._wanted} trial(s) done")
-            share = min(1.0, (len(ended) + sum(parts)) / max(1, self._wanted))
+            share = min(1.0, (len(ended) + sum(parts)) / self._wanted)
         if display.on_terminal() and not display.in_notebook():
             self._bar(what, share)
         elif time.monotonic() - self._last_line >= display.PLAIN_LINE_SECONDS:

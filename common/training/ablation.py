@@ -21,7 +21,6 @@ from common.arguments import checked
 from common.data.dataset import Dataset
 from common.errors import NinError, plural
 from common.files import sealed
-from common.files.write import write_json
 from common.network import architecture, cost
 from common.network.cost import Cost
 from common.network.description import parse
@@ -49,7 +48,6 @@ class Outcome:
 
     seed: int
     complete: bool
-    """Whether all epochs ran."""
     accuracy: float | None
     """On what the run was evaluated on; None if it did not get that far."""
     training_accuracy: float | None
@@ -113,7 +111,6 @@ class Ablation:
         """128 + the signal's number if it was interrupted."""
 
     def __repr__(self) -> str:
-        """What was compared."""
         names = ", ".join(variant.name for variant in self.variants)
         return plural(f"<Ablation: {names}; {len(self.seeds)} seed(s)>")
 
@@ -170,20 +167,10 @@ class Ablation:
 def make(
     names: Sequence[str], backend: str, preset: str, seeds: Sequence[int], **given: Any
 ) -> list[Variant]:
-    """The variants of an ablation, checked before anything is trained.
+    """The variants of an ablation, as :func:`common.ablate` takes them, checked before training.
 
-    Args:
-        names: networks as :func:`common.network.description.parse` takes them, each with ``@`` and
-            a size of images if that is to be another than the others'.
-        backend: trains them.
-        preset: of the training.
-        seeds: of the runs of each.
-        given: settings that differ from the preset's; without ``resize`` images are large enough
-            for the chapter's last layers where the networks differ in these.
-
-    Raises:
-        NinError: for a network or setting that makes no sense, or images that are too small to
-            show a difference.
+    Without ``resize`` images are large enough for the chapter's last layers where the networks
+    differ in these.
     """
     for name in ("network", "seed"):
         if name in given:
@@ -238,9 +225,6 @@ def train(
 
     A line before each run says which it is, and how long the rest takes. The directory is a new one
     or that of an ablation of the same settings.
-
-    Raises:
-        NinError: if the directory is of something else.
     """
     identity = _claim(out, variants, dataset)
     found = Ablation(variants, dataset, seeds)
@@ -265,7 +249,7 @@ def train(
         left -= variant.work
         if outcome is not None:
             variant.outcomes.append(outcome)
-        write_json(out / ABLATION, sealed.seal({"settings": identity, **found.report()}))
+        sealed.write(out / ABLATION, {"settings": identity, **found.report()})
     return found
 
 
@@ -330,14 +314,14 @@ def _train(
         else:
             run = fit.fit(settings, dataset, None, directory, watchers)
     except DivergedError:
-        write_json(directory / MEASURED, sealed.seal({}))  # it is over, as its result.json says
+        sealed.write(directory / MEASURED, {})  # it is over, as its result.json says
         return 0
     if run is not None and not run.complete:
         return run.stop.exit_status
     del run
     # a trainer and what it captured on a GPU hold on to each other
     gc.collect()
-    write_json(directory / MEASURED, sealed.seal(measure(directory, settings, dataset)))
+    sealed.write(directory / MEASURED, measure(directory, settings, dataset))
     return 0
 
 
@@ -347,12 +331,8 @@ def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, 
     Returns:
         ``training_accuracy`` with dropout off, and the share of ``dead_channels``.
     """
-    classifier = load(
-        directory / run_directory.MODEL,
-        settings.backend,
-        device=settings.device,
-        threads=settings.threads,
-    )
+    options = {"device": settings.device, "threads": settings.threads}
+    classifier = load(directory / run_directory.MODEL, settings.backend, **options)
     predictions = classifier.predict(
         dataset.train_images[:TRAINING_IMAGES], dataset.train_labels[:TRAINING_IMAGES]
     )
@@ -377,9 +357,6 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str
 
     Returns:
         What must be the same for all runs, whatever their sizes and networks.
-
-    Raises:
-        NinError: if it is not.
     """
     wanted = dataclasses.asdict(variants[0].settings)
     for name in ("network", "resize", "seed", "threads"):
@@ -389,7 +366,7 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str
     if not file.is_file():
         run_directory.check_free(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_json(file, sealed.seal({"settings": wanted}))
+        sealed.write(file, {"settings": wanted})
         return wanted
     try:
         found = dict(sealed.read(file)["settings"])

@@ -17,6 +17,7 @@ from common.backends.session import Started
 from common.contract import Backend
 from common.data.dataset import Dataset
 from common.errors import NinError, plural
+from common.files import sealed
 from common.network import architecture, initialization, start
 from common.network.description import Network
 from common.settings import KEEP, Settings, check_given, check_value
@@ -37,10 +38,7 @@ def fit(
     watchers: Sequence[Watcher] = (),
     lang: str = "en",
 ) -> Run:
-    """Train a network, as :func:`common.fit` describes it, until it is done or a signal comes.
-
-    ``net`` is None for the chapter's.
-    """
+    """Train a network, as :func:`common.fit` describes it; without one, that of the settings."""
     started = time.monotonic()
     # before a framework is imported, which takes seconds
     check_batch(settings, dataset)
@@ -62,10 +60,7 @@ def resume(
     watchers: Sequence[Watcher] = (),
     lang: str | None = None,
 ) -> Run:
-    """Go on with a run from its checkpoint, as :func:`common.resume` describes it.
-
-    ``config`` is what :func:`common.training.run_directory.open_run` gives.
-    """
+    """Go on from a checkpoint, as :func:`common.resume` describes it; ``config`` is the run's."""
     started, settings = time.monotonic(), Settings(**config["settings"])
     check_batch(settings, dataset)
     records.check_same_data(config, dataset, f"`resume={directory}`")
@@ -139,7 +134,7 @@ def _new_directory(run: Run) -> Iterator[None]:
     with run_directory.lock(run.directory):
         run.watchers.insert(0, records.Records())
         try:
-            run_directory.write_config(run.directory, records.describe(run))
+            sealed.write(run.directory / run_directory.CONFIG, records.describe(run))
             yield
         finally:
             if not run.steps_done:
@@ -159,23 +154,22 @@ def make(
     net: Any = None,
     watchers: Sequence[Watcher] = (),
 ) -> Run:
-    """A run whose network has the weights that the settings ask for, and no files yet.
+    """A run, without files yet, of the user's own network or one that is built as the settings say.
 
-    Without a network of the user's own it is built as the settings say.
-
-    Raises:
-        NinError: for a network that does not fit data or backend, or too little memory.
+    It has the weights that the settings ask for.
     """
     backend, own = ready.backend, net is not None
     _check_shares(settings, dataset, ready.workers)
     network, classes, size = settings.description, dataset.num_classes, settings.resize
     known: Network | None = network
-    tight = ""
+    about = ""
     # from here on, in the records and for a resumed run, what is computed and not a wish
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
         dropout, usual = need(backend, "dropout_rate")(net), settings.dropout
         check_value("dropout", dropout)
+        if dropout != usual:
+            about = f"the network keeps its dropout of {dropout:g}; the preset's is {usual:g}"
         _check_classes(allocate(backend, net, size), dataset)
         settings = dataclasses.replace(settings, dropout=dropout)
         channels = architecture.IN_CHANNELS
@@ -188,7 +182,7 @@ def make(
         net = make_network(backend, network, classes, dropout=settings.dropout, size=size)
         # several workers may each have a machine of their own
         if ready.device.kind == "cpu" and ready.workers.count == 1:
-            tight = memory.check(settings)
+            about = memory.check(settings)
     # before anything is drawn: a layer whose parameters would not be trained is refused
     if not need(backend, "get_weights")(net):
         raise NinError("`net`: has no parameters: there is nothing to train")
@@ -198,10 +192,8 @@ def make(
     run = Run(net, ready, settings, dataset, watchers)
     run.own = own
     run.layers = () if known is not None else tuple(backend.describe(net))
-    for words in filter(None, (note, tight)):
+    for words in filter(None, (note, about)):
         run.note(words)
-    if own and dropout != usual:
-        run.note(f"the network keeps its dropout of {dropout:g}; the preset's is {usual:g}")
     return run
 
 

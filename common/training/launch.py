@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from common.errors import NinError
 from common.system import machine
 from common.system.processes import lines_of, why_it_ended
-from common.system.signals import handling, once
+from common.system.signals import SIGNALS, handling, once
 
 HERE = "127.0.0.1"
 # in these roles MXNet serves as soon as it is imported, and then ends the process
@@ -51,11 +51,7 @@ class Running(NamedTuple):
 
 
 def members(backend: str, count: int) -> list[Member]:
-    """The processes that a backend's own engine needs for so many workers.
-
-    Raises:
-        NinError: for a backend that has no such engine.
-    """
+    """The processes that a backend's own engine needs for so many workers."""
     ranks = range(count)
     if backend == "torch":
         place = {"MASTER_ADDR": HERE, "MASTER_PORT": str(_free_ports(1)[0])}
@@ -88,13 +84,8 @@ def _gpu(number: int) -> dict[str, str]:
 def launch(backend: str, count: int, command: Sequence[str]) -> int:
     """Run a command in every worker until all have ended; a failure of one ends all.
 
-    Worker 0 prints what the command prints; of the others one sees why they failed.
-
-    Returns:
-        The exit status: worker 0's, if no worker failed, or if it has printed why.
-
-    Raises:
-        NinError: if a worker fails otherwise.
+    Worker 0 prints what the command prints; of the others one sees why they failed. The exit status
+    is worker 0's, if no worker failed, or if it has printed why; NinError otherwise.
     """
     threads = str(max(1, machine.physical_cores() // count))
     common = {machine.THREADS_VARIABLE: threads, **machine.given_environment()}
@@ -132,7 +123,7 @@ def _wait(running: Sequence[Running], count: int, asked: Sequence[float]) -> int
     workers = [each.process for each in running if each.member.works]
     while True:
         # one that was asked to stop says so with its exit status
-        good = {None, 0, *((128 + number) for number in (1, 2, 15))} if asked else {None, 0}
+        good = {None, 0, *((128 + number) for number in SIGNALS if asked)}
         for member, process, errors in running:
             status = process.poll()
             if status not in good:

@@ -14,11 +14,7 @@ from common.training import run_directory
 
 
 def check(settings: Settings) -> str:
-    """Refuse a batch whose step on the CPU cannot fit into memory; a note if it hardly does.
-
-    Raises:
-        NinError: if the cost model says that it cannot fit.
-    """
+    """A note if a step on the CPU hardly fits into memory; NinError if, on paper, it cannot."""
     needed = cost.of_run(settings).training.total
     available = machine.memory_gib() * 2**30
     if needed > available:
@@ -33,10 +29,7 @@ def check(settings: Settings) -> str:
 
 @contextlib.contextmanager
 def explained(settings: Settings, directory: Path | None = None) -> Iterator[None]:
-    """Turn a failure for want of memory into a NinError that says what would fit.
-
-    The directory is named if there is still a run in it.
-    """
+    """Turn a failure for want of memory into a NinError: what would fit, and where the run is."""
     try:
         yield
     except Exception as error:

@@ -50,11 +50,7 @@ def silent_channels(activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
 
 
 def explain(activations: Mapping[str, np.ndarray], num_classes: int, settings: Settings) -> str:
-    """One line for a person: why a network is stuck, and what may help that it has not got yet.
-
-    Settings stand in it between backticks, as in the messages of :class:`NinError`. The activations
-    are on training images.
-    """
+    """One line, as in :class:`NinError`: why a network is stuck on images, and what may help."""
     what_helps = what_keeps_alive(settings)
     logits = list(activations.values())[-1]
     zeros = float((logits == 0).mean())

@@ -18,7 +18,7 @@ import numpy as np
 
 from common.data.dataset import Dataset
 from common.errors import NinError, one_line
-from common.files import figures
+from common.files import figures, sealed
 from common.system import machine
 from common.training import run_directory
 from common.training.run import Run, Watcher
@@ -64,10 +64,9 @@ class Records(Watcher):
     def end(self, run: Run, failed: bool) -> None:
         """Everything that a run leaves; of one that failed, the last checkpoint stays as it is."""
         if failed:
-            run_directory.write_result(_directory(run), run.result())
+            sealed.write(_directory(run) / run_directory.RESULT, run.result())
         else:
             with _rescuing(run):
-                _write_checkpoint(run)
                 _write_outcome(run)
         # the figure last: when it fails, nothing else is lost
         _draw(run)
@@ -116,8 +115,7 @@ def _rescue(run: Run, lost: Path) -> str:
                 config = run_directory.open_run(lost)
             except NinError:
                 config = describe(run)
-            run_directory.write_config(run.directory, config)
-            _write_checkpoint(run)
+            sealed.write(run.directory / run_directory.CONFIG, config)
             _write_outcome(run)
         except (NinError, OSError) as error:
             tried.append(f"{place}: {one_line(error)}")
@@ -139,8 +137,9 @@ def _write_checkpoint(run: Run) -> None:
 
 
 def _write_outcome(run: Run) -> None:
+    _write_checkpoint(run)
     run.save(_directory(run) / run_directory.MODEL)
-    run_directory.write_result(_directory(run), run.result())
+    sealed.write(_directory(run) / run_directory.RESULT, run.result())
 
 
 def _draw(run: Run) -> None:
@@ -222,7 +221,7 @@ def add_resumption(run: Run, config: dict[str, Any], now: dict[str, Any]) -> Non
     config, now = {"workers": 1, **config}, {"workers": 1, **now}
     names = ("device", "workers", "threads", "versions", "machine", "git_commit", "started")
     config.setdefault("resumed", []).append({name: now[name] for name in names})
-    run_directory.write_config(_directory(run), config)
+    sealed.write(_directory(run) / run_directory.CONFIG, config)
     changed = [
         f"{name} {now[name]} instead of {config.get(name)}"
         for name in ("device", "workers", "threads", "versions")

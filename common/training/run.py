@@ -142,7 +142,6 @@ class Run:
         self._agreed = False
 
     def __repr__(self) -> str:
-        """What was trained, and how far."""
         done = plural(f"{self.epochs_done:g} of {self.settings.epochs:g} epoch(s)")
         return f"<Run: {self.title}, seed {self.settings.seed}, {done}>"
 
@@ -254,10 +253,7 @@ class Run:
         self.started -= progress.total_seconds
 
     def train(self) -> bool:
-        """Run all epochs that are left.
-
-        Returns:
-            True if the run is complete, False if it was asked to stop.
+        """Run all epochs that are left; False if asked to stop.
 
         Raises:
             DivergedError: if a loss or weight is not finite.
@@ -297,11 +293,7 @@ class Run:
         self._watch("note", text)
 
     def finite_state(self) -> dict[str, np.ndarray]:
-        """The trainer's state.
-
-        Raises:
-            DivergedError: if anything in it is not finite.
-        """
+        """The trainer's state; DivergedError if anything in it is not finite."""
         state, progress = need(self.trainer, "state")(), self.progress
         for name, array in state.items():
             if not np.isfinite(array).all():
@@ -526,12 +518,14 @@ class Run:
         ]
 
 
+def scores(row: dict[str, Any]) -> str:
+    """The book's words for what a line of the history, or a result, has."""
+    name = row["evaluated_on"]
+    loss, train, accuracy = row["train_loss"], row["train_accuracy"], row[f"{name}_accuracy"]
+    return f"loss {loss:.3f}, train acc {train:.3f}, {name} acc {accuracy:.3f}"
+
+
 def summary(result: dict[str, Any]) -> list[str]:
     """The book's two lines, and a third when the data were not the whole real set."""
-    evaluated_on = result["evaluated_on"]
-    lines = [
-        f"loss {result['train_loss']:.3f}, train acc {result['train_accuracy']:.3f}, "
-        f"{evaluated_on} acc {result[evaluated_on + '_accuracy']:.3f}",
-        f"{result['examples_per_second']:.1f} examples/sec on {result['device']}",
-    ]
-    return [*lines, result["notice"]] if result["notice"] else lines
+    speed = f"{result['examples_per_second']:.1f} examples/sec on {result['device']}"
+    return [scores(result), speed, *filter(None, [result["notice"]])]

@@ -31,7 +31,7 @@ import numpy as np
 from common.errors import NinError
 from common.files import sealed
 from common.files.arrays import load_arrays, save_arrays
-from common.files.write import write_json, write_text
+from common.files.write import write_text
 from common.settings import Settings
 from common.training.run import Progress
 
@@ -80,11 +80,7 @@ def check_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -
 
 
 def create(out: Path | None, settings: Settings, parent: Path = Path("runs")) -> Path:
-    """Make a new, empty run directory; without ``out``, named by the settings, in ``parent``.
-
-    Raises:
-        NinError: if ``out`` holds something or cannot be written.
-    """
+    """Make a new, empty run directory; without ``out``, named by the settings, in ``parent``."""
     try:
         if out is not None:
             check_free(out)
@@ -121,11 +117,7 @@ class Record(NamedTuple):
 
 
 def read(directory: Path) -> Record:
-    """What a run has recorded, whether it is complete or not.
-
-    Raises:
-        NinError: if the directory is not a run, or a file in it is damaged.
-    """
+    """What a run has recorded, complete or not; NinError if it is none, or a file is damaged."""
     config = open_run(directory, str(directory))
     name = CONFIG
     try:
@@ -136,10 +128,9 @@ def read(directory: Path) -> Record:
         rows = [sealed.unseal(line) for line in text.splitlines()]
         for row in rows:
             accuracy = row[f"{row['evaluated_on']}_accuracy"]
-            points = [[row["epoch"], row["train_loss"], row["train_accuracy"], accuracy]]
-            points += [[x, loss, share] for x, loss, share in row["within_epoch"]]
-            for point in points:
-                _check_finite(point)
+            _check_finite(row["epoch"], row["train_loss"], row["train_accuracy"], accuracy)
+            for x, loss, share in row["within_epoch"]:
+                _check_finite(x, loss, share)
         name = RESULT
         result = _read_result(directory)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -158,24 +149,20 @@ def _read_result(directory: Path) -> dict[str, Any] | None:
         return None
     result = sealed.read(path)
     rate = result["examples_per_second"]
-    _check_finite([result["epochs"], result["total_seconds"], *([] if rate is None else [rate])])
+    _check_finite(result["epochs"], result["total_seconds"], 0 if rate is None else rate)
     if not isinstance(result["complete"], bool) or not isinstance(result["notes"], list):
         raise TypeError("complete, notes")
     return result
 
 
-def _check_finite(numbers: list[float]) -> None:
-    if not all(math.isfinite(number) for number in numbers):
+def _check_finite(*numbers: float) -> None:
+    if not all(map(math.isfinite, numbers)):
         raise ValueError("not a finite number")
 
 
-def open_run(directory: Path, called: str | None = None) -> dict[str, Any]:
-    """The configuration of a run, which messages call the argument ``resume`` or as is given.
-
-    Raises:
-        NinError: if the directory is not a run, or its configuration is damaged.
-    """
-    called = f"`resume={directory}`" if called is None else called
+def open_run(directory: Path, called: str = "") -> dict[str, Any]:
+    """The configuration of a run; NinError, which calls it ``resume`` if not given, if damaged."""
+    called = called or f"`resume={directory}`"
     if not (directory / CONFIG).is_file():
         raise NinError(f"{called}: not a run directory (it has no {CONFIG})")
     try:
@@ -200,11 +187,7 @@ def is_by_hand(config: Mapping[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Keep other processes from training in the directory.
-
-    Raises:
-        NinError: if one does.
-    """
+    """Keep other processes from training in the directory; NinError if one does."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
@@ -250,10 +233,7 @@ def _is_of_an_unbegun_run(path: Path) -> bool:
 def data_source(config: Mapping[str, Any], called: str) -> str:
     """Where a run's data are now: in their directory, or found anew if that is gone.
 
-    Not what was asked for: ``auto`` may find something else today.
-
-    Raises:
-        NinError: for a run on arrays.
+    Not what was asked for: ``auto`` may find something else today. NinError for a run on arrays.
     """
     used = config["data"]
     if not used["directory"]:
@@ -287,9 +267,6 @@ def load_checkpoint(directory: Path) -> tuple[dict[str, np.ndarray], Progress, s
 
     Returns:
         The trainer's state, the run's progress, and why it is not the newest; empty if it is.
-
-    Raises:
-        NinError: if there is none that is whole.
     """
     newest, previous = directory / CHECKPOINT, directory / PREVIOUS
     if not (newest.is_file() or previous.is_file()):
@@ -328,16 +305,6 @@ def write_metrics(directory: Path, progress: Progress) -> None:
     """Write ``metrics.jsonl``: one line per finished epoch."""
     lines = (json.dumps(sealed.seal(row), allow_nan=False) + "\n" for row in progress.rows)
     write_text(directory / METRICS, "".join(lines))
-
-
-def write_config(directory: Path, config: Mapping[str, Any]) -> None:
-    """Write ``config.json``."""
-    write_json(directory / CONFIG, sealed.seal(config))
-
-
-def write_result(directory: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json``."""
-    write_json(directory / RESULT, sealed.seal(result))
 
 
 def _digest(state: Mapping[str, np.ndarray], text: str) -> str:

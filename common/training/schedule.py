@@ -8,31 +8,21 @@ from common.settings import Settings
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """A seed for the dropout mask of one step, from 0 to 2**32 - 1.
+    """A seed, 0 to 2**32 - 1, for the dropout mask of a step of a run, in each worker another.
 
     Hashed, because some generators give neighbouring seeds related numbers.
-
-    Args:
-        seed: the run's seed.
-        step: number of the step in the whole run, from 0.
-        rank: of the worker, from 0: each drops others of its examples' units.
     """
     entropy = [seed, step, rank] if rank else [seed, step]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 def learning_rate(settings: Settings, step: int, total_steps: int) -> float:
-    """The learning rate of one optimizer step.
+    """The learning rate of one optimizer step, counted from 0, of so many in the whole run.
 
     ``constant`` is ``settings.lr`` throughout. ``one-cycle`` (after Smith and Topin 2017,
     arXiv:1708.07120) rises linearly to ``settings.lr`` over the first fifth of the run and
     falls to 0 along half a cosine over the rest. ``linear`` rises over the first tenth and falls
     to 0 linearly.
-
-    Args:
-        settings: the run's settings.
-        step: number of the step in the whole run, from 0.
-        total_steps: number of steps of the whole run.
     """
     if settings.schedule == "constant":
         return settings.lr

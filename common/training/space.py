@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.errors import NinError, closest
-from common.settings import INITIALIZATIONS, OPTIMIZERS, SCHEDULES, Settings
+from common.settings import INITIALIZATIONS, OPTIMIZERS, SCHEDULES, Settings, check_value
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -67,16 +67,13 @@ class Range(Choices):
     logarithmic: bool
 
     def __str__(self) -> str:
-        """As it is given: ``0.01:0.5``."""
         return ":".join(f"{value:g}" for value in self.values)
 
     def __contains__(self, value: Any) -> bool:
-        """As that of :class:`Choices`."""
         low, high = self.values
         return bool(low <= value <= high)
 
     def suggest(self, trial: "Trial", name: str) -> Any:
-        """As that of :class:`Choices`."""
         low, high = self.values
         if isinstance(low, int):
             return trial.suggest_int(name, low, high, log=self.logarithmic)
@@ -91,13 +88,8 @@ Space = dict[str, Choices]
 def parse(lines: Sequence[str], base: Settings) -> tuple[Space, Settings]:
     """The space of a search, each of its values checked, and the settings that are not searched.
 
-    Args:
-        lines: a setting's name each, with ``=LOW:HIGH`` or ``=VALUE,VALUE`` or, for what stands in
-            :data:`VALUES`, alone; none: :data:`DEFAULT`.
-        base: the settings of what no line names. One value alone replaces that of the base.
-
-    Raises:
-        NinError: for anything that a trial could not be trained with.
+    A line is a setting's name with ``=LOW:HIGH`` or ``=VALUE,VALUE`` or, for what stands in
+    :data:`VALUES`, alone; no lines are :data:`DEFAULT`. One value alone replaces that of the base.
     """
     space: Space = {}
     for line in lines or DEFAULT:
@@ -121,7 +113,13 @@ def parse(lines: Sequence[str], base: Settings) -> tuple[Space, Settings]:
         raise NinError("`search`: every setting has one value, so that there is nothing to search")
     if "momentum" in space and "sgd" not in _possible(space, base, "optimizer"):
         raise NinError("`search=momentum`: only the sgd optimizer has it; search the optimizer too")
-    _check(space, base)
+    for name, choices in space.items():
+        for value in choices.values:
+            check_value(name, value)
+    # not every network takes images of every size
+    pairs = (_possible(space, base, name) for name in ("resize", "network"))
+    for resize, network in itertools.product(*pairs):
+        dataclasses.replace(base, resize=resize, network=network).check()
     return space, base
 
 
@@ -143,19 +141,6 @@ def settings_of(base: Settings, chosen: Mapping[str, Any]) -> Settings:
 
 def _possible(space: Space, base: Settings, name: str) -> tuple[Any, ...]:
     return space[name].values if name in space else (getattr(base, name),)
-
-
-def _check(space: Space, base: Settings) -> None:
-    """Raise :class:`NinError` for values that no run can have."""
-    for name in space:
-        for value in space[name].values:
-            # size and network are checked together below, the optimizer with its momentum
-            fixed = {"momentum": {"optimizer": "sgd"}}.get(name, {})
-            if name not in ("resize", "network"):
-                settings_of(base, {name: value, **fixed}).check()
-    pairs = (_possible(space, base, name) for name in ("resize", "network"))
-    for resize, network in itertools.product(*pairs):
-        settings_of(base, {"resize": resize, "network": network}).check()
 
 
 def _values(name: str, text: str) -> Choices:

@@ -27,11 +27,7 @@ finally:
 
 
 class Events:
-    """An event file of a run from an epoch on; what earlier files have from there is passed over.
-
-    Raises:
-        OSError: if it cannot be written, as from the methods.
-    """
+    """An event file of a run from an epoch on, from where on earlier files are passed over."""
 
     def __init__(self, directory: Path, epoch: int, notice: str) -> None:
         directory.mkdir(exist_ok=True)

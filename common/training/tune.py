@@ -132,9 +132,6 @@ class Study:
 
     While a process trains trial n it holds a lock on byte n + 1 of the lock file, which ends with
     the process however that ends. Byte 0 is held while trials are counted and drawn.
-
-    Raises:
-        NinError: if Optuna is not installed, or the database is damaged.
     """
 
     def __init__(self, out: Path) -> None:
@@ -146,7 +143,6 @@ class Study:
         url = f"sqlite:///{(out / STUDY).absolute()}".replace("{", "{{").replace("}", "}}")
         options = {"connect_args": {"timeout": DATABASE_SECONDS}}
         self._locks: IO[bytes] = (out / LOCK).open("ab")
-        self._held: set[int] = set()
         self._states = optuna.trial.TrialState
         try:
             # two processes that make the tables at once are in each other's way
@@ -220,14 +216,14 @@ class Study:
         return trial
 
     def finish(
-        self, trial: "optuna.trial.Trial", outcome: str, accuracy: float | None = None, **facts: Any
+        self, trial: "optuna.trial.Trial", outcome: str, accuracy: float | None, **facts: Any
     ) -> Trial:
-        """Record what a trial came to; ``facts``: ``seconds``, ``reason``."""
-        if outcome == "interrupted":
-            facts["stopped"] = True
+        """Record what a trial came to, with facts about it."""
         with deferred():
             for name, value in facts.items():
                 trial.set_user_attr(name, value)
+            if outcome == "interrupted":
+                trial.set_user_attr("stopped", True)
             self._study.tell(trial.number, accuracy, self._states[STATES.get(outcome, "FAIL")])
             if outcome == "interrupted":
                 self._again(trial.number)
@@ -240,18 +236,14 @@ class Study:
         self.enqueue(trial.params, **{**kept, **facts})
 
     def _hold(self, number: int) -> bool:
-        """Take a trial; False if another process has it, or this one."""
-        if number in self._held:
-            return False
+        """Take a trial; False if another process has it."""
         try:
             fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number + 1)
         except (BlockingIOError, PermissionError):
             return False
-        self._held.add(number)
         return True
 
     def _let_go(self, number: int) -> None:
-        self._held.discard(number)
         fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, number + 1)
 
 
@@ -271,7 +263,6 @@ class Tuning:
         self.read()
 
     def __repr__(self) -> str:
-        """What was searched, and how far."""
         return plural(f"<Tuning: {', '.join(self.space)}; {len(self.ended)} trial(s)>")
 
     def read(self) -> None:
@@ -411,19 +402,7 @@ class Tuning:
 def begin(
     lines: Sequence[str], whole: Dataset, out: Path, preset: str = "fast", **given: Any
 ) -> Tuning:
-    """A new search, or what there is of one.
-
-    Args:
-        lines: what is searched, as :func:`common.training.space.parse` takes it.
-        whole: all data.
-        out: a new directory, or that of a search of the same settings, data and space.
-        preset: gives the settings that are not searched.
-        given: settings that differ from the preset's; ``validation`` is a sixth of the training
-            images if not given.
-
-    Raises:
-        NinError: for whatever the user can put right.
-    """
+    """A new search, or what there is of one, as :func:`common.tune` describes it."""
     given = {"validation": max(1, len(whole.train_images) // 6), **check_given(given)}
     if given["validation"] == 0:
         raise NinError("`validation=0`: trials are compared on images that are held out")
@@ -461,11 +440,7 @@ def begin(
 
 
 def search(tuning: Tuning, wanted: int, observer: Observer) -> None:
-    """Train in this process until so many trials have begun or are done, or a signal comes.
-
-    Raises:
-        NinError: if the first trial of all fails, or the search is over.
-    """
+    """Train in this process until so many trials have begun or are done, or a signal comes."""
     study, parent = tuning._study, os.getppid()
     with StopRequest() as stop:
         stop.callback(observer.closing)
@@ -492,8 +467,7 @@ def _attempt(
     """Train one trial and record what it came to; what stops it stops the search."""
     started = time.monotonic()
     settings = space.settings_of(tuning.settings, trial.user_attrs["values"])
-    facts: dict[str, Any] = {}
-    outcome, accuracy = "interrupted", None
+    outcome, accuracy, reason = "interrupted", None, ""
     try:
         run = fit.fit(settings, tuning.dataset, watchers=[observer, _Judge(tuning, trial)])
         if run.complete:
@@ -503,21 +477,17 @@ def _attempt(
     except Pruned:
         outcome = "pruned"
     except DivergedError as error:
-        outcome, facts["reason"] = "diverged", str(error)
+        outcome, reason = "diverged", str(error)
     except NinError as error:
-        outcome, facts["reason"] = "failed", error.marked
+        outcome, reason = "failed", error.marked
     finally:
         seconds = round(time.monotonic() - started, 3)
-        ended = tuning._study.finish(trial, outcome, accuracy, seconds=seconds, **facts)
+        ended = tuning._study.finish(trial, outcome, accuracy, seconds=seconds, reason=reason)
     return ended
 
 
 def search_apart(tuning: Tuning, wanted: int, jobs: int, observer: Observer) -> None:
-    """As :func:`search`, in so many processes at a time, each with its share of the cores.
-
-    Raises:
-        NinError: if a process fails, or the images are in no file.
-    """
+    """As :func:`search`, in so many processes at a time, each with its share of the cores."""
     if not tuning.whole.directory:
         raise NinError(f"`jobs={jobs}`: other processes cannot read these images; name a directory")
     arguments = {
@@ -584,11 +554,11 @@ class _Judge(Watcher):
         percent = self._marks.pop(run.steps_done, None)
         if percent is None:
             return
-        size, right = run.settings.batch_size, 0
-        for start in range(0, len(self._images), size):
-            logits = run.trainer.logits(self._images[start : start + size])
-            right += int((logits.argmax(1) == self._labels[start : start + size]).sum())
-        self.report(percent, right / len(self._labels))
+        size = run.settings.batch_size
+        starts = range(0, len(self._images), size)
+        logits = [run.trainer.logits(self._images[start : start + size]) for start in starts]
+        right = np.concatenate(logits).argmax(1) == self._labels
+        self.report(percent, float(right.mean()))
 
     def report(self, percent: int, accuracy: float) -> None:
         """Keep an accuracy on the way; end a trial that is worse than half of the others."""

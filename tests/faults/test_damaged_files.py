@@ -23,6 +23,7 @@ from common.bench import results
 from common.conversion import convert
 from common.data import fashion_mnist, photos
 from common.errors import NinError
+from common.files import sealed
 from common.model import Model, load_model, save_model
 from common.network import architecture, description
 from common.settings import from_preset
@@ -68,12 +69,12 @@ def a_run(directory):
     ]  # fmt: skip
     chosen = dataclasses.asdict(from_preset("fast", precision="float32"))
     data = {"kind": "full", "directory": "/data/müşteri", "sha256": {}}
-    run_directory.write_config(
-        directory, {"settings": chosen, "data": data, "versions": {}, "machine": {}}
-    )
+    config = {"settings": chosen, "data": data, "versions": {}, "machine": {}}
+    sealed.write(directory / run_directory.CONFIG, config)
     run_directory.write_metrics(directory, Progress(rows=rows))
     result = {"epochs": 2, "examples_per_second": 9.5, "total_seconds": 3.0}
-    run_directory.write_result(directory, {**result, "complete": True, "notes": []})
+    result |= {"complete": True, "notes": []}
+    sealed.write(directory / run_directory.RESULT, result)
     names = (run_directory.CONFIG, run_directory.METRICS, run_directory.RESULT)
     return [directory / name for name in names], lambda: run_directory.read(directory)
 

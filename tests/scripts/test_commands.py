@@ -17,6 +17,7 @@ from commands import ROOT, assert_one_clear_line, command, run, run_here
 
 from common.backends import registry
 from common.errors import NinError
+from common.files import sealed
 from common.files.arrays import load_arrays
 from common.network import architecture
 from common.system import machine
@@ -463,7 +464,7 @@ def test_a_complete_run_that_is_to_go_on_by_itself_keeps_its_settings_and_data(q
     assert_one_clear_line(done, "that run has --lr 0.03, not 0.5; leave it out")
     config = run_directory.open_run(copy)
     config["data"]["sha256"] = dict.fromkeys(config["data"]["sha256"], "of another file")
-    run_directory.write_config(copy, config)
+    sealed.write(copy / run_directory.CONFIG, config)
     done = run_here("train.py", *again)
     assert_one_clear_line(done, "the run was trained on another ")
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from common.errors import in_options
 from common.network import architecture
 from common.terminal import display
-from common.terminal.bars import Bars
-from common.terminal.display import Display, duration, seconds_left
+from common.terminal.display import Bars, Display, duration, seconds_left
 from common.terminal.search import SearchDisplay
 from common.training import tune
 from common.training.run import Progress
