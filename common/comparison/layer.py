@@ -10,7 +10,6 @@ import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, softmax
@@ -392,7 +391,7 @@ def _activation_on_paper(
 ) -> tuple[Array | None, str | None]:
     given = recording.group("activations")
     path = _path_to(name, given, job, material)
-    if not isinstance(path, _Path):
+    if not isinstance(path, tuple):
         return None, path
     begin, steps, right = path
     wrong, layer = np.asarray(given[name]), steps[name]
@@ -401,17 +400,16 @@ def _activation_on_paper(
         wrong = _as_pixel(wrong)
     left_out = [each for each in steps if each not in (AS_PIXEL, name)]
     where = f"in {' or '.join(left_out)}, not given" if left_out else ""
-    if name == layer_names(job.description)[1]:  # a file may prepare its images first
-        where = where or "in its input"
-    mistake = explain(
-        right,
-        wrong,
-        recording.dtype,
-        begin,
-        itertools.chain(_mistakes(steps), _of_prepared(layer) if where == "in its input" else ()),
-        itertools.chain(_named(where, layer.input_fits if where else ()), layer.fits),
-        layer.factors,
-    )
+    mistakes: Iterable[Mistake] = _mistakes(steps)
+    if name == layer_names(job.description)[1] and not where:  # a file may prepare its images
+        where = "in its input"
+        prepared: list[Mistake] = [
+            (f"{where}: {text}", partial(_one_by_one, [change, layer.compute]))
+            for text, change in OF_IMAGES.items()
+        ]
+        mistakes = itertools.chain(mistakes, prepared)
+    fits = itertools.chain(_named(where, layer.input_fits if where else ()), layer.fits)
+    mistake = explain(right, wrong, recording.dtype, begin, mistakes, fits, layer.factors)
     if mistake == NO_RELU and _next_had_the_relu(name, recording, job, material):
         mistake = (
             "given before its ReLU, which the next layer's input has had: activations() has to "
@@ -420,18 +418,13 @@ def _activation_on_paper(
     return right.reshape(shape) if right.shape == wrong.shape else right, mistake
 
 
-class _Path(NamedTuple):
-    """How a layer is computed from the last one before it that a backend gives."""
-
-    begin: Array
-    steps: dict[str, OnPaper]
-    end: Array
-
-
 def _path_to(
     name: str, given: Mapping[str, Array], job: Job, material: Mapping[str, Array]
-) -> _Path | str | None:
-    """Through layers without weights that are not given; else why it cannot be computed."""
+) -> tuple[Array, dict[str, OnPaper], Array] | str | None:
+    """The last output before a layer that is given, the steps from there, and what they give.
+
+    The steps between are layers without weights; else it is said why it cannot be computed.
+    """
     known = layer_names(job.description)
     if name not in known:
         return None
@@ -462,7 +455,7 @@ def _path_to(
             output = steps[each].compute(source)
     except ValueError:  # the input is of another shape than the layer takes
         return None
-    return _Path(begin, steps, output)
+    return begin, steps, output
 
 
 def _next_had_the_relu(
@@ -478,13 +471,13 @@ def _next_had_the_relu(
         return False
     given = {each: x for each, x in given.items() if each not in later[: later.index(after)]}
     path = _path_to(after, {**given, name: relu(given[name])}, job, material)
-    if not isinstance(path, _Path):
+    if not isinstance(path, tuple):
         return False
     found = [given[after]]
     if ".conv" in after:  # it may be given before its own ReLU too
         found.append(relu(given[after]))
     limit = ROUNDING[recording.dtype]
-    return any(largest_difference(path.end.ravel(), x.ravel()).within(limit) for x in found)
+    return any(largest_difference(path[-1].ravel(), x.ravel()).within(limit) for x in found)
 
 
 def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
@@ -506,12 +499,6 @@ def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
         for text, function in mistakes:
             whole = [*compute[:at], function, *compute[at + 1 :]]
             yield where + text, partial(_one_by_one, whole)
-
-
-def _of_prepared(layer: OnPaper) -> Iterator[Mistake]:
-    """What may be done to the images before the first layer."""
-    for text, change in OF_IMAGES.items():
-        yield f"in its input: {text}", partial(_one_by_one, [change, layer.compute])
 
 
 def _named(where: str, fits: Iterable[Fit]) -> Iterator[Fit]:

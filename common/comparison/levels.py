@@ -187,13 +187,8 @@ def compare(
 
     float64 is compared between backends, each with each. float32 is compared with the same
     backend's float64, or with another's if it has none; between backends if nobody has any.
-
-    Args:
-        recordings: of at least one backend, one or two precisions of each; levels need two.
-        job: what they recorded.
-        weights: that they were given, in any order.
-        lost: backend -> why there is no recording of it.
-        source: of whose weights they are, if of any; it has done its part with that.
+    ``lost`` says why there is no recording of a backend; ``source`` is whose weights they are, if
+    anybody's: it has done its part with that.
     """
     # as a network computes: the first deviation is named, gradients are judged up to a layer
     weights = job.in_order(weights)
@@ -281,29 +276,21 @@ def _numbers(level: Level, have: Recordings, job: Job, weights: Weights) -> set[
     exact, rounded = (_arrays(have, level.name, dtype) for dtype in ("float64", "float32"))
     texts = {}
     for dtype, arrays in (("float64", exact), ("float32", rounded)):
-        if dtype == "float64" or not exact:
-            pairs = [
-                Pair(f"{one} - {other}", arrays[one], arrays[other], (one, other))
-                for one, other in itertools.combinations(arrays, 2)
-            ]
-        else:
-            beside = {name: name if name in exact else next(iter(exact)) for name in rounded}
-            pairs = [
-                Pair(
-                    name if name == other else f"{name} - {other}",
-                    rounded[name], exact[other], (name, other),
-                )
-                for name, other in beside.items()
-            ]  # fmt: skip
-        across = [pair for pair in pairs if len({*pair.names}) > 1]
+        beside, names = arrays, [*itertools.combinations(arrays, 2)]
+        if dtype == "float32" and exact:
+            beside = exact
+            names = [(name, name if name in exact else next(iter(exact))) for name in rounded]
+        pairs = []
+        for one, other in names:
+            column = one if one == other else f"{one} - {other}"
+            pairs.append(Pair(column, arrays[one], beside[other], (one, other)))
+        across = [pair for pair in pairs if pair.names[0] != pair.names[1]]
         # float32 beside the same backend's float64 says nothing of another backend
         if not pairs or not (across or compared):
             continue
         outside = _out_of_range(level.name, exact, weights) if dtype == "float32" else None
-        if outside is not None:
-            _refuse_if(
-                level, f"{outside}, which float32 cannot hold; float64 alone can be compared"
-            )
+        _refuse_if(level, outside)
+        if outside:
             continue
         before = len(level.tables)
         PER_PRECISION[level.name](level, dtype, pairs, have, job, weights)
@@ -596,13 +583,16 @@ def _refuse_if(level: Level, problem: str | None) -> None:
 def _out_of_range(
     name: str, exact: Mapping[str, Mapping[str, np.ndarray]], weights: Weights
 ) -> str | None:
-    """What of a level in float64 is so large, or so small, that float32 has no digits for it."""
+    """Why a level cannot be compared in float32: a number of it is too large or small for that."""
     for given in exact.values():
         arrays = changes(given, weights) if name == "training" else given
         for what, array in arrays.items():
             largest = np.abs(array).max(initial=0)
             if largest and not FLOAT32[0] < largest < FLOAT32[1]:
-                return f"{what} is {largest:.0e}"
+                return (
+                    f"{what} is {largest:.0e}, which float32 cannot hold; float64 alone can be "
+                    "compared"
+                )
     return None
 
 
