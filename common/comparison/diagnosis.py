@@ -156,17 +156,14 @@ def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistak
 
 
 def swapped(x: Array) -> Array:
-    """Height and width are swapped."""
     return x.transpose(0, 1, 3, 2)
 
 
 def nhwc_as_nchw(x: Array) -> Array:
-    """The numbers in the order NHWC, read as NCHW."""
     return x.transpose(0, 2, 3, 1).reshape(x.shape)
 
 
 def nchw_as_nhwc(x: Array) -> Array:
-    """The numbers in the order NCHW, read as NHWC."""
     count, channels, height, width = x.shape
     return x.reshape(count, height, width, channels).transpose(0, 3, 1, 2)
 

@@ -185,7 +185,7 @@ def _look_at_shapes(level: Level, recordings: Sequence[Recording], job: Job) -> 
     layers = [layer for layer in every if layer.name.partition(".")[0] == name]
     view = LayerView("shapes", name, "", {}, {})
     rows = [row for table in level.tables for row in table.rows if row.name == name]
-    widths = dict(zip(("shape", "oblong"), (job.resize, job.oblong_width), strict=True))
+    widths = {"shape": job.resize, "oblong": job.oblong_width}
     if len(rows) == 1:  # this network takes no oblong image
         del widths["oblong"]
     for recording in _one_of_each("", recordings):
@@ -201,8 +201,8 @@ def _look_at_shapes(level: Level, recordings: Sequence[Recording], job: Job) -> 
         sizes = [(job.resize, width) for width in widths.values()]
         if before:
             sizes = [tuple(walk[before[-1]].get(key, ())[2:]) for key in widths]
-        text = explain_shape(layers[0], sizes, [x[2:] for x in shapes.values()])
-        _blame(view, recording.name, text)
+        mistake = explain_shape(layers[0], sizes, [x[2:] for x in shapes.values()])
+        _blame(view, recording.name, f"not as {ON_PAPER}", mistake)
     return view
 
 
@@ -215,14 +215,16 @@ def _look_at_dropout(level: Level, job: Job) -> LayerView:
         found = {row.name: row.cells[backend] for row in rows if row.cells[backend]}
         view.statistics[backend] = found
         if any(backend in row.deviating for row in rows):
-            _blame(view, backend, dropout.explain(found, where))
+            _blame(view, backend, f"not as {ON_PAPER}", dropout.explain(found, where))
         else:
             view.findings[backend] = f"as {ON_PAPER}"
     return view
 
 
-def _blame(view: LayerView, backend: str, mistake: str | None) -> None:
-    view.findings[backend] = f"not as {ON_PAPER}: {mistake or NO_MISTAKE}"
+def _blame(
+    view: LayerView, backend: str, what: str, mistake: str | None, otherwise: str = NO_MISTAKE
+) -> None:
+    view.findings[backend] = f"{what}: {mistake or otherwise}"
     if mistake:
         view.mistakes[backend] = mistake
 
@@ -284,9 +286,7 @@ def _judge(
         view.findings[backend] = f"as {beside}, to {apart.relative:.0e}"
         return
     size = apart.problem or f"{apart.relative:.1e} of the largest value apart"
-    view.findings[backend] = f"not as {beside} ({size}): {mistake or otherwise}"
-    if mistake:
-        view.mistakes[backend] = mistake
+    _blame(view, backend, f"not as {beside} ({size})", mistake, otherwise)
 
 
 def _judge_training(
@@ -346,19 +346,18 @@ def _beside_each_other(
 
     reference = max(outputs, key=trust)
     right = outputs[reference]
-    factors = {
-        "the sum over the batch, not the mean": float(job.batch_size),
-        "divided by the batch size once more": 1 / job.batch_size,
-        "the sign is wrong": -1.0,
-    }
+    factors = {}
+    if view.level != "activations":
+        factors = {
+            "the sum over the batch, not the mean": float(job.batch_size),
+            "divided by the batch size once more": 1 / job.batch_size,
+            "the sign is wrong": -1.0,
+        }
     for backend, wrong in outputs.items():
         if backend != reference and backend not in papers:
             reason = view.findings.get(backend) or learned.get((reference, backend))
             orders = one_of(_other_orders(right, wrong))
-            mistake = explain(
-                right, wrong, view.dtype, None, (), [orders],
-                factors if view.level != "activations" else {}, axes,
-            )  # fmt: skip
+            mistake = explain(right, wrong, view.dtype, None, (), [orders], factors, axes)
             _judge(view, backend, reference, right, wrong, mistake, reason or NO_MISTAKE)
 
 
@@ -542,16 +541,14 @@ def _other_orders(right: Array, wrong: Array) -> Iterator[tuple[str, Array]]:
 def _wrong_losses(logits: Array, labels: Array) -> Iterator[tuple[str, Array]]:
     right, classes = _cross_entropy(logits, labels), logits.shape[1]
     each = [_cross_entropy(logits[i : i + 1], labels[i : i + 1]) for i in range(len(labels))]
-    twice = _cross_entropy(softmax(logits, axis=1), labels)
-    backwards = _cross_entropy(logits, labels[::-1])
     for text, loss in {
         "the sum over the batch, not the mean": right * len(labels),
         "one for each image, not their mean": each,
         "in bits, not nats": right / np.log(2),
-        "softmax is applied before it, twice in all": twice,
+        "softmax is applied before it, twice in all": _cross_entropy(softmax(logits, 1), labels),
         "the labels are one too large": _cross_entropy(logits, (labels + 1) % classes),
         "the labels are one too small": _cross_entropy(logits, (labels - 1) % classes),
-        "the labels are those of the images in reverse order": backwards,
+        "the labels are those of the images in reverse order": _cross_entropy(logits, labels[::-1]),
         "its sign is wrong": -right,
         "divided by the number of classes too": right / classes,
     }.items():

@@ -453,9 +453,11 @@ def _gradients(
     names = ["loss", *reversed([*weights])]
     rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
     if dtype == "float32" and any(row.deviating for row in rows):
+        outputs = {(r.dtype, r.name): r.group("activations") for r in have}
         for pair in pairs:
-            one, other = _outputs(pair, have)
-            layer = last_branch(one, other, job.description)
+            one, other = pair.names
+            exact = outputs.get(("float64", other)) or outputs.get(("float32", other), {})
+            layer = last_branch(outputs.get(("float32", one), {}), exact, job.description)
             if layer is not None:
                 unsure[pair.column] = names[names.index(f"{layer}.bias") :]
                 level.notes.append(
@@ -560,14 +562,6 @@ MEASURES = {"float64": largest_difference, "float32": norm_difference}
 RELATIVE = {"float64": "relative to its largest", "float32": "relative in L2 norm"}
 ONCE = {"shapes": _shapes, "parameters": _parameters, "dropout": _dropout}
 PER_PRECISION = {"activations": _activations, "gradients": _gradients, "training": _training}
-
-
-def _outputs(pair: Pair, have: Recordings) -> list[dict[str, np.ndarray]]:
-    """The activations of both sides of a pair of which the first is float32."""
-    known = {(r.name, r.dtype): r.group("activations") for r in have}
-    one, other = pair.names
-    rounded = known.get((one, "float32"), {})
-    return [rounded, known.get((other, "float64"), known.get((other, "float32"), {}))]
 
 
 def _arrays(have: Recordings, level: str, dtype: str) -> dict[str, dict[str, np.ndarray]]:

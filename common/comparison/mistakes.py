@@ -318,7 +318,6 @@ def explain_shape(
 
 
 def relu(x: Array) -> Array:
-    """What is above 0."""
     return np.asarray(np.maximum(x, 0))
 
 

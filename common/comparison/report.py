@@ -125,13 +125,15 @@ def _backends(report: Comparison) -> tables.Table:
 
 def show(report: Comparison, everything: bool = False) -> None:
     """See :meth:`common.comparison.levels.Comparison.show`."""
-    console = output.console(highlight=False)
-    _show_verdict(console, report)
+    console, deviation = output.console(highlight=False), report.deviation
+    console.print(Text(report.verdict, STYLES.get(report.exit_status, OTHER_STYLE)))
+    if report.layer is not None and deviation is not None:
+        _show_findings(console, report.layer)
+    _show_scope(console, report)
     console.print(_levels_table(report))
     for level in report.levels:
         for line in level.about:
             console.print(Text(f"{level.name}: {line}"))
-    deviation = report.deviation
     if everything:
         _show_rows(console, _backends(report))
         for level in report.levels:
@@ -154,8 +156,7 @@ def show_layer(report: Comparison) -> None:
     assert view is not None  # or it was refused
     in_precision = f", {view.dtype}" if view.dtype else ""
     console.print(Text(f"{view.level}: {view.name}{in_precision}", "bold"))
-    _show_gaps(console, report)
-    console.print(about(report))
+    _show_scope(console, report)
     _show_findings(console, view)
     for pair, text in view.differences.items():
         console.print(Text(f"{pair}: {text}"))
@@ -167,20 +168,12 @@ def _table(first: str, *columns: str, title: str | None = None) -> Table:
     return Table(first, *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
 
 
-def _show_verdict(console: Console, report: Comparison) -> None:
-    style = STYLES.get(report.exit_status, OTHER_STYLE)
-    console.print(Text(report.verdict, style))
-    if report.layer is not None and report.deviation is not None:
-        _show_findings(console, report.layer)
-    _show_gaps(console, report)
-    console.print(about(report))
-
-
-def _show_gaps(console: Console, report: Comparison) -> None:
+def _show_scope(console: Console, report: Comparison) -> None:
     for name, reason in report.lost.items():
         console.print(Text(f"{name} is not in it: {reason}", OTHER_STYLE))
     for gap in gaps(report):
         console.print(Text(f"not covered: {gap}"))
+    console.print(about(report))
 
 
 def _show_findings(console: Console, view: LayerView) -> None:
