@@ -130,7 +130,7 @@ class _Recorder:
         self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:
-        net = self._network()
+        net = make_network(self.backend, self.job.description, size=self.job.resize)
         self.recording.shapes = []
         for layer in shapes.walk_through(self.backend, net, self.job.resize):
             self.recording.shapes.append(layer)
@@ -232,15 +232,12 @@ class _Recorder:
             "network": job.network,
         }
         chosen = Settings(**{**given, **settings})
-        net = self._network(chosen.dropout, chosen.resize)
+        network, rate = job.description, chosen.dropout
+        net = make_network(self.backend, network, dropout=rate, size=chosen.resize)
         ready = make(net, chosen, *data)
         if not hasattr(ready, "net"):
             ready.net = net
         return ready
-
-    def _network(self, dropout: float = architecture.DROPOUT, size: int = 0) -> Any:
-        size = size or self.job.resize
-        return make_network(self.backend, self.job.description, dropout=dropout, size=size)
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():
