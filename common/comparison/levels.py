@@ -109,26 +109,24 @@ class Comparison:
         if self.deviation:
             between = "; ".join([*filter(None, [self.deviation.dtype]), *self.deviation.between])
             return f"first deviation: {self.deviation.name}, {self.deviation.first} ({between})"
-        agreeing = []
-        for level in self.levels:
-            if level.status == "agree":
-                without = f"without {', '.join(level.without)}" if level.without else ""
-                scope = "; ".join(filter(None, (level.part, without)))
-                agreeing.append(level.name + (f" ({scope})" if scope else ""))
-        agree = "nothing could be compared"
-        if agreeing:
-            agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
-        refused = [level for level in self.levels if level.status == "refused"]
+
+        def levels(status: str) -> list[Level]:
+            return [level for level in self.levels if level.status == status]
+
         parts = []
-        if refused:
+        if refused := levels("refused"):
             why = next(note for note in refused[0].notes if note.startswith(REFUSED))
             names = ", ".join(level.name for level in refused)
             parts.append(f"agreement in {names} refused: {why.removeprefix(REFUSED)}")
-        parts += [f"{level.name}: failed" for level in self.levels if level.status == "failed"]
-        parts.append(agree)
-        parts += [
-            f"{level.name}: not compared" for level in self.levels if level.status == "not compared"
-        ]
+        parts += [f"{level.name}: failed" for level in levels("failed")]
+        agreeing = []
+        for level in levels("agree"):
+            without = f"without {', '.join(level.without)}" if level.without else ""
+            scope = "; ".join(filter(None, (level.part, without)))
+            agreeing.append(level.name + (f" ({scope})" if scope else ""))
+        agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
+        parts.append(agree if agreeing else "nothing could be compared")
+        parts += [f"{level.name}: not compared" for level in levels("not compared")]
         parts += [f"{name} {reason}" for name, reason in self.without_float64.items()]
         return "; ".join(parts)
 

@@ -492,17 +492,19 @@ def _bias_off(plain: Array, bias: Array, wrong: Array, judge: Judge) -> str | No
     if not channels.size:
         return None
     where = f"in {listed(channels, 'channel')}"
-    found = change[channels]
-    if np.allclose(found, -bias[channels], judge.rounding, 10 * judge.rounding * size):
+    same = partial(np.allclose, rtol=judge.rounding, atol=10 * judge.rounding * size)
+    other = bias + change
+    given = other[channels]
+    if same(given, 0):
         return f"there is no bias {where}"
-    given = (bias + change)[channels]
-    if np.allclose(given, given[0], judge.rounding, 10 * judge.rounding * size) and given.size > 1:
+    if same(given, given[0]) and given.size > 1:
         return f"the bias is {judge.number(given[0])} {where}"
-    for order, called in ((bias[::-1], "in reverse order"), (np.roll(bias, 1), "shifted by 1"),
-                          (np.roll(bias, -1), "shifted by -1")):  # fmt: skip
-        if np.allclose(bias + change, order, judge.rounding, 10 * judge.rounding * size):
-            return f"the bias's channels are {called}"
-    return f"the bias is off by {judge.span(found)} {where}"
+    if same(other, bias[::-1]):
+        return "the bias's channels are in reverse order"
+    for shift in (1, -1):
+        if same(other, np.roll(bias, shift)):
+            return f"the bias's channels are shifted by {shift}"
+    return f"the bias is off by {judge.span(change[channels])} {where}"
 
 
 def _weights_times(plain: Array, bias: Array, wrong: Array, judge: Judge) -> str | None:
