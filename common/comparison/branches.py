@@ -21,18 +21,11 @@ def last_branch(
 ) -> str | None:
     """The last layer at which rounding may decide a branch; gradients there and before may differ.
 
-    Args:
-        rounded: layer -> output, after its ReLU.
-        exact: the same in float64.
-        network: whose layers they are.
-
-    Returns:
-        A convolution with an output so near 0 that its ReLU may be on or off, or the one before a
-        pooling layer that may take another pixel; None if there is none, or the outputs are not
-        known.
+    It is a convolution with an output (``rounded``, and ``exact`` in float64) so near 0 that its
+    ReLU may be on or off, or the one before a pooling layer that may take another pixel; None if
+    there is none, or the outputs are not known.
     """
-    last = None
-    before = ""
+    last, before = None, ""
     dense = architecture.dense_layers(architecture.smallest_input(network), network=network)
     for layer in [*architecture.layers(network=network), *dense]:
         if not (layer.is_pool or layer.relu):

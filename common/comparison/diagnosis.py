@@ -51,8 +51,7 @@ def explain(
         dtype: that both were computed in, ``float32`` or ``float64``.
         source: the layer's input, its first axis the images; what ``mistakes`` start from.
         mistakes: of this kind of layer.
-        fits: those with a number in them that has to be found, such as a bias: each gets
-            ``wrong`` and a :class:`Judge`, and gives its name.
+        fits: those of this kind of layer with a number in them, such as a bias.
         factors: what constant factors mean here.
         axes: what the axes are called.
     """
@@ -90,11 +89,8 @@ class Judge:
         self.rounding = ROUNDING[dtype]
         relative = largest_difference(right, wrong).relative
         self.apart = np.inf if relative is None else relative
-
-    @property
-    def limit(self) -> float:
-        """The largest relative difference that is called a fit."""
-        return min(self.rounding, self.apart / CLOSER)
+        # the largest relative difference that is called a fit
+        self.limit = min(self.rounding, self.apart / CLOSER)
 
     def accepts(self, candidate: Array) -> bool:
         """Whether these are the wrong numbers, and the right ones are not."""
@@ -160,17 +156,14 @@ def _functions(right: Array, dtype: str, axes: Sequence[str]) -> Iterator[Mistak
 
 
 def swapped(x: Array) -> Array:
-    """Height and width are swapped."""
     return x.transpose(0, 1, 3, 2)
 
 
 def nhwc_as_nchw(x: Array) -> Array:
-    """The numbers in the order NHWC, read as NCHW."""
     return x.transpose(0, 2, 3, 1).reshape(x.shape)
 
 
 def nchw_as_nhwc(x: Array) -> Array:
-    """The numbers in the order NCHW, read as NHWC."""
     count, channels, height, width = x.shape
     return x.reshape(count, height, width, channels).transpose(0, 3, 1, 2)
 
@@ -231,11 +224,8 @@ def _fitted(
     for ordered in range(min(right.ndim, 2)):
         yield _other_order(right, wrong, judge, ordered, axes[ordered])
     # all values; then each channel, and each image, by a number of its own
-    groups: list[int | None] = [None, *([1, 0] if right.ndim > 1 else [])]
-    for axis in groups:
-        yield _factor_or_offset(right, wrong, judge, axis, factors, axes)
-    for axis in groups:
-        yield _factor_and_offset(right, wrong, judge, axis, axes)
+    for axis in (None, 1, 0) if right.ndim > 1 else (None,):
+        yield _factor_and_offset(right, wrong, judge, axis, factors, axes)
     yield _dropped(right, wrong, judge)
 
 
@@ -269,7 +259,7 @@ def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str)
     return f"{what}s are in another order, {first}{', ...' if count > 6 else ''}"
 
 
-def _factor_or_offset(
+def _factor_and_offset(
     right: Array,
     wrong: Array,
     judge: Judge,
@@ -277,38 +267,30 @@ def _factor_or_offset(
     factors: Mapping[str, float],
     axes: Sequence[str],
 ) -> str | None:
-    rest = _rest(right, axis, parameters=1)
-    if rest is None:
+    """One of them, or both: of all values, or of each part along an axis its own."""
+    rest = tuple(i for i in range(right.ndim) if i != axis)
+    total = partial(np.sum, axis=rest, keepdims=True)
+    count = math.prod(right.shape[i] for i in rest)
+    if count <= 2:  # too few to prove it
         return None
-    factor = quotient((right * wrong).sum(rest, keepdims=True), (right**2).sum(rest, keepdims=True))
-    if judge.accepts(right * factor):
+    factor = quotient(total(right * wrong), total(right**2))
+    if judge.accepts(factor * right):
         if axis is None:
             return f"every value is {_factor_text(factor.item(), judge, factors)}"
         return _each(factor.ravel(), 1.0, judge, axes[axis], "{} times what it should be")
-    offset = (wrong - right).mean(rest, keepdims=True)
-    if not judge.accepts(right + offset):
+    middle, offset = total(right) / count, total(wrong - right) / count
+    if judge.accepts(right + offset):
+        if axis is None:
+            return f"every value is off by {judge.number(offset.item())}"
+        return _each(offset.ravel(), 0.0, judge, axes[axis], "off by {}")
+    products = total((right - middle) * (wrong - middle - offset))
+    factor = quotient(products, total((right - middle) ** 2))
+    offset += (1 - factor) * middle
+    if count <= 4 or not judge.accepts(factor * right + offset):
         return None
     if axis is None:
-        return f"every value is off by {judge.number(offset.item())}"
-    return _each(offset.ravel(), 0.0, judge, axes[axis], "off by {}")
-
-
-def _factor_and_offset(
-    right: Array, wrong: Array, judge: Judge, axis: int | None, axes: Sequence[str]
-) -> str | None:
-    rest = _rest(right, axis, parameters=2)
-    if rest is None:
-        return None
-    middle, wrong_middle = right.mean(rest, keepdims=True), wrong.mean(rest, keepdims=True)
-    products = ((right - middle) * (wrong - wrong_middle)).sum(rest, keepdims=True)
-    squares = ((right - middle) ** 2).sum(rest, keepdims=True)
-    factor = quotient(products, squares)
-    offset = wrong_middle - factor * middle
-    if not judge.accepts(factor * right + offset):
-        return None
-    if axis is not None:
-        return f"each {axes[axis]} has a factor and an offset of its own, as a normalization has"
-    return line_text(factor.item(), offset.item(), judge)
+        return line_text(factor.item(), offset.item(), judge)
+    return f"each {axes[axis]} has a factor and an offset of its own, as a normalization has"
 
 
 def line_text(a: float, b: float, judge: Judge) -> str:
@@ -346,12 +328,6 @@ def _dropped(right: Array, wrong: Array, judge: Judge) -> str | None:
         return f"{share:.0%} of the values are 0 instead of what they should be"
     times = judge.number(factor)
     return f"dropout is active: {share:.0%} of the values are 0, the others {times} times as large"
-
-
-def _rest(x: Array, axis: int | None, parameters: int) -> tuple[int, ...] | None:
-    """The axes over which a number is fitted; None if there are too few values to prove it."""
-    rest = tuple(i for i in range(x.ndim) if i != axis)
-    return rest if math.prod(x.shape[i] for i in rest) > 2 * parameters else None
 
 
 def _each(numbers: Array, neutral: float, judge: Judge, what: str, text: str) -> str:

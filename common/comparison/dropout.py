@@ -73,10 +73,7 @@ def site(network: Network = CHAPTER) -> Site | None:
 
 
 def counting_weights(where: Site, network: Network) -> dict[str, np.ndarray]:
-    """The weights, float64, by canonical name, with which a network counts there.
-
-    The images must be white.
-    """
+    """The weights, float64, by canonical name, with which a network counts in white images."""
     shapes = architecture.parameter_shapes(network=network, size=where.size)
     weights = {name: np.zeros(shape) for name, shape in shapes.items()}
     for name in where.before:
@@ -103,11 +100,7 @@ def counting_weights(where: Site, network: Network) -> dict[str, np.ndarray]:
 
 
 def judge(losses: np.ndarray, where: Site) -> dict[str, tuple[str, bool]]:
-    """What the losses of the steps, for label 0, show about dropout.
-
-    Args:
-        losses: of :data:`STEPS` steps with :func:`counting_weights`.
-        where: the layer at which units are counted.
+    """What the losses of :data:`STEPS` steps with :func:`counting_weights`, label 0, show.
 
     Returns:
         property -> what was found, and whether that is the chapter's dropout.

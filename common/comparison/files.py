@@ -34,7 +34,6 @@ from common.network.parameters import check_parameters
 from common.settings import Settings, from_preset
 from common.system import machine
 from common.training import run_directory
-from common.training.workers import Workers
 
 # how the name of a file ends, which tells it from a backend's
 SUFFIXES = {suffix for form in FORMATS.values() for suffix in form.suffixes}
@@ -83,23 +82,24 @@ def start(path: str, settings: Settings) -> session.Started:
     """
     file = Path(path)
     form = kinds.identify(file)
-    if form == "onnx":
-        with machine.prepared(settings.threads) as threads:
-            onnx_file: Any = OnnxFile(file, threads)
-        about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
-        return session.Started(onnx_file, Device("cpu", "cpu", None), about, "float32", Workers())
-    name = FORMATS[form].backend or first_installed()
-    started = session.start(dataclasses.replace(settings, backend=name))
-    kind = {"keras": KerasFile, "mxnet": GluonFile}.get(form, WeightsFile)
+    backend: Any
     try:
+        if form == "onnx":
+            with machine.prepared(settings.threads) as threads:
+                backend = OnnxFile(file, threads)
+            about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
+            return session.Started(backend, Device("cpu", "cpu", None), about, "float32")
+        name = FORMATS[form].backend or first_installed()
+        started = session.start(dataclasses.replace(settings, backend=name))
+        kind = {"keras": KerasFile, "mxnet": GluonFile}.get(form, WeightsFile)
         if kind != WeightsFile:
             content = parts.exporter(started.backend).load_native(file)
             kind = WeightsFile if content.input_shape is None else kind
-        backend: Any = kind(file, started.backend, int(started.prepared["threads"]))
+        backend = kind(file, started.backend, int(started.prepared["threads"]))
     except NinError:
         raise
     except Exception as error:  # the frameworks' readers raise what they like
-        raise NinError(f"{path}: cannot be read ({one_line(error)})") from error
+        raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
     return started._replace(backend=backend)
 
 
@@ -152,9 +152,8 @@ def learning_rate(
 def chapter_names(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Canonical name -> what stands for a layer, by the order of the layers alone.
 
-    Args:
-        steps: kind of layer, and what stands for it, in the order of computation. A kind that the
-            chapter does not have gets no name.
+    ``steps`` are the kind of layer, and what stands for it, in the order of computation. A kind
+    that the chapter does not have gets no name.
     """
     layers = architecture.layers()
     names = {
@@ -243,7 +242,6 @@ class WeightsFile:
         return found.model.weights
 
     def nin(self, *options: Any) -> Any:
-        """The network of the file; the options are those of the contract."""
         net = self.backend.nin(*options)
         self.backend.set_weights(net, self.weights)
         return net
@@ -349,11 +347,9 @@ class LayersFile:
         self.__name__, self.__file__ = path.name, str(path)
 
     def nin(self, *options: Any) -> "LayersFile":
-        """The one network that there is."""
         return self
 
     def get_weights(self, net: Any) -> dict[str, np.ndarray]:
-        """The file's."""
         return dict(self.weights)
 
     def set_weights(self, net: Any, weights: Mapping[str, np.ndarray]) -> None:
@@ -383,31 +379,24 @@ class OnnxFile(LayersFile):
         super().__init__(path)
         onnx_format.require()
         self.onnx, self.runtime = (importlib.import_module(n) for n in ("onnx", "onnxruntime"))
-        try:
-            content = onnx_format.load(path)
-            found, _ = convert.recognise(content, path)
-            _check_chapter(found, path)
-            self.weights = found.weights
-            model = content.net
-            self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
-            nodes, self.result = onnx_format.logits_of(model.graph, architecture.NUM_CLASSES)
-            self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
-            self.words = {name: node.op_type for name, node in self.layers.items()}
-            known = {output.name for output in model.graph.output}
-            chosen = (
-                f"{path.name}: of its {len(known)} outputs, {printable(self.result)} is compared"
-            )
-            self.notes = [chosen] if len(known) > 1 else []
-            for node in self.layers.values():
-                if node.output[0] not in known:
-                    known.add(node.output[0])
-                    model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
-            self.session = onnx_format.start_session(model, threads)
-            self.given = self.session.get_inputs()[0].name
-        except NinError:
-            raise
-        except Exception as error:
-            raise NinError(f"{path}: cannot be read or run ({one_line(error)})") from error
+        content = onnx_format.load(path)
+        found, _ = convert.recognise(content, path)
+        _check_chapter(found, path)
+        self.weights = found.weights
+        model = content.net
+        self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
+        nodes, self.result = onnx_format.logits_of(model.graph, architecture.NUM_CLASSES)
+        self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
+        self.words = {name: node.op_type for name, node in self.layers.items()}
+        known = {output.name for output in model.graph.output}
+        chosen = f"{path.name}: of its {len(known)} outputs, {printable(self.result)} is compared"
+        self.notes = [chosen] if len(known) > 1 else []
+        for node in self.layers.values():
+            if node.output[0] not in known:
+                known.add(node.output[0])
+                model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
+        self.session = onnx_format.start_session(model, threads)
+        self.given = self.session.get_inputs()[0].name
 
     def versions(self) -> dict[str, str]:
         """Package name -> version of what runs it."""

@@ -10,7 +10,6 @@ import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, softmax
@@ -186,7 +185,7 @@ def _look_at_shapes(level: Level, recordings: Sequence[Recording], job: Job) -> 
     layers = [layer for layer in every if layer.name.partition(".")[0] == name]
     view = LayerView("shapes", name, "", {}, {})
     rows = [row for table in level.tables for row in table.rows if row.name == name]
-    widths = dict(zip(("shape", "oblong"), (job.resize, job.oblong_width), strict=True))
+    widths = {"shape": job.resize, "oblong": job.oblong_width}
     if len(rows) == 1:  # this network takes no oblong image
         del widths["oblong"]
     for recording in _one_of_each("", recordings):
@@ -202,8 +201,8 @@ def _look_at_shapes(level: Level, recordings: Sequence[Recording], job: Job) -> 
         sizes = [(job.resize, width) for width in widths.values()]
         if before:
             sizes = [tuple(walk[before[-1]].get(key, ())[2:]) for key in widths]
-        text = explain_shape(layers[0], sizes, [x[2:] for x in shapes.values()])
-        _blame(view, recording.name, text)
+        mistake = explain_shape(layers[0], sizes, [x[2:] for x in shapes.values()])
+        _blame(view, recording.name, f"not as {ON_PAPER}", mistake)
     return view
 
 
@@ -216,14 +215,16 @@ def _look_at_dropout(level: Level, job: Job) -> LayerView:
         found = {row.name: row.cells[backend] for row in rows if row.cells[backend]}
         view.statistics[backend] = found
         if any(backend in row.deviating for row in rows):
-            _blame(view, backend, dropout.explain(found, where))
+            _blame(view, backend, f"not as {ON_PAPER}", dropout.explain(found, where))
         else:
             view.findings[backend] = f"as {ON_PAPER}"
     return view
 
 
-def _blame(view: LayerView, backend: str, mistake: str | None) -> None:
-    view.findings[backend] = f"not as {ON_PAPER}: {mistake or NO_MISTAKE}"
+def _blame(
+    view: LayerView, backend: str, what: str, mistake: str | None, otherwise: str = NO_MISTAKE
+) -> None:
+    view.findings[backend] = f"{what}: {mistake or otherwise}"
     if mistake:
         view.mistakes[backend] = mistake
 
@@ -285,9 +286,7 @@ def _judge(
         view.findings[backend] = f"as {beside}, to {apart.relative:.0e}"
         return
     size = apart.problem or f"{apart.relative:.1e} of the largest value apart"
-    view.findings[backend] = f"not as {beside} ({size}): {mistake or otherwise}"
-    if mistake:
-        view.mistakes[backend] = mistake
+    _blame(view, backend, f"not as {beside} ({size})", mistake, otherwise)
 
 
 def _judge_training(
@@ -347,19 +346,18 @@ def _beside_each_other(
 
     reference = max(outputs, key=trust)
     right = outputs[reference]
-    factors = {
-        "the sum over the batch, not the mean": float(job.batch_size),
-        "divided by the batch size once more": 1 / job.batch_size,
-        "the sign is wrong": -1.0,
-    }
+    factors = {}
+    if view.level != "activations":
+        factors = {
+            "the sum over the batch, not the mean": float(job.batch_size),
+            "divided by the batch size once more": 1 / job.batch_size,
+            "the sign is wrong": -1.0,
+        }
     for backend, wrong in outputs.items():
         if backend != reference and backend not in papers:
             reason = view.findings.get(backend) or learned.get((reference, backend))
             orders = one_of(_other_orders(right, wrong))
-            mistake = explain(
-                right, wrong, view.dtype, None, (), [orders],
-                factors if view.level != "activations" else {}, axes,
-            )  # fmt: skip
+            mistake = explain(right, wrong, view.dtype, None, (), [orders], factors, axes)
             _judge(view, backend, reference, right, wrong, mistake, reason or NO_MISTAKE)
 
 
@@ -392,7 +390,7 @@ def _activation_on_paper(
 ) -> tuple[Array | None, str | None]:
     given = recording.group("activations")
     path = _path_to(name, given, job, material)
-    if not isinstance(path, _Path):
+    if not isinstance(path, tuple):
         return None, path
     begin, steps, right = path
     wrong, layer = np.asarray(given[name]), steps[name]
@@ -401,17 +399,16 @@ def _activation_on_paper(
         wrong = _as_pixel(wrong)
     left_out = [each for each in steps if each not in (AS_PIXEL, name)]
     where = f"in {' or '.join(left_out)}, not given" if left_out else ""
-    if name == layer_names(job.description)[1]:  # a file may prepare its images first
-        where = where or "in its input"
-    mistake = explain(
-        right,
-        wrong,
-        recording.dtype,
-        begin,
-        itertools.chain(_mistakes(steps), _of_prepared(layer) if where == "in its input" else ()),
-        itertools.chain(_named(where, layer.input_fits if where else ()), layer.fits),
-        layer.factors,
-    )
+    mistakes: Iterable[Mistake] = _mistakes(steps)
+    if name == layer_names(job.description)[1] and not where:  # a file may prepare its images
+        where = "in its input"
+        prepared: list[Mistake] = [
+            (f"{where}: {text}", partial(_one_by_one, [change, layer.compute]))
+            for text, change in OF_IMAGES.items()
+        ]
+        mistakes = itertools.chain(mistakes, prepared)
+    fits = itertools.chain(_named(where, layer.input_fits if where else ()), layer.fits)
+    mistake = explain(right, wrong, recording.dtype, begin, mistakes, fits, layer.factors)
     if mistake == NO_RELU and _next_had_the_relu(name, recording, job, material):
         mistake = (
             "given before its ReLU, which the next layer's input has had: activations() has to "
@@ -420,18 +417,13 @@ def _activation_on_paper(
     return right.reshape(shape) if right.shape == wrong.shape else right, mistake
 
 
-class _Path(NamedTuple):
-    """How a layer is computed from the last one before it that a backend gives."""
-
-    begin: Array
-    steps: dict[str, OnPaper]
-    end: Array
-
-
 def _path_to(
     name: str, given: Mapping[str, Array], job: Job, material: Mapping[str, Array]
-) -> _Path | str | None:
-    """Through layers without weights that are not given; else why it cannot be computed."""
+) -> tuple[Array, dict[str, OnPaper], Array] | str | None:
+    """The last output before a layer that is given, the steps from there, and what they give.
+
+    The steps between are layers without weights; else it is said why it cannot be computed.
+    """
     known = layer_names(job.description)
     if name not in known:
         return None
@@ -462,7 +454,7 @@ def _path_to(
             output = steps[each].compute(source)
     except ValueError:  # the input is of another shape than the layer takes
         return None
-    return _Path(begin, steps, output)
+    return begin, steps, output
 
 
 def _next_had_the_relu(
@@ -478,13 +470,13 @@ def _next_had_the_relu(
         return False
     given = {each: x for each, x in given.items() if each not in later[: later.index(after)]}
     path = _path_to(after, {**given, name: relu(given[name])}, job, material)
-    if not isinstance(path, _Path):
+    if not isinstance(path, tuple):
         return False
     found = [given[after]]
     if ".conv" in after:  # it may be given before its own ReLU too
         found.append(relu(given[after]))
     limit = ROUNDING[recording.dtype]
-    return any(largest_difference(path.end.ravel(), x.ravel()).within(limit) for x in found)
+    return any(largest_difference(path[-1].ravel(), x.ravel()).within(limit) for x in found)
 
 
 def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
@@ -506,12 +498,6 @@ def _mistakes(steps: Mapping[str, OnPaper]) -> Iterator[Mistake]:
         for text, function in mistakes:
             whole = [*compute[:at], function, *compute[at + 1 :]]
             yield where + text, partial(_one_by_one, whole)
-
-
-def _of_prepared(layer: OnPaper) -> Iterator[Mistake]:
-    """What may be done to the images before the first layer."""
-    for text, change in OF_IMAGES.items():
-        yield f"in its input: {text}", partial(_one_by_one, [change, layer.compute])
 
 
 def _named(where: str, fits: Iterable[Fit]) -> Iterator[Fit]:
@@ -555,16 +541,14 @@ def _other_orders(right: Array, wrong: Array) -> Iterator[tuple[str, Array]]:
 def _wrong_losses(logits: Array, labels: Array) -> Iterator[tuple[str, Array]]:
     right, classes = _cross_entropy(logits, labels), logits.shape[1]
     each = [_cross_entropy(logits[i : i + 1], labels[i : i + 1]) for i in range(len(labels))]
-    twice = _cross_entropy(softmax(logits, axis=1), labels)
-    backwards = _cross_entropy(logits, labels[::-1])
     for text, loss in {
         "the sum over the batch, not the mean": right * len(labels),
         "one for each image, not their mean": each,
         "in bits, not nats": right / np.log(2),
-        "softmax is applied before it, twice in all": twice,
+        "softmax is applied before it, twice in all": _cross_entropy(softmax(logits, 1), labels),
         "the labels are one too large": _cross_entropy(logits, (labels + 1) % classes),
         "the labels are one too small": _cross_entropy(logits, (labels - 1) % classes),
-        "the labels are those of the images in reverse order": backwards,
+        "the labels are those of the images in reverse order": _cross_entropy(logits, labels[::-1]),
         "its sign is wrong": -right,
         "divided by the number of classes too": right / classes,
     }.items():

@@ -109,26 +109,24 @@ class Comparison:
         if self.deviation:
             between = "; ".join([*filter(None, [self.deviation.dtype]), *self.deviation.between])
             return f"first deviation: {self.deviation.name}, {self.deviation.first} ({between})"
-        agreeing = []
-        for level in self.levels:
-            if level.status == "agree":
-                without = f"without {', '.join(level.without)}" if level.without else ""
-                scope = "; ".join(filter(None, (level.part, without)))
-                agreeing.append(level.name + (f" ({scope})" if scope else ""))
-        agree = "nothing could be compared"
-        if agreeing:
-            agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
-        refused = [level for level in self.levels if level.status == "refused"]
+
+        def levels(status: str) -> list[Level]:
+            return [level for level in self.levels if level.status == status]
+
         parts = []
-        if refused:
+        if refused := levels("refused"):
             why = next(note for note in refused[0].notes if note.startswith(REFUSED))
             names = ", ".join(level.name for level in refused)
             parts.append(f"agreement in {names} refused: {why.removeprefix(REFUSED)}")
-        parts += [f"{level.name}: failed" for level in self.levels if level.status == "failed"]
-        parts.append(agree)
-        parts += [
-            f"{level.name}: not compared" for level in self.levels if level.status == "not compared"
-        ]
+        parts += [f"{level.name}: failed" for level in levels("failed")]
+        agreeing = []
+        for level in levels("agree"):
+            without = f"without {', '.join(level.without)}" if level.without else ""
+            scope = "; ".join(filter(None, (level.part, without)))
+            agreeing.append(level.name + (f" ({scope})" if scope else ""))
+        agree = f"{', '.join(self.backends)} agree in {', '.join(agreeing)}"
+        parts.append(agree if agreeing else "nothing could be compared")
+        parts += [f"{level.name}: not compared" for level in levels("not compared")]
         parts += [f"{name} {reason}" for name, reason in self.without_float64.items()]
         return "; ".join(parts)
 
@@ -187,13 +185,8 @@ def compare(
 
     float64 is compared between backends, each with each. float32 is compared with the same
     backend's float64, or with another's if it has none; between backends if nobody has any.
-
-    Args:
-        recordings: of at least one backend, one or two precisions of each; levels need two.
-        job: what they recorded.
-        weights: that they were given, in any order.
-        lost: backend -> why there is no recording of it.
-        source: of whose weights they are, if of any; it has done its part with that.
+    ``lost`` says why there is no recording of a backend; ``source`` is whose weights they are, if
+    anybody's: it has done its part with that.
     """
     # as a network computes: the first deviation is named, gradients are judged up to a layer
     weights = job.in_order(weights)
@@ -281,29 +274,21 @@ def _numbers(level: Level, have: Recordings, job: Job, weights: Weights) -> set[
     exact, rounded = (_arrays(have, level.name, dtype) for dtype in ("float64", "float32"))
     texts = {}
     for dtype, arrays in (("float64", exact), ("float32", rounded)):
-        if dtype == "float64" or not exact:
-            pairs = [
-                Pair(f"{one} - {other}", arrays[one], arrays[other], (one, other))
-                for one, other in itertools.combinations(arrays, 2)
-            ]
-        else:
-            beside = {name: name if name in exact else next(iter(exact)) for name in rounded}
-            pairs = [
-                Pair(
-                    name if name == other else f"{name} - {other}",
-                    rounded[name], exact[other], (name, other),
-                )
-                for name, other in beside.items()
-            ]  # fmt: skip
-        across = [pair for pair in pairs if len({*pair.names}) > 1]
+        beside, names = arrays, [*itertools.combinations(arrays, 2)]
+        if dtype == "float32" and exact:
+            beside = exact
+            names = [(name, name if name in exact else next(iter(exact))) for name in rounded]
+        pairs = []
+        for one, other in names:
+            column = one if one == other else f"{one} - {other}"
+            pairs.append(Pair(column, arrays[one], beside[other], (one, other)))
+        across = [pair for pair in pairs if pair.names[0] != pair.names[1]]
         # float32 beside the same backend's float64 says nothing of another backend
         if not pairs or not (across or compared):
             continue
         outside = _out_of_range(level.name, exact, weights) if dtype == "float32" else None
-        if outside is not None:
-            _refuse_if(
-                level, f"{outside}, which float32 cannot hold; float64 alone can be compared"
-            )
+        _refuse_if(level, outside)
+        if outside:
             continue
         before = len(level.tables)
         PER_PRECISION[level.name](level, dtype, pairs, have, job, weights)
@@ -466,9 +451,11 @@ def _gradients(
     names = ["loss", *reversed([*weights])]
     rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
     if dtype == "float32" and any(row.deviating for row in rows):
+        outputs = {(r.dtype, r.name): r.group("activations") for r in have}
         for pair in pairs:
-            one, other = _outputs(pair, have)
-            layer = last_branch(one, other, job.description)
+            one, other = pair.names
+            exact = outputs.get(("float64", other)) or outputs.get(("float32", other), {})
+            layer = last_branch(outputs.get(("float32", one), {}), exact, job.description)
             if layer is not None:
                 unsure[pair.column] = names[names.index(f"{layer}.bias") :]
                 level.notes.append(
@@ -575,14 +562,6 @@ ONCE = {"shapes": _shapes, "parameters": _parameters, "dropout": _dropout}
 PER_PRECISION = {"activations": _activations, "gradients": _gradients, "training": _training}
 
 
-def _outputs(pair: Pair, have: Recordings) -> list[dict[str, np.ndarray]]:
-    """The activations of both sides of a pair of which the first is float32."""
-    known = {(r.name, r.dtype): r.group("activations") for r in have}
-    one, other = pair.names
-    rounded = known.get((one, "float32"), {})
-    return [rounded, known.get((other, "float64"), known.get((other, "float32"), {}))]
-
-
 def _arrays(have: Recordings, level: str, dtype: str) -> dict[str, dict[str, np.ndarray]]:
     return {r.name: r.group(level) for r in have if r.dtype == dtype}
 
@@ -596,13 +575,16 @@ def _refuse_if(level: Level, problem: str | None) -> None:
 def _out_of_range(
     name: str, exact: Mapping[str, Mapping[str, np.ndarray]], weights: Weights
 ) -> str | None:
-    """What of a level in float64 is so large, or so small, that float32 has no digits for it."""
+    """Why a level cannot be compared in float32: a number of it is too large or small for that."""
     for given in exact.values():
         arrays = changes(given, weights) if name == "training" else given
         for what, array in arrays.items():
             largest = np.abs(array).max(initial=0)
             if largest and not FLOAT32[0] < largest < FLOAT32[1]:
-                return f"{what} is {largest:.0e}"
+                return (
+                    f"{what} is {largest:.0e}, which float32 cannot hold; float64 alone can be "
+                    "compared"
+                )
     return None
 
 

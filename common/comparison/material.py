@@ -48,9 +48,8 @@ def make_material(job: Job, dataset: Dataset) -> dict[str, np.ndarray]:
     """What every backend gets.
 
     Returns:
-        ``images`` (uint8) and ``labels`` of the batches that training goes over, of which the
-        first is the one that outputs and gradients are compared on; ``weights/`` and each
-        canonical name, those of :func:`make_weights`.
+        ``images`` (uint8) and ``labels`` of the batches that training goes over (outputs and
+        gradients are compared on the first); ``weights/`` and each canonical name.
 
     Raises:
         NinError: if there are not enough images, or too many for this machine's memory.
@@ -84,11 +83,9 @@ def make_weights(job: Job, images: np.ndarray) -> dict[str, np.ndarray]:
     which hundreds of weights of another mean than 0 turn into an offset larger than the signal,
     and the signal then carries the offset's rounding. (Ten weights, those of the last block's 1x1
     convolutions, lose more signal by it than offset.) The first filter keeps a part of its mean, or
-    an offset of all pixels would not show. Biases are random but for their choice.
-
-    Args:
-        job: its seed decides, with the images; of these the first batch counts for gradients.
-        images: uint8, (count, height, width): all that the comparison computes with.
+    an offset of all pixels would not show. Biases are random but for their choice. The job's seed
+    decides, with the images (uint8, (count, height, width)), all that the comparison computes with;
+    of these the first batch counts for gradients.
 
     Returns:
         canonical name -> array of float32 numbers, which are exact in float64 too.

@@ -61,15 +61,10 @@ def layer_on_paper(
     source: Array,
     wanted: tuple[int, ...],
 ) -> OnPaper:
-    """A layer on paper.
+    """A layer on paper, of ``input``, ``block1.conv1`` ... ``flatten``, ``logits``.
 
-    Args:
-        name: ``input``, ``block1.conv1`` ... ``flatten``, ``logits``.
-        layers: convolutions and pooling by name.
-        weights: by canonical name.
-        resize: what images are resized to, in pixels.
-        source: the layer's input; for ``input`` the images.
-        wanted: shape of what a backend gives, which a mistake must give too.
+    ``source`` is its input, of ``input`` the images; ``wanted`` is the shape of what a backend
+    gives, which a mistake must give too.
     """
     if name == "input":
         return _resizing(source.shape[1], resize)
@@ -160,36 +155,22 @@ def _cubic(old: int, new: int, a: float) -> Array:
 
 
 def _pooling(layer: Layer, source: Array, wanted: tuple[int, ...]) -> OnPaper:
-    kernel, stride = layer.kernel_size, layer.stride
     reductions: dict[str, tuple[Callable[..., Array], float]] = {
         "maximum": (np.max, -np.inf), "average": (np.nanmean, np.nan), "minimum": (np.min, np.inf)
     }  # fmt: skip
-    found: list[tuple[int, str, Function]] = []
-    for k, s, before in itertools.product(range(1, 6), range(1, 5), range(-2, 3)):
-        after = _padding_after(source.shape[2:], k, s, before, wanted)
-        if after is None:
-            continue
-        padded = layer._replace(kernel_size=k, stride=s, padding=before)
-        # what lies behind the last window does not show
-        alike = tuple(map(padded.output_size, source.shape[2:])) == tuple(wanted[2:])
+    found: list[tuple[list[str], Function]] = []
+    ways = _other_windows(layer, source.shape[2:], wanted, range(1, 6), range(1, 5))
+    for changes, k, s, before, after in ways:
         for what, (reduce, outside) in reductions.items():
-            changes = []
+            words = [*changes]
             if what != "maximum":
-                changes.append(f"the {what} of each window, not the maximum")
-            if k != kernel:
-                changes.append(f"windows of {k} x {k} instead of {kernel} x {kernel}")
-            if s != stride:
-                changes.append(f"stride {s} instead of {stride}")
-            if before:
-                changes.append(_place_text(before, before if alike else max(after, 0), 0))
-            elif after > 0:
-                changes.append("a window that does not fit is kept (rounding up, ceil_mode)")
-            if changes:
-                function: Function = partial(_pool, k, s, before, after, reduce, outside)
-                found.append((len(changes), ", ".join(changes), function))
-    found.sort(key=lambda entry: entry[0])
-    mistakes = [*_left_out(source, wanted), *((text, function) for _, text, function in found)]
-    return OnPaper(partial(_pool, kernel, stride, 0, 0, *reductions["maximum"]), mistakes)
+                words.insert(0, f"the {what} of each window, not the maximum")
+            if words:
+                found.append((words, partial(_pool, k, s, before, after, reduce, outside)))
+    found.sort(key=lambda entry: len(entry[0]))
+    mistakes = [*_left_out(source, wanted), *((", ".join(words), f) for words, f in found)]
+    maximum = partial(_pool, layer.kernel_size, layer.stride, 0, 0, *reductions["maximum"])
+    return OnPaper(maximum, mistakes)
 
 
 def _left_out(source: Array, wanted: tuple[int, ...]) -> list[Mistake]:
@@ -260,8 +241,11 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
             if layer.relu:
                 yield "the ReLU comes before the bias", early_relu
                 yield "a ReLU before the bias, and another behind it", lambda x: relu(early_relu(x))
-        for s, before, after, text in _places(layer, source.shape[2:], wanted):
-            yield text, partial(output, stride=s, before=before, after=after)
+        kernel = layer.kernel_size
+        ways = _other_windows(layer, source.shape[2:], wanted, [kernel], range(1, kernel + 1))
+        for words, _, s, before, after in ways:
+            if words:
+                yield ", ".join(words), partial(output, stride=s, before=before, after=after)
 
     def _changes() -> Iterator[tuple[str, dict[str, Any]]]:
         """What a mistake changes among the arguments of ``output``."""
@@ -308,12 +292,9 @@ def _convolution(layer: Layer, weights: Weights, source: Array, wanted: tuple[in
 def explain_shape(
     layer: Layer, sizes: Sequence[tuple[int, ...]], given: Sequence[tuple[int, ...]]
 ) -> str | None:
-    """The wrong number in a convolution or pooling that gives these heights and widths.
+    """The wrong number in a convolution or pooling layer that gives these heights and widths.
 
-    Args:
-        layer: that should have been computed.
-        sizes: heights and widths of some inputs.
-        given: of their outputs; nothing of those that are no maps.
+    ``sizes`` are those of some inputs, ``given`` those of their outputs; empty of what is no map.
     """
 
     def fits(sizes: Sequence[tuple[int, ...]] = sizes, room: int = 0, **changes: Any) -> bool:
@@ -327,20 +308,16 @@ def explain_shape(
         return "a window that does not fit is kept (rounding up, ceil_mode)"
     if list(sizes) == list(given) and stride > 1:
         return "the layer is left out"
+    window = f"instead of {kernel} x {kernel}"
     found = [f"padding {p} instead of {padding}" for p in range(kernel) if fits(padding=p)]
     found += [f"stride {s} instead of {stride}" for s in range(1, 9) if fits(stride=s)]
-    found += [
-        f"a window of {k} x {k} instead of {kernel} x {kernel}"
-        for k in range(1, 12)
-        if fits(kernel_size=k)
-    ]
+    found += [f"a window of {k} x {k} {window}" for k in range(1, 12) if fits(kernel_size=k)]
     if fits([pair[::-1] for pair in sizes]):
         return "height and width are swapped"
     return f"as with {' or '.join(found[:3])}" if found else None
 
 
 def relu(x: Array) -> Array:
-    """What is above 0."""
     return np.asarray(np.maximum(x, 0))
 
 
@@ -374,15 +351,10 @@ ACTIVATIONS: dict[str, Function] = {
 def convolve(
     x: Array, weight: Array, stride: int, before: int, after: int, mode: str = "constant"
 ) -> Array:
-    """A cross-correlation without bias.
+    """A cross-correlation, without bias, of (batch, in, height, width) and (out, in, ...).
 
-    Args:
-        x: (batch, channels, height, width).
-        weight: (out, in, height, width).
-        stride: in pixels.
-        before: padding at the top and the left, in pixels; below 0 so many are cut off.
-        after: the same at the bottom and the right.
-        mode: of :func:`numpy.pad`.
+    ``before`` is the padding at the top and the left, ``after`` at the bottom and the right, in
+    pixels; below 0 so many are cut off. ``mode`` is that of :func:`numpy.pad`.
     """
     cut = windows(_padded(x, before, after, mode), weight.shape[2], stride)
     product = np.tensordot(cut, weight, ((1, 4, 5), (1, 2, 3)))
@@ -455,25 +427,37 @@ def _padding_after(
     return needed[0] if len(set(needed)) == 1 else None
 
 
-def _places(
-    layer: Layer, size: tuple[int, ...], wanted: tuple[int, ...]
-) -> Iterator[tuple[int, int, int, str]]:
-    """Stride, padding before and after, and their name, that give the wanted shape."""
-    found: list[tuple[int, int, int, int, str]] = []
-    for s in range(1, layer.kernel_size + 1):
-        for before in range(1 - max(s, layer.stride), layer.kernel_size):
-            after = _padding_after(size, layer.kernel_size, s, before, wanted)
-            if after is None or (s == layer.stride and before == layer.padding):
+def _other_windows(
+    layer: Layer,
+    size: tuple[int, ...],
+    wanted: tuple[int, ...],
+    kernels: Iterable[int],
+    strides: Iterable[int],
+) -> list[tuple[list[str], int, int, int, int]]:
+    """Kernel, stride, padding before and after that give the wanted shape, the likeliest first.
+
+    Before them stands what is another number in them, in words.
+    """
+    found = []
+    for k, s in itertools.product(kernels, strides):
+        for before in range(1 - max(s, layer.stride), k):
+            after = _padding_after(size, k, s, before, wanted)
+            if after is None:
                 continue
-            changes = [f"stride {s} instead of {layer.stride}"] if s != layer.stride else []
+            changes = []
+            if k != layer.kernel_size:
+                kernel = layer.kernel_size
+                changes.append(f"windows of {k} x {k} instead of {kernel} x {kernel}")
+            if s != layer.stride:
+                changes.append(f"stride {s} instead of {layer.stride}")
             if before != layer.padding:
                 # what the last window does not reach is padding too
-                even = after <= before < after + s
-                end = before if even else max(after, 0)
+                end = before if after <= before < after + s else max(after, 0)
                 changes.append(_place_text(before, end, layer.padding))
-            found.append((len(changes), s, before, after, ", ".join(changes)))
-    found.sort(key=lambda entry: (entry[0], abs(entry[2] - layer.padding)))
-    yield from (place for _, *place in found)  # type: ignore[misc]
+            elif layer.is_pool and after > 0:
+                changes.append("a window that does not fit is kept (rounding up, ceil_mode)")
+            found.append((changes, k, s, before, after))
+    return sorted(found, key=lambda entry: (len(entry[0]), abs(entry[3] - layer.padding)))
 
 
 def _place_text(before: int, after: int, padding: int) -> str:
@@ -508,17 +492,19 @@ def _bias_off(plain: Array, bias: Array, wrong: Array, judge: Judge) -> str | No
     if not channels.size:
         return None
     where = f"in {listed(channels, 'channel')}"
-    found = change[channels]
-    if np.allclose(found, -bias[channels], judge.rounding, 10 * judge.rounding * size):
+    same = partial(np.allclose, rtol=judge.rounding, atol=10 * judge.rounding * size)
+    other = bias + change
+    given = other[channels]
+    if same(given, 0):
         return f"there is no bias {where}"
-    given = (bias + change)[channels]
-    if np.allclose(given, given[0], judge.rounding, 10 * judge.rounding * size) and given.size > 1:
+    if same(given, given[0]) and given.size > 1:
         return f"the bias is {judge.number(given[0])} {where}"
-    for order, called in ((bias[::-1], "in reverse order"), (np.roll(bias, 1), "shifted by 1"),
-                          (np.roll(bias, -1), "shifted by -1")):  # fmt: skip
-        if np.allclose(bias + change, order, judge.rounding, 10 * judge.rounding * size):
-            return f"the bias's channels are {called}"
-    return f"the bias is off by {judge.span(found)} {where}"
+    if same(other, bias[::-1]):
+        return "the bias's channels are in reverse order"
+    for shift in (1, -1):
+        if same(other, np.roll(bias, shift)):
+            return f"the bias's channels are shifted by {shift}"
+    return f"the bias is off by {judge.span(change[channels])} {where}"
 
 
 def _weights_times(plain: Array, bias: Array, wrong: Array, judge: Judge) -> str | None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -31,24 +31,6 @@ STEPS_SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 50, 100, 200, 500, 1000)
 BEFORE, BEHIND = 2, 3
 # levels that are seen alone as a whole
 WITHOUT_LAYERS = ("shapes", "dropout")
-
-
-class Line(NamedTuple):
-    """A level in the table of levels."""
-
-    level: Level
-    compared: str
-    """Of what, such as ``20 layers``."""
-    differences: dict[str, str]
-    """Precision -> the difference that comes nearest to its limit."""
-
-
-def overview(report: Comparison) -> list[Line]:
-    """The table of levels."""
-    return [
-        Line(level, _compared(level), {d: _nearest(level, d) for d in precisions(report)})
-        for level in report.levels
-    ]
 
 
 def precisions(report: Comparison) -> list[str]:
@@ -111,26 +93,55 @@ def command(report: Comparison) -> str | None:
     return shlex.join(words)
 
 
+def _statistics(view: LayerView) -> tables.Table:
+    columns = dict.fromkeys(name for row in view.statistics.values() for name in row)
+    rows = [
+        tables.Row(backend, {column: row.get(column, "") for column in columns})
+        for backend, row in view.statistics.items()
+    ]
+    return tables.Table("each backend's numbers", rows)
+
+
+def _places(view: LayerView) -> tables.Table:
+    rows = [
+        tables.Row(place.where, {name: f"{x:.9g}" for name, x in place.values.items()})
+        for place in view.worst
+    ]
+    return tables.Table(f"{view.name}, where it differs most", rows)
+
+
+def _backends(report: Comparison) -> tables.Table:
+    rows = []
+    for name, facts in report.backends.items():
+        versions = facts.get("versions", {}).items()
+        cells = {key: str(facts.get(key, "")) for key in ("device", "python", "seconds")}
+        together = ", ".join(f"{package} {version}" for package, version in versions)
+        rows.append(tables.Row(name, {"versions": together, **cells}))
+    return tables.Table("each in a process of its own", rows)
+
+
 # ------------------------------------------------------------------- the terminal
 
 
 def show(report: Comparison, everything: bool = False) -> None:
     """See :meth:`common.comparison.levels.Comparison.show`."""
-    console = output.console(highlight=False)
-    _show_verdict(console, report)
+    console, deviation = output.console(highlight=False), report.deviation
+    console.print(Text(report.verdict, STYLES.get(report.exit_status, OTHER_STYLE)))
+    if report.layer is not None and deviation is not None:
+        _show_findings(console, report.layer)
+    _show_scope(console, report)
     console.print(_levels_table(report))
     for level in report.levels:
         for line in level.about:
             console.print(Text(f"{level.name}: {line}"))
-    deviation = report.deviation
     if everything:
-        console.print(_backends_table(report))
+        _show_rows(console, _backends(report))
         for level in report.levels:
             _show_level(console, level)
     elif deviation is not None:
         _show_deviation(console, deviation)
     if report.layer is not None and deviation is not None:
-        _show_places(console, report.layer)
+        _show_rows(console, _places(report.layer))
         if command(report):
             what = "level" if report.layer.level in WITHOUT_LAYERS else "layer"
             console.print(f"\nThat {what} alone: {command(report)}", soft_wrap=True)
@@ -145,37 +156,24 @@ def show_layer(report: Comparison) -> None:
     assert view is not None  # or it was refused
     in_precision = f", {view.dtype}" if view.dtype else ""
     console.print(Text(f"{view.level}: {view.name}{in_precision}", "bold"))
-    _show_gaps(console, report)
-    console.print(about(report))
+    _show_scope(console, report)
     _show_findings(console, view)
     for pair, text in view.differences.items():
         console.print(Text(f"{pair}: {text}"))
-    columns = list(dict.fromkeys(name for row in view.statistics.values() for name in row))
-    table = _table("", *columns, title="each backend's numbers")
-    for backend, row in view.statistics.items():
-        table.add_row(Text(backend), *(row.get(column, "") for column in columns))
-    console.print(table)
-    _show_places(console, view)
+    _show_rows(console, _statistics(view))
+    _show_rows(console, _places(view))
 
 
 def _table(first: str, *columns: str, title: str | None = None) -> Table:
     return Table(first, *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
 
 
-def _show_verdict(console: Console, report: Comparison) -> None:
-    style = STYLES.get(report.exit_status, OTHER_STYLE)
-    console.print(Text(report.verdict, style))
-    if report.layer is not None and report.deviation is not None:
-        _show_findings(console, report.layer)
-    _show_gaps(console, report)
-    console.print(about(report))
-
-
-def _show_gaps(console: Console, report: Comparison) -> None:
+def _show_scope(console: Console, report: Comparison) -> None:
     for name, reason in report.lost.items():
         console.print(Text(f"{name} is not in it: {reason}", OTHER_STYLE))
     for gap in gaps(report):
         console.print(Text(f"not covered: {gap}"))
+    console.print(about(report))
 
 
 def _show_findings(console: Console, view: LayerView) -> None:
@@ -187,18 +185,9 @@ def _show_findings(console: Console, view: LayerView) -> None:
 def _levels_table(report: Comparison) -> Table:
     found = precisions(report)
     table = _table("level", "verdict", "compared", *(f"{d}: nearest to its limit" for d in found))
-    for line in overview(report):
-        status = Text(line.level.status, STYLES.get(line.level.status, OTHER_STYLE))
-        table.add_row(line.level.name, status, line.compared, *line.differences.values())
-    return table
-
-
-def _backends_table(report: Comparison) -> Table:
-    table = _table("backend", "versions", "device", "python", "seconds")
-    for name, facts in report.backends.items():
-        versions = ", ".join(f"{key} {value}" for key, value in facts["versions"].items())
-        cells = (str(facts[key]) for key in ("device", "python", "seconds"))
-        table.add_row(Text(name), versions, *cells)
+    for level in report.levels:
+        status = Text(level.status, STYLES.get(level.status, OTHER_STYLE))
+        table.add_row(level.name, status, _compared(level), *(_nearest(level, d) for d in found))
     return table
 
 
@@ -216,7 +205,7 @@ def _show_level(console: Console, level: Level) -> None:
                 for number, row in enumerate(rows, start=1)
                 if number in STEPS_SHOWN or row is first or row is rows[-1]
             ]
-        _show_rows(console, table, rows)
+        _show_rows(console, tables.Table(table.title, rows))
 
 
 def _show_deviation(console: Console, level: Level) -> None:
@@ -226,33 +215,25 @@ def _show_deviation(console: Console, level: Level) -> None:
         if numbers:
             console.print()
             rows = table.rows[max(0, numbers[0] - BEFORE) : numbers[0] + BEHIND + 1]
-            _show_rows(console, table, rows)
+            _show_rows(console, tables.Table(table.title, rows))
             left_out = sum(number > numbers[0] + BEHIND for number in numbers)
             if left_out:
                 console.print(f"and {left_out} more below, which the first may have caused")
             return
 
 
-def _show_rows(console: Console, table: tables.Table, rows: list[tables.Row]) -> None:
+def _show_rows(console: Console, table: tables.Table) -> None:
+    if not table.rows:
+        return
     shown = _table("", *table.columns, title=table.title)
-    for row in rows:
+    for row in table.rows:
         # a colour alone is nothing in a file or on a poor projector
         cells = [
             Text(f"{cell} <-", "bold red") if column in row.deviating else Text(cell)
             for column, cell in row.cells.items()
         ]
-        shown.add_row(row.name, *cells)
+        shown.add_row(Text(row.name), *cells)
     console.print(shown)
-
-
-def _show_places(console: Console, view: LayerView) -> None:
-    if not view.worst:
-        return
-    columns = list(view.worst[0].values)
-    table = _table("", *columns, title=f"{view.name}, where it differs most")
-    for place in view.worst:
-        table.add_row(place.where, *(f"{place.values[column]:.9g}" for column in columns))
-    console.print(table)
 
 
 # ----------------------------------------------------------------------- the page
@@ -266,31 +247,28 @@ def html(report: Comparison) -> str:
         about=about(report),
         command=command(report),
         gaps=gaps(report),
-        overview=overview(report),
+        compared=_compared,
+        nearest=_nearest,
+        statistics=_statistics,
+        places=_places,
+        backends=_backends(report),
         precisions=precisions(report),
-        drawings=drawings(report),
+        drawings=_drawings(report),
     )
 
 
-class Drawing(NamedTuple):
-    """A picture of a level."""
-
-    caption: str
-    svg: str
-
-
-def drawings(report: Comparison) -> dict[str, list[Drawing]]:
-    """Level -> its pictures."""
-    pictures: dict[str, list[Drawing]] = {}
+def _drawings(report: Comparison) -> dict[str, list[tuple[str, str]]]:
+    """Level -> its pictures, each a caption and an SVG element."""
+    pictures: dict[str, list[tuple[str, str]]] = {}
     for level in report.levels:
         found = pictures[level.name] = []
         if level.name in ("activations", "gradients"):
             for i, table in enumerate(level.tables):
                 svg = _draw(f"{level.name}{i}", _plot_differences, table.rows)
-                found.append(Drawing(f"Relative differences, {table.title}", svg))
+                found.append((f"Relative differences, {table.title}", svg))
         elif level.name == "training" and report.losses:
             svg = _draw("training0", _plot_losses, report.losses)
-            found.append(Drawing("Loss of each step", svg))
+            found.append(("Loss of each step", svg))
     return pictures
 
 
@@ -331,6 +309,7 @@ def _plot_differences(axes: "Axes", rows: list[tables.Row]) -> None:
 
 
 def _compared(level: Level) -> str:
+    """Of what, such as ``20 layers``."""
     if not level.tables:
         return "nothing"
     counts = [len(table.rows) for table in level.tables]

@@ -18,12 +18,7 @@ WORKER_SECONDS = 300
 
 
 def walk(backend_name: str, size: int, network: str = "chapter") -> list[dict[str, Any]]:
-    """Feed one random image through a new network of a backend, imported into this process.
-
-    Args:
-        backend_name: as :func:`common.backends.registry.load` takes it.
-        size: height and width of the image, in pixels.
-        network: as :func:`common.network.description.parse` takes it.
+    """Feed one random image of a size through a new network of a backend, in this process.
 
     Returns:
         for each layer ``book_name``, ``book_shape`` (as the book's loop prints them), ``name``
@@ -57,9 +52,8 @@ def walk_through(
 
 def walk_apart(spec: str, size: int, interpreter: str, network: str) -> list[dict[str, Any]]:
     """:func:`walk` in a process of its own: TensorFlow and MXNet do not share one."""
-    function = "common.comparison.shapes:walk"
-    options: dict[str, Any] = {"size": size, "network": network}
-    options["backend_name"] = registry.absolute(spec)
+    function, where = "common.comparison.shapes:walk", registry.absolute(spec)
+    options: dict[str, Any] = {"backend_name": where, "size": size, "network": network}
     try:
         return list(session.call_apart(interpreter, function, WORKER_SECONDS, **options))
     except NinError as error:

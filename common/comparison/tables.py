@@ -46,7 +46,6 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """The columns' names."""
         return list(self.rows[0].cells) if self.rows else []
 
 
@@ -65,11 +64,8 @@ def shape_rows(
 ) -> list[Row]:
     """A row for each layer on paper, and for each that only a backend has.
 
-    Args:
-        walks: backend -> its layers, as :func:`common.comparison.shapes.walk` gives them.
-        paper: layer -> shape.
-        key: under which a layer has its shape.
-        times: between the numbers of a shape.
+    ``walks`` are each backend's layers, as :func:`common.comparison.shapes.walk` gives them, with
+    their shape under ``key``; ``times`` stands between its numbers.
     """
     # a layer without a canonical name is one that only this framework has
     found = (layer["name"] for layers in walks.values() for layer in layers if layer["name"])
@@ -106,12 +102,8 @@ def difference_rows(
 ) -> list[Row]:
     """A row for each name that both sides of some pair have, with the differences of all pairs.
 
-    Args:
-        pairs: what to compare.
-        names: of the rows.
-        measure: of a difference.
-        limit: name and pair -> the difference up to which it is agreement.
-        complete: what only one side has gets a row too, and deviates.
+    ``limit`` is the difference up to which it is agreement. If the pairs should be ``complete``,
+    what only one side has gets a row too, and deviates.
     """
     rows = []
     for name in names:
@@ -123,14 +115,14 @@ def difference_rows(
         for pair in pairs:
             sides_of = zip(pair.names, (pair.one, pair.other), strict=True)
             lacking = [backend for backend, arrays in sides_of if name not in arrays]
-            allowed = limit(name, pair)
             if not lacking:
-                row.compare(pair.column, measure(pair.one[name], pair.other[name]), allowed)
+                difference = measure(pair.one[name], pair.other[name])
             elif complete and len(lacking) == 1:
-                missing = Difference(None, None, f"missing in {lacking[0]}")
-                row.compare(pair.column, missing, allowed)
+                difference = Difference(None, None, f"missing in {lacking[0]}")
             else:
                 row.cells[pair.column] = "-"
+                continue
+            row.compare(pair.column, difference, limit(name, pair))
         if row.values:
             rows.append(row)
     return rows

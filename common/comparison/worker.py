@@ -31,10 +31,8 @@ from common.settings import Settings
 def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do a job with the material in a directory, and leave the arrays of the recordings there.
 
-    Args:
-        directory: of the material.
-        backend: as :func:`common.backends.registry.load` takes it, or a weights file.
-        job: fields of :class:`Job`.
+    ``backend`` is as :func:`common.backends.registry.load` takes it, or a weights file; ``job`` has
+    the fields of a :class:`Job`.
 
     Returns:
         The fields of a :class:`Recording` for each precision, with a file in place of its arrays.
@@ -70,13 +68,9 @@ def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, An
 def record(
     name: str, backend: Backend, job: Job, material: Mapping[str, np.ndarray]
 ) -> list[Recording]:
-    """Do a job with a backend of this process; an error in a level does not stop the others.
+    """A recording for each precision of a job that a backend has; NinError if it has none of them.
 
-    Returns:
-        A recording for each precision of the job that the backend has.
-
-    Raises:
-        NinError: if it has none of them.
+    An error in a level does not stop the others.
     """
     has = getattr(backend, "PRECISIONS", job.precisions)
     precisions = [dtype for dtype in job.precisions if dtype in has]
@@ -84,11 +78,10 @@ def record(
         raise NinError(f"`dtype={job.dtype}`: it has only {', '.join(has)}")
     recordings: list[Recording] = []
     for dtype in precisions:
-        levels = [name for name in LEVELS if name in job.levels]
-        if recordings:
-            levels = [name for name in levels if name not in OF_NO_PRECISION]
         recorder = _Recorder(name, backend, dataclasses.replace(job, dtype=dtype), material)
-        for level in levels:
+        for level in LEVELS:
+            if level not in job.levels or (recordings and level in OF_NO_PRECISION):
+                continue
             started = time.monotonic()
             try:
                 getattr(recorder, level)()
@@ -113,13 +106,13 @@ def record(
 
 def _is_rounded(recording: Recording) -> bool:
     """Whether what should be float64 came as float32."""
-    computed = [
-        array.dtype
+    computed = {
+        array.dtype.name
         for level in ("activations", "gradients", "training")
         for name, array in recording.group(level).items()
         if name not in ("loss", "losses")  # Python's numbers are float64
-    ]
-    return bool(computed) and all(dtype == np.float32 for dtype in computed)
+    }
+    return computed == {"float32"}
 
 
 class _Recorder:
@@ -137,7 +130,7 @@ class _Recorder:
         self.recording = Recording(name, job.dtype)
 
     def shapes(self) -> None:
-        net = self._network()
+        net = make_network(self.backend, self.job.description, size=self.job.resize)
         self.recording.shapes = []
         for layer in shapes.walk_through(self.backend, net, self.job.resize):
             self.recording.shapes.append(layer)
@@ -239,15 +232,12 @@ class _Recorder:
             "network": job.network,
         }
         chosen = Settings(**{**given, **settings})
-        net = self._network(chosen.dropout, chosen.resize)
+        network, rate = job.description, chosen.dropout
+        net = make_network(self.backend, network, dropout=rate, size=chosen.resize)
         ready = make(net, chosen, *data)
         if not hasattr(ready, "net"):
             ready.net = net
         return ready
-
-    def _network(self, dropout: float = architecture.DROPOUT, size: int = 0) -> Any:
-        size = size or self.job.resize
-        return make_network(self.backend, self.job.description, dropout=dropout, size=size)
 
     def _keep(self, level: str, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():
