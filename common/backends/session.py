@@ -178,7 +178,7 @@ def interpreters(names: Sequence[str], options: Sequence[str] = ()) -> dict[str,
 
 def _environment() -> dict[str, str]:
     """The user's environment, for a process in another directory that has to find this project."""
-    given = machine.given_environment()
+    given = dict(os.environ)
     path = [_absolute(part) for part in given.get("PYTHONPATH", "").split(os.pathsep) if part]
     # An installed package is found anyway, and its folder would show another interpreter the
     # packages beside it.

@@ -41,7 +41,7 @@ def write_files(dataset: Dataset, directory: Path) -> Path:
 def environment(directory: Path) -> dict[str, str]:
     """Variables of a process whose loaders find the files of :func:`write_files`."""
     # MXNet's own choice, lest nin_mxnet, whose network is trained, makes another
-    engine = machine.given("MXNET_ENGINE_TYPE") or "ThreadedEnginePerDevice"
+    engine = os.environ.get("MXNET_ENGINE_TYPE") or "ThreadedEnginePerDevice"
     homes = dict.fromkeys(("KERAS_HOME", "MXNET_HOME"), str(directory))
     return {**homes, "MPLBACKEND": "agg", "MXNET_ENGINE_TYPE": engine}
 

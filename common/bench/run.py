@@ -246,7 +246,7 @@ class Bench:
         """
         plan, interpreter = self.plan, self.python.get(backend, sys.executable)
         # NumPy counts hyper-threads, and only when it is imported
-        environment = {machine.THREADS_VARIABLE: str(machine.prepare(plan.threads))}
+        environment = {machine.THREADS_VARIABLE: str(machine.threads_for(plan.threads))}
         process = Apart(interpreter, TIMEOUT_SECONDS, environment)
         try:
             self.about[backend] = process.call(
@@ -353,9 +353,8 @@ class Bench:
             command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
             started = time.monotonic()
             with subprocess.Popen(
-                command, env=machine.given_environment(), text=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            ) as process:  # fmt: skip
+                command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            ) as process:
                 try:
                     _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
                 except subprocess.TimeoutExpired as error:

@@ -77,7 +77,7 @@ class Worker:
         """The threads, device and versions that compute."""
         versions = machine.versions()
         if self.common["backend"] == NUMPY:
-            return {"threads": machine.prepare(self.common["threads"]), "versions": versions}
+            return {"threads": machine.threads_for(self.common["threads"]), "versions": versions}
         versions |= self.ready.backend.versions()
         return {**self.ready.prepared, "device": self.ready.device.name, "versions": versions}
 

@@ -30,9 +30,9 @@ def examine(names: Sequence[str], python: Sequence[str] = ()) -> dict[str, Any]:
         fashion_mnist.DIRECTORY_VARIABLE,
         *(name for name in os.environ if name.startswith(session.INTERPRETER_VARIABLE)),
     )
-    environment = {name: value for name in variables if (value := machine.given(name)) is not None}
+    environment = {name: value for name in variables if (value := os.environ.get(name)) is not None}
     return {
-        "machine": {**machine.describe(), "threads": machine.prepare(0)},
+        "machine": {**machine.describe(), "threads": machine.threads_for(0)},
         "environment": environment,
         "packages": machine.versions(
             "safetensors", "matplotlib", "pooch", "rich", "tensorboardX", "setuptools"
@@ -49,7 +49,6 @@ def probe(name: str) -> dict[str, Any]:
     Returns:
         ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or ``reason``.
     """
-    machine.prepare(0)
     started = time.monotonic()
     try:
         backend = registry.load(name)

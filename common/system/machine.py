@@ -20,20 +20,6 @@ PROCESS = Path("/proc/self")
 # Between two looks at the memory of a process and its children.
 WATCH_SECONDS = 0.2
 
-# OMP_NUM_THREADS as the user has it, and what this project has put there
-_put: tuple[str | None, str | None] = None, None
-
-
-def given(name: str) -> str | None:
-    """A variable of the user's environment, whatever this project has put there."""
-    value, (before, ours) = os.environ.get(name), _put
-    return before if name == THREADS_VARIABLE and value == ours else value
-
-
-def given_environment() -> dict[str, str]:
-    """The user's environment, for another process: without what this project has put there."""
-    return {name: value for name in os.environ if (value := given(name)) is not None}
-
 
 def physical_cores() -> int:
     """How many cores this process may use, hyper-threads not counted, at least 1."""
@@ -113,41 +99,23 @@ def threads_for(wish: int) -> int:
     Args:
         wish: so many; 0: the user's ``OMP_NUM_THREADS``, or else one for each physical core.
     """
-    variable = given(THREADS_VARIABLE) or ""
+    variable = os.environ.get(THREADS_VARIABLE, "")
     of_user = int(variable) if re.fullmatch(r"\d{1,6}", variable, re.ASCII) else 0
     return wish or of_user or physical_cores()
 
 
-def prepare(threads: int) -> int:
-    """Set the number of CPU threads; to be called before a backend is imported.
-
-    Args:
-        threads: as :func:`threads_for` takes it.
-
-    Returns:
-        the number.
-    """
-    global _put
-    threads = threads_for(threads)
-    _put = given(THREADS_VARIABLE), str(threads)
-    # MXNet reads this once, when it is imported, and by default takes half of the processors
-    os.environ[THREADS_VARIABLE] = str(threads)
-    return threads
-
-
 @contextlib.contextmanager
-def prepared(threads: int | None = None) -> Iterator[int]:
-    """As :func:`prepare`, while a backend is imported; the environment is given back after it.
+def prepared(threads: int = 0) -> Iterator[int]:
+    """Put what :func:`threads_for` gives into the environment while a backend is imported.
 
-    Args:
-        threads: None for what is prepared already, or as 0 if nothing is.
+    Inside another ``prepared``, 0 stands for as many as that one has.
     """
-    global _put
-    before, put = os.environ.get(THREADS_VARIABLE), _put
+    before, number = os.environ.get(THREADS_VARIABLE), threads_for(threads)
+    # MXNet reads this once, when it is imported, and by default takes half of the processors
+    os.environ[THREADS_VARIABLE] = str(number)
     try:
-        yield prepare(int(put[1] or 0) if threads is None else threads)
+        yield number
     finally:
-        _put = put
         if before is None:
             del os.environ[THREADS_VARIABLE]
         else:
