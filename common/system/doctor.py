@@ -16,13 +16,8 @@ from common.system import machine
 PROBE_SECONDS = 180
 
 
-def examine(names: Sequence[str], python: Sequence[str] = ()) -> dict[str, Any]:
-    """Everything that the doctor reports, as plain data.
-
-    Args:
-        names: of the backends to look at.
-        python: ``NAME=PATH`` each, the interpreter of a backend.
-    """
+def examine(names: Sequence[str], python: Sequence[str]) -> dict[str, Any]:
+    """All that the doctor reports, of backends by name; ``python`` has their ``NAME=PATH``."""
     interpreters = session.interpreters(names, python)
     variables = (
         machine.THREADS_VARIABLE,
@@ -30,7 +25,7 @@ def examine(names: Sequence[str], python: Sequence[str] = ()) -> dict[str, Any]:
         fashion_mnist.DIRECTORY_VARIABLE,
         *(name for name in os.environ if name.startswith(session.INTERPRETER_VARIABLE)),
     )
-    environment = {name: value for name in variables if (value := os.environ.get(name)) is not None}
+    environment = {name: os.environ[name] for name in variables if name in os.environ}
     return {
         "machine": {**machine.describe(), "threads": machine.threads_for(0)},
         "environment": environment,
@@ -79,14 +74,11 @@ def probe_apart(name: str, interpreter: str) -> dict[str, Any]:
 
 
 def data_places() -> list[dict[str, str]]:
-    """Where :func:`common.data.fashion_mnist.load` would look, in its order, and what is there now.
-
-    Returns:
-        for each place ``place``, ``directory`` and ``state``; nothing is downloaded.
-    """
-    explicit = os.environ.get(fashion_mnist.DIRECTORY_VARIABLE)
+    """Where :func:`common.data.fashion_mnist.load` would look, in order, and what is there now."""
+    variable = fashion_mnist.DIRECTORY_VARIABLE
+    explicit = os.environ.get(variable)
     places = {
-        **({fashion_mnist.DIRECTORY_VARIABLE: expand(explicit)} if explicit else {}),
+        **({variable: expand(explicit)} if explicit else {}),
         **fashion_mnist.places(),
         "embedded sample": fashion_mnist.SAMPLE_DIRECTORY,
     }
