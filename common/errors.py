@@ -110,12 +110,7 @@ def plural(text: str) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text of a stranger with its control characters spelt out, so that a terminal is safe.
-
-    Args:
-        text: any.
-        keep: control characters that stay.
-    """
+    """Text of a stranger, safe on a terminal: its control characters but some are spelt out."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)

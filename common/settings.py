@@ -135,12 +135,9 @@ def check_resize(size: int, network: Network = description.CHAPTER) -> None:
 
 
 def check_value(name: str, value: Any, argument: str = "") -> None:
-    """Raise :class:`NinError` for a value that a setting cannot have.
+    """Raise :class:`NinError` for a value, of any type, that a setting cannot have.
 
-    Args:
-        name: of the setting.
-        value: of any type.
-        argument: what messages call it, if not by its name.
+    ``argument`` is what messages call it, if not by its name.
     """
     rule = RULES[name]
     if not fits(value, Settings.__annotations__[name]):

@@ -35,7 +35,6 @@ PRODUCT, LIMIT = "matrix product, GFLOP/s", "limit, GFLOP/s"
 # an object of the file: all of it, or the row of a measurement
 Json = Mapping[str, Any]
 
-
 # column -> (the part that measures it, its value in a row given the batch size; falsy if there is
 # none), or the fractions whose sum it is. These are in no table; with an underscore, nor stored.
 UNSEEN: dict[str, Any] = {
@@ -94,11 +93,9 @@ def _value(*rounds: float) -> Value:
 
 
 class Results:
-    """The numbers of a bench.
+    """The numbers of a bench, of what :meth:`common.bench.run.Bench.record` gives.
 
-    Args:
-        record: as :meth:`common.bench.run.Bench.record` gives it; what it has of parts that are
-            no longer measured is ignored.
+    What a record has of parts that are no longer measured is ignored.
     """
 
     def __init__(self, record: Json) -> None:

@@ -32,12 +32,7 @@ class Process:
 
     Its working directory, empty, is also the one for its temporary files; that directory and all
     processes that it starts end with it. What it writes to standard error is kept to explain its
-    end. Use as a context manager.
-
-    Args:
-        command: to run.
-        environment: of the process.
-        timeout: seconds to wait for a line.
+    end; for a line of its own it has ``timeout`` seconds. Use as a context manager.
 
     Raises:
         LostError: if it does not start.
