@@ -1,11 +1,7 @@
 """What a bench has found: numbers from its measurements, tables, and the file that holds both.
 
-A *bare step* is the framework's own loop on one batch of pixels that are already resized and on the
-device: forward, loss, backward, update. *train.py* is everything that the command does in an epoch
-in steady state: order, gathering, resizing, metrics, progress, records, evaluation; its *parts* are
-its bare steps and its predictions alone. A number is the median over the rounds (or seeds), its
-spread half of the range; a ratio is that of two measurements of one round. The *limit* is the best
-product of two large matrices by any of the libraries in that round.
+docs/bench.md says what each number is. A ratio is that of two measurements of one round, which is
+as good for the limit: the best matrix product by any of the libraries in that round.
 """
 
 import io

@@ -85,23 +85,24 @@ class Process:
             LostError: if it fails, or nothing comes.
         """
         until = time.monotonic() + self.timeout
-        while True:
+        line, ended = None, False
+        while not ended:
             # what it has started may still hold its output
             ended = self._process.poll() is not None
             left = until - time.monotonic()
             wait = LOOK_SECONDS if ended else max(0.0, min(left, LOOK_SECONDS))
             try:
                 line = self._lines.get(timeout=wait)
+                break
             except queue.Empty:
                 if not ended and left <= 0:
                     raise LostError(f"no answer in {self.timeout:g} s") from None
-                if not ended:
-                    continue
-                line = None
-            if line is None:
-                self._check_end()
-                return None
+        if line is not None:
             return line.decode(errors="replace").rstrip("\n")
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it has only closed its output
+            if status := self._process.wait(CLOSE_SECONDS):
+                raise LostError(why_it_ended(status, lines_of(self._errors)))
+        return None
 
     def close(self) -> None:
         """End it and all that it started."""
@@ -140,14 +141,6 @@ class Process:
             for line in output:
                 self._lines.put(line)
         self._lines.put(None)
-
-    def _check_end(self) -> None:
-        try:
-            status = self._process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return  # it has only closed its output
-        if status:
-            raise LostError(why_it_ended(status, lines_of(self._errors)))
 
 
 def lines_of(file: IO[bytes]) -> list[str]:
