@@ -315,7 +315,8 @@ def ablate(
 
     if isinstance(seeds, int):
         _check_count("seeds", seeds)
-    chosen = list(range(seeds) if isinstance(seeds, int) else map(int, seeds))
+        seeds = range(seeds)
+    chosen = [int(seed) for seed in seeds]
     for seed in chosen:
         check_value("seed", seed, "seeds")
     registry.check_spec(backend)

@@ -62,10 +62,8 @@ def in_python(text: str) -> str:
 def in_options(text: str, options: Mapping[str, str]) -> str:
     """The same as users of a command line read it: ``--resize 20``.
 
-    Args:
-        text: with arguments in backticks.
-        options: argument -> option, such as ``batch_size`` -> ``--batch-size``. An argument for
-            which there is no option is left as Python users read it.
+    An argument for which there is no option, such as ``batch_size`` -> ``--batch-size``, is left as
+    Python users read it.
     """
 
     def option(found: re.Match[str]) -> str:

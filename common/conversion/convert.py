@@ -260,12 +260,7 @@ def write(
 ) -> tuple[list[Path], Check | None]:
     """Write the chapter's network for other software, checked by it; what was written.
 
-    Args:
-        model: of the chapter's network.
-        target: the file, named as :data:`common.conversion.kinds.TARGETS` has it.
-        to: a key of that.
-        backend: as for :func:`convert`.
-        source: what messages call the model.
+    The arguments are :func:`convert`'s, but for ``source``: what messages call the model.
 
     Raises:
         NinError: missing package, or the check failed; nothing is then written.

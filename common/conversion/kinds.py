@@ -37,7 +37,6 @@ TARGETS = {
     "safetensors": (".safetensors",),
 }
 
-
 # Kinds that cannot be read: a pattern of the first bytes -> what that is, and what helps.
 STRANGERS = {
     rb"\Z": "an empty file; copy or download it again",

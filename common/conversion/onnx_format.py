@@ -21,11 +21,7 @@ from common.network import architecture
 OPSET = 13
 IR_VERSION = 7
 
-# Operators, and what a network that has them is called.
-REFUSED = {
-    "BatchNormalization": "batch normalization",
-    r"\w*(Quantize|Dequantize)Linear|QLinear\w*|\w*Integer": "quantized layers",
-}
+QUANTIZED = re.compile(r"\w*(Quantize|Dequantize)Linear|QLinear\w*|\w*Integer")
 # What weights may be computed with; nothing here makes more of a small file than it holds.
 ARITHMETIC = {
     "Constant", "Identity", "Transpose", "Reshape", "Cast", "Unsqueeze", "Squeeze", "Flatten",
@@ -96,8 +92,10 @@ def load(path: Path) -> Content:
     graph = proto.graph
     for node in graph.node:
         what = "" if node.domain in ("", "ai.onnx") else "layers of an optimizer's own"
-        for operators, words in REFUSED.items():
-            what = words if re.fullmatch(operators, node.op_type) else what
+        if node.op_type == "BatchNormalization":
+            what = "batch normalization"
+        elif QUANTIZED.fullmatch(node.op_type):
+            what = "quantized layers"
         if what:
             raise NinError(
                 f"{path}: it has {what} ({printable(node.op_type)}), which the chapter's network "

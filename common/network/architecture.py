@@ -111,7 +111,7 @@ def check_input_size(size: int, network: Network = CHAPTER) -> None:
 def passing(name: str | None, shape: tuple[int, ...], images: np.ndarray) -> Iterator[None]:
     """Say of images that do not pass through a layer where and why, as a NinError.
 
-    ``name`` is the layer's, ``shape`` that of what it gets, channels first, as in the images.
+    ``name`` is the layer's, ``shape`` that of what it gets, with the channels first as in images.
     """
     try:
         yield

@@ -39,11 +39,7 @@ def examine(names: Sequence[str], python: Sequence[str]) -> dict[str, Any]:
 
 
 def probe(name: str) -> dict[str, Any]:
-    """Import a backend here and see what it finds.
-
-    Returns:
-        ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or ``reason``.
-    """
+    """Import a backend here and see what it finds, or the ``reason`` why it does not work."""
     started = time.monotonic()
     try:
         backend = registry.load(name)
