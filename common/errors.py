@@ -62,8 +62,8 @@ def in_python(text: str) -> str:
 def in_options(text: str, options: Mapping[str, str]) -> str:
     """The same as users of a command line read it: ``--resize 20``.
 
-    An argument for which there is no option, such as ``batch_size`` -> ``--batch-size``, is left as
-    Python users read it.
+    ``options`` has the option of an argument, as ``batch_size`` -> ``--batch-size``; an argument
+    without one is left as Python users read it.
     """
 
     def option(found: re.Match[str]) -> str:
@@ -108,7 +108,7 @@ def plural(text: str) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text of a stranger, safe on a terminal: its control characters but some are spelt out."""
+    """Text of a stranger, safe on a terminal: control characters not in ``keep`` are spelt out."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)

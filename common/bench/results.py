@@ -1,7 +1,7 @@
 """What a bench has found: numbers from its measurements, tables, and the file that holds both.
 
-docs/bench.md says what each number is. A ratio is that of two measurements of one round, which is
-as good for the limit: the best matrix product by any of the libraries in that round.
+docs/bench.md says what each number is. A ratio is that of two measurements of one round; the limit
+in it is the best matrix product of that round, by any of the libraries.
 """
 
 import io

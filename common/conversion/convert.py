@@ -260,7 +260,8 @@ def write(
 ) -> tuple[list[Path], Check | None]:
     """Write the chapter's network for other software, checked by it; what was written.
 
-    The arguments are :func:`convert`'s, but for ``source``: what messages call the model.
+    ``target``, ``to`` and ``backend`` are as for :func:`convert`; ``source`` is what messages call
+    the model.
 
     Raises:
         NinError: missing package, or the check failed; nothing is then written.
@@ -398,7 +399,7 @@ def _check(
             )
         expected = softmax(ours.astype(np.float64), axis=1)
         mean = np.broadcast_to(ours.mean(axis=0), ours.shape)
-        varying = min(1.0, _difference(mean, ours))  # 0: the images change nothing
+        varying = min(1.0, _difference(mean, ours))  # 0: they change nothing
         allowed = max(TOLERANCE * varying, ROUNDING)
         differences = [_difference(output, ours) for output in shaped]
         ends = [end for output in shaped for end in (_logarithm(output), output)]

@@ -32,7 +32,7 @@ class Process:
 
     Its working directory, empty, is also the one for its temporary files; that directory and all
     processes that it starts end with it. What it writes to standard error is kept to explain its
-    end; for a line of its own it has ``timeout`` seconds. Use as a context manager.
+    end. A line of it is waited for ``timeout`` seconds. Use as a context manager.
 
     Raises:
         LostError: if it does not start.
