@@ -1,14 +1,4 @@
-"""What a person writes in a notebook or a script; the commands in ``scripts/`` sit on it.
-
->>> from common import fit, load_data
->>> from nin_torch import nin
->>> net = nin()
->>> run = fit(net, load_data("sample"), preset="fast", epochs=1, limit=40, batch_size=20)
-note: the network keeps its dropout of 0.5; the preset's is 0
-On the embedded sample ...
->>> len(run.history)
-1
-"""
+"""What a person writes in a notebook or a script; the commands in ``scripts/`` sit on it."""
 
 import contextlib
 import copy
@@ -325,7 +315,8 @@ def ablate(
 
     if isinstance(seeds, int):
         _check_count("seeds", seeds)
-    chosen = list(range(seeds) if isinstance(seeds, int) else map(int, seeds))
+        seeds = range(seeds)
+    chosen = [int(seed) for seed in seeds]
     for seed in chosen:
         check_value("seed", seed, "seeds")
     registry.check_spec(backend)

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.arguments import fits
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture, description
@@ -184,7 +185,7 @@ def from_metadata(
             raise NinError(f"{where}: its metadata are damaged ({name}: {json.dumps(value)})")
 
     def whole(value: Any, smallest: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
+        return fits(value, int) and value >= smallest
 
     network, classes, pixels = entry("network", dict), entry("classes", list), entry("pixels", dict)
     layers = network.get("layers", [])
@@ -192,7 +193,7 @@ def from_metadata(
     expected_name = BY_HAND if layers else NIN if variant is None else VARIANT
     if network.get("name", expected_name) != expected_name:
         raise NinError(f"{where}: of another network ({network['name']}, expected {NIN})")
-    require(isinstance(layers, list) and all(isinstance(e, str) for e in layers), "layers", layers)
+    require(fits(layers, Sequence[str]), "layers", layers)
     if variant is not None:
         try:
             described = description.from_differences(variant)
@@ -210,17 +211,16 @@ def from_metadata(
     in_channels = network.get("in_channels", found_channels)
     require(whole(in_channels, 1), "in_channels", in_channels)
     dropout = network.get("dropout")
-    share = isinstance(dropout, int | float) and 0 <= dropout < 1
-    require(dropout is None or share, "dropout", dropout)
+    share = dropout is None or (fits(dropout, float) and 0 <= dropout < 1)
+    require(share, "dropout", dropout)
     resize = pixels.get("resize", size)
     smallest = 1 if layers else architecture.smallest_input(described)
     require(resize is None or whole(resize, smallest), "resize", resize)
     background = pixels.get("background")
-    require(
-        background is None or (whole(background, 0) and background <= 255), "background", background
-    )
-    names_are_good = all(isinstance(name, str) for name in classes)
-    require(names_are_good and len(classes) in (0, num_classes), "classes", classes)
+    shade = background is None or (whole(background, 0) and background <= 255)
+    require(shade, "background", background)
+    named = fits(classes, Sequence[str]) and len(classes) in (0, num_classes)
+    require(named, "classes", classes)
 
     if described.head != "average" and resize is None and not layers:
         raise NinError(

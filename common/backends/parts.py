@@ -85,16 +85,9 @@ def recognise(
     dropout: float,
     size: int,
 ) -> Network | None:
-    """The description of a network, if it is the expected one or has a name.
+    """The description of a network with weights, if it is the expected one or has a name.
 
-    Args:
-        backend: whose network it is.
-        net: has weights.
-        expected: what it may be; a backend that cannot describe its layers is believed.
-        num_classes: as for :func:`make_network`, and so are the others.
-        in_channels: of the images.
-        dropout: of its dropout layers.
-        size: of the images, in pixels.
+    A backend that cannot describe its layers is believed. The numbers are :func:`make_network`'s.
     """
     if not hasattr(backend, "describe"):
         return expected

@@ -17,11 +17,7 @@ AGAINST_D2L = {"d2l": OF_D2L, "train.py": BESIDE_D2L}
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
-    """Write ``bench.svg`` and ``bench.png``, with a panel for each part that was measured.
-
-    Returns:
-        what was written: nothing if there is nothing to draw.
-    """
+    """Write ``bench.svg`` and ``bench.png``, a panel for each part, if any was measured."""
     panels = [
         (bars, size)
         for bars, size in (*((TRAINING, size) for size in results.sizes), (AGAINST_D2L, None))

@@ -73,10 +73,7 @@ def dense_layers(
 ) -> list[Layer]:
     """The fully connected layers at the end, of which the chapter has none.
 
-    Args:
-        size: height and width of the input, in pixels: the first of them depends on it.
-        num_classes: width of the last.
-        network: whose.
+    The first of them depends on the size of the input, in pixels.
     """
     *_, last_map = map_shapes(size, num_classes, network).values()
     inputs, found = math.prod(last_map), []
@@ -112,15 +109,9 @@ def check_input_size(size: int, network: Network = CHAPTER) -> None:
 
 @contextlib.contextmanager
 def passing(name: str | None, shape: tuple[int, ...], images: np.ndarray) -> Iterator[None]:
-    """Say of images that do not pass through a layer where and why.
+    """Say of images that do not pass through a layer where and why, as a NinError.
 
-    Args:
-        name: of the layer.
-        shape: of what it gets, channels first.
-        images: (batch, channels, height, width).
-
-    Raises:
-        NinError: instead of the framework's own error.
+    ``name`` is the layer's, ``shape`` that of what it gets, with the channels first as in images.
     """
     try:
         yield
@@ -164,15 +155,8 @@ def map_shapes(
 def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
     """Output shape of every layer, of the blocks of every convolution, for one image, in order.
 
-    Args:
-        size: height and width of the image, in pixels.
-        network: whose layers.
-
-    Returns:
-        ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,).
-
-    Raises:
-        NinError: if the input is too small.
+    ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,). The
+    size is in pixels; NinError if it is too small.
     """
     check_input_size(size, network)
     shapes: dict[str, tuple[int, ...]] = {"input": (IN_CHANNELS, size, size)}
@@ -195,11 +179,7 @@ def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int,
 
 
 def layer_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
-    """The same for the layers that the book's shape walk shows, ten of the chapter's.
-
-    Returns:
-        layer name -> shape ``(1, channels, height, width)``; from flatten on ``(1, features)``.
-    """
+    """The same of a batch of one, for the layers of the book's shape walk, ten of the chapter's."""
     shapes = output_shapes(size, network)
     del shapes["input"]
     # what a block gives is what the last of its convolutions gives
@@ -219,24 +199,14 @@ def parameter_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of all parameters, of which the chapter has 24.
 
-    Args:
-        num_classes: channels of the last block.
-        in_channels: channels of the images.
-        network: whose parameters.
-        size: height and width of the input, in pixels; ignored without a fully connected
-            layer.
-
-    Returns:
-        shapes of weights: of convolutions (out, in, height, width), of fully connected layers
-        (out, in); of biases (out,).
+    Weights of convolutions are (out, in, height, width), of fully connected layers, the first of
+    which depends on the size of the images in pixels, (out, in); biases are (out,).
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in layers(num_classes, in_channels, network):
+    dense = dense_layers(size or smallest_input(network), num_classes, network)
+    for layer in (*layers(num_classes, in_channels, network), *dense):
         if not layer.is_pool:
-            window = (layer.kernel_size,) * 2
+            window = () if layer in dense else (layer.kernel_size,) * 2
             shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels, *window)
             shapes[f"{layer.name}.bias"] = (layer.out_channels,)
-    for layer in dense_layers(size or smallest_input(network), num_classes, network):
-        shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels)
-        shapes[f"{layer.name}.bias"] = (layer.out_channels,)
     return shapes

@@ -150,8 +150,8 @@ class Cost:
             weights=self.parameters * WEIGHT_BYTES[self.precision],
             gradients=self.parameters * GRADIENT_BYTES[self.precision],
             optimizer=sum(map(self._optimizer_bytes, self.layers)),
-            activations=self._bytes(kept),
-            working=self._bytes(_most_in_training(self.layers) - kept),
+            activations=self.bytes_of(kept),
+            working=self.bytes_of(_most_in_training(self.layers) - kept),
         )
 
     @property
@@ -161,8 +161,8 @@ class Cost:
             weights=self.parameters * WEIGHT_BYTES[self.precision],
             gradients=0,
             optimizer=0,
-            activations=self._bytes(self.layers[0].numbers),
-            working=self._bytes(max(_alive_in_prediction(self.layers))),
+            activations=self.bytes_of(self.layers[0].numbers),
+            working=self.bytes_of(max(_alive_in_prediction(self.layers))),
         )
 
     def report(self) -> dict[str, Any]:
@@ -203,20 +203,16 @@ class Cost:
         weights, and the outputs that are alive while it computes: the largest of these, all
         weights and the images are needed at one time.
         """
-        alive = map(self._bytes, _alive_in_prediction(self.layers))
+        alive = map(self.bytes_of, _alive_in_prediction(self.layers))
         found = []
         for layer, at_one_time in zip(self.layers, alive, strict=True):
             weights = layer.parameters * WEIGHT_BYTES[self.precision]
             gradients = layer.parameters * GRADIENT_BYTES[self.precision]
             training = weights + gradients + self._optimizer_bytes(layer)
-            found.append((training + self._bytes(layer.numbers), weights + at_one_time))
+            found.append((training + self.bytes_of(layer.numbers), weights + at_one_time))
         return found
 
-    def output_bytes(self, layer: LayerCost) -> int:
-        """Of what a layer gives for a batch."""
-        return self._bytes(layer.numbers)
-
-    def _bytes(self, numbers: int) -> int:
+    def bytes_of(self, numbers: int) -> int:
         """Of so many numbers for each image of a batch."""
         return numbers * self.batch_size * ACTIVATION_BYTES[self.precision]
 
