@@ -13,13 +13,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.data import photos
-from common.data.dataset import Dataset, check_arrays
+from common.data.dataset import Dataset
 from common.data.idx import parse_idx, read_uncompressed, to_idx
-from common.errors import NinError, closest, one_line, printable
+from common.errors import NinError, closest, in_options, one_line, printable
 
 # What other people call the two parts; of several names in a data set, the first here is taken.
 PARTS = {
@@ -112,7 +113,7 @@ def _dataset(
     """A data set; if it has no test images, some of its training images are those.
 
     Args:
-        found: for each of its arrays, not yet checked, what messages call it: the file.
+        found: each of its arrays, not yet checked, and what messages call it: the file.
         checksums: file name -> SHA-256, of the uncompressed file where it is compressed.
         notices: a sentence each.
         class_names: of the labels, if they have any.
@@ -132,11 +133,14 @@ def _dataset(
             found[f"train_{kind}"] = both[~chosen], where
             found[f"test_{kind}"] = both[chosen], where
         notices = [DIVIDED, *notices]
-    called = {name: where for name, (_, where) in found.items()}
-    checked = check_arrays({name: array for name, (array, _) in found.items()}, 0, called)
-    return Dataset(
-        **checked, class_names=class_names, checksums=checksums, notice=" ".join(notices)
-    )
+    arrays: dict[str, Any] = {name: array for name, (array, _) in found.items()}
+    try:
+        return Dataset(
+            **arrays, class_names=class_names, checksums=checksums, notice=" ".join(notices)
+        )
+    except NinError as error:  # which names the arrays: they are in these files
+        called = {name: where for name, (_, where) in found.items()}
+        raise NinError(in_options(error.marked, called)) from error
 
 
 def _idx(folder: Path, prefix: str) -> Sets:
