@@ -83,7 +83,7 @@ def maps(
 
     Args:
         pixels: uint8, (count, height, width).
-        found: (count, classes, height, width), at least 0.
+        found: the maps, (count, classes, height, width), at least 0.
         names: of the images.
         classes: their names.
         place: the edges of the maps, as shares of the image's height.
@@ -92,6 +92,7 @@ def maps(
     words = style.words(WORDS, language)
     figure = style.slide(words["maps"], max(4, 1.45 * len(pixels) + 1.7))
     columns = len(classes) + 1
+    titles = [words["image"], *(style.told(name, language) for name in classes)]
     for i, image in enumerate(pixels):
         brightest = max(float(found[i].max()), 1e-30)
         means = found[i].mean((1, 2))
@@ -120,9 +121,7 @@ def maps(
                 name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
                 axes.set_xlabel(name, fontsize=style.SMALL, parse_math=False)
             if not i:
-                title = words["image"] if not k else classes[k - 1].replace("/", "/\n")
-                title = style.told(title, language)
-                title = title.replace(" ", "\n")
+                title = titles[k].replace("/", "/\n").replace(" ", "\n")
                 axes.set_title(title, fontsize=style.SMALL, parse_math=False)
     return figure
 

@@ -131,20 +131,17 @@ def _filled(turkish: str, found: re.Match[str]) -> str:
     return turkish.format(*values)
 
 
-def _as_said(escaped: str) -> str:
-    """With anything for a number in braces, digits at the end; in singular or plural."""
-    # a photo may be called "train 5.png"
-    values = re.sub(r"\\{\d\\}$", r"(\\d+)(?!\\.?\\w)", escaped)
-    values = re.sub(r"\\{\d\\}", "(.+?)", values)
-    return re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", values)
-
-
 @functools.cache
 def _patterns() -> list[tuple[re.Pattern[str], str]]:
-    """English, as it may stand in a text, and Turkish."""
-    return [
-        (re.compile(_as_said(re.escape(english))), turkish) for english, turkish in TURKISH.items()
-    ]
+    """English, as it may stand in a text, in singular or plural, and Turkish."""
+    found = []
+    for english, turkish in TURKISH.items():
+        # anything may stand for a number in braces, digits at the end: "train 5.png" is a photo
+        pattern = re.sub(r"\\{\d\\}$", r"(\\d+)(?!\\.?\\w)", re.escape(english))
+        pattern = re.sub(r"\\{\d\\}", "(.+?)", pattern)
+        pattern = re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", pattern)
+        found.append((re.compile(pattern), turkish))
+    return found
 
 
 def count(value: float, language: str = "en") -> str:
