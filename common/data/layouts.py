@@ -408,13 +408,13 @@ def _images_in(folder: Path) -> list[Path]:
     return [e for e in _visible(folder) if e.suffix.lower() in suffixes and not e.is_dir()]
 
 
-def _passed_over(folder: Path) -> list[Path]:
+def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
     """Files that are of no class.
 
     Raises:
         NinError: for a folder whose images would not be read.
     """
-    classes, passed = _classes(folder), _images_in(folder)
+    passed = _images_in(folder)
     for entry in filter(Path.is_dir, _visible(folder)):
         if entry.name not in classes:
             raise NinError(
@@ -433,8 +433,9 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 
 def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
-    notices = []
-    passed = [file for place in parts.values() for file in _passed_over(place)]
+    classes = {part: _classes(place) for part, place in parts.items()}
+    notices, names = [], tuple(classes["train"])
+    passed = [f for part, place in parts.items() for f in _passed_over(place, classes[part])]
     if passed:
         example = printable(str(passed[0].relative_to(folder)))
         notices.append(
@@ -443,13 +444,11 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     if "test" in parts:
         others = (e for e in _visible(folder) if e not in parts.values() and _classes(e))
         notices += _unused((f"{entry.name}/" for entry in others), f"{parts['test'].name}/")
-    names = tuple(_classes(parts["train"]))
-    labels: dict[str, dict[Path, int]] = {}
-    for part, place in parts.items():
-        labels[part] = {}
-        for name, images in _classes(place).items():
+    labels: dict[str, dict[Path, int]] = {part: {} for part in parts}
+    for part, of in classes.items():
+        for name, images in of.items():
             if name not in names:
-                raise NinError(f"{place / name}: no such class in {parts['train']}")
+                raise NinError(f"{parts[part] / name}: no such class in {parts['train']}")
             labels[part] |= dict.fromkeys(images, names.index(name))
     size: tuple[int, ...] | None = None
     read: dict[Path, np.ndarray] = {}
@@ -467,9 +466,9 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
         scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
         read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
     arrays: dict[str, tuple[np.ndarray, str]] = {}
-    for part, of in labels.items():
-        arrays[f"{part}_images"] = np.stack([read[path] for path in of]), str(parts[part])
-        arrays[f"{part}_labels"] = np.array([*of.values()], np.uint8), str(parts[part])
+    for part, known in labels.items():
+        arrays[f"{part}_images"] = np.stack([read[path] for path in known]), str(parts[part])
+        arrays[f"{part}_labels"] = np.array([*known.values()], np.uint8), str(parts[part])
     digest = hashlib.sha256()
     for path, image in read.items():
         digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))

@@ -56,16 +56,14 @@ def expand(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file())
-            found = [file for file in inside if _is_photo(file, path)]
-            if not found:
-                raise NinError(f"{path}: a folder without photos")
+            found, missing = [f for f in inside if _is_photo(f, path)], "a folder without photos"
         elif not path.exists() and glob.has_magic(str(path)):
             names = glob.glob(str(path), recursive=True)  # noqa: PTH207 (absolute patterns too)
-            found = [Path(name) for name in sorted(names)]
-            if not found:
-                raise NinError(f"{path}: no such files")
+            found, missing = [Path(name) for name in sorted(names)], "no such files"
         else:
-            found = [path]
+            found, missing = [path], ""
+        if not found:
+            raise NinError(f"{path}: {missing}")
         files += found
     return files
 
