@@ -112,11 +112,7 @@ def _dataset(
 ) -> Dataset:
     """A data set; if it has no test images, some of its training images are those.
 
-    Args:
-        found: each of its arrays, not yet checked, and what messages call it: the file.
-        checksums: file name -> SHA-256, of the uncompressed file where it is compressed.
-        notices: a sentence each.
-        class_names: of the labels, if they have any.
+    Each array is found with what messages call it: its file. Checksums are of uncompressed files.
     """
     if "test_labels" not in found:
         labels, where = found["train_labels"]
@@ -409,11 +405,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
-    """Files that are of no class.
-
-    Raises:
-        NinError: for a folder whose images would not be read.
-    """
+    """Files that are of no class; :class:`NinError` for a folder whose images would not be read."""
     passed = _images_in(folder)
     for entry in filter(Path.is_dir, _visible(folder)):
         if entry.name not in classes:

@@ -96,14 +96,7 @@ def load(path: Path, on_light: bool = False) -> Photo:
 
 
 def is_unlike(images: np.ndarray) -> np.ndarray:
-    """Whether images are unlike all those of the embedded sample of Fashion-MNIST.
-
-    Args:
-        images: uint8, (count, 28, 28).
-
-    Returns:
-        bool, (count,).
-    """
+    """Whether images, uint8, (count, 28, 28), are unlike all of the embedded sample: (count,)."""
     from common.data import fashion_mnist
 
     known = _directions(fashion_mnist.load("sample").train_images)

@@ -66,12 +66,7 @@ class _Column(NamedTuple):
 def plot(networks: Sequence[str] = DEFAULT, language: str = "en") -> "Figure":
     """Networks side by side, each with the block that it is made of, if it is made of blocks.
 
-    Args:
-        networks: as :func:`common.network.cost.of` takes them; two fill a slide.
-        language: ``en`` or ``tr``.
-
-    Raises:
-        NinError: for an unknown network.
+    They are named as :func:`common.network.cost.of` takes them; two fill a slide.
     """
     words = style.words(WORDS, language)
     columns = [column for name in networks for column in _columns(name, words)]

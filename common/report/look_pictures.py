@@ -81,13 +81,8 @@ def maps(
 ) -> "Figure":
     """Each image, and over it the map of each class, brighter where that class is seen.
 
-    Args:
-        pixels: uint8, (count, height, width).
-        found: the maps, (count, classes, height, width), at least 0.
-        names: of the images.
-        classes: their names.
-        place: the edges of the maps, as shares of the image's height.
-        language: ``en`` or ``tr``.
+    Images are uint8, (count, height, width), maps (count, classes, height, width) and at least 0;
+    the place is that of the maps' edges, as shares of the image's height.
     """
     words = style.words(WORDS, language)
     figure = style.slide(words["maps"], max(4, 1.45 * len(pixels) + 1.7))

@@ -71,10 +71,7 @@ class Sources:
 
 
 def read(paths: Sequence[Path]) -> Sources:
-    """Read runs and benches.
-
-    Args:
-        paths: directories of runs, and files of ``scripts/bench.py``.
+    """Read directories of runs, and files of ``scripts/bench.py``.
 
     Raises:
         NinError: if none can be read, naming the first.
@@ -106,11 +103,8 @@ def predict(
 ) -> None:
     """Add what each run's network predicts for the test images; what fails is a problem.
 
-    Args:
-        sources: whose runs.
-        backend: that predicts; if not given, the one that trained all runs, or else PyTorch's.
-        data: as ``--data`` takes it; what each run was trained on if not given.
-        indices: which test images, as :func:`common.prediction.predict.select` takes them.
+    Arguments are those of ``scripts/report.py``: the backend is that which trained all runs, or
+    else PyTorch's, if none is given; the data are what each run was trained on.
     """
     from common import api  # which imports whatever there is
 

@@ -47,11 +47,7 @@ def check(language: str) -> None:
 
 
 def words(table: Mapping[str, Sequence[str]], language: str) -> dict[str, str]:
-    """The words of a language, of a table that has each in all of :data:`LANGUAGES`.
-
-    Raises:
-        NinError: for another language.
-    """
+    """The words of a language, of a table that has each in all of :data:`LANGUAGES`."""
     check(language)
     return {name: each[LANGUAGES.index(language)] for name, each in table.items()}
 
@@ -85,10 +81,7 @@ def write_numbers(axes: "Axes", language: str, form: str = ".4g", along: str = "
 def number(value: float, form: str = "", language: str = "en") -> str:
     """A number as the language writes it, its thousands apart: ``1,234.5``, ``1.234,5``.
 
-    Args:
-        value: the number.
-        form: as :func:`format` takes it, but for the comma: a sign, ``.3f``, ``.4g``.
-        language: one of :data:`LANGUAGES`.
+    The form is what :func:`format` takes, but for the comma: a sign, ``.3f``, ``.4g``.
     """
     text = format(value, form.replace(".", ",.", 1) if "." in form else f",{form}")
     return text.translate(SWAPPED) if language == "tr" else text
