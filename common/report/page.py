@@ -278,12 +278,15 @@ class Page:
         ]
 
     def _curve(self, name: str, column: int | None) -> Drawing:
-        """Of a column of what was recorded within epochs, or of the evaluations after them."""
+        """Of a column of what was recorded within epochs (1 is the loss), or of evaluations."""
         figure = figures.new(4.8, 3.4)
         axes = figure.add_subplot()
         ends = []
         for number, (run, record) in enumerate(self.runs.items()):
-            found = _within_epochs(record, column) if column else _evaluations(record)
+            found = _evaluations(record)
+            if column:
+                points = [point for row in record.rows for point in row["within_epoch"]]
+                found = [(point[0], point[column]) for point in points]
             if not found:
                 continue
             colour, dashes = self.line(number)
@@ -514,11 +517,6 @@ def _names(paths: Iterable[Path]) -> list[str]:
 def _evaluations(run: Record) -> list[tuple[float, float]]:
     """Of each epoch the end, and the accuracy there."""
     return [(row["epoch"], row[f"{row['evaluated_on']}_accuracy"]) for row in run.rows]
-
-
-def _within_epochs(run: Record, column: int) -> list[tuple[float, float]]:
-    """The points of a training curve: of the loss, 1, or the accuracy, 2."""
-    return [(point[0], point[column]) for row in run.rows for point in row["within_epoch"]]
 
 
 def _data_address(image: np.ndarray) -> str:
