@@ -13,13 +13,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.data import photos
-from common.data.dataset import Dataset, check_arrays
+from common.data.dataset import Dataset
 from common.data.idx import parse_idx, read_uncompressed, to_idx
-from common.errors import NinError, closest, one_line, printable
+from common.errors import NinError, closest, in_options, one_line, printable
 
 # What other people call the two parts; of several names in a data set, the first here is taken.
 PARTS = {
@@ -111,11 +112,7 @@ def _dataset(
 ) -> Dataset:
     """A data set; if it has no test images, some of its training images are those.
 
-    Args:
-        found: for each of its arrays, not yet checked, what messages call it: the file.
-        checksums: file name -> SHA-256, of the uncompressed file where it is compressed.
-        notices: a sentence each.
-        class_names: of the labels, if they have any.
+    Each array is found with what messages call it: its file. Checksums are of uncompressed files.
     """
     if "test_labels" not in found:
         labels, where = found["train_labels"]
@@ -132,11 +129,14 @@ def _dataset(
             found[f"train_{kind}"] = both[~chosen], where
             found[f"test_{kind}"] = both[chosen], where
         notices = [DIVIDED, *notices]
-    called = {name: where for name, (_, where) in found.items()}
-    checked = check_arrays({name: array for name, (array, _) in found.items()}, 0, called)
-    return Dataset(
-        **checked, class_names=class_names, checksums=checksums, notice=" ".join(notices)
-    )
+    arrays: dict[str, Any] = {name: array for name, (array, _) in found.items()}
+    try:
+        return Dataset(
+            **arrays, class_names=class_names, checksums=checksums, notice=" ".join(notices)
+        )
+    except NinError as error:  # which names the arrays: they are in these files
+        called = {name: where for name, (_, where) in found.items()}
+        raise NinError(in_options(error.marked, called)) from error
 
 
 def _idx(folder: Path, prefix: str) -> Sets:
@@ -404,13 +404,9 @@ def _images_in(folder: Path) -> list[Path]:
     return [e for e in _visible(folder) if e.suffix.lower() in suffixes and not e.is_dir()]
 
 
-def _passed_over(folder: Path) -> list[Path]:
-    """Files that are of no class.
-
-    Raises:
-        NinError: for a folder whose images would not be read.
-    """
-    classes, passed = _classes(folder), _images_in(folder)
+def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
+    """Files that are of no class; :class:`NinError` for a folder whose images would not be read."""
+    passed = _images_in(folder)
     for entry in filter(Path.is_dir, _visible(folder)):
         if entry.name not in classes:
             raise NinError(
@@ -429,8 +425,9 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 
 def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
-    notices = []
-    passed = [file for place in parts.values() for file in _passed_over(place)]
+    classes = {part: _classes(place) for part, place in parts.items()}
+    notices, names = [], tuple(classes["train"])
+    passed = [f for part, place in parts.items() for f in _passed_over(place, classes[part])]
     if passed:
         example = printable(str(passed[0].relative_to(folder)))
         notices.append(
@@ -439,13 +436,11 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     if "test" in parts:
         others = (e for e in _visible(folder) if e not in parts.values() and _classes(e))
         notices += _unused((f"{entry.name}/" for entry in others), f"{parts['test'].name}/")
-    names = tuple(_classes(parts["train"]))
-    labels: dict[str, dict[Path, int]] = {}
-    for part, place in parts.items():
-        labels[part] = {}
-        for name, images in _classes(place).items():
+    labels: dict[str, dict[Path, int]] = {part: {} for part in parts}
+    for part, of in classes.items():
+        for name, images in of.items():
             if name not in names:
-                raise NinError(f"{place / name}: no such class in {parts['train']}")
+                raise NinError(f"{parts[part] / name}: no such class in {parts['train']}")
             labels[part] |= dict.fromkeys(images, names.index(name))
     size: tuple[int, ...] | None = None
     read: dict[Path, np.ndarray] = {}
@@ -463,9 +458,9 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
         scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
         read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
     arrays: dict[str, tuple[np.ndarray, str]] = {}
-    for part, of in labels.items():
-        arrays[f"{part}_images"] = np.stack([read[path] for path in of]), str(parts[part])
-        arrays[f"{part}_labels"] = np.array([*of.values()], np.uint8), str(parts[part])
+    for part, known in labels.items():
+        arrays[f"{part}_images"] = np.stack([read[path] for path in known]), str(parts[part])
+        arrays[f"{part}_labels"] = np.array([*known.values()], np.uint8), str(parts[part])
     digest = hashlib.sha256()
     for path, image in read.items():
         digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))

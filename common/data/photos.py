@@ -56,16 +56,14 @@ def expand(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file())
-            found = [file for file in inside if _is_photo(file, path)]
-            if not found:
-                raise NinError(f"{path}: a folder without photos")
+            found, missing = [f for f in inside if _is_photo(f, path)], "a folder without photos"
         elif not path.exists() and glob.has_magic(str(path)):
             names = glob.glob(str(path), recursive=True)  # noqa: PTH207 (absolute patterns too)
-            found = [Path(name) for name in sorted(names)]
-            if not found:
-                raise NinError(f"{path}: no such files")
+            found, missing = [Path(name) for name in sorted(names)], "no such files"
         else:
-            found = [path]
+            found, missing = [path], ""
+        if not found:
+            raise NinError(f"{path}: {missing}")
         files += found
     return files
 
@@ -98,14 +96,7 @@ def load(path: Path, on_light: bool = False) -> Photo:
 
 
 def is_unlike(images: np.ndarray) -> np.ndarray:
-    """Whether images are unlike all those of the embedded sample of Fashion-MNIST.
-
-    Args:
-        images: uint8, (count, 28, 28).
-
-    Returns:
-        bool, (count,).
-    """
+    """Whether images, uint8, (count, 28, 28), are unlike all of the embedded sample: (count,)."""
     from common.data import fashion_mnist
 
     known = _directions(fashion_mnist.load("sample").train_images)

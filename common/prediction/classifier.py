@@ -106,7 +106,7 @@ class Classifier:
                 " or scripts/predict.py"
             )
         if not isinstance(images, Images):
-            pixels = to_array(images, "`images`")
+            pixels = to_array("images", images)
             pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
             square = pixels.ndim == 3 and pixels.shape[1] == pixels.shape[2]
             if pixels.dtype != np.uint8 or not square or not pixels.size:
@@ -115,7 +115,7 @@ class Classifier:
                     f"without channels; found {pixels.dtype} of shape {pixels.shape}"
                 )
             if labels is not None:
-                labels = _checked(to_array(labels, "`labels`"), len(pixels), self.model.num_classes)
+                labels = _checked(to_array("labels", labels), len(pixels), self.model.num_classes)
             names = list(map(str, range(len(pixels))) if names is None else names)
             if len(names) != len(pixels):
                 raise NinError(plural(f"`names`: {len(names)} for {len(pixels)} image(s)"))

@@ -81,17 +81,13 @@ def maps(
 ) -> "Figure":
     """Each image, and over it the map of each class, brighter where that class is seen.
 
-    Args:
-        pixels: uint8, (count, height, width).
-        found: (count, classes, height, width), at least 0.
-        names: of the images.
-        classes: their names.
-        place: the edges of the maps, as shares of the image's height.
-        language: ``en`` or ``tr``.
+    Images are uint8, (count, height, width), maps (count, classes, height, width) and at least 0;
+    the place is that of the maps' edges, as shares of the image's height.
     """
     words = style.words(WORDS, language)
     figure = style.slide(words["maps"], max(4, 1.45 * len(pixels) + 1.7))
     columns = len(classes) + 1
+    titles = [words["image"], *(style.told(name, language) for name in classes)]
     for i, image in enumerate(pixels):
         brightest = max(float(found[i].max()), 1e-30)
         means = found[i].mean((1, 2))
@@ -120,9 +116,7 @@ def maps(
                 name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
                 axes.set_xlabel(name, fontsize=style.SMALL, parse_math=False)
             if not i:
-                title = words["image"] if not k else classes[k - 1].replace("/", "/\n")
-                title = style.told(title, language)
-                title = title.replace(" ", "\n")
+                title = titles[k].replace("/", "/\n").replace(" ", "\n")
                 axes.set_title(title, fontsize=style.SMALL, parse_math=False)
     return figure
 

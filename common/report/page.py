@@ -45,22 +45,12 @@ FACTS = (
 )  # fmt: skip
 
 
-class Printed(NamedTuple):
-    """Figures as a run prints them at its end."""
-
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
-    rate: float
-
-
-# d2l, "Network in Network", "Training": what the page shows for each framework
+# d2l, "Network in Network", "Training": loss, train acc, test acc, examples/s for each framework
 BOOK = {
-    "mxnet": Printed(0.998, 0.650, 0.653, 2930.3),
-    "torch": Printed(0.364, 0.864, 0.845, 3180.3),
-    "tf": Printed(0.349, 0.872, 0.880, 3663.5),
+    "mxnet": (0.998, 0.650, 0.653, 2930.3),
+    "torch": (0.364, 0.864, 0.845, 3180.3),
+    "tf": (0.349, 0.872, 0.880, 3663.5),
 }
-
 # Lines: told apart without colours too. The page has each colour for light and for dark paper; in
 # the figures they are these until then.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#666666")
@@ -81,10 +71,7 @@ class Sources:
 
 
 def read(paths: Sequence[Path]) -> Sources:
-    """Read runs and benches.
-
-    Args:
-        paths: directories of runs, and files of ``scripts/bench.py``.
+    """Read directories of runs, and files of ``scripts/bench.py``.
 
     Raises:
         NinError: if none can be read, naming the first.
@@ -116,11 +103,8 @@ def predict(
 ) -> None:
     """Add what each run's network predicts for the test images; what fails is a problem.
 
-    Args:
-        sources: whose runs.
-        backend: that predicts; if not given, the one that trained all runs, or else PyTorch's.
-        data: as ``--data`` takes it; what each run was trained on if not given.
-        indices: which test images, as :func:`common.prediction.predict.select` takes them.
+    Arguments are those of ``scripts/report.py``: the backend is that which trained all runs, or
+    else PyTorch's, if none is given; the data are what each run was trained on.
     """
     from common import api  # which imports whatever there is
 
@@ -294,12 +278,15 @@ class Page:
         ]
 
     def _curve(self, name: str, column: int | None) -> Drawing:
-        """Of a column of what was recorded within epochs, or of the evaluations after them."""
+        """Of a column of what was recorded within epochs (1 is the loss), or of evaluations."""
         figure = figures.new(4.8, 3.4)
         axes = figure.add_subplot()
         ends = []
         for number, (run, record) in enumerate(self.runs.items()):
-            found = _within_epochs(record, column) if column else _evaluations(record)
+            found = _evaluations(record)
+            if column:
+                points = [point for row in record.rows for point in row["within_epoch"]]
+                found = [(point[0], point[column]) for point in points]
             if not found:
                 continue
             colour, dashes = self.line(number)
@@ -329,7 +316,9 @@ class Page:
     def _draw_book(self, axes: "Axes") -> None:
         """What the book reaches with the frameworks of these runs."""
         used = {run.settings.backend for run in self.runs.values()}
-        shown = sorted((BOOK[name].test_accuracy, name) for name in used if name in BOOK)
+        shown = sorted(
+            (accuracy, name) for name, (_, _, accuracy, _) in BOOK.items() if name in used
+        )
         for height, name in shown:
             axes.axhline(height, color="black", linewidth=1, linestyle=":")
             # beside the axes, where no curve crosses it
@@ -421,29 +410,21 @@ class Page:
         """What a reader should know of predictions."""
         return [self._told(in_python(note)) for note in found.notes]
 
-    def samples(self, found: Predictions) -> list[Picture]:
-        """The first images, with the answers."""
-        return self._pictures(found, range(min(SAMPLES, len(found.logits))))
+    def pictures(self, found: Predictions) -> dict[str, list[Picture]]:
+        """The first images, and the most confident wrong answers."""
+        samples = range(min(SAMPLES, len(found.logits)))
+        chosen = {"samples": samples, "wrong": look.most_confident_wrong(found)}
+        return {name: [self._picture(found, i) for i in each] for name, each in chosen.items()}
 
-    def wrong(self, found: Predictions) -> list[Picture]:
-        """The most confident wrong answers."""
-        return self._pictures(found, look.most_confident_wrong(found))
-
-    def _pictures(self, found: Predictions, chosen: Iterable[int]) -> list[Picture]:
-        images, named = found.images, found.class_names
-        assert images.labels is not None
-        pictures = []
-        for i in chosen:
-            answer, true = named[found.labels[i]], named[images.labels[i]]
-            share = style.share(float(found.probabilities[i].max()), self.language)
-            is_wrong = bool(found.wrong[i])
-            lines = [self._told(f"{answer} {share}")]
-            if is_wrong:
-                lines.append(self._told(self.words["is"].format(true)))
-            words = self.words["wrong_alt" if is_wrong else "right_alt"]
-            words = self._told(words.format(images.names[i], true, answer))
-            pictures.append(Picture(_data_address(images.pixels[i]), words, lines, is_wrong))
-        return pictures
+    def _picture(self, found: Predictions, i: int) -> Picture:
+        images, answer, true = found.images, found.class_names[found.labels[i]], found.true_class(i)
+        share = style.share(float(found.probabilities[i].max()), self.language)
+        is_wrong = bool(found.wrong[i])
+        lines = [f"{answer} {share}"] + [self.words["is"].format(true)] * is_wrong
+        words = self.words["wrong_alt" if is_wrong else "right_alt"]
+        words = self._told(words.format(images.names[i], true, answer))
+        address = _data_address(images.pixels[i])
+        return Picture(address, words, [self._told(line) for line in lines], is_wrong)
 
     # ------------------------------------------------------------------ speed
 
@@ -480,16 +461,13 @@ class Page:
 
     def commands(self) -> dict[str, str]:
         """Run -> the command that made it."""
-        found = {name: run.config.get("command") for name, run in self.runs.items()}
-        return {name: str(command) for name, command in found.items() if command}
+        commands = {name: str(run.config.get("command") or "") for name, run in self.runs.items()}
+        return {name: command for name, command in commands.items() if command}
 
     # ----------------------------------------------------------------- tables
 
     def _split(self, whole: Table, kept: int) -> list[Table]:
-        """A table with columns of runs as tables no wider than a sheet of paper; none of no rows.
-
-        Each has so many columns before those of the runs.
-        """
+        """Tables no wider than paper; each keeps the columns before those of the runs."""
         runs = len(self.runs)
         if not whole.rows or not runs:
             return []
@@ -539,11 +517,6 @@ def _names(paths: Iterable[Path]) -> list[str]:
 def _evaluations(run: Record) -> list[tuple[float, float]]:
     """Of each epoch the end, and the accuracy there."""
     return [(row["epoch"], row[f"{row['evaluated_on']}_accuracy"]) for row in run.rows]
-
-
-def _within_epochs(run: Record, column: int) -> list[tuple[float, float]]:
-    """The points of a training curve: of the loss, 1, or the accuracy, 2."""
-    return [(point[0], point[column]) for row in run.rows for point in row["within_epoch"]]
 
 
 def _data_address(image: np.ndarray) -> str:

@@ -47,11 +47,7 @@ def check(language: str) -> None:
 
 
 def words(table: Mapping[str, Sequence[str]], language: str) -> dict[str, str]:
-    """The words of a language, of a table that has each in all of :data:`LANGUAGES`.
-
-    Raises:
-        NinError: for another language.
-    """
+    """The words of a language, of a table that has each in all of :data:`LANGUAGES`."""
     check(language)
     return {name: each[LANGUAGES.index(language)] for name, each in table.items()}
 
@@ -85,10 +81,7 @@ def write_numbers(axes: "Axes", language: str, form: str = ".4g", along: str = "
 def number(value: float, form: str = "", language: str = "en") -> str:
     """A number as the language writes it, its thousands apart: ``1,234.5``, ``1.234,5``.
 
-    Args:
-        value: the number.
-        form: as :func:`format` takes it, but for the comma: a sign, ``.3f``, ``.4g``.
-        language: one of :data:`LANGUAGES`.
+    The form is what :func:`format` takes, but for the comma: a sign, ``.3f``, ``.4g``.
     """
     text = format(value, form.replace(".", ",.", 1) if "." in form else f",{form}")
     return text.translate(SWAPPED) if language == "tr" else text
@@ -131,20 +124,17 @@ def _filled(turkish: str, found: re.Match[str]) -> str:
     return turkish.format(*values)
 
 
-def _as_said(escaped: str) -> str:
-    """With anything for a number in braces, digits at the end; in singular or plural."""
-    # a photo may be called "train 5.png"
-    values = re.sub(r"\\{\d\\}$", r"(\\d+)(?!\\.?\\w)", escaped)
-    values = re.sub(r"\\{\d\\}", "(.+?)", values)
-    return re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", values)
-
-
 @functools.cache
 def _patterns() -> list[tuple[re.Pattern[str], str]]:
-    """English, as it may stand in a text, and Turkish."""
-    return [
-        (re.compile(_as_said(re.escape(english))), turkish) for english, turkish in TURKISH.items()
-    ]
+    """English, as it may stand in a text, in singular or plural, and Turkish."""
+    found = []
+    for english, turkish in TURKISH.items():
+        # anything may stand for a number in braces, digits at the end: "train 5.png" is a photo
+        pattern = re.sub(r"\\{\d\\}$", r"(\\d+)(?!\\.?\\w)", re.escape(english))
+        pattern = re.sub(r"\\{\d\\}", "(.+?)", pattern)
+        pattern = re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", pattern)
+        found.append((re.compile(pattern), turkish))
+    return found
 
 
 def count(value: float, language: str = "en") -> str:

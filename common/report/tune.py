@@ -112,15 +112,12 @@ def remarks(found: Tuning) -> list[str]:
     if found.dataset.notice:
         lines.append(found.dataset.notice)
     lines.append(f"to train with the best settings: {command(found.settings_of(best))}")
-    tested = found.tested
-    if tested:
-        lines.append(
-            plural(
-                f"trial {tested['trial']}, trained on {tested['train_examples']:,} image(s), "
-                f"training and validation: test accuracy {tested['accuracy']:.4f} on "
-                f"{tested['examples']:,} image(s), measured once; the search is over"
-            )
+    if found.tested:
+        said = (
+            "trial {trial}, trained on {train_examples:,} image(s), training and validation: test "
+            "accuracy {accuracy:.4f} on {examples:,} image(s), measured once; the search is over"
         )
+        lines.append(plural(said.format(**found.tested)))
     else:
         lines.append("the test set has not been looked at; add `test` when you are done searching")
     return lines
@@ -156,10 +153,11 @@ def history(found: Tuning, language: str = "en") -> "Figure":
     figure = style.slide(plural(title))
     axes = figure.add_subplot()
     trials = sorted(found.ended, key=lambda trial: trial.number)
-    _draw(axes, [t.number for t in trials], trials, words)
+    numbers = [trial.number for trial in trials]
+    _draw(axes, numbers, trials, words)
     bests = itertools.accumulate((trial.accuracy or 0.0 for trial in trials), max)
     steps = [best or np.nan for best in bests]
-    axes.step([t.number for t in trials], steps, where="post", color="black", lw=2.5, zorder=1)
+    axes.step(numbers, steps, where="post", color="black", lw=2.5, zorder=1)
     axes.plot([], [], color="black", lw=2.5, label=words["best"])
     for trial in trials:
         if trial.preset:
