@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from common.arguments import checked
 from common.errors import NinError
 from common.network import architecture, book
-from common.network.description import CHAPTER, Network, parse
+from common.network.description import Network, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -240,8 +240,7 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
         title, size, smallest = found.title, found.resize, found.smallest_input()
     else:
         variant = description_of(network)
-        title = "NiN" if variant == CHAPTER else f"NiN {variant}"
-        size, smallest = 224, architecture.smallest_input(variant)
+        title, size, smallest = variant.title, 224, architecture.smallest_input(variant)
     size = size if resize is None else resize
     if size < smallest:
         raise NinError(
