@@ -51,8 +51,8 @@ def texts(drawn):
     return [text.get_text() for text in drawn.findobj(lambda item: hasattr(item, "get_text"))]
 
 
-ROWS = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5}]
 POINTS = [[0.5, 2.0, 0.3], [1, 1.5, 0.4]]
+ROWS = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5, "within_epoch": POINTS}]
 NOTICE = ("On the embedded sample of Fashion-MNIST: 10000 training and 2000 test images of 60000 "
           "and 10000. A subset: 1 of 10000 training and 1 of 2000 test images.")  # fmt: skip
 RUN = SimpleNamespace(title="NiN", points=lambda: POINTS, history=ROWS, settings=Settings(),
