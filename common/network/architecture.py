@@ -109,9 +109,15 @@ def check_input_size(size: int, network: Network = CHAPTER) -> None:
 
 @contextlib.contextmanager
 def passing(name: str | None, shape: tuple[int, ...], images: np.ndarray) -> Iterator[None]:
-    """Say of images that do not pass through a layer where and why, as a NinError.
+    """Say of images that do not pass through a layer where and why.
 
-    ``name`` is the layer's, ``shape`` that of what it gets, with the channels first as in images.
+    Args:
+        name: of the layer.
+        shape: of what it gets, channels first.
+        images: (batch, channels, height, width).
+
+    Raises:
+        NinError: instead of the framework's own error.
     """
     try:
         yield
@@ -155,8 +161,15 @@ def map_shapes(
 def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
     """Output shape of every layer, of the blocks of every convolution, for one image, in order.
 
-    ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,). The
-    size is in pixels; NinError if it is too small.
+    Args:
+        size: height and width of the image, in pixels.
+        network: whose layers.
+
+    Returns:
+        ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,).
+
+    Raises:
+        NinError: if the input is too small.
     """
     check_input_size(size, network)
     shapes: dict[str, tuple[int, ...]] = {"input": (IN_CHANNELS, size, size)}
@@ -199,8 +212,16 @@ def parameter_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of all parameters, of which the chapter has 24.
 
-    Weights of convolutions are (out, in, height, width), of fully connected layers, the first of
-    which depends on the size of the images in pixels, (out, in); biases are (out,).
+    Args:
+        num_classes: channels of the last block.
+        in_channels: channels of the images.
+        network: whose parameters.
+        size: height and width of the input, in pixels; ignored without a fully connected
+            layer.
+
+    Returns:
+        shapes of weights: of convolutions (out, in, height, width), of fully connected layers
+        (out, in); of biases (out,).
     """
     shapes: dict[str, tuple[int, ...]] = {}
     dense = dense_layers(size or smallest_input(network), num_classes, network)
