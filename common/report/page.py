@@ -16,7 +16,7 @@ from common.bench.results import Results
 from common.errors import NinError, in_python, plural
 from common.files import figures, pages
 from common.network import architecture, cost
-from common.network.description import CHAPTER
+from common.network.description import CHAPTER, Network
 from common.prediction.predict import Predictions
 from common.report import look, style
 from common.report.cost import settings_words
@@ -349,20 +349,21 @@ class Page:
 
     def walks(self) -> list[Table]:
         """A table for each network, a column for each size."""
-        sizes: dict[Any, set[int]] = {}
+        sizes: dict[tuple[Network, int], set[int]] = {}
         for run in self.on_paper.values():
-            sizes.setdefault(run.settings.description, set()).add(run.settings.resize)
-        sizes.setdefault(CHAPTER, set()).add(Settings.resize)
+            which = (run.settings.description, _classes(run))
+            sizes.setdefault(which, set()).add(run.settings.resize)
+        sizes.setdefault((CHAPTER, architecture.NUM_CLASSES), set()).add(Settings.resize)
         tables = []
-        for network, found in sizes.items():
+        for (network, classes), found in sizes.items():
             columns = sorted(found, reverse=True)
-            walks = [architecture.layer_shapes(size, network=network) for size in columns]
+            walks = [architecture.layer_shapes(size, network, classes) for size in columns]
             rows = [
                 [layer, *("×".join(map(str, walk[layer][1:])) for walk in walks)]
                 for layer in walks[0]
             ]
             title = "NiN" if network == CHAPTER else f"NiN {network}"
-            caption = self.words["walk_caption"].format(title)
+            caption = self.words["walk_caption"].format(self._of_classes(title, classes))
             heads = [f"{size}×{size}" for size in columns]
             tables.append(Table(caption, [self.words["layer"], *heads], rows))
         return tables
@@ -371,12 +372,13 @@ class Page:
         """A row for each network at a size and in a kind of training; then the book's."""
         found: dict[cost.Cost, list[str]] = {}
         for name, run in self.on_paper.items():
-            found.setdefault(cost.of_run(run.settings), []).append(name)
+            paid = cost.of_run(run.settings, num_classes=_classes(run))
+            found.setdefault(paid, []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
         rows = [
             [
-                each.title,
+                self._of_classes(each.title, *each.layers[-1].output),
                 f"{each.resize}×{each.resize}",
                 ", ".join(names),
                 settings_words(each, self.language),
@@ -388,6 +390,12 @@ class Page:
             for each, names in found.items()
         ]
         return Table(self.words["cost_caption"], self._words(COSTS), rows)
+
+    def _of_classes(self, network: str, classes: int) -> str:
+        """What to call a network that ends in so many classes: ten, if nothing is said of them."""
+        if classes == architecture.NUM_CLASSES:
+            return network
+        return f"{network}, {plural(self.words['of_classes'].format(classes))}"
 
     # ------------------------------------------------------------ predictions
 
@@ -499,6 +507,11 @@ class Page:
 
     def _told(self, text: str) -> str:
         return style.told(text, self.language)
+
+
+def _classes(run: Record) -> int:
+    """How many classes the data of a run have; they were not always recorded."""
+    return int(run.config["data"].get("num_classes", architecture.NUM_CLASSES))
 
 
 def _runs_inside(path: Path) -> str:

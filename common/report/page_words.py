@@ -88,7 +88,7 @@ WORDS = {
         "Çalıştırmadan hesaplandı, bir imge için: kanal × yükseklik × genişlik.",
     ),
     "walk_caption": ("Output of each layer: {0}", "Her katmanın çıktısı: {0}"),
-    "layer": ("layer", "katman"),
+    "layer": ("layer", "katman"), "of_classes": ("{0} class(es)", "{0} sınıf"),
     "by_hand": (
         "A network built by hand is not known on paper: {0}.",
         "Elle kurulmuş ağlar için çalıştırmadan hesaplanamaz: {0}.",
@@ -96,12 +96,13 @@ WORDS = {
     # -------------------------------------------------------------------- cost
     "cost": ("Cost", "Maliyet"),
     "cost_about": (
-        "Computed on paper, for ten classes: multiply-adds of one image forward, memory of one "
-        "step at the run's batch size, precision and optimizer. The book's other networks for "
-        "comparison.",
-        "Çalıştırmadan, on sınıf için hesaplandı: bir imgenin ileri yaymadaki çarpma-toplama "
-        "sayısı; eğitimin minigrup boyutu, hassasiyeti ve eniyileyicisiyle bir adımda gereken "
-        "bellek. Karşılaştırma için kitabın diğer ağları da yer alır.",
+        "Computed on paper, for ten classes where no other number is given: multiply-adds of one "
+        "image forward, memory of one step at the run's batch size, precision and optimizer. The "
+        "book's other networks for comparison.",
+        "Çalıştırmadan, sınıf sayısı yazılmadıkça on sınıf için hesaplandı: bir imgenin ileri "
+        "yaymadaki çarpma-toplama sayısı; eğitimin minigrup boyutu, hassasiyeti ve "
+        "eniyileyicisiyle bir adımda gereken bellek. Karşılaştırma için kitabın diğer ağları da "
+        "yer alır.",
     ),
     "cost_caption": ("What the networks cost", "Ağların maliyeti"),
     "runs": ("runs", "eğitimler"), "step": ("a step", "bir adım"),

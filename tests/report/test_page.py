@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -13,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import make_run
 
+from common.network import architecture
+from common.network.description import parse
 from common.report import page, style
 from common.training import run_directory
 
@@ -119,6 +122,22 @@ def test_only_settings_that_differ_are_in_the_table(runs):
     assert page.html(page.read(runs[:2])).count("<td><strong>0.03</strong></td>") == 1
     assert "momentum" not in rows
     assert "momentum 0" in shown.same()
+
+
+@pytest.mark.parametrize("classes", [10, 25])
+@pytest.mark.parametrize("network", ["one-1x1", "dense-head"])
+def test_shapes_and_costs_are_those_of_as_many_classes_as_the_run_has(tmp_path, network, classes):
+    run = make_run(tmp_path / "run", network=network, data={"num_classes": classes})
+    shown = page.Page(page.read([run]), "en")
+    named = f"NiN {network}" + (", 25 classes" if classes == 25 else "")
+    walk, book = shown.walks()
+    assert walk.caption.endswith(f": {named}")
+    assert walk.rows[-1][1] == str(classes)
+    assert book.rows[-1][1] == "10"
+    parameters = architecture.parameter_shapes(classes, network=parse(network), size=68)
+    (own,) = [row for row in shown.costs().rows if row[2] == "run"]
+    assert own[0] == named
+    assert own[4] == f"{sum(map(math.prod, parameters.values())):,}"
 
 
 def test_runs_that_are_too_many_for_a_sheet_of_paper_are_in_several_tables(tmp_path):
