@@ -217,6 +217,17 @@ def test_maps_of_one_pixel_cannot_be_seen(backend, backend_name, weights):
         small.view("maps")
 
 
+def test_a_view_that_cannot_be_shown_leaves_the_others_their_pictures(
+    backend, backend_name, weights, tmp_path
+):
+    options = ["--backend", backend_name, "--data", "sample", "--indices", "0:2", "--resize", "98"]
+    look = ["look.py", "--weights", weights, "--device", "cpu", *options, "--out", tmp_path / "out"]
+    done = run_here(*look, "--view", "maps", "filters")
+    assert_one_clear_line(done, "--view maps: at 98x98 ", status=1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"filters.svg", "filters.png"}
+    assert_one_clear_line(run_here(*look, "--view", "maps"), "--view maps: at 98x98 ", status=2)
+
+
 def test_networks_without_what_a_view_shows_are_refused(look):
     variant = dataclasses.replace(look.model, weights={})
     without = Look(look.classifier, look.images)
