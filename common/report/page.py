@@ -18,7 +18,7 @@ from common.files import figures, pages
 from common.network import architecture, cost
 from common.network.description import CHAPTER, Network
 from common.prediction.predict import Predictions
-from common.report import look, style
+from common.report import look, look_pictures, style
 from common.report.cost import settings_words
 from common.report.page_words import BENCH_IN_TURKISH, WORDS
 from common.settings import Settings
@@ -402,17 +402,16 @@ class Page:
     def confusion(self, run: str, found: Predictions) -> Table:
         """In per cent of each true class; the shares are the cells' numbers."""
         matrix = look.confusion_matrix(found)
-        totals = matrix.sum(1, keepdims=True)
-        shares = 100 * matrix / np.maximum(totals, 1)
-        right, images = int(np.trace(matrix)), int(totals.sum())
+        right, images = int(np.trace(matrix)), int(matrix.sum())
         numbers = map(self._number, (right, images, right / images), ("", "", ".3f"))
         names = [self._told(name) for name in found.class_names]
+        beside, above = look_pictures.names_beside_and_above(names)
         rows = [
-            [name, *(f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True))]
-            for name, *line in zip(names, shares, matrix, strict=True)
+            [name, *(str(share or "") for share in line)]
+            for name, line in zip(beside, look_pictures.in_per_cent(matrix), strict=True)
         ]
         caption = plural(self.words["confusion_caption"].format(run, *numbers))
-        return Table(caption, [self.words["true"], *names], rows)
+        return Table(caption, [self.words["true"], *above], rows)
 
     def notes_on(self, found: Predictions) -> list[str]:
         """What a reader should know of predictions."""

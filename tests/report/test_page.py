@@ -14,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import make_run
 
+from common.model import Model
 from common.network import architecture
 from common.network.description import parse
-from common.report import page, style
+from common.prediction.predict import Images, Predictions
+from common.report import look, look_pictures, page, style
+from common.settings import Settings
 from common.training import run_directory
 
 BENCH = ROOT / "docs" / "bench.json"
@@ -271,10 +274,38 @@ def test_predictions_are_on_the_page_and_weights_that_lack_are_named(backend, ba
     images = [attributes for tag, attributes in found.attributes if tag == "img"]
     assert len(images) >= 12
     assert all(each["src"].startswith("data:image/png;base64,") for each in images)
-    (heat,) = re.findall(r'<table class="heat">.*?</table>', text, re.DOTALL)
+    (heat,) = re.findall(r'<table class="heat".*?</table>', text, re.DOTALL)
     shares = np.array(re.findall(r"--share: (\d+)%", heat), int).reshape(10, 10)
     assert np.isin(np.round(shares.sum(1), -1), (0, 100)).all()
     assert run_directory.read(trained).result["complete"]
+
+
+def predictions(names, labels, answers):
+    """Of a network that answers so."""
+    images = Images(np.zeros((len(labels), 28, 28), np.uint8), list(map(str, labels)),
+                    np.array(labels), "", names)  # fmt: skip
+    logits = np.eye(len(names))[answers]
+    return Predictions(
+        Model({}, num_classes=len(names), class_names=names), Settings(), images, "cpu", logits
+    )
+
+
+def test_the_page_and_the_picture_of_look_have_the_same_percentages(runs):
+    found = predictions(("cat", "dog"), [0] * 8 + [1] * 200, [0] * 7 + [1] * 200 + [0])
+    rows = page.Page(page.read(runs), "en").confusion("first", found).rows
+    assert rows == [["cat", "88", "13"], ["dog", "1", "100"]]
+    drawn = look_pictures.confusion(look.confusion_matrix(found), found.class_names, "en")
+    shown = [text.get_text() for text in drawn.axes[0].texts]
+    assert shown == [share for _, *shares in rows for share in shares]
+
+
+@pytest.mark.parametrize("count", [2, 25, 100])
+def test_a_confusion_of_many_long_names_has_numbers_as_headings_and_both_in_its_rows(runs, count):
+    names = tuple(f"Herbaceous perennial ({chr(200 + i)})" for i in range(count))
+    found = predictions(names, range(count), range(count))
+    table = page.Page(page.read(runs), "en").confusion("first", found)
+    assert table.columns[1:] == (list(names) if count == 2 else [*map(str, range(count))])
+    assert table.rows[1][0] == (names[1] if count == 2 else f"1 {names[1]}")
 
 
 def test_a_curve_of_a_single_record_has_a_mark(tmp_path):
