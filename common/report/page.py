@@ -34,7 +34,7 @@ RUNS_ON_PAPER = 6
 FRAMEWORKS = {"mxnet": "MXNet", "torch": "PyTorch", "tf": "TensorFlow"}
 # names in WORDS, as the next two
 RESULTS = (
-    "backend", "preset", "resize", "data", "epochs", "loss", "train", "test", "rate", "device",
+    "backend", "network", "resize", "data", "epochs", "loss", "train", "test", "rate", "device",
     "state",
 )  # fmt: skip
 COSTS = (
@@ -55,6 +55,15 @@ BOOK = {
 # the figures they are these until then.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#666666")
 DASHES = ("", "6 2", "2 2", "8 2 2 2", "8 2 2 2 2 2")
+# and points, as matplotlib calls them and as the page draws them; as many runs as 5 times 6 differ
+MARKS = {
+    "o": "M20 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
+    "s": "M20.5 2.5h7v7h-7z",
+    "^": "M24 1.5l4.5 8h-9z",
+    "D": "M24 1l5 5-5 5-5-5z",
+    "v": "M24 10.5l4.5-8h-9z",
+}
+PUBLISHED = "Fashion-MNIST"
 
 
 @dataclass
@@ -188,20 +197,24 @@ class Page:
         for backend, printed in BOOK.items():
             name = self.words["book_of"].format(FRAMEWORKS[backend])
             numbers = map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
-            settings = (backend, "book", "224", self._number(60_000), "10")
+            images = f"{PUBLISHED}, {self._number(60_000)}"
+            settings = (backend, "chapter", "224", images, "10")
             rows.append([name, *settings, *numbers, "GPU", ""])
         return Table(self.words["results_caption"], ["", *self._words(RESULTS)], rows)
 
     def _result(self, run: Record) -> list[str]:
         settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
+        by_hand = run_directory.is_by_hand(run.config)
         on = last.get("evaluated_on", "test")
         accuracy = self._number(last.get(f"{on}_accuracy"), ".3f")
         state = "complete" if result.get("complete") else "stopped" if result else "unfinished"
+        if any("diverged" in str(note) for note in result.get("notes", [])):
+            state = "diverged"
         return [
             settings.backend,
-            settings.preset,
+            self.words["own"] if by_hand else settings.network.replace(",", ", "),
             self._number(settings.resize),
-            self._number(run.config["data"].get("train_examples")),
+            f"{_data(run)}, {self._number(run.config['data'].get('train_examples'))}".lstrip(", "),
             self._number(last.get("epoch", 0), "g"),
             self._number(last.get("train_loss"), ".3f"),
             self._number(last.get("train_accuracy"), ".3f"),
@@ -216,7 +229,7 @@ class Page:
         found = {}
         for name, run in self.runs.items():
             notes = [run.config["data"].get("notice"), *(run.result or {}).get("notes", [])]
-            found[name] = [self._told(str(note)) for note in notes if note]
+            found[name] = [self._sentence(self._told(str(note))) for note in notes if note]
         return {name: notes for name, notes in found.items() if notes}
 
     # --------------------------------------------------------------- settings
@@ -260,10 +273,20 @@ class Page:
     def _value(self, name: str, value: Any) -> str:
         if value is None or isinstance(value, bool):
             return self.words[{None: "none", True: "yes", False: "no"}[value]]
+        if name == "threads" and not value:
+            return self.words["per_core"]
         # a seed is a name
         return str(value) if isinstance(value, str) or name == "seed" else self._number(value, "g")
 
     # ----------------------------------------------------------------- curves
+
+    def key(self) -> list[tuple[str, int, str, str]]:
+        """Of each run that has a curve its name, colour, dashes, and mark as the path of an SVG."""
+        return [
+            (name, *self.line(number), list(MARKS.values())[number % len(MARKS)])
+            for number, (name, run) in enumerate(self.runs.items())
+            if run.rows
+        ]
 
     def curves(self) -> list[Drawing]:
         """Loss, training accuracy, and test accuracy, of all runs."""
@@ -294,14 +317,15 @@ class Page:
             axes.plot(
                 *zip(*found, strict=True), color=COLOURS[colour], linewidth=2,
                 linestyle=(0, lengths) if lengths else "-", markersize=5,
-                marker=None if column and len(found) > 1 else "o",
+                marker=None if column and len(found) > 1 else list(MARKS)[number % len(MARKS)],
             )  # fmt: skip
             ends.append(f"{run} {self._number(found[-1][1], '.3f')}")
         if name == "test_curve":
             self._draw_book(axes)
         axes.set_xlabel(self.words["epoch"], fontsize=12)
         axes.tick_params(labelsize=11)
-        axes.locator_params("x", nbins=4)
+        _, last = axes.set_xlim(left=0)
+        axes.locator_params("x", nbins=4, integer=last >= 2)
         axes.locator_params("y", nbins=6)
         style.write_numbers(axes, self.language)
         axes.spines[["top", "right"]].set_visible(False)
@@ -314,8 +338,8 @@ class Page:
         return Drawing(caption, words, figures.svg_element(figure, name, colours))
 
     def _draw_book(self, axes: "Axes") -> None:
-        """What the book reaches with the frameworks of these runs."""
-        used = {run.settings.backend for run in self.runs.values()}
+        """What the book reaches with the frameworks of those of these runs that have its data."""
+        used = {run.settings.backend for run in self.runs.values() if _data(run) == PUBLISHED}
         shown = sorted(
             (accuracy, name) for name, (_, _, accuracy, _) in BOOK.items() if name in used
         )
@@ -499,6 +523,11 @@ class Page:
             return "–"
         return style.number(value, form, self.language)
 
+    def _sentence(self, text: str) -> str:
+        """A text with its first letter large."""
+        first = "İ" if self.language == "tr" and text[0] == "i" else text[0].upper()
+        return first + text[1:]
+
     def _fact(self, name: str, value: Any) -> str:
         if isinstance(value, int | float):
             return self._number(value)
@@ -511,6 +540,12 @@ class Page:
 def _classes(run: Record) -> int:
     """How many classes the data of a run have; they were not always recorded."""
     return int(run.config["data"].get("num_classes", architecture.NUM_CLASSES))
+
+
+def _data(run: Record) -> str:
+    """What a run was trained on: the name of its directory or file, empty if it was arrays."""
+    data = run.config["data"]
+    return PUBLISHED if data["kind"] in ("full", "sample") else Path(data["directory"]).name
 
 
 def _runs_inside(path: Path) -> str:

@@ -308,6 +308,58 @@ def test_a_confusion_of_many_long_names_has_numbers_as_headings_and_both_in_its_
     assert table.rows[1][0] == (names[1] if count == 2 else f"1 {names[1]}")
 
 
+def test_network_and_data_stand_beside_a_result_and_the_books_accuracy_is_of_its_data(tmp_path):
+    other = {"kind": "custom", "directory": "/data/plants"}
+    run = make_run(tmp_path / "other", network="one-1x1", backend="tf", data=other)
+    for runs, book in (([run], []), ([run, make_run(tmp_path / "own")], ["the book, PyTorch"])):
+        shown = page.Page(page.read(runs), "en")
+        first, *_, last = shown.results().rows
+        assert (first[2], first[4]) == ("one-1x1", "plants, 400")
+        assert (last[2], last[4]) == ("chapter", "Fashion-MNIST, 60,000")
+        svg = shown.curves()[2].svg
+        assert [name for name in page.FRAMEWORKS.values() if name in svg] == [
+            each.removeprefix("the book, ") for each in book
+        ]
+    arrays = make_run(tmp_path / "arrays", data={"kind": "arrays"})
+    assert page.Page(page.read([arrays]), "en").results().rows[0][4] == "400"
+
+
+def test_runs_of_one_epoch_are_told_apart_in_the_curves_and_in_their_key(tmp_path):
+    runs = [make_run(tmp_path / f"{i}", 1) for i in range(8)]
+    (runs[3] / "metrics.jsonl").write_text("")
+    (runs[3] / "result.json").unlink()
+    shown = page.Page(page.read(runs), "en")
+    assert [name for name, *_ in shown.key()] == [*"0124567"]
+    assert len({(colour, mark) for _, colour, _, mark in shown.key()}) == 7
+    marks = re.findall(r'<use xlink:href="#(\w+)"[^>]*var\(--run(\d)\)', shown.curves()[2].svg)
+    assert len(set(marks)) == 7
+
+
+@pytest.mark.parametrize(("epochs", "ticks"), [(10, ["0", "5", "10"]), (1, ["0", "0.5", "1"])])
+def test_the_epochs_below_a_curve_are_whole_where_there_are_several(tmp_path, epochs, ticks):
+    for curve in page.Page(page.read([make_run(tmp_path / "run", epochs)]), "en").curves():
+        words = re.findall(r"<text[^>]*>([^<]*)</text>", curve.svg)
+        assert words[: words.index("epoch")] == ticks
+
+
+def test_a_run_that_diverged_is_called_so_and_its_note_is_a_sentence(tmp_path):
+    run = make_run(tmp_path / "run", lr=900)
+    result = json.loads((run / "result.json").read_text())
+    note = "training diverged at epoch 1, step 3: the loss is not finite (nan); try a lower lr"
+    result |= {"complete": False, "notes": [note]}
+    (run / "result.json").write_text(json.dumps(result))
+    for language, state, first in (("en", "diverged", "T"), ("tr", "ıraksadı", "E")):
+        shown = page.Page(page.read([run]), language)
+        assert shown.results().rows[0][-1] == state
+        assert shown.notes()["run"][-1].startswith(first)
+
+
+def test_no_number_of_threads_is_called_what_it_means(tmp_path):
+    runs = [make_run(tmp_path / f"{threads}", threads=threads) for threads in (0, 2)]
+    (table,) = page.Page(page.read(runs), "en").settings()
+    assert {name: cells for name, *cells in table.rows}["threads"] == ["one per core"] * 2 + ["2"]
+
+
 def test_a_curve_of_a_single_record_has_a_mark(tmp_path):
     run = make_run(tmp_path / "run", 1)
     file = run / "metrics.jsonl"
