@@ -55,14 +55,11 @@ BOOK = {
 # the figures they are these until then.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#666666")
 DASHES = ("", "6 2", "2 2", "8 2 2 2", "8 2 2 2 2 2")
-# and points, as matplotlib calls them and as the page draws them; as many runs as 5 times 6 differ
-MARKS = {
-    "o": "M20 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
-    "s": "M20.5 2.5h7v7h-7z",
-    "^": "M24 1.5l4.5 8h-9z",
-    "D": "M24 1l5 5-5 5-5-5z",
-    "v": "M24 10.5l4.5-8h-9z",
-}
+# and points, as matplotlib calls them and as SVG paths; with six colours thirty runs differ
+MARKS = (
+    ("o", "M20 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0"), ("s", "M20.5 2.5h7v7h-7z"),
+    ("^", "M24 1.5l4.5 8h-9z"), ("D", "M24 1l5 5-5 5-5-5z"), ("v", "M24 10.5l4.5-8h-9z"),
+)  # fmt: skip
 PUBLISHED = "Fashion-MNIST"
 
 
@@ -185,9 +182,10 @@ class Page:
         """Of the page."""
         return self.words["title"].format(", ".join([*self.runs, *self.sources.benches]))
 
-    def line(self, number: int) -> tuple[int, str]:
-        """The colour and the dashes of a run."""
-        return number % len(COLOURS), DASHES[(number // len(COLOURS) + number) % len(DASHES)]
+    def line(self, number: int) -> tuple[int, str, tuple[str, str]]:
+        """The colour, the dashes and the mark of a run."""
+        dashes = DASHES[(number // len(COLOURS) + number) % len(DASHES)]
+        return number % len(COLOURS), dashes, MARKS[number % len(MARKS)]
 
     # ---------------------------------------------------------------- results
 
@@ -204,15 +202,16 @@ class Page:
 
     def _result(self, run: Record) -> list[str]:
         settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
-        by_hand = run_directory.is_by_hand(run.config)
         on = last.get("evaluated_on", "test")
         accuracy = self._number(last.get(f"{on}_accuracy"), ".3f")
+        by_hand = run_directory.is_by_hand(run.config)
+        network = self.words["own"] if by_hand else settings.network.replace(",", ", ")
         state = "complete" if result.get("complete") else "stopped" if result else "unfinished"
         if any("diverged" in str(note) for note in result.get("notes", [])):
             state = "diverged"
         return [
             settings.backend,
-            self.words["own"] if by_hand else settings.network.replace(",", ", "),
+            network,
             self._number(settings.resize),
             f"{_data(run)}, {self._number(run.config['data'].get('train_examples'))}".lstrip(", "),
             self._number(last.get("epoch", 0), "g"),
@@ -280,13 +279,10 @@ class Page:
 
     # ----------------------------------------------------------------- curves
 
-    def key(self) -> list[tuple[str, int, str, str]]:
-        """Of each run that has a curve its name, colour, dashes, and mark as the path of an SVG."""
-        return [
-            (name, *self.line(number), list(MARKS.values())[number % len(MARKS)])
-            for number, (name, run) in enumerate(self.runs.items())
-            if run.rows
-        ]
+    def key(self) -> dict[str, tuple[int, str, tuple[str, str]]]:
+        """Each run that has a curve, and its line."""
+        runs = enumerate(self.runs.items())
+        return {name: self.line(number) for number, (name, run) in runs if run.rows}
 
     def curves(self) -> list[Drawing]:
         """Loss, training accuracy, and test accuracy, of all runs."""
@@ -312,12 +308,12 @@ class Page:
                 found = [(point[0], point[column]) for point in points]
             if not found:
                 continue
-            colour, dashes = self.line(number)
+            colour, dashes, (mark, _) = self.line(number)
             lengths = tuple(map(float, dashes.split()))
             axes.plot(
                 *zip(*found, strict=True), color=COLOURS[colour], linewidth=2,
                 linestyle=(0, lengths) if lengths else "-", markersize=5,
-                marker=None if column and len(found) > 1 else list(MARKS)[number % len(MARKS)],
+                marker=None if column and len(found) > 1 else mark,
             )  # fmt: skip
             ends.append(f"{run} {self._number(found[-1][1], '.3f')}")
         if name == "test_curve":

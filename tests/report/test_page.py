@@ -329,8 +329,8 @@ def test_runs_of_one_epoch_are_told_apart_in_the_curves_and_in_their_key(tmp_pat
     (runs[3] / "metrics.jsonl").write_text("")
     (runs[3] / "result.json").unlink()
     shown = page.Page(page.read(runs), "en")
-    assert [name for name, *_ in shown.key()] == [*"0124567"]
-    assert len({(colour, mark) for _, colour, _, mark in shown.key()}) == 7
+    assert [*shown.key()] == [*"0124567"]
+    assert len({(colour, mark) for colour, _, mark in shown.key().values()}) == 7
     marks = re.findall(r'<use xlink:href="#(\w+)"[^>]*var\(--run(\d)\)', shown.curves()[2].svg)
     assert len(set(marks)) == 7
 
