@@ -362,11 +362,22 @@ def _check(
     sizes: list[tuple[int, int]],
     batch: int | None,
 ) -> tuple[Check, list[str]]:
-    """Compare a file's logits with our network's; NinError if they differ by too much.
+    """Compare a file's logits with our network's.
 
-    Messages call the model ``source``, and the file, which takes so many images in a ``batch``
-    (None: any), ``called``. The notes say if the file goes on to probabilities, or if little could
-    be seen.
+    Args:
+        software: that runs the file.
+        model: our network.
+        source: what messages call that.
+        path: the file.
+        called: what messages call that.
+        sizes: height and width of the images.
+        batch: how many it takes at a time; None: any.
+
+    Returns:
+        The check, and notes: if the file goes on to probabilities, if little could be seen.
+
+    Raises:
+        NinError: if they differ by too much.
     """
     net = build(software.backend, model)
     worst, notes = 0.0, []

@@ -109,9 +109,15 @@ def check_input_size(size: int, network: Network = CHAPTER) -> None:
 
 @contextlib.contextmanager
 def passing(name: str | None, shape: tuple[int, ...], images: np.ndarray) -> Iterator[None]:
-    """Say of images that do not pass through a layer where and why, as a NinError.
+    """Say of images that do not pass through a layer where and why.
 
-    ``name`` is the layer's, ``shape`` that of what it gets, with the channels first as in images.
+    Args:
+        name: of the layer.
+        shape: of what it gets, channels first.
+        images: (batch, channels, height, width).
+
+    Raises:
+        NinError: instead of the framework's own error.
     """
     try:
         yield
@@ -152,24 +158,33 @@ def map_shapes(
     return found
 
 
-def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+def output_shapes(
+    size: int, network: Network = CHAPTER, num_classes: int = NUM_CLASSES
+) -> dict[str, tuple[int, ...]]:
     """Output shape of every layer, of the blocks of every convolution, for one image, in order.
 
-    ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,). The
-    size is in pixels; NinError if it is too small.
+    Args:
+        size: height and width of the image, in pixels.
+        network: whose layers.
+
+    Returns:
+        ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,).
+
+    Raises:
+        NinError: if the input is too small.
     """
     check_input_size(size, network)
     shapes: dict[str, tuple[int, ...]] = {"input": (IN_CHANNELS, size, size)}
-    drops = iter([block.dropout for block in network.blocks(NUM_CLASSES) if block.pool])
+    drops = iter([block.dropout for block in network.blocks(num_classes) if block.pool])
     dropouts = map("dropout{}".format, itertools.chain([""], itertools.count(2)))
     last: tuple[int, ...] = ()
-    for name, last in map_shapes(size, network=network).items():
+    for name, last in map_shapes(size, num_classes, network).items():
         shapes[name] = last
         if name.startswith("pool") and next(drops):
             shapes[next(dropouts)] = last
-    dense = dense_layers(size, network=network)
+    dense = dense_layers(size, num_classes, network)
     if not dense:
-        last = shapes["global_pool"] = (NUM_CLASSES, 1, 1)
+        last = shapes["global_pool"] = (num_classes, 1, 1)
     shapes["flatten"] = (math.prod(last),)
     for layer in dense:
         shapes[layer.name] = (layer.out_channels,)
@@ -178,9 +193,11 @@ def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int,
     return shapes
 
 
-def layer_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+def layer_shapes(
+    size: int, network: Network = CHAPTER, num_classes: int = NUM_CLASSES
+) -> dict[str, tuple[int, ...]]:
     """The same of a batch of one, for the layers of the book's shape walk, ten of the chapter's."""
-    shapes = output_shapes(size, network)
+    shapes = output_shapes(size, network, num_classes)
     del shapes["input"]
     # what a block gives is what the last of its convolutions gives
     return {name.partition(".")[0]: (1, *shape) for name, shape in shapes.items()}
@@ -199,8 +216,16 @@ def parameter_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of all parameters, of which the chapter has 24.
 
-    Weights of convolutions are (out, in, height, width), of fully connected layers, the first of
-    which depends on the size of the images in pixels, (out, in); biases are (out,).
+    Args:
+        num_classes: channels of the last block.
+        in_channels: channels of the images.
+        network: whose parameters.
+        size: height and width of the input, in pixels; ignored without a fully connected
+            layer.
+
+    Returns:
+        shapes of weights: of convolutions (out, in, height, width), of fully connected layers
+        (out, in); of biases (out,).
     """
     shapes: dict[str, tuple[int, ...]] = {}
     dense = dense_layers(size or smallest_input(network), num_classes, network)

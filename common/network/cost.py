@@ -223,13 +223,19 @@ class Cost:
         return numbers * GRADIENT_BYTES[self.precision]
 
 
-def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
+def of(
+    network: str = NIN,
+    resize: int | None = None,
+    num_classes: int = architecture.NUM_CLASSES,
+    **options: Any,
+) -> Cost:
     """What a network costs.
 
     Args:
         network: ``nin``, ``lenet``, ``alexnet``, ``vgg11``, or one of NiN's variants as
             :func:`common.network.description.parse` takes it.
         resize: height and width of the images, in pixels; None for what the book trains it on.
+        num_classes: of NiN and its variants; the others are the book's, for ten.
         options: ``batch_size``, ``precision``, ``optimizer`` and ``momentum`` of :class:`Cost`.
 
     Raises:
@@ -249,8 +255,8 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
     if network in book.NETWORKS:
         parameters, outputs = found.shapes(size)
     else:
-        parameters = architecture.parameter_shapes(network=variant, size=size)
-        outputs = architecture.output_shapes(size, variant)
+        parameters = architecture.parameter_shapes(num_classes, network=variant, size=size)
+        outputs = architecture.output_shapes(size, variant, num_classes)
     return of_shapes(title, size, parameters, outputs, **options)
 
 

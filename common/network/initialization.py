@@ -23,7 +23,11 @@ def identity_last_block(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     good. As the identity they keep the classes apart, and a bias in the block's first convolution
     keeps each above zero. The architecture is unchanged and all of it is trained.
 
-    All parameters are taken and given by canonical name; the arrays of the last block are new.
+    Args:
+        weights: all parameters by canonical name.
+
+    Returns:
+        the same names; new arrays for the last block.
 
     Raises:
         NoLastBlockError: if the network ends in something else than such a block.

@@ -30,8 +30,11 @@ def name_layers(
     An activation (kind ``relu``) has the name of the layer before it: what it gives is that layer's
     output, in frameworks in which it is a part of that layer as in those in which it is not.
 
-    ``inside`` gives the layers of a block, None for a layer that is no block; ``kind`` that of such
-    a layer, as ``conv``, None for one that gets no name.
+    Args:
+        layers: in order.
+        inside: the layers of a block; None for a layer that is no block.
+        kind: of a layer that is no block, such as ``conv``; None for one that gets no name.
+        prefix: of all names.
     """
     counts: Counter[str] = Counter()
     named: list[Named] = []

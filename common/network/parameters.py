@@ -60,7 +60,9 @@ def refuse_setting(name: str, setting: str) -> NoReturn:
 def check_all_have_names(named: Mapping[str, int], listed: Mapping[int, str]) -> None:
     """Raise :class:`NinError` unless each parameter that a framework lists has one canonical name.
 
-    Those are ``named`` (-> the parameter's ``id``); ``listed`` has each ``id`` -> the name there.
+    Args:
+        named: canonical name -> ``id`` of the parameter.
+        listed: ``id`` of each parameter that the framework lists -> its name there.
     """
     names: dict[int, str] = {}
     for name, number in named.items():

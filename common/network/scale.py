@@ -33,9 +33,16 @@ def steps(
 ) -> list[Step]:
     """A step of the batch of ``cost``, shared among so many workers.
 
-    One worker computes ``rate`` examples per second, and sends so many gigabits per second while it
-    receives as many. ``per_step`` is the seconds of each step that do not depend on the batch, for
-    the optimizer and the starting of operations; ``rate`` is that of the rest.
+    Args:
+        cost: of the network.
+        workers: how many.
+        rate: examples per second of one worker.
+        gigabits: per second, that each worker sends and, at the same time, receives.
+        per_step: seconds of each step that do not depend on the batch: what the optimizer and the
+            starting of operations take; ``rate`` is that of the rest.
+
+    Raises:
+        NinError: for numbers that make no sense.
     """
     for name, least in (("rate", rate), ("gigabits", gigabits)):
         if not 0 < least < float("inf"):

@@ -101,7 +101,8 @@ def turkish_pictures():
     )  # fmt: skip
     yield look_pictures.confusion(np.eye(3), classes, "tr")
     entry = {"predicted": "class 1", "true": "class 2", "probability": 0.75}
-    yield look_pictures.wrong(np.zeros((1, 28, 28), np.uint8), [entry], "tr")
+    yield look_pictures.wrong(np.zeros((1, 28, 28), np.uint8), [entry], 31, 300, "tr")
+    yield look_pictures.wrong(np.zeros((0, 28, 28), np.uint8), [], 0, 300, "tr")
     yield look_pictures.filters(np.ones((3, 5, 5)), "tr")
     layer = {"layer": "block1.conv1", "channels": 96, "dead": [1]}
     yield look_pictures.dead([layer], 2000, "tr")
