@@ -382,8 +382,7 @@ class Page:
                 [layer, *("×".join(map(str, walk[layer][1:])) for walk in walks)]
                 for layer in walks[0]
             ]
-            title = "NiN" if network == CHAPTER else f"NiN {network}"
-            caption = self.words["walk_caption"].format(self._of_classes(title, classes))
+            caption = self.words["walk_caption"].format(self._of_classes(network.title, classes))
             heads = [f"{size}×{size}" for size in columns]
             tables.append(Table(caption, [self.words["layer"], *heads], rows))
         return tables
