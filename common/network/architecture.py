@@ -166,6 +166,7 @@ def output_shapes(
     Args:
         size: height and width of the image, in pixels.
         network: whose layers.
+        num_classes: of the last block.
 
     Returns:
         ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,).
