@@ -40,16 +40,19 @@ SUFFIXES = {suffix for form in FORMATS.values() for suffix in form.suffixes}
 # files in the comparison's directory: what all compute with, and where extract() leaves the weights
 MATERIAL, WEIGHTS = "material.safetensors", "weights.safetensors"
 
-# operations in a graph -> kind of layer; a ReLU is written in many ways, and others in its place
-ACTIVATIONS = (
-    "Relu", "Clip", "Max", "PRelu", "LeakyRelu", "ThresholdedRelu", "Elu", "Celu", "Selu", "Gelu",
-    "Sigmoid", "HardSigmoid", "HardSwish", "Mish", "Softplus", "Tanh",
-)  # fmt: skip
+# operations of ONNX and MXNet -> kind of layer; one that is not here acts on each number, as a ReLU
+# does, which is written in many ways
 OPERATIONS = {
-    "Conv": "conv", "MatMul": "conv", "MaxPool": "pool", "AveragePool": "pool",
-    "Dropout": "dropout", **dict.fromkeys(ACTIVATIONS, "relu"),
-    "GlobalAveragePool": "global_pool", "GlobalMaxPool": "global_pool", "ReduceMean": "global_pool",
-    "Flatten": "flatten", "Reshape": "flatten", "Squeeze": "flatten",
+    **dict.fromkeys(("conv", "convolution", "matmul", "gemm", "fullyconnected"), "conv"),
+    **dict.fromkeys(("maxpool", "averagepool", "pooling"), "pool"),
+    **dict.fromkeys(("globalaveragepool", "globalmaxpool"), "global_pool"),
+    **dict.fromkeys(("reducemean", "reducesum", "mean", "sum"), "global_pool"),
+    **dict.fromkeys(("flatten", "reshape", "squeeze"), "flatten"),
+    **dict.fromkeys(("add", "elemwise_add", "broadcast_add"), "bias"),
+    "dropout": "dropout",
+    # of a parameter, of the order of numbers, or behind the logits
+    **dict.fromkeys(("null", "cast", "identity", "transpose", "unsqueeze", "pad", "slice"), ""),
+    **dict.fromkeys(("concat", "softmax", "logsoftmax", "log_softmax", "softmaxoutput"), ""),
 }  # fmt: skip
 
 
@@ -156,21 +159,25 @@ def chapter_names(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     that the chapter does not have gets no name.
     """
     layers = architecture.layers()
-    names = {
-        "conv": iter([layer.name for layer in layers if not layer.is_pool]),
-        "pool": iter([layer.name for layer in layers if layer.is_pool]),
-    }
+    convolutions = iter([layer.name for layer in layers if not layer.is_pool])
+    pools = {layer.name for layer in layers if layer.is_pool}
     named: dict[str, Any] = {}
     last = linear = None  # a convolution that has had no ReLU yet
+    block = ""
     for kind, what in steps:
-        if kind in names:
-            last = next(names[kind], None)
-            linear = last if kind == "conv" else linear
+        if kind in ("conv", "global_pool"):
+            named.pop("flatten", None)  # that was none: it is behind them
+        if kind == "conv":
+            last = linear = next(convolutions, None)
+            block = (last or "").partition(".")[0]
+        elif kind == "pool":
+            last = block.replace("block", "pool")
+            last = last if last in pools - named.keys() else None
         elif kind in ("dropout", "global_pool", "flatten"):
             last = linear = kind
-        elif kind != "relu":
+        elif kind not in ("relu", "bias"):
             continue
-        elif last != linear and linear is not None:
+        elif kind == "relu" and last != linear and linear is not None:
             # its ReLU comes behind the pooling, which is the same
             named[linear + EARLY] = named.pop(linear)
         if kind == "relu":
@@ -183,10 +190,13 @@ def chapter_names(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def canonical(arrays: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Parameters by canonical name if there are as many; they are in the order of computation."""
-    names = list(architecture.parameter_shapes())
-    if len(names) != len(arrays):
+    shapes = architecture.parameter_shapes()
+    if len(shapes) != len(arrays):
         return dict(arrays)
-    return {name: array for name, (_, array) in zip(names, arrays, strict=True)}
+    return {  # a layer that is fully connected per pixel is a 1x1 convolution
+        name: array.reshape(shape) if (*array.shape, 1, 1) == shape else array
+        for (name, shape), (_, array) in zip(shapes.items(), arrays, strict=True)
+    }
 
 
 def _read(path: Path, backend: Any, threads: int, check: bool = True) -> convert.Read:
@@ -308,7 +318,8 @@ def _as_ours(layers: list[Any], kinds_of: Any) -> Iterator[Any]:
     """The same with what ends ``nin_tf`` behind a global pooling, whose output has a name there."""
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
         yield layer
-        if type(layer).__name__.startswith("Global") and type(after).__name__ != "Reshape":
+        again = tuple(getattr(after, "target_shape", ()))[:2] == (1, 1)
+        if type(layer).__name__.startswith("Global") and not again:
             yield kinds_of.Reshape((1, 1, -1))
             if not layer.keepdims:
                 yield kinds_of.Flatten()
@@ -323,8 +334,14 @@ class KerasPredictor:
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         outputs = self.predictor.activations(images)
-        kinds = {name: name.rpartition(".")[2].rstrip("0123456789") for name in outputs}
-        named = chapter_names((kinds[name], output) for name, output in outputs.items())
+
+        def kind(name: str, output: np.ndarray) -> str:
+            found = name.rpartition(".")[2].rstrip("0123456789")
+            if output.ndim == 2 and found == "global_pool":  # nin_tf's name of any Reshape
+                return "flatten"
+            return "conv" if found == "dense" else found
+
+        named = chapter_names((kind(name, output), output) for name, output in outputs.items())
         return {"input": outputs["input"], **named}
 
     def gradients(
@@ -369,6 +386,23 @@ class LayersFile:
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
+        outputs = self._run(pixels)
+        for layer in architecture.layers():  # fully connected per pixel, whose channels come last
+            found = outputs.get(layer.name)
+            if found is not None and found.ndim != 4:  # a row of pixels
+                del outputs[layer.name]
+            elif found is not None and found.shape[1] != layer.out_channels == found.shape[-1]:
+                outputs[layer.name] = found.transpose(0, 3, 1, 2)
+        if "global_pool" in outputs:  # with or without its height and width of 1
+            pooled = outputs["global_pool"]
+            outputs["global_pool"] = pooled[..., None, None] if pooled.ndim == 2 else pooled
+            outputs.setdefault("flatten", pooled.reshape(len(pooled), -1))
+        if "pool3" in outputs:  # a file for prediction leaves dropout out
+            outputs.setdefault("dropout", outputs["pool3"])
+        return {**outputs, "logits": outputs["logits"].reshape(len(pixels), -1)}
+
+    def _run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """The same as the file gives it."""
         raise NotImplementedError
 
 
@@ -386,7 +420,7 @@ class OnnxFile(LayersFile):
         model = content.net
         self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
         nodes, self.result = onnx_format.logits_of(model.graph, architecture.NUM_CLASSES)
-        self.layers = chapter_names((OPERATIONS.get(node.op_type, ""), node) for node in nodes)
+        self.layers = chapter_names((_kind(node.op_type), node) for node in nodes)
         self.words = {name: node.op_type for name, node in self.layers.items()}
         known = {output.name for output in model.graph.output}
         chosen = f"{path.name}: of its {len(known)} outputs, {printable(self.result)} is compared"
@@ -402,7 +436,7 @@ class OnnxFile(LayersFile):
         """Package name -> version of what runs it."""
         return {each.__name__: each.__version__ for each in (self.onnx, self.runtime)}
 
-    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def _run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         batch_size, *own = self.shape
         if any(given not in (None, n) for given, n in zip(own, pixels.shape[1:], strict=True)):
             words = f"{self.__name__} takes images of {own[1]}x{own[2]} only"
@@ -417,18 +451,7 @@ class OnnxFile(LayersFile):
             return list(self.session.run(list(names.values()), {self.given: batch}))
 
         # some exporters fix the batch too
-        outputs = dict(zip(names, convert.in_batches(run, X, batch_size), strict=True))
-        for layer in architecture.layers():  # fully connected per pixel, whose channels come last
-            found = outputs.get(layer.name)
-            if found is not None and found.shape[1] != layer.out_channels == found.shape[-1]:
-                outputs[layer.name] = found.transpose(0, 3, 1, 2)
-        pooled = outputs.get("global_pool")
-        if pooled is not None and pooled.ndim == 2:  # height and width went with the average
-            outputs["global_pool"] = pooled[:, :, None, None]
-            outputs.setdefault("flatten", pooled)
-        if "pool3" in outputs:  # a file for prediction leaves dropout out
-            outputs.setdefault("dropout", outputs["pool3"])
-        return outputs
+        return dict(zip(names, convert.in_batches(run, X, batch_size), strict=True))
 
 
 class GluonFile(LayersFile):
@@ -446,7 +469,7 @@ class GluonFile(LayersFile):
         self.words = {name: nodes[i]["op"] for name, i in self.layers.items()}
         self.graph["heads"] += [[i, 0, 0] for i in self.layers.values()]
 
-    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def _run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         with tempfile.TemporaryDirectory() as directory:
             # the same file with more outputs
             file = Path(directory) / Path(self.__file__).name
@@ -459,11 +482,11 @@ class GluonFile(LayersFile):
 
 def _gluon_kind(node: Mapping[str, Any]) -> str:
     whole = node.get("attrs", {}).get("global_pool") in ("True", "1")
-    operations = {
-        "Convolution": "conv", "Activation": "relu", "LeakyReLU": "relu", "Dropout": "dropout",
-        "Pooling": "global_pool" if whole else "pool", "Flatten": "flatten", "Reshape": "flatten",
-    }  # fmt: skip
-    return operations.get(node["op"], "")
+    return "global_pool" if whole else _kind(node["op"])
+
+
+def _kind(operation: str) -> str:
+    return OPERATIONS.get(re.sub("^_np[ix]?_", "", operation).lower(), "relu")
 
 
 class FilePredictor:

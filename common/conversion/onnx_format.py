@@ -283,10 +283,11 @@ def producers_in(graph: Any) -> dict[str, Any]:
 
 
 def logits_of(graph: Any, classes: int) -> tuple[list[Any], str]:
-    """The operations that lead to a graph's logits, in order, and the name of that output.
+    """The operations on images that lead to a graph's logits, in order, and that output's name.
 
-    Of several outputs it is one of a number for each class; of these, that behind the most
-    convolutions, with the fewest operations: no other head, and nothing made of the logits.
+    Not those that compute a weight or a size. Of several outputs it is one of a number for each
+    class; of these, that behind the most convolutions, with the fewest operations: no other head,
+    and nothing made of the logits.
     """
     producers = producers_in(graph)
     ways: dict[str, list[Any]] = {}
@@ -306,7 +307,14 @@ def logits_of(graph: Any, classes: int) -> tuple[list[Any], str]:
         return math.prod(sizes) != classes, len(sizes), -convolutions, len(way)
 
     chosen = min(graph.output, key=rank).name
-    return ways[chosen], chosen
+    weights = {tensor.name for tensor in graph.initializer}
+    images = {given.name for given in graph.input} - weights
+    nodes = []
+    for node in ways[chosen]:
+        if node.op_type not in ("Shape", "Size") and images.intersection(node.input):
+            images.update(node.output)
+            nodes.append(node)
+    return nodes, chosen
 
 
 def require() -> None:

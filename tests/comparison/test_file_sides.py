@@ -193,6 +193,77 @@ def connected_per_pixel(graph):
             graph.node.insert(at, step)
 
 
+def insert(graph, operator, source, output, before, *more, **attributes):
+    """An operation before another."""
+    made = onnx.helper.make_node(operator, [source, *more], [output], output, **attributes)
+    graph.node.insert([*graph.node].index(before), made)
+
+
+def masked(graph):
+    """ReLUs as products of a number and whether it is positive."""
+    graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero"))
+    for each in [each for each in graph.node if each.op_type == "Relu"]:
+        source = each.input[0]
+        insert(graph, "Greater", source, f"{each.name}.mask", each, "zero")
+        insert(graph, "Cast", f"{each.name}.mask", f"{each.name}.number", each, to=1)
+        each.op_type = "Mul"
+        each.input.append(f"{each.name}.number")
+
+
+def padded_apart(graph):
+    """A padding of its own before a convolution, as wide as another operation computes."""
+    first = node(graph, "block3.conv1.sum")
+    for name, value in (("sides", [0, 0, 1, 1, 0, 0, 1, 1]), ("rank", [8])):
+        array = np.array(value, np.int64)
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    insert(graph, "Reshape", "sides", "widths", first, "rank")
+    insert(graph, "Pad", first.input[0], "padded", first, "widths")
+    first.input[0] = "padded"
+    set_attribute(graph, first.name, pads=[0] * 4)
+
+
+def sum_over_count(graph):
+    """The mean as a sum, divided by a number that is computed from the size of the maps."""
+    pooling = node(graph, "global_pool")
+    source = pooling.input[0]
+    for name, value in (("ends", [2, 3]), ("start", [2])):
+        array = np.array(value, np.int64)
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    insert(graph, "Shape", source, "sizes", pooling)
+    insert(graph, "Gather", "sizes", "sides", pooling, "ends")
+    insert(graph, "ReduceProd", "sides", "count", pooling, keepdims=0)
+    insert(graph, "Cast", "count", "divisor", pooling, to=1)
+    insert(graph, "ReduceSum", source, "total", pooling, "ends", keepdims=1)
+    pooling.op_type = "Div"
+    pooling.input[:] = ["total", "divisor"]
+
+
+def pixels_in_a_row(graph):
+    """The mean over the pixels in a row, which are no flattening at the end."""
+    array = np.array([0, 10, -1], np.int64)
+    graph.initializer.append(onnx.numpy_helper.from_array(array, "rows"))
+    pooling = node(graph, "global_pool")
+    insert(graph, "Reshape", pooling.input[0], "row", pooling, "rows")
+    mean = onnx.helper.make_node("ReduceMean", ["row"], ["logits"], axes=[2], keepdims=0)
+    for name in ("global_pool", "logits"):
+        graph.node.remove(node(graph, name))
+    graph.node.append(mean)
+
+
+def without_flattening(graph):
+    graph.node.remove(node(graph, "logits"))
+    node(graph, "global_pool").output[0] = "logits"
+    sizes = graph.output[0].type.tensor_type.shape.dim
+    for _ in range(2):
+        sizes.add().dim_value = 1
+
+
+def without_pool2(graph):
+    pool = node(graph, "pool2")
+    node(graph, "block3.conv1.sum").input[0] = pool.input[0]
+    graph.node.remove(pool)
+
+
 # name of the file -> what is done to the graph, and where that must show
 MISTAKES = {
     "right": (lambda graph: None, None),
@@ -209,6 +280,12 @@ MISTAKES = {
     "probabilities-first": (partial(first_output, "a", [10], "Softmax", "logits"), None),
     "negative-first": (partial(first_output, "a", [10], "Neg", "logits"), None),
     "connected-per-pixel": (connected_per_pixel, None),
+    "masked": (masked, None),
+    "padded-apart": (padded_apart, None),
+    "sum-over-count": (sum_over_count, None),
+    "pixels-in-a-row": (pixels_in_a_row, None),
+    "without-flattening": (without_flattening, None),
+    "without-pool2": (without_pool2, ("shapes", "pool2")),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),
         ("activations", "block2.conv1"),
@@ -414,8 +491,10 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
 
     weights = reference.model().weights
     images = np.zeros((2, 28, 28), np.uint8)
-    for make in (foreign_tf.functional, foreign_tf.nested, foreign_tf.network):
-        path = foreign_tf.saved(make(weights), tmp_path)
+    named = foreign_tf.functional(weights, end=foreign_tf.layers.Reshape((10,)))
+    made = (foreign_tf.functional, foreign_tf.nested, foreign_tf.network, foreign_tf.dense)
+    for net in (*(make(weights) for make in made), named):
+        path = foreign_tf.saved(net, tmp_path)
         file = files.KerasFile(path, backend, 1)
         found = file.Predictor(file.nin(), Settings(resize=67)).activations(images)
         assert {layer.name for layer in architecture.layers()} <= set(found)
@@ -430,6 +509,28 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
     two = foreign_tf.keras.Model(one.input, [one.output, aside])
     with pytest.raises(NinError, match=r"n\.keras: its layers are no chain \(it branches at aside"):
         files.KerasFile(foreign_tf.saved(two, tmp_path), backend, 1)
+
+
+@pytest.mark.parametrize("relu", ["relu", "sigmoid"])
+def test_an_activation_and_a_mean_that_are_functions_are_layers_of_an_mxnet_file(
+    backend, backend_name, tmp_path, relu
+):
+    if backend_name != "mxnet":
+        pytest.skip("MXNet's own")
+    import foreign_mxnet
+
+    model = reference.model()
+    path = foreign_mxnet.exported(foreign_mxnet.of_functions(model.weights, relu), tmp_path)
+    pixels = np.random.default_rng(0).random((2, 1, 67, 67), np.float32)
+    found = files.GluonFile(path, backend, 1).run(pixels)
+    net = backend.nin()
+    backend.set_weights(net, model.weights)
+    outputs = {each.name: each.output for each in backend.shape_walk(net, pixels)}
+    names = {"block1.conv3": "block1", "pool3": "pool3", "flatten": "flatten"}
+    for name, ours in names.items():
+        same = np.allclose(found[name], outputs[ours], rtol=1e-4, atol=1e-6)
+        assert same == (relu == "relu"), name
+    assert set(architecture.output_shapes(67)) <= {"input", *found}
 
 
 def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):
