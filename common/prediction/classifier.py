@@ -75,7 +75,7 @@ class Classifier:
             dropout=settings.dropout,
             class_names=tuple(run.dataset.class_names),
             resize=settings.resize,
-            background=run.dataset.background,
+            side=run.dataset.train_images.shape[1],
             training=run.result(),
         )
         return cls(net, ready, settings, model)

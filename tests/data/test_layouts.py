@@ -541,10 +541,14 @@ def no_zip(path, arrays):
     return file
 
 
-def two_sizes(path, arrays):
+def two_sizes(path, arrays, size=(9, 9)):
     pictures(path, arrays)
-    Image.new("L", (9, 8)).save(path / "test" / "0" / "odd.png")
+    Image.new("L", size).save(path / "test" / "0" / "odd.png")
     return path
+
+
+def oblong(path, arrays):
+    return two_sizes(path, arrays, (9, 8))
 
 
 def a_class_for_the_test_only(path, arrays):
@@ -610,7 +614,8 @@ REFUSED = {
     objects: "holds Python objects, which could run code when they are read; save plain arrays",
     shares: "fashion.npz train_images: of type float64, expected uint8",
     no_zip: "not an intact .npz file",
-    two_sizes: "odd.png: 8x9 pixels, expected 8x8",
+    two_sizes: "odd.png: 9x9 pixels (width x height), expected 8x8 as the others; make all",
+    oblong: "odd.png: 9x8 pixels (width x height), expected a square; cut it to one",
     a_class_for_the_test_only: "test/2: no such class in",
     a_class_without_images: "train: read as a folder of images for each class, and hat has none",
     loose_photos: "and 4 more; photos without classes are for scripts/predict.py",
