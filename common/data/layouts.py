@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -390,8 +391,15 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Name of a class -> its images, in order: numbers as numbers."""
     if not folder.is_dir():
         return {}
-    found = {entry.name: _images_in(entry) for entry in _visible(folder) if entry.is_dir()}
+    found: dict[str, list[Path]] = {}
+    for entry in filter(Path.is_dir, _visible(folder)):
+        found.setdefault(_name(entry), []).extend(_images_in(entry))
     return {name: found[name] for name in sorted(found, key=_natural) if found[name]}
+
+
+def _name(folder: Path) -> str:
+    """Of a class: its letters and accents may be one character or, as macOS has them, two."""
+    return unicodedata.normalize("NFC", folder.name)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -408,7 +416,7 @@ def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
     """Files that are of no class; :class:`NinError` for a folder whose images would not be read."""
     passed = _images_in(folder)
     for entry in filter(Path.is_dir, _visible(folder)):
-        if entry.name not in classes:
+        if _name(entry) not in classes:
             raise NinError(
                 f"data {folder}: read as a folder of images for each class, and {entry.name} has "
                 "none; put images in there, or name the directory that holds the classes alone"
@@ -416,7 +424,7 @@ def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
         for inner in _visible(entry):
             if inner.is_dir():
                 raise NinError(f"{inner}: a folder in a class; move its images to {entry}")
-        passed += sorted({*_visible(entry)} - {*classes[entry.name]})
+        passed += sorted({*_visible(entry)} - {*classes[_name(entry)]})
     return passed
 
 
@@ -440,7 +448,7 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     for part, of in classes.items():
         for name, images in of.items():
             if name not in names:
-                raise NinError(f"{parts[part] / name}: no such class in {parts['train']}")
+                raise NinError(f"{images[0].parent}: no such class in {parts['train']}")
             labels[part] |= dict.fromkeys(images, names.index(name))
     read: dict[Path, np.ndarray] = {}
     side: int | None = None

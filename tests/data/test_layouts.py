@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import itertools
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from idx_files import idx
 from PIL import Image
 
 from common.data import fashion_mnist
+from common.data.dataset import ARRAYS
 from common.errors import NinError
 
 TRAIN, TEST, CLASSES = 30, 12, 3
@@ -242,6 +244,22 @@ def test_folders_name_their_classes_in_order_numbers_as_numbers(arrays, tmp_path
     assert fashion_mnist.load(str(tmp_path / "a")).class_names == ("bag", "boot", "shirt")
     pictures(tmp_path / "b", arrays, names=("10", "9", "2"))
     assert fashion_mnist.load(str(tmp_path / "b")).class_names == ("2", "9", "10")
+
+
+def test_a_class_has_one_name_however_unicode_spells_its_folders(arrays, tmp_path):
+    path = pictures(tmp_path / "data", arrays, names=("hat", "şapka", "çanta"))
+    named = fashion_mnist.load(str(path))
+    apart = unicodedata.normalize("NFD", "şapka")  # as a zip file from macOS has it
+    assert apart != "şapka"
+    (path / "test" / "şapka").rename(path / "test" / apart)
+    half = path / "train" / apart
+    half.mkdir()
+    file = min((path / "train" / "şapka").iterdir())
+    file.rename(half / file.name)
+    dataset = fashion_mnist.load(str(path))
+    assert dataset.class_names == named.class_names
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(dataset, name), getattr(named, name))
 
 
 def test_folders_of_classes_alone_give_every_sixth_image_to_the_test_set(arrays, tmp_path):
