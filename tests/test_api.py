@@ -820,7 +820,8 @@ def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp
 
 MISFITS = {
     "images of another size": ({"images": np.zeros((2, 20, 28), np.uint8)}, "images: must be"),
-    "photos": ({"images": "nope.png"}, "images: an array is needed; photos in files are for"),
+    "a photo": ({"images": "nope.png"}, "images: an array is needed; those in files"),
+    "photos": ({"images": ["a.png", "b.png"]}, "images: an array is needed; those in files"),
     "shares": ({"images": np.zeros((2, 28, 28))}, "images: must be uint8 (0 to 255, not divided)"),
     "one label": ({"labels": 3}, "labels: must be 2 whole numbers"),
     "a table of labels": ({"labels": [[1, 2], [1, 2]]}, "labels: must be 2 whole numbers"),

@@ -100,10 +100,11 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
-        if isinstance(images, str | Path):
+        several = images if isinstance(images, list | tuple) else [images]
+        if any(isinstance(each, str | Path) for each in several):
             raise NinError(
-                "`images`: an array is needed; photos in files are for common.look(..., photos=...)"
-                " or scripts/predict.py"
+                "`images`: an array is needed; those in files are predicted by "
+                "common.look(run, photos=[...]).predictions"
             )
         if not isinstance(images, Images):
             pixels = to_array("images", images)
