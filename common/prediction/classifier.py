@@ -235,7 +235,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
         known = recognise(ready.backend, net, model.network, *counts, rate, chosen.resize)
         same = known == model.network
         if model.layers:
-            same = known is None and tuple(ready.backend.describe(net)) == model.layers
+            same = tuple(ready.backend.describe(net)) == model.layers
         if not same and hasattr(ready.backend, "describe"):
             note = "its weights fit, but it was saved from other layers than those of this network"
             notes.append(f"{path}: {note} (or by another release of the framework)")
