@@ -442,7 +442,8 @@ def look(
         images = predict.from_dataset(
             source, "test" if split is None else split, indices, trained.model
         )
-    return Look(trained, images)
+    notice = trained.model.notice(images.notice)
+    return Look(trained, dataclasses.replace(images, notice=notice))
 
 
 @checked

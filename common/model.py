@@ -48,6 +48,11 @@ class Model:
         """Whether it is known that it was trained on other images than Fashion-MNIST's."""
         return self.training.get("data") == "custom"
 
+    def notice(self, of_images: str) -> str:
+        """A notice of images, and that of what it was trained on, as far as that is another."""
+        own = str(self.training.get("notice") or "").removeprefix(of_images).strip()
+        return f"{of_images} The network's training: {own}".strip() if own else of_images
+
     def class_name(self, label: int) -> str:
         """A class in words."""
         return self.class_names[label] if self.class_names else f"class {label}"

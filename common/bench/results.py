@@ -324,11 +324,16 @@ def heading(record: Json) -> list[str]:
             for name, about in backends.items()
         ),
         f"batch {plan['batch_size']}, float32; rounds: {plan['repeats']}; medians ± half the range",
-        "a quick bench: at most two digits are meaningful" if plan["quick"] else "",
-        record["data"]["notice"],
+        *remarks(record),
         *(f"left out: {name}: {reason}" for name, reason in record["lost"].items()),
     ]
     return [line for line in lines if line]
+
+
+def remarks(record: Json) -> list[str]:
+    """What whoever reads its numbers must know."""
+    quick = ["a quick bench: at most two digits are meaningful"] if record["plan"]["quick"] else []
+    return [*quick, record["data"]["notice"]]
 
 
 def _conditions(record: Json) -> dict[str, Any]:

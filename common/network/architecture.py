@@ -158,12 +158,15 @@ def map_shapes(
     return found
 
 
-def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+def output_shapes(
+    size: int, network: Network = CHAPTER, num_classes: int = NUM_CLASSES
+) -> dict[str, tuple[int, ...]]:
     """Output shape of every layer, of the blocks of every convolution, for one image, in order.
 
     Args:
         size: height and width of the image, in pixels.
         network: whose layers.
+        num_classes: of the last block.
 
     Returns:
         ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,).
@@ -173,16 +176,16 @@ def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int,
     """
     check_input_size(size, network)
     shapes: dict[str, tuple[int, ...]] = {"input": (IN_CHANNELS, size, size)}
-    drops = iter([block.dropout for block in network.blocks(NUM_CLASSES) if block.pool])
+    drops = iter([block.dropout for block in network.blocks(num_classes) if block.pool])
     dropouts = map("dropout{}".format, itertools.chain([""], itertools.count(2)))
     last: tuple[int, ...] = ()
-    for name, last in map_shapes(size, network=network).items():
+    for name, last in map_shapes(size, num_classes, network).items():
         shapes[name] = last
         if name.startswith("pool") and next(drops):
             shapes[next(dropouts)] = last
-    dense = dense_layers(size, network=network)
+    dense = dense_layers(size, num_classes, network)
     if not dense:
-        last = shapes["global_pool"] = (NUM_CLASSES, 1, 1)
+        last = shapes["global_pool"] = (num_classes, 1, 1)
     shapes["flatten"] = (math.prod(last),)
     for layer in dense:
         shapes[layer.name] = (layer.out_channels,)
@@ -191,9 +194,11 @@ def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int,
     return shapes
 
 
-def layer_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+def layer_shapes(
+    size: int, network: Network = CHAPTER, num_classes: int = NUM_CLASSES
+) -> dict[str, tuple[int, ...]]:
     """The same of a batch of one, for the layers of the book's shape walk, ten of the chapter's."""
-    shapes = output_shapes(size, network)
+    shapes = output_shapes(size, network, num_classes)
     del shapes["input"]
     # what a block gives is what the last of its convolutions gives
     return {name.partition(".")[0]: (1, *shape) for name, shape in shapes.items()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from common.arguments import checked
 from common.errors import NinError
 from common.network import architecture, book
-from common.network.description import CHAPTER, Network, parse
+from common.network.description import Network, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -223,13 +223,19 @@ class Cost:
         return numbers * GRADIENT_BYTES[self.precision]
 
 
-def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
+def of(
+    network: str = NIN,
+    resize: int | None = None,
+    num_classes: int = architecture.NUM_CLASSES,
+    **options: Any,
+) -> Cost:
     """What a network costs.
 
     Args:
         network: ``nin``, ``lenet``, ``alexnet``, ``vgg11``, or one of NiN's variants as
             :func:`common.network.description.parse` takes it.
         resize: height and width of the images, in pixels; None for what the book trains it on.
+        num_classes: of NiN and its variants; the others are the book's, for ten.
         options: ``batch_size``, ``precision``, ``optimizer`` and ``momentum`` of :class:`Cost`.
 
     Raises:
@@ -240,8 +246,7 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
         title, size, smallest = found.title, found.resize, found.smallest_input()
     else:
         variant = description_of(network)
-        title = "NiN" if variant == CHAPTER else f"NiN {variant}"
-        size, smallest = 224, architecture.smallest_input(variant)
+        title, size, smallest = variant.title, 224, architecture.smallest_input(variant)
     size = size if resize is None else resize
     if size < smallest:
         raise NinError(
@@ -250,8 +255,8 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
     if network in book.NETWORKS:
         parameters, outputs = found.shapes(size)
     else:
-        parameters = architecture.parameter_shapes(network=variant, size=size)
-        outputs = architecture.output_shapes(size, variant)
+        parameters = architecture.parameter_shapes(num_classes, network=variant, size=size)
+        outputs = architecture.output_shapes(size, variant, num_classes)
     return of_shapes(title, size, parameters, outputs, **options)
 
 

@@ -134,6 +134,11 @@ class Network:
             return names[0]
         return ",".join(f"{k}={KEYS[k].write(value)}" for k, value in self.differences().items())
 
+    @property
+    def title(self) -> str:
+        """What to call it among other networks."""
+        return "NiN" if self == CHAPTER else f"NiN {self}"
+
     def differences(self) -> dict[str, Any]:
         """What differs from the chapter, as plain data."""
         return {name: value for name, value in vars(self).items() if value != vars(CHAPTER)[name]}

@@ -120,7 +120,7 @@ class Classifier:
             names = list(map(str, range(len(pixels))) if names is None else names)
             if len(names) != len(pixels):
                 raise NinError(plural(f"`names`: {len(names)} for {len(pixels)} image(s)"))
-            images = Images(pixels, names, labels, notice)
+            images = Images(pixels, names, labels, self.model.notice(notice))
         logits, device = self._logits(images.pixels), self.ready.device.name
         return Predictions(self.model, self.settings, images, device, logits, self.file)
 

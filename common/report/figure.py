@@ -25,7 +25,7 @@ DEFAULT = ("vgg11", "nin")
 WORDS = {
     "conv": ("{0}×{0} convolution", "{0}×{0} evrişim"),
     "pool": ("{0}×{0} max pooling", "{0}×{0} maksimum\nortaklama"),
-    "average_pool": ("{0}×{0} average pooling", "{0}×{0} ortalama\nortaklama"),
+    "average_pool": ("{0}×{0} average\npooling", "{0}×{0} ortalama\nortaklama"),
     "dense": ("fully connected", "tam bağlı katman"),
     "global_pool": ("global average\npooling", "küresel ortalama\nortaklama"),
     "block": ("{0} block", "{0} bloğu"),

@@ -166,20 +166,22 @@ class Look:
                 f"nothing can be seen; from {more} pixels on they are larger: take `resize={more}` "
                 "or more, best with a network that was trained so"
             )
-        names, classes = self.images.names[:MAPPED], self.class_names
+        names, classes = self.images.names, self.class_names
         logits = maps.mean((2, 3))
         rows = [
             (name, *(f"{classes[k]} {row[k]:.2f}" for k in np.argsort(-row, kind="stable")[:2]))
-            for name, row in zip(names, logits, strict=True)
+            for name, row in zip(names, logits, strict=False)
         ]
         report = {
             "images": [
                 {"image": name, "logits": row.tolist(), "maps": own.tolist()}
-                for name, row, own in zip(names, logits, maps, strict=True)
+                for name, row, own in zip(names, logits, maps, strict=False)
             ]
         }
         pixels, place = self.images.pixels[:MAPPED], self._place(maps.shape[2])
-        summary = (
+        shown = plural(f"The first {len(maps)} of {len(names)} image(s). ")
+        summary = shown * (len(maps) < len(names))
+        summary += (
             f"Each class has a map of {maps.shape[2]}x{maps.shape[3]} pixels; the mean of a map is "
             "the class's logit. In the picture each map lies where its pixels' windows are centred."
         )
@@ -219,8 +221,6 @@ class Look:
         """The wrong answers that the network is most confident of."""
         labels, found, names = self._labels("wrong"), self.predictions, self.class_names
         chosen = most_confident_wrong(found)
-        if not len(chosen):
-            raise NinError("`view=wrong`: every answer is right")
         report, rows = [], []
         for i in chosen:
             answer, true = found.labels[i], labels[i]
@@ -234,12 +234,12 @@ class Look:
                 }
             )
             rows.append((self.images.names[i], found.likely(i, answer), found.likely(i, true)))
-        wrong, shown = int(found.wrong.sum()), self.images.pixels[chosen]
+        wrong, count, shown = int(found.wrong.sum()), len(labels), self.images.pixels[chosen]
         return View(
             ("image", "predicted", "true"), rows,
-            f"{wrong} of {len(labels)} answers are wrong; these are the most confident.",
+            f"{wrong} of {count} answers are wrong" + "; the most confident" * bool(wrong) + ".",
             {"wrong": wrong, "images": report},
-            lambda lang: pictures.wrong(shown, report, lang),
+            lambda lang: pictures.wrong(shown, report, wrong, count, lang),
         )  # fmt: skip
 
     def _filters(self) -> View:

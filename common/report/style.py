@@ -70,6 +70,11 @@ def wrapped(text: str, letters: int) -> str:
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
+def filled(text: str, width: float, size: float) -> str:
+    """A text in lines of a width in inches, in letters of so many points, about 0.64 as wide."""
+    return textwrap.fill(text, int(72 * width / (0.64 * size)))
+
+
 def write_numbers(axes: "Axes", language: str, form: str = ".4g", along: str = "xy") -> None:
     """Write the numbers along both axes, or along one, as the language does."""
     for axis in along:
@@ -96,9 +101,9 @@ def share(part: float, language: str, digits: int = 0) -> str:
 def with_notice(figure: "Figure", notice: str, language: str) -> "Figure":
     """A figure below which it says that the data are not the whole real set, if they are not."""
     width = figure.get_figwidth()
-    size = max(8, 0.75 * width)  # of the letters, which are about 0.64 as wide
+    size = max(8, 0.75 * width)
     if notice:
-        lines = textwrap.fill(told(notice, language), round(72 * width / (0.64 * size)))
+        lines = filled(told(notice, language), width, size)
         figure.supxlabel(lines, fontsize=size, parse_math=False)
     return figure
 
