@@ -434,7 +434,7 @@ def look(
     if photos is not None:
         several = [photos] if isinstance(photos, str | Path) else photos
         files = [expand(photo, "photos") for photo in several]
-        images = predict.from_files(files, trained.model.on_light)
+        images = predict.from_files(files, trained.model)
     else:
         source = data if isinstance(data, Dataset) else str("auto" if data is None else data)
         if not (indices is None or isinstance(indices, str)):

@@ -93,9 +93,10 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     >>> closest("epoch", ["lr", "epochs"]), closest("learning_rate", ["lr", "epochs"])
     ('epochs', 'lr')
     """
-    known, other = list(known), OTHER_NAMES.get(word, "")
-    like = [other] if other in known else difflib.get_close_matches(word.lower(), known, 1, cutoff)
-    return "".join(like)
+    ours = {name: name for name in known}
+    names = {other: name for other, name in OTHER_NAMES.items() if name in ours} | ours
+    like = difflib.get_close_matches(word.lower(), names, 1, cutoff)
+    return names[like[0]] if like else ""
 
 
 def plural(text: str) -> str:

@@ -36,17 +36,17 @@ class Model:
     """One per class; none if they have no names."""
     resize: int | None = None
     """Side of the images that it was trained on, in pixels; None if that is not known."""
-    background: int | None = None
-    """How light those were at their borders, 0 (black) to 255; None if that is not known."""
+    side: int | None = None
+    """Theirs before they were resized; None if that is not known."""
     training: dict[str, Any] = field(default_factory=dict)
     """The result of the run that it is from."""
     layers: tuple[str, ...] = ()
     """A line for each layer of a network that was built by hand and has no description."""
 
     @property
-    def on_light(self) -> bool:
-        """Whether it is known that it was trained on images with a light background."""
-        return self.background is not None and self.background > 127
+    def on_own_data(self) -> bool:
+        """Whether it is known that it was trained on other images than Fashion-MNIST's."""
+        return self.training.get("data") == "custom"
 
     def notice(self, of_images: str) -> str:
         """A notice of images, and that of what it was trained on, as far as that is another."""
@@ -98,7 +98,7 @@ def to_metadata(model: Model) -> dict[str, str]:
     metadata = {
         "network": network,
         "classes": model.class_names,
-        "pixels": {"resize": model.resize, "scale": "0 to 1", "background": model.background},
+        "pixels": {"resize": model.resize, "scale": "0 to 1", "side": model.side},
         "training": model.training,
     }
     texts = {name: json.dumps(value) for name, value in metadata.items()}
@@ -221,9 +221,8 @@ def from_metadata(
     resize = pixels.get("resize", size)
     smallest = 1 if layers else architecture.smallest_input(described)
     require(resize is None or whole(resize, smallest), "resize", resize)
-    background = pixels.get("background")
-    shade = background is None or (whole(background, 0) and background <= 255)
-    require(shade, "background", background)
+    side = pixels.get("side")
+    require(side is None or whole(side, 1), "side", side)
     named = fits(classes, Sequence[str]) and len(classes) in (0, num_classes)
     require(named, "classes", classes)
 
@@ -257,7 +256,7 @@ def from_metadata(
         dropout=dropout,
         class_names=tuple(classes),
         resize=resize,
-        background=background,
+        side=side,
         training=entry("training", dict),
         layers=tuple(layers),
     )

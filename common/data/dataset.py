@@ -75,12 +75,6 @@ class Dataset:
             f"{len(self.train_images)} training and {len(self.test_images)} test image(s)"
         )
 
-    @property
-    def background(self) -> int:
-        """How light the training images are at their borders: the median, 0 is black."""
-        some = self.train_images[:: max(1, len(self.train_images) // 1000)]
-        return int(np.median(border(some)))
-
     def _check_together(self) -> None:
         size, other = self.train_images.shape[1], self.test_images.shape[1]
         if other != size:
@@ -185,12 +179,6 @@ class Dataset:
         return {**self.checksums, name: hashlib.sha256(chosen.tobytes()).hexdigest()}
 
 
-def border(images: np.ndarray) -> np.ndarray:
-    """The pixels at the four sides of images, (..., height, width), in one row."""
-    sides = (images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1])
-    return np.concatenate(sides, axis=None)
-
-
 def _choose(labels: np.ndarray, count: int) -> np.ndarray:
     """The numbers of so many examples, in order: the same share of each class, by a fixed shuffle.
 
@@ -218,7 +206,9 @@ def _images(name: str, value: Any) -> np.ndarray:
     array = _array(name, value, np.uint8, "uint8 from 0, black, to 255", "(count, height, width)")
     height, width = array.shape[1:]
     if height != width or not height:
-        raise NinError(f"`{name}`: images are {height}x{width}, expected square ones")
+        raise NinError(
+            f"`{name}`: images are {width} pixels wide and {height} high, expected square ones"
+        )
     if not len(array):
         raise NinError(f"`{name}`: holds no images")
     return array

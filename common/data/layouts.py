@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -390,8 +391,15 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Name of a class -> its images, in order: numbers as numbers."""
     if not folder.is_dir():
         return {}
-    found = {entry.name: _images_in(entry) for entry in _visible(folder) if entry.is_dir()}
+    found: dict[str, list[Path]] = {}
+    for entry in filter(Path.is_dir, _visible(folder)):
+        found.setdefault(_name(entry), []).extend(_images_in(entry))
     return {name: found[name] for name in sorted(found, key=_natural) if found[name]}
+
+
+def _name(folder: Path) -> str:
+    """Of a class: its letters and accents may be one character or, as macOS has them, two."""
+    return unicodedata.normalize("NFC", folder.name)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -408,7 +416,7 @@ def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
     """Files that are of no class; :class:`NinError` for a folder whose images would not be read."""
     passed = _images_in(folder)
     for entry in filter(Path.is_dir, _visible(folder)):
-        if entry.name not in classes:
+        if _name(entry) not in classes:
             raise NinError(
                 f"data {folder}: read as a folder of images for each class, and {entry.name} has "
                 "none; put images in there, or name the directory that holds the classes alone"
@@ -416,7 +424,7 @@ def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
         for inner in _visible(entry):
             if inner.is_dir():
                 raise NinError(f"{inner}: a folder in a class; move its images to {entry}")
-        passed += sorted({*_visible(entry)} - {*classes[entry.name]})
+        passed += sorted({*_visible(entry)} - {*classes[_name(entry)]})
     return passed
 
 
@@ -440,23 +448,14 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     for part, of in classes.items():
         for name, images in of.items():
             if name not in names:
-                raise NinError(f"{parts[part] / name}: no such class in {parts['train']}")
+                raise NinError(f"{images[0].parent}: no such class in {parts['train']}")
             labels[part] |= dict.fromkeys(images, names.index(name))
-    size: tuple[int, ...] | None = None
     read: dict[Path, np.ndarray] = {}
+    side: int | None = None
     for path in itertools.chain(*labels.values()):
-        image = read[path] = _picture(path)
-        size = size or image.shape
-        if image.shape != size:
-            found, wanted = ("x".join(map(str, shape)) for shape in (image.shape, size))
-            raise NinError(
-                f"{path}: {found} pixels, expected {wanted} as the first; make all images of "
-                "one size"
-            )
-    deep = [path for path, image in read.items() if image.dtype != np.uint8]
-    if deep:  # all together, as the darker ones alone do not show their depth
-        scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
-        read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
+        read[path] = picture(path, side)
+        side = len(read[path])
+    read = in_bytes(read)
     arrays: dict[str, tuple[np.ndarray, str]] = {}
     for part, known in labels.items():
         arrays[f"{part}_images"] = np.stack([read[path] for path in known]), str(parts[part])
@@ -470,12 +469,22 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     return _dataset(arrays, {"images": digest.hexdigest()}, notices, names)
 
 
-def _picture(path: Path) -> np.ndarray:
-    """The grey values of an image: uint8, or any numbers if they have more than 8 bits."""
+def picture(path: Path, side: int | None = None) -> np.ndarray:
+    """The grey values of an image: uint8, or any numbers if they have more than 8 bits.
+
+    Raises:
+        NinError: if it is not intact, or not a square (of that side, if one is given).
+    """
     from PIL import ImageOps
 
     with photos.opened(path) as file:
         image = ImageOps.exif_transpose(file)
+        width, height = image.size
+        found = f"{path}: {width}x{height} pixels (width x height), expected"
+        if width != height:
+            raise NinError(f"{found} a square; cut it to one, or add a border")
+        if side not in (None, width):
+            raise NinError(f"{found} {side}x{side} as the others; make all images of one size")
         if image.mode.startswith(("I", "F")):
             return np.asarray(image)
         if image.has_transparency_data:
@@ -484,6 +493,16 @@ def _picture(path: Path) -> np.ndarray:
                 raise NinError(f"{path}: has transparent pixels; save it on a background, "
                                "such as black")  # fmt: skip
         return np.asarray(image.convert("L"))
+
+
+def in_bytes(read: dict[Path, np.ndarray]) -> dict[Path, np.ndarray]:
+    """Pictures of one size, all as uint8."""
+    deep = [path for path, image in read.items() if image.dtype != np.uint8]
+    if not deep:
+        return read
+    # all together, as the darker ones alone do not show their depth
+    scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
+    return read | dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
 
 
 LAYOUTS: tuple[Callable[[Path, str], Sets], ...] = (_idx, _csv, _npz, _pictures)

@@ -75,7 +75,7 @@ class Classifier:
             dropout=settings.dropout,
             class_names=tuple(run.dataset.class_names),
             resize=settings.resize,
-            background=run.dataset.background,
+            side=run.dataset.train_images.shape[1],
             training=run.result(),
         )
         return cls(net, ready, settings, model)
@@ -100,10 +100,11 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
-        if isinstance(images, str | Path):
+        several = images if isinstance(images, list | tuple) else [images]
+        if any(isinstance(each, str | Path) for each in several):
             raise NinError(
-                "`images`: an array is needed; photos in files are for common.look(..., photos=...)"
-                " or scripts/predict.py"
+                "`images`: an array is needed; those in files are predicted by "
+                "common.look(run, photos=[...]).predictions"
             )
         if not isinstance(images, Images):
             pixels = to_array("images", images)
@@ -234,7 +235,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
         known = recognise(ready.backend, net, model.network, *counts, rate, chosen.resize)
         same = known == model.network
         if model.layers:
-            same = known is None and tuple(ready.backend.describe(net)) == model.layers
+            same = tuple(ready.backend.describe(net)) == model.layers
         if not same and hasattr(ready.backend, "describe"):
             note = "its weights fit, but it was saved from other layers than those of this network"
             notes.append(f"{path}: {note} (or by another release of the framework)")

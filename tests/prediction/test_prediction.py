@@ -265,8 +265,9 @@ def test_predict_writes_logits_picture_and_json_and_prints_words(
 
 def test_pictures_are_predicted_and_drawn_under_their_names(load, weights, tmp_path):
     paths = [photo(tmp_path / "trouser.png"), photo(tmp_path / "dress.jpg", clothes=90)]
-    pictures = predict.from_files(paths)
-    found = load(weights).predict(pictures.pixels, names=pictures.names)
+    trained = load(weights)
+    pictures = predict.from_files(paths, trained.model)
+    found = trained.predict(pictures.pixels, names=pictures.names)
     assert found.summary() == "2 images"
     assert [row[0] for row in found.rows()] == list(map(str, paths))
     assert all(any(name in row[1] for name in CLASS_NAMES) for row in found.rows())

@@ -78,6 +78,7 @@ def test_without_lines_the_exercise_is_searched():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("learning=0.1", "did you mean lr? can be searched: lr, batch_size, optimizer"),
         ("learning_rate=0.1:0.5", "did you mean lr? can be searched: lr, batch_size, optimizer"),
         ("lr=0.5:0.1", "the lower end comes first"),
         ("lr=x", "'x' is no number; such as lr=0.001:0.3"),
