@@ -32,7 +32,7 @@ from common.comparison.diagnosis import (
 )
 from common.comparison.job import Job, Recording, below
 from common.comparison.levels import Comparison, Level, changes, layer_names
-from common.comparison.measures import largest_difference
+from common.comparison.measures import largest_difference, norm_difference
 from common.comparison.mistakes import (
     NO_RELU,
     WEIGHT_AXES,
@@ -296,34 +296,44 @@ def _judge_training(
 
     Returns two backends -> how much more the second has learned.
     """
-    moved: dict[str, Array] = {}
-    for recording in recordings:
-        parts = changes(recording.group("training"), weights).values()
-        if parts:
-            moved[recording.name] = np.concatenate([part.ravel() for part in parts])
+    moved = {each.name: changes(each.group("training"), weights) for each in recordings}
     mistakes = {
         backend: "no weight has changed: nothing is learned"
         for backend, change in moved.items()
-        if not change.any()
+        if change and not any(part.any() for part in change.values())
     }
     limit = ROUNDING[view.dtype]
     first = [recording.group("training")["losses"][:1] for recording in recordings]
     deviate = not all(largest_difference(first[0], other).within(limit) for other in first)
-    for recording, once in zip(recordings, first, strict=True):
-        again = recording.group("again").get("losses", once)
-        if deviate and (largest_difference(once, again).relative or 0) > limit:
+    for recording in recordings if deviate else ():
+        again = recording.group("again").get("losses", np.zeros(1))
+        # six digits show such a difference
+        least = max(limit, 1e-5) * np.abs(again).max()
+        steps = np.diff(again)
+        if (steps > least).any() and (steps < -least).any():
             mistakes[recording.name] = (
                 "units are dropped though nin(dropout=0) was asked for, or images changed at "
-                f"random: one batch had with the same weights the loss {once[0]:.6g}, then "
-                f"{again[0]:.6g}"
+                "random: one batch had with the same weights the losses "
+                + ", ".join(f"{loss:.6g}" for loss in again)
             )
     view.mistakes |= mistakes
     view.findings |= mistakes
     learned = {}
-    for one, other in itertools.permutations(moved, 2):
-        if moved[one].any() and moved[other].any() and moved[one].size == moved[other].size:
-            ratio = np.linalg.norm(moved[other]) / np.linalg.norm(moved[one])
-            learned[one, other] = f"what training changed is {ratio:.4g} times as large"
+    for one, other in itertools.permutations(moved.keys() - mistakes.keys(), 2):
+        names = [name for name, part in moved[one].items() if name in moved[other] and part.any()]
+        apart = {}
+        for name in names:
+            share = norm_difference(moved[one][name], moved[other][name]).relative
+            apart[name] = math.inf if share is None else share
+        sizes = [np.linalg.norm([np.linalg.norm(moved[x][n]) for n in names]) for x in (one, other)]
+        most = max(names, key=apart.__getitem__, default="")
+        if not names or apart[most] <= 1e-6:
+            text = "what training changed is the same: it is the loss alone" if names else ""
+        elif 0.01 < abs(sizes[1] / sizes[0] - 1) < math.inf:
+            text = f"what training changed is {sizes[1] / sizes[0]:.4g} times as large"
+        else:
+            text = f"what training changed differs most in {most}"
+        learned[one, other] = text
     return learned
 
 

@@ -248,6 +248,8 @@ def compare(
             losses.setdefault(recording.name, finite(values.tolist()))
     unseen = max(tolerances.output_limits("float32", weights, job).values())
     judged = {recording.name for recording in recordings if recording.dtype == "float64"}
+    trained = {recording.name for recording in recordings if recording.has("training")}
+    coarse = f", nor one below {tolerances.CHANGE:.0%} of what a parameter learns in training"
     return Comparison(
         job=dataclasses.asdict(job),
         backends={name: next(r.about for r in recordings if r.name == name) for name in names},
@@ -256,6 +258,7 @@ def compare(
         losses=losses,
         without_float64={
             name: f"in float32 only: a mistake below {unseen:.0e} of a layer would not show"
+            + coarse * (name in trained)
             for name in names
             if "float64" in job.precisions and name not in judged
         },

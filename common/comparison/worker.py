@@ -27,6 +27,9 @@ from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture
 from common.settings import Settings
 
+# Of one batch after the training. Losses of chance alone all rise, or all fall, in 2 of 120 cases.
+REPEATS = 5
+
 
 def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do a job with the material in a directory, and leave the arrays of the recordings there.
@@ -195,9 +198,13 @@ class _Recorder:
         self._keep("training", {"losses": self._train(trainer, batches, self.job.learning_rate)})
         if hasattr(self.backend, "get_weights"):
             self._keep("training", self.backend.get_weights(trainer.net))
-        # the first step again: only chance, such as that of dropout, gives another loss
-        self.backend.set_weights(trainer.net, self.weights)
-        self._keep("again", {"losses": self._train(trainer, batches[:1], 0.0, self.job.steps)})
+        # The first batch again and again, each time with the weights as they were and at rate 0:
+        # what a trainer keeps to itself, such as a running mean, moves these losses one way only.
+        again = []
+        for step in range(self.job.steps, self.job.steps + REPEATS):
+            self.backend.set_weights(trainer.net, self.weights)
+            again.append(self._train(trainer, batches[:1], 0.0, step))
+        self._keep("again", {"losses": np.concatenate(again)})
 
     def _train(
         self, trainer: Any, batches: Sequence[np.ndarray], rate: float, first: int = 0

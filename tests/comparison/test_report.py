@@ -541,6 +541,25 @@ def test_a_network_that_drops_units_at_rate_0_is_told_so_where_its_training_devi
 
 
 @pytest.mark.long
+def test_a_trainer_whose_loss_is_a_running_mean_is_not_said_to_work_by_chance(material):
+    class Trainer(numpy_nin.Trainer):
+        mean = 0.0
+
+        def take_metrics(self):
+            losses, right = super().take_metrics()
+            for i, loss in enumerate(losses):
+                losses[i] = self.mean = 0.9 * self.mean + 0.1 * loss
+            return losses, right
+
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
+    found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
+    assert found.deviation.first == "step 1"
+    assert (
+        "what training changed is the same: it is the loss alone" in found.layer.findings["wrong"]
+    )
+
+
+@pytest.mark.long
 def test_a_rate_of_dropout_that_is_written_down_is_named_where_the_training_deviates(
     material, capsys
 ):
