@@ -66,13 +66,6 @@ def set_attribute(graph, layer, **attributes):
         node(graph, layer).attribute.append(onnx.helper.make_attribute(name, value))
 
 
-def without_relu(graph):
-    gone = node(graph, "block3.conv2")
-    for each in graph.node:
-        each.input[:] = [gone.input[0] if i == gone.output[0] else i for i in each.input]
-    graph.node.remove(gone)
-
-
 def softmax(graph):
     graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["shares"], axis=1))
     graph.output[0].name = "shares"
@@ -193,6 +186,92 @@ def connected_per_pixel(graph):
             graph.node.insert(at, step)
 
 
+def replace(graph, old, *steps):
+    """Operations, each (operator, inputs, output, attributes), in the place of one."""
+    at = [*graph.node].index(old)
+    graph.node.remove(old)
+    for operator, inputs, output, attributes in reversed(steps):
+        graph.node.insert(at, onnx.helper.make_node(operator, inputs, [output], **attributes))
+
+
+def constant(graph, name, value):
+    graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+
+
+def masks(graph):
+    """ReLUs as ``x * (x > 0)``."""
+    constant(graph, "zero", np.float32(0))
+    for each in [each for each in graph.node if each.op_type == "Relu"]:
+        (x,), (y,) = each.input, each.output
+        replace(
+            graph,
+            each,
+            ("Greater", [x, "zero"], f"{y}.on", {}),
+            ("Cast", [f"{y}.on"], f"{y}.mask", {"to": onnx.TensorProto.FLOAT}),
+            ("Mul", [x, f"{y}.mask"], y, {}),
+        )
+
+
+def padded(graph):
+    """Zeros around the images in an operation of their own, their number and weights computed."""
+    for each in [each for each in graph.node if each.op_type == "Conv"]:
+        x, weight, _ = each.input
+        y, pads = each.output[0], next(a for a in each.attribute if a.name == "pads")
+        constant(graph, f"{y}.pads", np.array([0, 0, *pads.ints[:2]] * 2))
+        size = onnx.numpy_helper.to_array(next(t for t in graph.initializer if t.name == weight))
+        constant(graph, f"{y}.size", np.array(size.shape))
+        attributes = {
+            a.name: onnx.helper.get_attribute_value(a) for a in each.attribute if a != pads
+        }
+        replace(
+            graph,
+            each,
+            ("Reshape", [weight, f"{y}.size"], f"{y}.weight", {}),
+            ("Identity", [f"{y}.pads"], f"{y}.computed", {}),
+            ("Pad", [x, f"{y}.computed"], f"{y}.padded", {}),
+            ("Conv", [f"{y}.padded", f"{y}.weight", each.input[2]], y, attributes),
+        )
+
+
+def sum_and_division(graph):
+    """An average as ``x.sum((2, 3)) / n``."""
+    constant(graph, "axes", np.array([2, 3]))
+    constant(graph, "last", np.array([2]))
+    pooling = node(graph, "global_pool")
+    (x,), (y,) = pooling.input, pooling.output
+    replace(
+        graph,
+        pooling,
+        ("Shape", [x], "sizes", {}),
+        ("Gather", ["sizes", "axes"], "size", {}),
+        ("ReduceProd", ["size"], "whole", {"keepdims": 0}),
+        ("Cast", ["whole"], "pixels.count", {"to": onnx.TensorProto.FLOAT}),
+        ("ReduceSum", [x, "axes"], "total", {"keepdims": 0}),
+        ("Div", ["total", "pixels.count"], y, {}),
+    )
+
+
+def mean_of_flattened(graph):
+    """An average as ``x.flatten(2).mean(2)``."""
+    constant(graph, "flat", np.array([0, 0, -1]))
+    pooling = node(graph, "global_pool")
+    (x,), (y,) = pooling.input, pooling.output
+    mean = ("ReduceMean", ["flattened"], y, {"axes": [2], "keepdims": 0})
+    replace(graph, pooling, ("Reshape", [x, "flat"], "flattened", {}), mean)
+
+
+def left_out(name, graph):
+    gone = node(graph, name)
+    for each in graph.node:
+        each.input[:] = [gone.input[0] if i == gone.output[0] else i for i in each.input]
+    for output in graph.output:
+        if output.name == gone.output[0]:
+            output.CopyFrom(onnx.helper.make_tensor_value_info(
+                gone.input[0], onnx.TensorProto.FLOAT, ["batch", 10, 1, 1]
+            ))  # fmt: skip
+    graph.node.remove(gone)
+
+
 # name of the file -> what is done to the graph, and where that must show
 MISTAKES = {
     "right": (lambda graph: None, None),
@@ -218,7 +297,14 @@ MISTAKES = {
         ("shapes", "pool2"),
     ),
     "rounds-up": (lambda graph: set_attribute(graph, "pool3", ceil_mode=1), ("shapes", "pool3")),
-    "no-relu": (without_relu, ("activations", "block3.conv2")),
+    "masks": (masks, None),
+    "padded": (padded, None),
+    "sum-and-division": (sum_and_division, None),
+    "mean-of-flattened": (mean_of_flattened, None),
+    "no-flatten": (partial(left_out, "logits"), None),
+    "no-pool": (partial(left_out, "pool2"), ("shapes", "pool2")),
+    "no-relu": (partial(left_out, "block3.conv2"), ("activations", "block3.conv2")),
+    "no-relu-before-pool": (partial(left_out, "block3.conv3"), ("activations", "block3.conv3")),
     "average-pool": (average_pool, ("activations", "pool1")),
     "softmax": (softmax, ("activations", "logits")),
     "normalized": (normalized, ("activations", "block1.conv1")),
@@ -430,6 +516,63 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
     two = foreign_tf.keras.Model(one.input, [one.output, aside])
     with pytest.raises(NinError, match=r"n\.keras: its layers are no chain \(it branches at aside"):
         files.KerasFile(foreign_tf.saved(two, tmp_path), backend, 1)
+
+
+def test_a_gluon_file_is_compared_however_it_writes_its_relus_and_its_average(
+    backend, backend_name, tmp_path
+):
+    if backend_name != "mxnet":
+        pytest.skip("MXNet's own")
+    net = backend.nin()
+    backend.set_weights(net, reference.model().weights)
+    layers, parameters = parts.exporter(backend).save_native(net, tmp_path / "n.params", {})
+    images = np.random.default_rng(0).random((2, 1, 99, 99), np.float32)
+    right = files.GluonFile(parameters, backend, 1).run(images)
+    graph = json.loads(layers.read_text())
+    ways = itertools.cycle(
+        [("relu", {}), ("_npx_relu", {}), ("_maximum_scalar", {"scalar": "0"}),
+         ("clip", {"a_min": "0", "a_max": "1e30"})]
+    )  # fmt: skip
+    for each in graph["nodes"]:
+        if each["op"] == "Activation":
+            each["op"], each["attrs"] = next(ways)
+        elif each.get("attrs", {}).get("global_pool") == "True":
+            each["op"], each["attrs"] = "mean", {"axis": "(2, 3)"}
+    layers.write_text(json.dumps(graph))
+    found = files.GluonFile(parameters, backend, 1).run(images)
+    assert {*architecture.layer_names()} - {"input"} <= {*right} == {*found}
+    for name, array in right.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_a_keras_file_is_compared_however_it_writes_its_layers(backend, backend_name, tmp_path):
+    if backend_name != "tf":
+        pytest.skip("Keras's own")
+    import foreign_tf
+
+    made = []
+    for layer in foreign_tf.parts(list):
+        kind = type(layer).__name__
+        if kind == "Conv2D" and layer.kernel_size == (1, 1):
+            layer = foreign_tf.layers.Dense(layer.filters, activation="relu")
+        if kind == "MaxPooling2D":  # the ReLU before it comes behind it
+            made[-1].activation = foreign_tf.keras.activations.linear
+        made += [layer, *([foreign_tf.layers.ReLU()] if kind == "MaxPooling2D" else [])]
+    made.append(foreign_tf.layers.Reshape((10,)))
+    weights = reference.model().weights
+    other = foreign_tf.keras.Sequential([foreign_tf.keras.Input((None, None, 1)), *made])
+    for kept, array in zip(other.weights, foreign_tf.network(weights).weights, strict=True):
+        kept.assign(np.reshape(array, kept.shape))
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
+    right, found = (
+        (file := files.KerasFile(foreign_tf.saved(net, tmp_path), backend, 1))
+        .Predictor(file.nin(), Settings(resize=99))
+        .activations(images)
+        for net in (foreign_tf.network(weights), other)
+    )
+    assert {*right} == {*found} >= {*architecture.layer_names()}
+    for name, array in right.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):
