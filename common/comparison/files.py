@@ -43,8 +43,8 @@ SUFFIXES = {suffix for form in FORMATS.values() for suffix in form.suffixes}
 # files in the comparison's directory: what all compute with, and where extract() leaves the weights
 MATERIAL, WEIGHTS = "material.safetensors", "weights.safetensors"
 
-# kind of step -> how the software of all files calls its operations; each other operation is a part
-# of the layer before it, however a ReLU, say, is written
+# kind of step -> how ONNX, Keras and MXNet call its operations; any other operation, such as those
+# that a ReLU is written with, is a part of the layer before it
 KINDS = {
     "conv": "[Cc]onv|MatMul|Gemm|FullyConnected|[Dd]ense",
     "end": "[Pp]ad|[Ss]oftmax",
@@ -198,7 +198,7 @@ def layer_outputs(steps: Mapping[str, Sequence[np.ndarray]], count: int) -> dict
                 size = (1, 1)
             if value.size != count * width * math.prod(size):
                 continue
-            if value.shape[1] == width:
+            if value.shape[1:2] == (width,):
                 outputs[name] = value.reshape(count, width, *size)
             elif value.shape[-1] == width:
                 outputs[name] = value.reshape(count, *size, width).transpose(0, 3, 1, 2)
