@@ -108,6 +108,8 @@ def load(path: Path) -> Content:
     tensors: dict[str, np.ndarray] = {}
     for i, node in enumerate(n for n in graph.node if n.op_type in ("Conv", "Gemm", "MatMul")):
         weight, *bias = [constants.value(name) for name in node.input[1:] if name]
+        if weight is None and (first := constants.value(node.input[0])) is not None:
+            weight = first.T  # the weight is multiplied by the images
         if weight is None:
             raise NinError(
                 f"{path}: of another network: what its {printable(node.op_type)} layers multiply "
@@ -124,7 +126,11 @@ def load(path: Path) -> Content:
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     channels = next((a.shape[1] for a in tensors.values() if a.ndim == 4), 1)
     shape, _ = input_layout(graph, path, channels)
-    return Content({"": tensors}, True, metadata, shape, net=proto)
+    training = [n.input[2] for n in graph.node if n.op_type == "Dropout" and len(n.input) > 2]
+    notes: tuple[str, ...] = ()
+    if any(constants.value(name) for name in training):  # onnxruntime removes it
+        notes = (f"{path}: exported for training: its dropout is active, but was not run",)
+    return Content({"": tensors}, True, metadata, shape, notes=notes, net=proto)
 
 
 def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
@@ -164,10 +170,11 @@ class Constants:
         node = self.producers.get(name)
         if name in self.known or node is None:
             return self.known.get(name)
-        values = {each: self.value(each) for each in node.input if each}
-        if node.op_type in ARITHMETIC and all(v is not None for v in values.values()):
-            results = self.evaluator(node).run(None, values)
-            self.known.update(zip(node.output, results, strict=False))
+        if node.op_type in ARITHMETIC:
+            values = {each: self.value(each) for each in node.input if each}
+            if all(value is not None for value in values.values()):
+                results = self.evaluator(node).run(None, values)
+                self.known.update(zip(node.output, results, strict=False))
         return self.known.get(name)
 
     def added_to(self, name: str, channels: int) -> np.ndarray | None:

@@ -119,6 +119,33 @@ def fully_connected(proto):
     put(proto, made)
 
 
+def weights_first(proto):
+    """1x1 convolutions as products ``weight @ pixels``."""
+    made = []
+    for name, values in {"row": [0, 0, -1], "first": [0, 0], "sides": [2, 3]}.items():
+        array = np.array(values, np.int64)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    for each in list(proto.graph.node):
+        tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+        kernel = tensors.get(each.input[1]) if each.op_type == "Conv" else None
+        if kernel is None or kernel.dims[2] != 1:
+            made.append(each)
+            continue
+        (x, weight, bias), (out,) = each.input, each.output
+        replace(kernel, array_of(kernel)[:, :, 0, 0].copy())
+        replace(tensors[bias], array_of(tensors[bias])[:, None].copy())
+        made += [
+            node("Shape", [x], [f"{out}1"]),
+            node("Reshape", [x, "row"], [f"{out}2"]),
+            node("MatMul", [weight, f"{out}2"], [f"{out}3"]),
+            node("Add", [f"{out}3", bias], [f"{out}4"]),
+            node("Gather", [f"{out}1", "sides"], [f"{out}5"]),
+            node("Concat", ["first", f"{out}5"], [f"{out}6"], axis=0),
+            node("Reshape", [f"{out}4", f"{out}6"], [out]),
+        ]
+    put(proto, made)
+
+
 def channels_last(proto):
     del proto.graph.input[:]
     shape = ("n", "h", "w", 1)
@@ -191,8 +218,8 @@ def metadata_of_others(proto):
 
 
 GRAPHS = (
-    constants, identities, transposes, additions, fully_connected, channels_last,
-    channels_last_by_reshape, weights_as_inputs, fixed_batch, two_outputs,
+    constants, identities, transposes, additions, fully_connected, weights_first,
+    channels_last, channels_last_by_reshape, weights_as_inputs, fixed_batch, two_outputs,
     metadata_of_others, mixed_precision, half,
 )  # fmt: skip
 ROUNDED = (mixed_precision, half)
@@ -217,6 +244,21 @@ def test_another_graph_of_the_network_is_read_and_run(proto, model, expected, tm
     # half precision moves the weights themselves
     atol = (1e-2 if change in ROUNDED else TOLERANCE) * np.abs(logits).max()
     np.testing.assert_allclose(output, logits, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_file_whose_dropout_is_active_says_so_as_onnxruntime_leaves_it_out(
+    proto, tmp_path, training
+):
+    first = proto.graph.node[0]
+    for name, value in (("rate", np.float32(0.5)), ("training", np.bool_(training))):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+    dropout = node("Dropout", [first.input[0], "rate", "training"], ["dropped"])
+    first.input[0] = "dropped"
+    put(proto, [dropout, *proto.graph.node])
+    onnx.save(proto, str(tmp_path / "n.onnx"))
+    notes = " ".join(onnx_format.load(tmp_path / "n.onnx").notes)
+    assert ("exported for training: its dropout is active" in notes) == training
 
 
 def test_one_bias_may_be_that_of_two_layers(proto, model, tmp_path):
