@@ -84,6 +84,12 @@ def load_native(path: Path) -> Content:
     if not isinstance(net.input_shape, tuple) or len(net.input_shape) != 4:
         raise NinError(f"{path}: of another network: its input has shape {net.input_shape}")
     batch, height, width, channels = net.input_shape
+    first = next(e for e in _leaves(net) if not isinstance(e, tf.keras.layers.InputLayer))
+    if isinstance(first, tf.keras.layers.Permute):
+        raise NinError(
+            f"{path}: of another network: it takes images of shape {net.input_shape}, channels "
+            "first; save the layers behind its first, which puts the channels last"
+        )
     shape = (batch, channels, height, width)
     return Content({"": tensors}, True, metadata, shape, rates[-1], net=net)
 
@@ -93,8 +99,8 @@ def run_native(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
     images = tf.constant(pixels.transpose(0, 2, 3, 1))
     if path.is_dir():
         _loaded, given = _saved(path)
-        (name,) = given.structured_input_signature[1]
-        outputs = list(given(**{name: images}).values())
+        ((name, image),) = given.structured_input_signature[1].items()
+        outputs = list(given(**{name: tf.cast(images, image.dtype)}).values())
     else:
         outputs = _model(path)(images, training=False)
     outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
@@ -295,7 +301,7 @@ def _saved_content(path: Path) -> Content:
                     if bias is not None:
                         tensors[f"{i}.bias"] = _to_canonical(bias).reshape(-1)
     (image,) = called.structured_input_signature[1].values()
-    if image.shape.rank != 4 or image.dtype != tf.float32:
+    if image.shape.rank != 4 or image.dtype not in (tf.float32, tf.float64):
         raise NinError(f"{path}: of another network: it takes {image.shape} of {image.dtype.name}")
     batch, height, width, channels = image.shape.as_list()
     if any(node.attr["T"].type in _half for node in graph.node if node.op == "Conv2D"):

@@ -175,6 +175,12 @@ def mixed(weights):
     return as_type(weights, "mixed_float16")
 
 
+def double(weights):
+    """Pixels in double precision, in which alone such a network's SavedModel takes them."""
+    given = keras.Input((None, None, 1), dtype="float64")
+    return fill(keras.Sequential([given, *parts()]), weights)
+
+
 READ = {
     "flat": lambda w, d: saved(network(w, parts(list)), d),
     "functional": lambda w, d: saved(functional(w), d),
@@ -189,6 +195,7 @@ READ = {
     "weights in HDF5": lambda w, d: weights_only(network(w), d),
     "flat weights in HDF5": lambda w, d: weights_only(network(w, parts(list)), d),
     "SavedModel": lambda w, d: saved_model(network(w), d),
+    "SavedModel of double precision": lambda w, d: saved_model(double(w), d),
     "SavedModel that pads by itself": lambda w, d: saved_model(network(w, padded()), d),
     "module": lambda w, d: module(w, d, lambda X, b: X + b),
     "module that adds the other way": lambda w, d: module(w, d, lambda X, b: b + X),
@@ -227,6 +234,7 @@ LONG = (
     "functional", "nested", "nested without an input", "ReLU of its own",
     "regularized and compiled",
     "mixed precision", "batches of three", "two outputs", "SavedModel that pads by itself",
+    "SavedModel of double precision",
     "module", "module that adds the other way",
     "fully connected per pixel", "fully connected per pixel in a SavedModel", "augmentation",
     "Keras operations", "without dropout", "logarithms of a softmax in a SavedModel",
@@ -280,6 +288,10 @@ REFUSED = {
     "rescaling in a SavedModel": (
         lambda w, d: saved_model(network(w, [layers.Rescaling(1 / 255), *parts()]), d),
         "but for a first step, (pixels - 0) / 255, it is the same",
+    ),
+    "channels first": (
+        lambda w, d: saved(network(w, [layers.Permute((2, 3, 1)), *parts()], (None, 1, 67, 67)), d),
+        "it takes images of shape (None, 1, 67, 67), channels first; save the layers behind",
     ),
     "half a checkpoint": (cut_checkpoint, "damaged, or not a TensorFlow checkpoint"),
     "rescaling": (
