@@ -1,14 +1,4 @@
-"""What a person writes in a notebook or a script; the commands in ``scripts/`` sit on it.
-
->>> from common import fit, load_data
->>> from nin_torch import nin
->>> net = nin()
->>> run = fit(net, load_data("sample"), preset="fast", epochs=1, limit=40, batch_size=20)
-note: the network keeps its dropout of 0.5; the preset's is 0
-On the embedded sample ...
->>> len(run.history)
-1
-"""
+"""What a person writes in a notebook or a script; the commands in ``scripts/`` sit on it."""
 
 import contextlib
 import copy
@@ -325,7 +315,8 @@ def ablate(
 
     if isinstance(seeds, int):
         _check_count("seeds", seeds)
-    chosen = list(range(seeds) if isinstance(seeds, int) else map(int, seeds))
+        seeds = range(seeds)
+    chosen = [int(seed) for seed in seeds]
     for seed in chosen:
         check_value("seed", seed, "seeds")
     registry.check_spec(backend)
@@ -443,7 +434,7 @@ def look(
     if photos is not None:
         several = [photos] if isinstance(photos, str | Path) else photos
         files = [expand(photo, "photos") for photo in several]
-        images = predict.from_files(files, trained.model.on_light)
+        images = predict.from_files(files, trained.model)
     else:
         source = data if isinstance(data, Dataset) else str("auto" if data is None else data)
         if not (indices is None or isinstance(indices, str)):
@@ -451,7 +442,8 @@ def look(
         images = predict.from_dataset(
             source, "test" if split is None else split, indices, trained.model
         )
-    return Look(trained, images)
+    notice = trained.model.notice(images.notice)
+    return Look(trained, dataclasses.replace(images, notice=notice))
 
 
 @checked

@@ -62,10 +62,8 @@ def in_python(text: str) -> str:
 def in_options(text: str, options: Mapping[str, str]) -> str:
     """The same as users of a command line read it: ``--resize 20``.
 
-    Args:
-        text: with arguments in backticks.
-        options: argument -> option, such as ``batch_size`` -> ``--batch-size``. An argument for
-            which there is no option is left as Python users read it.
+    ``options`` has the option of an argument, as ``batch_size`` -> ``--batch-size``; an argument
+    without one is left as Python users read it.
     """
 
     def option(found: re.Match[str]) -> str:
@@ -95,9 +93,10 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     >>> closest("epoch", ["lr", "epochs"]), closest("learning_rate", ["lr", "epochs"])
     ('epochs', 'lr')
     """
-    known, other = list(known), OTHER_NAMES.get(word, "")
-    like = [other] if other in known else difflib.get_close_matches(word.lower(), known, 1, cutoff)
-    return "".join(like)
+    ours = {name: name for name in known}
+    names = {other: name for other, name in OTHER_NAMES.items() if name in ours} | ours
+    like = difflib.get_close_matches(word.lower(), names, 1, cutoff)
+    return names[like[0]] if like else ""
 
 
 def plural(text: str) -> str:
@@ -110,12 +109,7 @@ def plural(text: str) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text of a stranger with its control characters spelt out, so that a terminal is safe.
-
-    Args:
-        text: any.
-        keep: control characters that stay.
-    """
+    """Text of a stranger, safe on a terminal: control characters not in ``keep`` are spelt out."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.arguments import fits
 from common.errors import NinError
 from common.files.arrays import load_arrays, save_arrays
 from common.network import architecture, description
@@ -35,17 +36,22 @@ class Model:
     """One per class; none if they have no names."""
     resize: int | None = None
     """Side of the images that it was trained on, in pixels; None if that is not known."""
-    background: int | None = None
-    """How light those were at their borders, 0 (black) to 255; None if that is not known."""
+    side: int | None = None
+    """Theirs before they were resized; None if that is not known."""
     training: dict[str, Any] = field(default_factory=dict)
     """The result of the run that it is from."""
     layers: tuple[str, ...] = ()
     """A line for each layer of a network that was built by hand and has no description."""
 
     @property
-    def on_light(self) -> bool:
-        """Whether it is known that it was trained on images with a light background."""
-        return self.background is not None and self.background > 127
+    def on_own_data(self) -> bool:
+        """Whether it is known that it was trained on other images than Fashion-MNIST's."""
+        return self.training.get("data") == "custom"
+
+    def notice(self, of_images: str) -> str:
+        """A notice of images, and that of what it was trained on, as far as that is another."""
+        own = str(self.training.get("notice") or "").removeprefix(of_images).strip()
+        return f"{of_images} The network's training: {own}".strip() if own else of_images
 
     def class_name(self, label: int) -> str:
         """A class in words."""
@@ -92,7 +98,7 @@ def to_metadata(model: Model) -> dict[str, str]:
     metadata = {
         "network": network,
         "classes": model.class_names,
-        "pixels": {"resize": model.resize, "scale": "0 to 1", "background": model.background},
+        "pixels": {"resize": model.resize, "scale": "0 to 1", "side": model.side},
         "training": model.training,
     }
     texts = {name: json.dumps(value) for name, value in metadata.items()}
@@ -184,7 +190,7 @@ def from_metadata(
             raise NinError(f"{where}: its metadata are damaged ({name}: {json.dumps(value)})")
 
     def whole(value: Any, smallest: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
+        return fits(value, int) and value >= smallest
 
     network, classes, pixels = entry("network", dict), entry("classes", list), entry("pixels", dict)
     layers = network.get("layers", [])
@@ -192,7 +198,7 @@ def from_metadata(
     expected_name = BY_HAND if layers else NIN if variant is None else VARIANT
     if network.get("name", expected_name) != expected_name:
         raise NinError(f"{where}: of another network ({network['name']}, expected {NIN})")
-    require(isinstance(layers, list) and all(isinstance(e, str) for e in layers), "layers", layers)
+    require(fits(layers, Sequence[str]), "layers", layers)
     if variant is not None:
         try:
             described = description.from_differences(variant)
@@ -210,17 +216,15 @@ def from_metadata(
     in_channels = network.get("in_channels", found_channels)
     require(whole(in_channels, 1), "in_channels", in_channels)
     dropout = network.get("dropout")
-    share = isinstance(dropout, int | float) and 0 <= dropout < 1
-    require(dropout is None or share, "dropout", dropout)
+    share = dropout is None or (fits(dropout, float) and 0 <= dropout < 1)
+    require(share, "dropout", dropout)
     resize = pixels.get("resize", size)
     smallest = 1 if layers else architecture.smallest_input(described)
     require(resize is None or whole(resize, smallest), "resize", resize)
-    background = pixels.get("background")
-    require(
-        background is None or (whole(background, 0) and background <= 255), "background", background
-    )
-    names_are_good = all(isinstance(name, str) for name in classes)
-    require(names_are_good and len(classes) in (0, num_classes), "classes", classes)
+    side = pixels.get("side")
+    require(side is None or whole(side, 1), "side", side)
+    named = fits(classes, Sequence[str]) and len(classes) in (0, num_classes)
+    require(named, "classes", classes)
 
     if described.head != "average" and resize is None and not layers:
         raise NinError(
@@ -252,7 +256,7 @@ def from_metadata(
         dropout=dropout,
         class_names=tuple(classes),
         resize=resize,
-        background=background,
+        side=side,
         training=entry("training", dict),
         layers=tuple(layers),
     )

@@ -15,7 +15,6 @@ OPTIMIZERS = ("sgd", "adamw", "muon")
 SCHEDULES = ("constant", "one-cycle", "linear")
 INITIALIZATIONS = ("xavier", "he", "data")
 KEEP = "keep"
-LAST_BLOCKS = ("random", "identity")
 PRECISIONS = ("float32", "bfloat16", "float64", "auto")
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -34,7 +33,6 @@ def _one_of(*names: str) -> Rule:
 
 _name = Rule(bool, "a name")
 _share = Rule(lambda value: 0 <= value < 1, "a number from 0 to below 1")
-_count = Rule(lambda value: value >= 0, "a whole number of at least 0")
 
 RULES = {
     "backend": _name,
@@ -52,7 +50,7 @@ RULES = {
         (*INITIALIZATIONS, KEEP).__contains__,
         "xavier, he or data, or keep with a network of your own",
     ),
-    "last_block": _one_of(*LAST_BLOCKS),
+    "last_block": _one_of("random", "identity"),
     # and of a network: see Settings.check
     "network": Rule(lambda value: True, "a name or key=value,..."),
     "dropout": _share,
@@ -61,7 +59,7 @@ RULES = {
     "flip": Rule(lambda value: True, "True or False"),
     "seed": Rule(lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647"),
     "limit": Rule(lambda value: value is None or value >= 1, "a whole number of at least 1"),
-    "validation": _count,
+    "validation": Rule(lambda value: value >= 0, "a whole number of at least 0"),
     "device": _one_of(*DEVICES),
     "precision": _one_of(*PRECISIONS),
     "threads": Rule(lambda value: 0 <= value <= 1024, "a whole number from 0 (all cores) to 1024"),
@@ -135,12 +133,9 @@ def check_resize(size: int, network: Network = description.CHAPTER) -> None:
 
 
 def check_value(name: str, value: Any, argument: str = "") -> None:
-    """Raise :class:`NinError` for a value that a setting cannot have.
+    """Raise :class:`NinError` for a value, of any type, that a setting cannot have.
 
-    Args:
-        name: of the setting.
-        value: of any type.
-        argument: what messages call it, if not by its name.
+    ``argument`` is what messages call it, if not by its name.
     """
     rule = RULES[name]
     if not fits(value, Settings.__annotations__[name]):

@@ -36,7 +36,8 @@ examples:
   look.py --weights runs/first --view maps --images shirt.jpg --out look     your own photo
   look.py --weights runs/first --view wrong --lang tr --out look
 
-exit status: 0, or 1 when a photo could not be read, or 2 when nothing could be shown.
+exit status: 0; 1 when a photo could not be read, or a view that --view names not be shown; 2 when
+nothing could be shown.
 
 Maps need images of 99x99 pixels or more: below, each is of one pixel. A network for them:
 train.py --preset fast --resize 112
@@ -75,15 +76,18 @@ def command(options: argparse.Namespace) -> int:
     if look.images.notice:
         print(look.images.notice)
     found: dict[str, View] = {}
+    missing: list[NinError] = []
     for name in options.view or VIEWS:
         try:
             found[name] = look.view(name)
         except NinError as error:
-            if options.view:
-                raise
-            warnings.warn(NinWarning(error.marked), stacklevel=1)
+            missing.append(error)
+            if not options.view:
+                warnings.warn(NinWarning(error.marked), stacklevel=1)
             continue
         show(name, found[name])
+    if not found:
+        raise missing[0]
     if options.json:
         report = {name: view.report for name, view in found.items()}
         write_json(options.json, {**look.about(), "views": report})
@@ -92,9 +96,10 @@ def command(options: argparse.Namespace) -> int:
         for name, view in found.items():
             figures.save_svg_and_png(view.plot(options.lang), options.out, name)
         print(f"pictures: {options.out}")
-    for line in look.images.refused:
+    failed = [*look.images.refused, *(error.marked for error in missing if options.view)]
+    for line in failed:
         command_line.show_line("error", parser().in_options(line))
-    return 1 if look.images.refused else 0
+    return 1 if failed else 0
 
 
 def show(name: str, view: View) -> None:

@@ -95,7 +95,7 @@ def signals_are_not_ignored():
 def prepared():
     """How many threads a backend gets."""
     gc.freeze()  # a collection need not look through all that was imported each time
-    return machine.prepare(0)
+    return machine.threads_for(0)
 
 
 @pytest.fixture(scope="session")

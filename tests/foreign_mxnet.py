@@ -34,7 +34,10 @@ def network(weights=None, nested=True, last=nn.GlobalAvgPool2D, extra=None, **op
         made += [nn.MaxPool2D(3, 2)] if each[0] != 10 else []
     made[-1:-1] = [nn.Dropout(0.25)]
     made[1:1] = [] if extra is None else [extra()]
-    net = sequence([*made, last(), nn.Flatten()])
+    return filled(sequence([*made, last(), nn.Flatten()]), weights)
+
+
+def filled(net, weights):
     net.initialize()
     array = mx.np if mx.util.is_np_array() else mx.nd
     net.hybridize()
@@ -43,6 +46,21 @@ def network(weights=None, nested=True, last=nn.GlobalAvgPool2D, extra=None, **op
         for value, given in zip(net.collect_params().values(), weights.values(), strict=True):
             value.set_data(array.array(given))
     return net
+
+
+def of_functions(weights, activation):
+    """Activations and the mean at the end as functions, no layers."""
+
+    def function(F, x):
+        return getattr(F.npx, activation)(x)
+
+    made = []
+    for channels, *first in BLOCKS:
+        for window in (first, (1,), (1,)):
+            made += [nn.Conv2D(channels, *window), nn.HybridLambda(function)]
+        made += [nn.MaxPool2D(3, 2)] if channels != 10 else []
+    net = sequence([*made, nn.HybridLambda(lambda F, x: F.np.mean(x, axis=(2, 3)))])
+    return filled(net, weights)
 
 
 def exported(net, directory, epoch=10):

@@ -5,7 +5,7 @@ import json
 from common.settings import from_preset
 
 
-def make_run(directory, epochs=2, preset="fast", **settings):
+def make_run(directory, epochs=2, preset="fast", data=None, **settings):
     """What a run leaves, but for its weights and pictures."""
     directory.mkdir(parents=True)
     chosen = from_preset(preset, precision="float32", epochs=epochs, **settings)
@@ -15,7 +15,7 @@ def make_run(directory, epochs=2, preset="fast", **settings):
         "network": "nin",
         "data": {
             "kind": "full", "directory": "", "sha256": {}, "train_examples": 400,
-            "notice": "A subset & more.",
+            "notice": "A subset & more.", **(data or {}),
         },
         "versions": {"python": "3.11.7"},
         "machine": {"cores": 2, "memory_gib": 23.5},

@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 
 import common
 from common import NinError
+from common.backends.parts import make_network, recognise
 from common.files.arrays import load_arrays
+from common.network.description import parse
 from common.system.signals import SIGNALS
 from common.training import fit as training
 from common.training.run import Watcher
@@ -297,6 +299,54 @@ def test_a_run_of_a_network_built_by_hand_goes_on_from_its_directory(
     assert without_times(resumed.history) == without_times(whole.history)
     with pytest.raises(NinError, match="complete"):
         common.resume(tmp_path / "run", NETWORKS[name](make), data, watchers=())
+
+
+def list_layers(net):
+    return list(getattr(net, "layers", net))
+
+
+@pytest.mark.long
+def test_a_network_without_its_dropout_is_the_same_with_a_rate_of_0(
+    fit, make, backend, backend_name, data, images, tmp_path
+):
+    def without():
+        layers = list_layers(backend.nin())
+        return make.sequence(*(layer for layer in layers if "Dropout" not in str(layer)))
+
+    start, right = Start(), Start()
+    run = fit(without(), watchers=[start], init="data")
+    usual = fit(backend.nin(dropout=0.0), watchers=[right], init="data")
+    assert (run.settings, run.notes) == (usual.settings, usual.notes)
+    assert_same(start.weights, right.weights)
+    assert_same(arrays_of(run.net, backend), arrays_of(usual.net, backend))
+    run.save(tmp_path / "net.safetensors")
+    for net in (backend_name, without()):
+        loaded = common.load(tmp_path / "net.safetensors", net, device="cpu", threads=1)
+        assert not loaded.file.notes
+        np.testing.assert_array_equal(loaded.predict(images).logits, run.predict(images).logits)
+    for name, net in (("given", without()), ("built", None)):
+        fit(without(), init="data", out=tmp_path / name, watchers=[Interrupt(1)])
+        resumed = common.resume(tmp_path / name, net, data, watchers=())
+        assert_same(arrays_of(resumed.net, backend), arrays_of(run.net, backend))
+
+
+@pytest.mark.shared
+def test_only_a_dropout_of_0_may_be_missing(make, backend):
+    network = parse("channels=8-12,kernels=5-3-3,strides=2-1-1,dropout=every")
+
+    def known(*rates):
+        rates, layers = iter(rates), []
+        for layer in list_layers(make_network(backend, network, size=28)):
+            rate = next(rates) if "Dropout" in str(layer) else None
+            layers += [layer] if rate is None else [make.dropout(rate)] if rate != "none" else []
+        net = make.sequence(*layers)
+        rate = backend.dropout_rate(net)
+        return recognise(backend, net, network, 10, 1, rate, 28)
+
+    for same in ((0.0, 0.0), ("none", "none"), (0.0, "none"), (0.5, 0.5)):
+        assert known(*same) == network
+    for other in ((0.0, 0.5), ("none", 0.5), (0.5, "none"), (0.5, 0.0)):
+        assert known(*other) is None
 
 
 @pytest.mark.shared
@@ -820,7 +870,8 @@ def test_a_notebook_and_train_py_get_the_same_numbers(backend, backend_name, tmp
 
 MISFITS = {
     "images of another size": ({"images": np.zeros((2, 20, 28), np.uint8)}, "images: must be"),
-    "photos": ({"images": "nope.png"}, "images: an array is needed; photos in files are for"),
+    "a photo": ({"images": "nope.png"}, "images: an array is needed; those in files"),
+    "photos": ({"images": ["a.png", "b.png"]}, "images: an array is needed; those in files"),
     "shares": ({"images": np.zeros((2, 28, 28))}, "images: must be uint8 (0 to 255, not divided)"),
     "one label": ({"labels": 3}, "labels: must be 2 whole numbers"),
     "a table of labels": ({"labels": [[1, 2], [1, 2]]}, "labels: must be 2 whole numbers"),

@@ -29,8 +29,7 @@ def test_both_languages_have_the_same_commands_and_links_in_the_same_order(what)
     found = [re.findall(pattern, readme(name), re.DOTALL) for name in LANGUAGES]
     # each points to the other
     found = [
-        [item.replace(".tr.png", ".png") for item in each if item not in LANGUAGES]
-        for each in found
+        [item.replace(".tr.", ".") for item in each if item not in LANGUAGES] for each in found
     ]
     assert found[0]
     assert found[0] == found[1]

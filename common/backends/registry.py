@@ -150,15 +150,10 @@ def absolute(spec: str) -> str:
 
 
 def backend_of(net: Any, argument: str = "net", advice: str = "") -> str:
-    """The name of the backend whose framework a network is made of.
-
-    Args:
-        net: a network.
-        argument: that it was given as.
-        advice: what else can be done with a network of another framework.
+    """The name of the backend whose framework a network, given as an argument, is made of.
 
     Raises:
-        NinError: if it is made of none of them.
+        NinError: if it is made of none of them, with advice on what else can be done.
     """
     roots = {kind.__module__.partition(".")[0] for kind in type(net).__mro__}
     for name, (_, framework) in BACKENDS.items():

@@ -81,10 +81,8 @@ class RefusedError(NinError):
 class Apart(Process):
     """A process that calls functions of this project, one after the other, until it is closed.
 
-    Args:
-        interpreter: runs it: of this environment or of another.
-        timeout: seconds to wait for its start, and for each result.
-        environment: variables beside those of this process.
+    The interpreter is of this environment or another; the timeout, in seconds, is for its start and
+    for each result; the environment has variables beside those of this process.
 
     Raises:
         LostError: if it does not start.
@@ -107,11 +105,7 @@ class Apart(Process):
             ) from error
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """Call a function there.
-
-        Args:
-            function: ``package.module:name``.
-            arguments: of the function; they and what it returns are such as JSON holds.
+        """Call ``package.module:name`` there, with arguments and a result such as JSON holds.
 
         Raises:
             RefusedError: if the function raises an error.
@@ -178,7 +172,7 @@ def interpreters(names: Sequence[str], options: Sequence[str] = ()) -> dict[str,
 
 def _environment() -> dict[str, str]:
     """The user's environment, for a process in another directory that has to find this project."""
-    given = machine.given_environment()
+    given = dict(os.environ)
     path = [_absolute(part) for part in given.get("PYTHONPATH", "").split(os.pathsep) if part]
     # An installed package is found anyway, and its folder would show another interpreter the
     # packages beside it.

@@ -23,8 +23,7 @@ MODULES = {"torch": "d2l.torch", "tf": "d2l.tensorflow", "mxnet": "d2l.mxnet"}
 def write_files(dataset: Dataset, directory: Path) -> Path:
     """Put a data set where the loaders of the three frameworks look for their downloads.
 
-    Returns:
-        where Keras and MXNet look, which ``--data`` takes, too; torchvision looks elsewhere.
+    Returns that of Keras and MXNet, which ``--data`` takes, too; torchvision looks elsewhere.
     """
     zipped, plain = directory / "datasets" / "fashion-mnist", directory / "FashionMNIST" / "raw"
     for place in (zipped, plain):
@@ -41,7 +40,7 @@ def write_files(dataset: Dataset, directory: Path) -> Path:
 def environment(directory: Path) -> dict[str, str]:
     """Variables of a process whose loaders find the files of :func:`write_files`."""
     # MXNet's own choice, lest nin_mxnet, whose network is trained, makes another
-    engine = machine.given("MXNET_ENGINE_TYPE") or "ThreadedEnginePerDevice"
+    engine = os.environ.get("MXNET_ENGINE_TYPE") or "ThreadedEnginePerDevice"
     homes = dict.fromkeys(("KERAS_HOME", "MXNET_HOME"), str(directory))
     return {**homes, "MPLBACKEND": "agg", "MXNET_ENGINE_TYPE": engine}
 
@@ -49,15 +48,8 @@ def environment(directory: Path) -> dict[str, str]:
 def run(backend: str, directory: str, size: int, batch: int) -> dict[str, Any]:
     """Load and train an epoch as the book does: ``load_data_fashion_mnist`` and ``train_ch6``.
 
-    Args:
-        backend: one of :data:`MODULES`.
-        directory: of :func:`write_files`, called ``data``.
-        size: of the resized images, in pixels.
-        batch: images at a time.
-
-    Returns:
-        ``d2l_seconds``, ``d2l_bytes`` (the peak memory of this process and its children) and
-        ``versions``.
+    The directory, of :func:`write_files`, is called ``data``. The bytes are the peak of this
+    process and its children.
     """
     package = registry.load(backend)
     d2l: Any = importlib.import_module(MODULES[backend])
@@ -71,9 +63,9 @@ def run(backend: str, directory: str, size: int, batch: int) -> dict[str, Any]:
     net = package.nin if backend == "tf" else package.nin()
     device, lr = d2l.try_gpu(), settings.from_preset("book").lr
     # d2l's PyTorch loader starts four processes for each epoch
-    with machine.FamilyMemory() as family:
+    with machine.family_memory() as memory:
         started = time.perf_counter()
         d2l.train_ch6(net, *d2l.load_data_fashion_mnist(batch, resize=size), 1, lr, device)
         seconds = time.perf_counter() - started
     versions = {**machine.versions("d2l", "torchvision"), **package.versions()}
-    return {"d2l_seconds": seconds, "d2l_bytes": family.peak, "versions": versions}
+    return {"d2l_seconds": seconds, "d2l_bytes": max(memory), "versions": versions}

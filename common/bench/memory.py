@@ -29,16 +29,8 @@ STEPS = 3
 def measure(cost: on_paper.Cost, network: str, backend: str) -> dict[str, int]:
     """The most memory that a batch takes on a CPU, beyond what the framework itself does.
 
-    Args:
-        cost: of the network; its size, batch, precision and optimizer are used.
-        network: as :func:`common.network.cost.of` takes it.
-        backend: as :func:`common.backends.registry.load` takes it.
-
-    Returns:
-        bytes in ``training`` and in ``prediction``.
-
-    Raises:
-        NinError: if it cannot be measured.
+    In bytes, for ``training`` and ``prediction``; size, batch, precision and optimizer are those of
+    the cost. NinError if it cannot be measured.
     """
     options = {name: getattr(cost, name) for name in ("resize", *on_paper.OPTIONS)}
     options |= {"network": network, "backend": registry.absolute(backend)}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, flop
+from common.bench.results import BESIDE_D2L, LIMIT, OF_D2L, STEP, TRAIN, Results, flop, remarks
 from common.errors import plural
 from common.files import figures
 from common.report import style
@@ -17,11 +17,7 @@ AGAINST_D2L = {"d2l": OF_D2L, "train.py": BESIDE_D2L}
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
-    """Write ``bench.svg`` and ``bench.png``, with a panel for each part that was measured.
-
-    Returns:
-        what was written: nothing if there is nothing to draw.
-    """
+    """Write ``bench.svg`` and ``bench.png``, a panel for each part, if any was measured."""
     panels = [
         (bars, size)
         for bars, size in (*((TRAINING, size) for size in results.sizes), (AGAINST_D2L, None))
@@ -37,23 +33,28 @@ def draw(results: Results, directory: Path) -> list[Path]:
         axes.grid(visible=True, axis="y", alpha=0.5)
         axes.set_axisbelow(True)
         figures.add_legend(axes)
-    machine, notice = results.record["machine"], results.record["data"]["notice"]
+    machine = results.record["machine"]
     title = f"NiN, batch {results.batch}, {machine['processor']}, {machine['cores']} core(s)"
     figure.suptitle(plural(title), parse_math=False)
+    notice = "; ".join(filter(None, remarks(results.record)))
     style.with_notice(figure, notice, "en")
     return figures.save_svg_and_png(figure, directory, "bench")
 
 
 def _bars(axes: "Axes", results: Results, bars: dict[str, str], size: int | None) -> None:
-    for i, (label, what) in enumerate(bars.items()):
-        found = [(at, results.get(what, name, size)) for at, name in enumerate(results.backends)]
-        values = {at + 0.4 * i - 0.2: value for at, value in found if value}
-        if values:
-            axes.bar(
-                list(values), [v.median for v in values.values()], 0.4, color=f"C{i}", label=label,
-                yerr=[[v.median - v.low for v in values.values()],
-                      [v.high - v.median for v in values.values()]], capsize=2,
-            )  # fmt: skip
+    found = {
+        label: {at: value for at, name in enumerate(results.backends)
+                if (value := results.get(what, name, size))}
+        for label, what in bars.items()
+    }  # fmt: skip
+    found = {label: values for label, values in found.items() if values}
+    for i, (label, values) in enumerate(found.items()):
+        axes.bar(
+            [at + 0.4 * i - 0.2 * (len(found) - 1) for at in values],
+            [v.median for v in values.values()], 0.4, color=f"C{[*bars].index(label)}", label=label,
+            yerr=[[v.median - v.low for v in values.values()],
+                  [v.high - v.median for v in values.values()]], capsize=2,
+        )  # fmt: skip
     if size and LIMIT in results.figures:
         limit = results.figures[LIMIT].median * 1e9 / flop(size)
         axes.axhline(limit, color="k", linestyle=":", label="matrix product")

@@ -1,11 +1,7 @@
 """What a bench has found: numbers from its measurements, tables, and the file that holds both.
 
-A *bare step* is the framework's own loop on one batch of pixels that are already resized and on the
-device: forward, loss, backward, update. *train.py* is everything that the command does in an epoch
-in steady state: order, gathering, resizing, metrics, progress, records, evaluation; its *parts* are
-its bare steps and its predictions alone. A number is the median over the rounds (or seeds), its
-spread half of the range; a ratio is that of two measurements of one round. The *limit* is the best
-product of two large matrices by any of the libraries in that round.
+docs/bench.md says what each number is. A ratio is that of two measurements of one round; the limit
+in it is the best matrix product of that round, by any of the libraries.
 """
 
 import io
@@ -34,7 +30,6 @@ PRODUCT, LIMIT = "matrix product, GFLOP/s", "limit, GFLOP/s"
 
 # an object of the file: all of it, or the row of a measurement
 Json = Mapping[str, Any]
-
 
 # column -> (the part that measures it, its value in a row given the batch size; falsy if there is
 # none), or the fractions whose sum it is. These are in no table; with an underscore, nor stored.
@@ -94,11 +89,9 @@ def _value(*rounds: float) -> Value:
 
 
 class Results:
-    """The numbers of a bench.
+    """The numbers of a bench, of what :meth:`common.bench.run.Bench.record` gives.
 
-    Args:
-        record: as :meth:`common.bench.run.Bench.record` gives it; what it has of parts that are
-            no longer measured is ignored.
+    What a record has of parts that are no longer measured is ignored.
     """
 
     def __init__(self, record: Json) -> None:
@@ -331,11 +324,16 @@ def heading(record: Json) -> list[str]:
             for name, about in backends.items()
         ),
         f"batch {plan['batch_size']}, float32; rounds: {plan['repeats']}; medians ± half the range",
-        "a quick bench: at most two digits are meaningful" if plan["quick"] else "",
-        record["data"]["notice"],
+        *remarks(record),
         *(f"left out: {name}: {reason}" for name, reason in record["lost"].items()),
     ]
     return [line for line in lines if line]
+
+
+def remarks(record: Json) -> list[str]:
+    """What whoever reads its numbers must know."""
+    quick = ["a quick bench: at most two digits are meaningful"] if record["plan"]["quick"] else []
+    return [*quick, record["data"]["notice"]]
 
 
 def _conditions(record: Json) -> dict[str, Any]:

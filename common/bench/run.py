@@ -183,10 +183,7 @@ def crews(plan: Plan) -> list[dict[str, int]]:
 class Bench:
     """One bench.
 
-    Args:
-        plan: what to measure.
-        python: ``NAME=PATH`` each, the interpreter of a backend.
-        d2l_python: the interpreter that has d2l.
+    ``python`` has the interpreter of a backend as ``NAME=PATH``, ``d2l_python`` is that with d2l.
 
     Raises:
         NinError: for whatever the user can put right before anything runs.
@@ -218,10 +215,8 @@ class Bench:
         """Measure all that is planned.
 
         A backend that is missing, fails or hangs gets a warning of one line and is left out from
-        then on; where the process of a single part fails, that part of it.
-
-        Args:
-            show: called between measurements, with the share that is done and what comes now.
+        then on; where the process of a single part fails, that part of it. ``show`` is called
+        before each measurement, with the share that is done and what comes now.
         """
         planned = tasks(self.plan)
         total, done = sum(task.seconds for task in planned), 0.0
@@ -246,7 +241,7 @@ class Bench:
         """
         plan, interpreter = self.plan, self.python.get(backend, sys.executable)
         # NumPy counts hyper-threads, and only when it is imported
-        environment = {machine.THREADS_VARIABLE: str(machine.prepare(plan.threads))}
+        environment = {machine.THREADS_VARIABLE: str(machine.threads_for(plan.threads))}
         process = Apart(interpreter, TIMEOUT_SECONDS, environment)
         try:
             self.about[backend] = process.call(
@@ -353,9 +348,8 @@ class Bench:
             command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
             started = time.monotonic()
             with subprocess.Popen(
-                command, env=machine.given_environment(), text=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            ) as process:  # fmt: skip
+                command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            ) as process:
                 try:
                     _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
                 except subprocess.TimeoutExpired as error:

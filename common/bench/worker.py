@@ -51,14 +51,10 @@ def settings_for(size: int, batch_size: int, **others: Any) -> Settings:
 
 
 class Worker:
-    """Measures with one backend. What its methods return is plain data, as is what they take.
+    """Measures with one backend, or :data:`NUMPY`; plain data are what its methods take and return.
 
-    Args:
-        backend: as :func:`common.backends.registry.load` takes it, or :data:`NUMPY`.
-        data: as :func:`common.data.fashion_mnist.load` takes it.
-        batch: images at a time in training.
-        started: when the process started, as ``time.monotonic()`` counts.
-        others: ``device`` and ``threads``, as in :class:`common.settings.Settings`.
+    It trains on so many images at a time, of data as ``--data`` takes them. The process started
+    when ``time.monotonic()`` was ``started``; the others are settings: ``device`` and ``threads``.
     """
 
     def __init__(self, backend: str, data: str, batch: int, started: float, **others: Any) -> None:
@@ -77,7 +73,7 @@ class Worker:
         """The threads, device and versions that compute."""
         versions = machine.versions()
         if self.common["backend"] == NUMPY:
-            return {"threads": machine.prepare(self.common["threads"]), "versions": versions}
+            return {"threads": machine.threads_for(self.common["threads"]), "versions": versions}
         versions |= self.ready.backend.versions()
         return {**self.ready.prepared, "device": self.ready.device.name, "versions": versions}
 

@@ -198,7 +198,7 @@ def layer_outputs(steps: Mapping[str, Sequence[np.ndarray]], count: int) -> dict
                 size = (1, 1)
             if value.size != count * width * math.prod(size):
                 continue
-            if value.shape[1:2] == (width,):
+            if value.shape[:2] == (count, width):
                 outputs[name] = value.reshape(count, width, *size)
             elif value.shape[-1] == width:
                 outputs[name] = value.reshape(count, *size, width).transpose(0, 3, 1, 2)
@@ -217,15 +217,12 @@ def layer_outputs(steps: Mapping[str, Sequence[np.ndarray]], count: int) -> dict
 
 
 def canonical(arrays: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Parameters by canonical name if there are as many; they are in the order of computation.
-
-    Those of a layer that is fully connected per pixel become a convolution's.
-    """
+    """Parameters by canonical name if there are as many; they are in the order of computation."""
     shapes = architecture.parameter_shapes()
     if len(shapes) != len(arrays):
         return dict(arrays)
-    return {
-        name: array.reshape(shape if array.shape == shape[:2] else array.shape)
+    return {  # a layer that is fully connected per pixel is a 1x1 convolution
+        name: array.reshape(shape) if (*array.shape, 1, 1) == shape else array
         for (name, shape), (_, array) in zip(shapes.items(), arrays, strict=True)
     }
 
@@ -446,21 +443,13 @@ class OnnxFile(LayersFile):
         model = content.net
         self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
         nodes, self.result = onnx_format.logits_of(model.graph, architecture.NUM_CLASSES)
-        images = {each.name for each in model.graph.input}
-        images -= {each.name for each in model.graph.initializer}
-        steps = []
-        for node in nodes:
-            # others compute sizes, padding or weights
-            if not images.isdisjoint(node.input) and node.op_type not in ("Shape", "Size"):
-                images |= set(node.output)
-                steps.append((node.op_type, node.output[0]))
-        self.layers = chapter_names(steps)
-        operations = {output: operation for operation, output in steps}
-        self.words = {name: operations[own[-1]] for name, own in self.layers.items()}
+        self.layers = chapter_names((node.op_type, node) for node in nodes)
+        self.words = {name: own[-1].op_type for name, own in self.layers.items()}
         known = {output.name for output in model.graph.output}
         chosen = f"{path.name}: of its {len(known)} outputs, {printable(self.result)} is compared"
         self.notes = [chosen] if len(known) > 1 else []
-        self.outputs = [self.result, *itertools.chain(*self.layers.values())]
+        steps = itertools.chain(*self.layers.values())
+        self.outputs = [self.result, *(node.output[0] for node in steps)]
         for name in dict.fromkeys(self.outputs):
             if name not in known:
                 model.graph.output.append(self.onnx.ValueInfoProto(name=name))

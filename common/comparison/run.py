@@ -109,9 +109,9 @@ def processes_and_threads(job: Job, count: int) -> tuple[int, int]:
     One thread in each of two processes is faster than two threads in one process after the other:
     not everything that a process does is done on all threads. A GPU's memory is for one.
     """
-    with machine.prepared(job.threads) as threads:
-        if job.device == "gpu":
-            return 1, threads
+    threads = machine.threads_for(job.threads)
+    if job.device == "gpu":
+        return 1, threads
     if job.threads:
         return max(1, min(count, machine.physical_cores() // threads)), threads
     at_once = min(count, threads)

@@ -260,12 +260,8 @@ def write(
 ) -> tuple[list[Path], Check | None]:
     """Write the chapter's network for other software, checked by it; what was written.
 
-    Args:
-        model: of the chapter's network.
-        target: the file, named as :data:`common.conversion.kinds.TARGETS` has it.
-        to: a key of that.
-        backend: as for :func:`convert`.
-        source: what messages call the model.
+    ``target``, ``to`` and ``backend`` are as for :func:`convert`; ``source`` is what messages call
+    the model.
 
     Raises:
         NinError: missing package, or the check failed; nothing is then written.
@@ -384,13 +380,16 @@ def _check(
         NinError: if they differ by too much.
     """
     net = build(software.backend, model)
-    theirs = partial(_run, software, path, called, batch)
     worst, notes = 0.0, []
 
     def ours_of(pixels: np.ndarray) -> np.ndarray:
         with _readable(called, software.kind):
             *_, last = software.backend.shape_walk(net, pixels)
         return np.asarray(last.output.reshape(IMAGES, -1))
+
+    def theirs(pixels: np.ndarray) -> list[np.ndarray]:
+        with _readable(called, software.kind):
+            return in_batches(partial(software.run, path), pixels, batch)
 
     # the largest first: for an empty map, as another network has of small ones, onnxruntime 1.20
     # ends the process
@@ -410,7 +409,8 @@ def _check(
                 f"shape {outputs[0].shape}, expected {ours.shape})"
             )
         expected = softmax(ours.astype(np.float64), axis=1)
-        varying = _varying(ours)
+        mean = np.broadcast_to(ours.mean(axis=0), ours.shape)
+        varying = min(1.0, _difference(mean, ours))  # 0: they change nothing
         allowed = max(TOLERANCE * varying, ROUNDING)
         differences = [_difference(output, ours) for output in shaped]
         ends = [end for output in shaped for end in (_logarithm(output), output)]
@@ -467,11 +467,6 @@ def _first_step(
     return ""
 
 
-def _varying(logits: np.ndarray) -> float:
-    """How much of the logits the images change: 1 for all of the largest, 0 for nothing."""
-    return min(1.0, _difference(np.broadcast_to(logits.mean(axis=0), logits.shape), logits))
-
-
 def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:
     return float(np.abs(theirs - ours).max() / np.abs(ours).max())
 
@@ -486,14 +481,6 @@ def _pixels(height: int, width: int, channels: int) -> np.ndarray:
     rows, columns = (resize_matrix(images.shape[1], size) for size in (height, width))
     grey = rows @ images @ columns.T
     return np.stack([np.roll(grey, i, 0) for i in range(channels)], 1).astype(np.float32)
-
-
-def _run(
-    software: _Software, path: Path, called: Path, batch: int | None, pixels: np.ndarray
-) -> list[np.ndarray]:
-    """What a file makes of images, so many at a time as it takes."""
-    with _readable(called, software.kind):
-        return in_batches(partial(software.run, path), pixels, batch)
 
 
 def in_batches(
@@ -532,9 +519,7 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
 
 def _must_be_apart(own: str | None, beside: str | None) -> bool:
     """Whether the software of a file cannot be in this process."""
-    if own is None:
-        return False
-    other = APART.get(BACKENDS[own][1])
+    other = APART.get(BACKENDS[own][1]) if own else None
     wanted = BACKENDS[beside][1] if beside in BACKENDS else None
     return other is not None and (other in sys.modules or other == wanted)
 

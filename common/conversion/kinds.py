@@ -37,7 +37,6 @@ TARGETS = {
     "safetensors": (".safetensors",),
 }
 
-
 # Kinds that cannot be read: a pattern of the first bytes -> what that is, and what helps.
 STRANGERS = {
     rb"\Z": "an empty file; copy or download it again",
@@ -88,7 +87,16 @@ def identify(path: Path) -> str:
     if several:
         return several
     if path.is_dir():
-        raise NinError(f"{path}: {_directory(path)}")
+        what = (
+            "a directory with neither the model.safetensors of a run nor a TensorFlow SavedModel "
+            "or checkpoint; give a file"
+        )
+        if (path / ".metadata").is_file():
+            what = (
+                "a distributed checkpoint of PyTorch; make it one file: python -m "
+                f"torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE"
+            )
+        raise NinError(f"{path}: {what}")
     if not path.exists():
         raise NinError(f"{path}: no such file")
     if not path.is_file():
@@ -149,19 +157,6 @@ def of_several_files(path: Path) -> str | None:
         return "savedmodel"
     named = index_of_checkpoint(path).is_file() and (not path.exists() or ".data-" in path.name)
     return "tfcheckpoint" if named or (path / "checkpoint").is_file() else None
-
-
-def _directory(path: Path) -> str:
-    """What a directory is that cannot be read, and what helps."""
-    if (path / ".metadata").is_file():
-        return (
-            "a distributed checkpoint of PyTorch; make it one file: python -m "
-            f"torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE"
-        )
-    return (
-        "a directory with neither the model.safetensors of a run nor a TensorFlow SavedModel or "
-        "checkpoint; give a file"
-    )
 
 
 def _archive(path: Path) -> str:

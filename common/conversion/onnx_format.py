@@ -21,11 +21,7 @@ from common.network import architecture
 OPSET = 13
 IR_VERSION = 7
 
-# Operators, and what a network that has them is called.
-REFUSED = {
-    "BatchNormalization": "batch normalization",
-    r"\w*(Quantize|Dequantize)Linear|QLinear\w*|\w*Integer": "quantized layers",
-}
+QUANTIZED = re.compile(r"\w*(Quantize|Dequantize)Linear|QLinear\w*|\w*Integer")
 # What weights may be computed with; nothing here makes more of a small file than it holds.
 ARITHMETIC = {
     "Constant", "Identity", "Transpose", "Reshape", "Cast", "Unsqueeze", "Squeeze", "Flatten",
@@ -45,27 +41,26 @@ def save(model: Model, path: Path) -> list[Path]:
         nodes.append(helper.make_node(operator, [last, *inputs], [output], output, **attributes))
         last = output
 
+    def add_weighted(operator: str, layer: architecture.Layer, name: str, **options: Any) -> None:
+        # the ReLU that ends a layer has its name
+        output = f"{layer.name}.sum" if layer.relu else name
+        add(operator, output, f"{layer.name}.weight", f"{layer.name}.bias", **options)
+        if layer.relu:
+            add("Relu", layer.name)
+
     for layer in architecture.layers(model.num_classes, network=model.network):
         window = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
         if layer.is_pool:
             add("MaxPool", layer.name, **window)
-            continue
-        parameters = f"{layer.name}.weight", f"{layer.name}.bias"
-        # the ReLU that ends a convolution has the layer's name
-        output = f"{layer.name}.sum" if layer.relu else layer.name
-        add("Conv", output, *parameters, pads=[layer.padding] * 4, **window)
-        if layer.relu:
-            add("Relu", layer.name)
+        else:
+            add_weighted("Conv", layer, layer.name, pads=[layer.padding] * 4, **window)
     if model.network.head == "average":
         add("GlobalAveragePool", "global_pool")
     size = model.resize or architecture.smallest_input(model.network)
     dense = architecture.dense_layers(size, model.num_classes, model.network)
     add("Flatten", "flatten" if dense else "logits")
     for layer in dense:
-        parameters = f"{layer.name}.weight", f"{layer.name}.bias"
-        add("Gemm", f"{layer.name}.sum" if layer.relu else "logits", *parameters, transB=1)
-        if layer.relu:
-            add("Relu", layer.name)
+        add_weighted("Gemm", layer, "logits", transB=1)
 
     def tensor(name: str, *shape: str | int) -> Any:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
@@ -97,8 +92,10 @@ def load(path: Path) -> Content:
     graph = proto.graph
     for node in graph.node:
         what = "" if node.domain in ("", "ai.onnx") else "layers of an optimizer's own"
-        for operators, words in REFUSED.items():
-            what = words if re.fullmatch(operators, node.op_type) else what
+        if node.op_type == "BatchNormalization":
+            what = "batch normalization"
+        elif QUANTIZED.fullmatch(node.op_type):
+            what = "quantized layers"
         if what:
             raise NinError(
                 f"{path}: it has {what} ({printable(node.op_type)}), which the chapter's network "
@@ -293,10 +290,11 @@ def producers_in(graph: Any) -> dict[str, Any]:
 
 
 def logits_of(graph: Any, classes: int) -> tuple[list[Any], str]:
-    """The operations that lead to a graph's logits, in order, and the name of that output.
+    """The operations on images that lead to a graph's logits, in order, and that output's name.
 
-    Of several outputs it is one of a number for each class; of these, that behind the most
-    convolutions, with the fewest operations: no other head, and nothing made of the logits.
+    Not those that compute a weight or a size. Of several outputs it is one of a number for each
+    class; of these, that behind the most convolutions, with the fewest operations: no other head,
+    and nothing made of the logits.
     """
     producers = producers_in(graph)
     ways: dict[str, list[Any]] = {}
@@ -316,7 +314,14 @@ def logits_of(graph: Any, classes: int) -> tuple[list[Any], str]:
         return math.prod(sizes) != classes, len(sizes), -convolutions, len(way)
 
     chosen = min(graph.output, key=rank).name
-    return ways[chosen], chosen
+    weights = {tensor.name for tensor in graph.initializer}
+    images = {given.name for given in graph.input} - weights
+    nodes = []
+    for node in ways[chosen]:
+        if node.op_type not in ("Shape", "Size") and images.intersection(node.input):
+            images.update(node.output)
+            nodes.append(node)
+    return nodes, chosen
 
 
 def require() -> None:

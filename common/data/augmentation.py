@@ -26,11 +26,9 @@ class Views(NamedTuple):
 
 
 def views(size: int, settings: Settings) -> Views | None:
-    """All that the settings allow, None if that is the image itself alone.
+    """All that resize, shift and flip allow for images of so many pixels a side.
 
-    Args:
-        size: height and width of the images, in pixels.
-        settings: resize, shift and flip are used. What is moved in from outside is black.
+    None if that is the image itself alone. What is moved in from outside is black.
     """
     if not settings.shift and not settings.flip:
         return None
@@ -45,14 +43,11 @@ def views(size: int, settings: Settings) -> Views | None:
 def draw(views: Views, seed: int, step: int, count: int) -> np.ndarray:
     """How each example of a training step is moved and mirrored, the same in every backend.
 
-    Args:
-        views: to choose from, each as likely as the others.
-        seed: of the run; one that is resumed draws the same.
-        step: number of the step in the whole run, from 0.
-        count: number of examples in the batch.
+    A run that is resumed draws the same: steps are counted from its start, from 0.
 
     Returns:
-        int64, (count, 2): index into ``views.rows``, index into ``views.columns``.
+        int64, (count, 2): index into ``views.rows``, index into ``views.columns``, each as likely
+        as the others.
     """
     rng = np.random.default_rng([seed, step, STREAM])
     return rng.integers(0, [len(views.rows), len(views.columns)], (count, 2))

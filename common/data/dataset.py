@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +11,7 @@ from common.arguments import check
 from common.errors import NinError, one_line, plural
 from common.settings import check_value
 
-# What the messages of Dataset call the arrays: its arguments.
-ARGUMENTS = {
-    name: f"`{name}`" for name in ("train_images", "train_labels", "test_images", "test_labels")
-}
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 @dataclass(frozen=True)
@@ -52,13 +48,20 @@ class Dataset:
     def __post_init__(self) -> None:
         """Check the arrays, and what is said of them."""
         for each in dataclasses.fields(self):
-            if each.name not in ARGUMENTS:
+            if each.name not in ARRAYS:
                 check(each.name, getattr(self, each.name), each.type)
         if not 0 <= self.num_classes <= 256:
             raise NinError(f"`num_classes={self.num_classes}`: must be from 0 to 256")
         own = vars(self)  # it is frozen to others
         own["class_names"] = tuple(self.class_names)
-        own |= check_arrays(own, self.num_classes, ARGUMENTS)
+        for images, labels in (ARRAYS[:2], ARRAYS[2:]):
+            own[images], own[labels] = _images(images, own[images]), _labels(labels, own[labels])
+            if len(own[labels]) != len(own[images]):
+                raise NinError(
+                    plural(f"`{labels}`: {len(own[labels])} label(s) for the ")
+                    + plural(f"{len(own[images])} image(s) of `{images}`")
+                )
+        self._check_together()
         if not self.num_classes:
             self._count_classes()
         if len(self.class_names) not in (0, self.num_classes):
@@ -72,11 +75,23 @@ class Dataset:
             f"{len(self.train_images)} training and {len(self.test_images)} test image(s)"
         )
 
-    @property
-    def background(self) -> int:
-        """How light the training images are at their borders: the median, 0 is black."""
-        some = self.train_images[:: max(1, len(self.train_images) // 1000)]
-        return int(np.median(border(some)))
+    def _check_together(self) -> None:
+        size, other = self.train_images.shape[1], self.test_images.shape[1]
+        if other != size:
+            raise NinError(
+                f"`test_images`: images are {other}x{other}, expected {size}x{size} as in "
+                "`train_images`"
+            )
+        classes = np.arange(self.num_classes) if self.num_classes else np.unique(self.train_labels)
+        if len(classes) < 2:
+            raise NinError("`train_labels`: one class only; at least two are needed")
+        for name in ("train_labels", "test_labels"):
+            others = np.setdiff1d(getattr(self, name), classes)
+            if len(others):
+                known = "the classes" if self.num_classes else "those of `train_labels`,"
+                raise NinError(
+                    f"`{name}`: label {others[-1]} is not among {known} {_span(classes)}"
+                )
 
     def _count_classes(self) -> None:
         known, own = np.unique(self.train_labels), vars(self)
@@ -164,12 +179,6 @@ class Dataset:
         return {**self.checksums, name: hashlib.sha256(chosen.tobytes()).hexdigest()}
 
 
-def border(images: np.ndarray) -> np.ndarray:
-    """The pixels at the four sides of images, (..., height, width), in one row."""
-    sides = (images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1])
-    return np.concatenate(sides, axis=None)
-
-
 def _choose(labels: np.ndarray, count: int) -> np.ndarray:
     """The numbers of so many examples, in order: the same share of each class, by a fixed shuffle.
 
@@ -193,82 +202,37 @@ def _span(labels: np.ndarray) -> str:
     return f"{few} ... {labels[-1]}" if len(labels) > 6 else few
 
 
-def check_arrays(
-    arrays: Mapping[str, Any], num_classes: int, called: Mapping[str, str]
-) -> dict[str, Any]:
-    """Check what a data set is made of.
-
-    Args:
-        arrays: ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, or what NumPy
-            makes arrays of.
-        num_classes: 0: as many as the training labels say.
-        called: what messages call each of them.
-
-    Returns:
-        the arrays, labels as uint8.
-
-    Raises:
-        NinError: naming the array, what was expected and what was found.
-    """
-    checked: dict[str, Any] = {}
-    for part in ("train", "test"):
-        images, labels = f"{part}_images", f"{part}_labels"
-        checked[images] = _images(arrays[images], called[images])
-        checked[labels] = _labels(arrays[labels], called[labels])
-        if len(checked[labels]) != len(checked[images]):
-            raise NinError(
-                plural(f"{called[labels]}: {len(checked[labels])} label(s) for the ")
-                + plural(f"{len(checked[images])} image(s) of {called[images]}")
-            )
-    size, other = (checked[f"{part}_images"].shape[1] for part in ("train", "test"))
-    if other != size:
-        raise NinError(
-            f"{called['test_images']}: images are {other}x{other}, expected {size}x{size} as in "
-            f"{called['train_images']}"
-        )
-    seen = np.unique(checked["train_labels"])
-    classes = np.arange(num_classes) if num_classes else seen
-    if len(classes) < 2:
-        raise NinError(f"{called['train_labels']}: one class only; at least two are needed")
-    for name in ("train_labels", "test_labels"):
-        others = np.setdiff1d(checked[name], classes)
-        if len(others):
-            known = "the classes" if num_classes else f"those of {called['train_labels']},"
-            raise NinError(
-                f"{called[name]}: label {others[-1]} is not among {known} {_span(classes)}"
-            )
-    return checked
-
-
-def _images(value: Any, called: str) -> np.ndarray:
-    array = _array(value, called, np.uint8, "uint8 from 0, black, to 255", "(count, height, width)")
+def _images(name: str, value: Any) -> np.ndarray:
+    array = _array(name, value, np.uint8, "uint8 from 0, black, to 255", "(count, height, width)")
     height, width = array.shape[1:]
     if height != width or not height:
-        raise NinError(f"{called}: images are {height}x{width}, expected square ones")
+        raise NinError(
+            f"`{name}`: images are {width} pixels wide and {height} high, expected square ones"
+        )
     if not len(array):
-        raise NinError(f"{called}: holds no images")
+        raise NinError(f"`{name}`: holds no images")
     return array
 
 
-def _labels(value: Any, called: str) -> np.ndarray:
-    array = _array(value, called, np.integer, "whole numbers", "(count,)")
+def _labels(name: str, value: Any) -> np.ndarray:
+    array = _array(name, value, np.integer, "whole numbers", "(count,)")
     if array.size and not 0 <= array.min() <= array.max() <= 255:
-        raise NinError(f"{called}: from {array.min()} to {array.max()}, expected 0 to 255 at most")
+        raise NinError(f"`{name}`: from {array.min()} to {array.max()}, expected 0 to 255 at most")
     return array.astype(np.uint8, copy=False)
 
 
-def to_array(value: Any, called: str) -> np.ndarray:
-    """What NumPy makes of a value; :class:`NinError` if it makes nothing."""
+def to_array(name: str, value: Any) -> np.ndarray:
+    """What NumPy makes of an argument; :class:`NinError` if it makes nothing."""
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise NinError(f"{called}: not an array ({one_line(error)})") from error
+        raise NinError(f"`{name}`: not an array ({one_line(error)})") from error
 
 
-def _array(value: Any, called: str, kind: type, type_words: str, shape_words: str) -> np.ndarray:
-    array = to_array(value, called)
+def _array(name: str, value: Any, kind: type, type_words: str, shape_words: str) -> np.ndarray:
+    array = to_array(name, value)
     if not np.issubdtype(array.dtype, kind):
-        raise NinError(f"{called}: of type {array.dtype}, expected {type_words}")
+        raise NinError(f"`{name}`: of type {array.dtype}, expected {type_words}")
     if array.ndim != len(shape_words.rstrip(",)").split(",")):
-        raise NinError(f"{called}: of shape {array.shape}, expected {shape_words}")
+        raise NinError(f"`{name}`: of shape {array.shape}, expected {shape_words}")
     return array

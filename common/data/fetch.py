@@ -18,14 +18,8 @@ CHUNK_BYTES = 1 << 16
 def fetch(url: str, file: str | Path, _: Any = None) -> None:
     """Write what is at an address (``http:``, ``https:``, ``file:``) to a file.
 
-    pooch's own downloader waits for ever for a mirror that sends a byte now and then.
-
-    Args:
-        url: the address.
-        file: to be written.
-
-    Raises:
-        OSError: if the mirror does not answer, or is too slow.
+    pooch's own downloader waits for ever for a mirror that sends a byte now and then: here a mirror
+    that does not answer, or is too slow, is an ``OSError``.
     """
     from common.terminal import display  # here, as that imports what trains on data
 

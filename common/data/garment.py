@@ -37,14 +37,7 @@ class Garment(NamedTuple):
 
 
 def find(pixels: np.ndarray) -> Garment | None:
-    """Find the garment in a photo.
-
-    Args:
-        pixels: float, (height, width, 3), 0 to 255.
-
-    Returns:
-        None if nothing stands out from the background.
-    """
+    """The garment in a photo, float, (height, width, 3), 0 to 255; None if nothing stands out."""
     height, width = pixels.shape[:2]
     left, top, right, bottom = 0, 0, width, height
     while True:

@@ -10,16 +10,18 @@ import hashlib
 import io
 import itertools
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.data import photos
-from common.data.dataset import Dataset, check_arrays
+from common.data.dataset import Dataset
 from common.data.idx import parse_idx, read_uncompressed, to_idx
-from common.errors import NinError, closest, one_line, printable
+from common.errors import NinError, closest, in_options, one_line, printable
 
 # What other people call the two parts; of several names in a data set, the first here is taken.
 PARTS = {
@@ -111,11 +113,7 @@ def _dataset(
 ) -> Dataset:
     """A data set; if it has no test images, some of its training images are those.
 
-    Args:
-        found: for each of its arrays, not yet checked, what messages call it: the file.
-        checksums: file name -> SHA-256, of the uncompressed file where it is compressed.
-        notices: a sentence each.
-        class_names: of the labels, if they have any.
+    Each array is found with what messages call it: its file. Checksums are of uncompressed files.
     """
     if "test_labels" not in found:
         labels, where = found["train_labels"]
@@ -132,11 +130,14 @@ def _dataset(
             found[f"train_{kind}"] = both[~chosen], where
             found[f"test_{kind}"] = both[chosen], where
         notices = [DIVIDED, *notices]
-    called = {name: where for name, (_, where) in found.items()}
-    checked = check_arrays({name: array for name, (array, _) in found.items()}, 0, called)
-    return Dataset(
-        **checked, class_names=class_names, checksums=checksums, notice=" ".join(notices)
-    )
+    arrays: dict[str, Any] = {name: array for name, (array, _) in found.items()}
+    try:
+        return Dataset(
+            **arrays, class_names=class_names, checksums=checksums, notice=" ".join(notices)
+        )
+    except NinError as error:  # which names the arrays: they are in these files
+        called = {name: where for name, (_, where) in found.items()}
+        raise NinError(in_options(error.marked, called)) from error
 
 
 def _idx(folder: Path, prefix: str) -> Sets:
@@ -390,8 +391,15 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Name of a class -> its images, in order: numbers as numbers."""
     if not folder.is_dir():
         return {}
-    found = {entry.name: _images_in(entry) for entry in _visible(folder) if entry.is_dir()}
+    found: dict[str, list[Path]] = {}
+    for entry in filter(Path.is_dir, _visible(folder)):
+        found.setdefault(_name(entry), []).extend(_images_in(entry))
     return {name: found[name] for name in sorted(found, key=_natural) if found[name]}
+
+
+def _name(folder: Path) -> str:
+    """Of a class: its letters and accents may be one character or, as macOS has them, two."""
+    return unicodedata.normalize("NFC", folder.name)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -404,15 +412,11 @@ def _images_in(folder: Path) -> list[Path]:
     return [e for e in _visible(folder) if e.suffix.lower() in suffixes and not e.is_dir()]
 
 
-def _passed_over(folder: Path) -> list[Path]:
-    """Files that are of no class.
-
-    Raises:
-        NinError: for a folder whose images would not be read.
-    """
-    classes, passed = _classes(folder), _images_in(folder)
+def _passed_over(folder: Path, classes: dict[str, list[Path]]) -> list[Path]:
+    """Files that are of no class; :class:`NinError` for a folder whose images would not be read."""
+    passed = _images_in(folder)
     for entry in filter(Path.is_dir, _visible(folder)):
-        if entry.name not in classes:
+        if _name(entry) not in classes:
             raise NinError(
                 f"data {folder}: read as a folder of images for each class, and {entry.name} has "
                 "none; put images in there, or name the directory that holds the classes alone"
@@ -420,7 +424,7 @@ def _passed_over(folder: Path) -> list[Path]:
         for inner in _visible(entry):
             if inner.is_dir():
                 raise NinError(f"{inner}: a folder in a class; move its images to {entry}")
-        passed += sorted({*_visible(entry)} - {*classes[entry.name]})
+        passed += sorted({*_visible(entry)} - {*classes[_name(entry)]})
     return passed
 
 
@@ -429,8 +433,9 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 
 def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
-    notices = []
-    passed = [file for place in parts.values() for file in _passed_over(place)]
+    classes = {part: _classes(place) for part, place in parts.items()}
+    notices, names = [], tuple(classes["train"])
+    passed = [f for part, place in parts.items() for f in _passed_over(place, classes[part])]
     if passed:
         example = printable(str(passed[0].relative_to(folder)))
         notices.append(
@@ -439,33 +444,22 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     if "test" in parts:
         others = (e for e in _visible(folder) if e not in parts.values() and _classes(e))
         notices += _unused((f"{entry.name}/" for entry in others), f"{parts['test'].name}/")
-    names = tuple(_classes(parts["train"]))
-    labels: dict[str, dict[Path, int]] = {}
-    for part, place in parts.items():
-        labels[part] = {}
-        for name, images in _classes(place).items():
+    labels: dict[str, dict[Path, int]] = {part: {} for part in parts}
+    for part, of in classes.items():
+        for name, images in of.items():
             if name not in names:
-                raise NinError(f"{place / name}: no such class in {parts['train']}")
+                raise NinError(f"{images[0].parent}: no such class in {parts['train']}")
             labels[part] |= dict.fromkeys(images, names.index(name))
-    size: tuple[int, ...] | None = None
     read: dict[Path, np.ndarray] = {}
+    side: int | None = None
     for path in itertools.chain(*labels.values()):
-        image = read[path] = _picture(path)
-        size = size or image.shape
-        if image.shape != size:
-            found, wanted = ("x".join(map(str, shape)) for shape in (image.shape, size))
-            raise NinError(
-                f"{path}: {found} pixels, expected {wanted} as the first; make all images of "
-                "one size"
-            )
-    deep = [path for path, image in read.items() if image.dtype != np.uint8]
-    if deep:  # all together, as the darker ones alone do not show their depth
-        scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
-        read |= dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
+        read[path] = picture(path, side)
+        side = len(read[path])
+    read = in_bytes(read)
     arrays: dict[str, tuple[np.ndarray, str]] = {}
-    for part, of in labels.items():
-        arrays[f"{part}_images"] = np.stack([read[path] for path in of]), str(parts[part])
-        arrays[f"{part}_labels"] = np.array([*of.values()], np.uint8), str(parts[part])
+    for part, known in labels.items():
+        arrays[f"{part}_images"] = np.stack([read[path] for path in known]), str(parts[part])
+        arrays[f"{part}_labels"] = np.array([*known.values()], np.uint8), str(parts[part])
     digest = hashlib.sha256()
     for path, image in read.items():
         digest.update(f"{path.relative_to(folder)}\n".encode(errors="surrogateescape"))
@@ -475,12 +469,22 @@ def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     return _dataset(arrays, {"images": digest.hexdigest()}, notices, names)
 
 
-def _picture(path: Path) -> np.ndarray:
-    """The grey values of an image: uint8, or any numbers if they have more than 8 bits."""
+def picture(path: Path, side: int | None = None) -> np.ndarray:
+    """The grey values of an image: uint8, or any numbers if they have more than 8 bits.
+
+    Raises:
+        NinError: if it is not intact, or not a square (of that side, if one is given).
+    """
     from PIL import ImageOps
 
     with photos.opened(path) as file:
         image = ImageOps.exif_transpose(file)
+        width, height = image.size
+        found = f"{path}: {width}x{height} pixels (width x height), expected"
+        if width != height:
+            raise NinError(f"{found} a square; cut it to one, or add a border")
+        if side not in (None, width):
+            raise NinError(f"{found} {side}x{side} as the others; make all images of one size")
         if image.mode.startswith(("I", "F")):
             return np.asarray(image)
         if image.has_transparency_data:
@@ -489,6 +493,16 @@ def _picture(path: Path) -> np.ndarray:
                 raise NinError(f"{path}: has transparent pixels; save it on a background, "
                                "such as black")  # fmt: skip
         return np.asarray(image.convert("L"))
+
+
+def in_bytes(read: dict[Path, np.ndarray]) -> dict[Path, np.ndarray]:
+    """Pictures of one size, all as uint8."""
+    deep = [path for path, image in read.items() if image.dtype != np.uint8]
+    if not deep:
+        return read
+    # all together, as the darker ones alone do not show their depth
+    scaled = photos.scaled(np.stack([read[path] for path in deep]).astype(np.float64))
+    return read | dict(zip(deep, np.rint(scaled).astype(np.uint8), strict=True))
 
 
 LAYOUTS: tuple[Callable[[Path, str], Sets], ...] = (_idx, _csv, _npz, _pictures)

@@ -1,6 +1,5 @@
 """Photos of clothes, made into what Fashion-MNIST holds: 28x28 pixels, light on black.
 
-For a network that was trained on images with a light background they are made dark on white.
 The steps are those by which the data set was made (Xiao, Rasul and Vollgraf 2017, section 2),
 without the sharpening: cut out the garment, shrink the longer side to 28 pixels, centre, negate.
 """
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.data import garment
-from common.data.dataset import border
 from common.errors import NinError, one_line
 
 SIZE = 28
@@ -56,30 +54,24 @@ def expand(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file())
-            found = [file for file in inside if _is_photo(file, path)]
-            if not found:
-                raise NinError(f"{path}: a folder without photos")
+            found, missing = [f for f in inside if _is_photo(f, path)], "a folder without photos"
         elif not path.exists() and glob.has_magic(str(path)):
             names = glob.glob(str(path), recursive=True)  # noqa: PTH207 (absolute patterns too)
-            found = [Path(name) for name in sorted(names)]
-            if not found:
-                raise NinError(f"{path}: no such files")
+            found, missing = [Path(name) for name in sorted(names)], "no such files"
         else:
-            found = [path]
+            found, missing = [path], ""
+        if not found:
+            raise NinError(f"{path}: {missing}")
         files += found
     return files
 
 
-def load(path: Path, on_light: bool = False) -> Photo:
+def load(path: Path) -> Photo:
     """Read a photo, of any format that Pillow reads, whatever its name.
 
     A file of 28x28 pixels with a black background is taken as it is. Transparent pixels are
     background, or what is left around a photo that was cut to a frame. A photo that was taken with
     the camera on its side is turned as its file says.
-
-    Args:
-        path: the file.
-        on_light: make it dark on white, and take one with a white background as it is.
 
     Raises:
         NinError: if it is no intact image, or nothing in it stands out.
@@ -87,25 +79,18 @@ def load(path: Path, on_light: bool = False) -> Photo:
     colours, opaque = _read(path)
     picture = np.rint(colours).astype(np.uint8)
     grey = _grey(colours)
-    away = abs(np.median(border(grey)) - (255 if on_light else 0))
-    if grey.shape == (SIZE, SIZE) and away <= 0.05 * 255 and opaque.all():
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    dark = np.median(border) <= 0.05 * 255
+    if grey.shape == (SIZE, SIZE) and dark and opaque.all():
         return Photo(np.rint(grey).astype(np.uint8), picture, (0, 0, SIZE, SIZE))
     found = garment.find(colours) if opaque.all() else _on_transparency(colours, opaque)
     if found is None:
         raise NinError(f"{path}: nothing stands out from the background")
-    image = _fit(_brightness(found))
-    return Photo(255 - image if on_light else image, picture, found.box)
+    return Photo(_fit(_brightness(found)), picture, found.box)
 
 
 def is_unlike(images: np.ndarray) -> np.ndarray:
-    """Whether images are unlike all those of the embedded sample of Fashion-MNIST.
-
-    Args:
-        images: uint8, (count, 28, 28).
-
-    Returns:
-        bool, (count,).
-    """
+    """Whether images, uint8, (count, 28, 28), are unlike all of the embedded sample: (count,)."""
     from common.data import fashion_mnist
 
     known = _directions(fashion_mnist.load("sample").train_images)

@@ -27,10 +27,7 @@ def save_arrays(
 
     An old file is kept as :func:`common.files.write.write_bytes` does it.
     """
-    # ascontiguousarray alone would turn a scalar into an array of one element
-    contiguous = {
-        name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()
-    }
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save(contiguous, metadata=metadata), keep)
 
 

@@ -55,12 +55,9 @@ def png(figure: "Figure", dpi: float) -> bytes:
 def svg_element(figure: "Figure", salt: str, colours: Mapping[str, str] | None = None) -> str:
     """A figure as the ``<svg>`` element of a page, its text as text, without addresses.
 
-    Black becomes what the page writes in, which is light on a dark page.
-
-    Args:
-        figure: to draw.
-        salt: makes the names inside it different from those of the page's other figures.
-        colours: of the figure, such as ``#0072b2``, and what the page has for each.
+    Black becomes what the page writes in, which is light on a dark page; other colours, such as
+    ``#0072b2``, what the page has for each. The salt makes the names inside differ from those of
+    the page's other figures.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     text = _render(figure, "svg", salt, metadata=nothing, transparent=True, fonttype="none")

@@ -11,10 +11,7 @@ from typing import Any
 def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old or the new one.
 
-    Args:
-        path: the file; its directory must exist.
-        content: what it holds.
-        keep: gets the old one, once the new one is whole; a crash just then leaves this one only.
+    ``keep`` gets the old one, once the new one is whole; a crash just then leaves this one only.
 
     Raises:
         OSError: naming the file, if it cannot be written; an existing file is then unchanged.

@@ -73,10 +73,7 @@ def dense_layers(
 ) -> list[Layer]:
     """The fully connected layers at the end, of which the chapter has none.
 
-    Args:
-        size: height and width of the input, in pixels: the first of them depends on it.
-        num_classes: width of the last.
-        network: whose.
+    The first of them depends on the size of the input, in pixels.
     """
     *_, last_map = map_shapes(size, num_classes, network).values()
     inputs, found = math.prod(last_map), []
@@ -161,12 +158,15 @@ def map_shapes(
     return found
 
 
-def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
+def output_shapes(
+    size: int, network: Network = CHAPTER, num_classes: int = NUM_CLASSES
+) -> dict[str, tuple[int, ...]]:
     """Output shape of every layer, of the blocks of every convolution, for one image, in order.
 
     Args:
         size: height and width of the image, in pixels.
         network: whose layers.
+        num_classes: of the last block.
 
     Returns:
         ``input``, ``block1.conv1`` ... -> (channels, height, width); from flatten on (features,).
@@ -176,16 +176,16 @@ def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int,
     """
     check_input_size(size, network)
     shapes: dict[str, tuple[int, ...]] = {"input": (IN_CHANNELS, size, size)}
-    drops = iter([block.dropout for block in network.blocks(NUM_CLASSES) if block.pool])
+    drops = iter([block.dropout for block in network.blocks(num_classes) if block.pool])
     dropouts = map("dropout{}".format, itertools.chain([""], itertools.count(2)))
     last: tuple[int, ...] = ()
-    for name, last in map_shapes(size, network=network).items():
+    for name, last in map_shapes(size, num_classes, network).items():
         shapes[name] = last
         if name.startswith("pool") and next(drops):
             shapes[next(dropouts)] = last
-    dense = dense_layers(size, network=network)
+    dense = dense_layers(size, num_classes, network)
     if not dense:
-        last = shapes["global_pool"] = (NUM_CLASSES, 1, 1)
+        last = shapes["global_pool"] = (num_classes, 1, 1)
     shapes["flatten"] = (math.prod(last),)
     for layer in dense:
         shapes[layer.name] = (layer.out_channels,)
@@ -194,13 +194,11 @@ def output_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int,
     return shapes
 
 
-def layer_shapes(size: int, network: Network = CHAPTER) -> dict[str, tuple[int, ...]]:
-    """The same for the layers that the book's shape walk shows, ten of the chapter's.
-
-    Returns:
-        layer name -> shape ``(1, channels, height, width)``; from flatten on ``(1, features)``.
-    """
-    shapes = output_shapes(size, network)
+def layer_shapes(
+    size: int, network: Network = CHAPTER, num_classes: int = NUM_CLASSES
+) -> dict[str, tuple[int, ...]]:
+    """The same of a batch of one, for the layers of the book's shape walk, ten of the chapter's."""
+    shapes = output_shapes(size, network, num_classes)
     del shapes["input"]
     # what a block gives is what the last of its convolutions gives
     return {name.partition(".")[0]: (1, *shape) for name, shape in shapes.items()}
@@ -231,12 +229,10 @@ def parameter_shapes(
         (out, in); of biases (out,).
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in layers(num_classes, in_channels, network):
+    dense = dense_layers(size or smallest_input(network), num_classes, network)
+    for layer in (*layers(num_classes, in_channels, network), *dense):
         if not layer.is_pool:
-            window = (layer.kernel_size,) * 2
+            window = () if layer in dense else (layer.kernel_size,) * 2
             shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels, *window)
             shapes[f"{layer.name}.bias"] = (layer.out_channels,)
-    for layer in dense_layers(size or smallest_input(network), num_classes, network):
-        shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels)
-        shapes[f"{layer.name}.bias"] = (layer.out_channels,)
     return shapes

@@ -48,13 +48,9 @@ class BookNetwork(NamedTuple):
         return next(size for size in sizes if min(map(min, self.shapes(size)[1].values())) > 0)
 
     def shapes(self, size: int) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-        """Shapes of its parameters, and of what each layer gives for one image.
+        """Shapes of its parameters, and of what each layer gives for one image of a size.
 
-        Args:
-            size: height and width of the image, in pixels.
-
-        Returns:
-            name -> shape as :func:`common.network.cost.of_shapes` takes them.
+        Both as :func:`common.network.cost.of_shapes` takes them.
         """
         parameters: dict[str, tuple[int, ...]] = {}
         shape: tuple[int, ...] = (IN_CHANNELS, size, size)

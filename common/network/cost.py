@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from common.arguments import checked
 from common.errors import NinError
 from common.network import architecture, book
-from common.network.description import CHAPTER, Network, parse
+from common.network.description import Network, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,8 +150,8 @@ class Cost:
             weights=self.parameters * WEIGHT_BYTES[self.precision],
             gradients=self.parameters * GRADIENT_BYTES[self.precision],
             optimizer=sum(map(self._optimizer_bytes, self.layers)),
-            activations=self._bytes(kept),
-            working=self._bytes(_most_in_training(self.layers) - kept),
+            activations=self.bytes_of(kept),
+            working=self.bytes_of(_most_in_training(self.layers) - kept),
         )
 
     @property
@@ -161,8 +161,8 @@ class Cost:
             weights=self.parameters * WEIGHT_BYTES[self.precision],
             gradients=0,
             optimizer=0,
-            activations=self._bytes(self.layers[0].numbers),
-            working=self._bytes(max(_alive_in_prediction(self.layers))),
+            activations=self.bytes_of(self.layers[0].numbers),
+            working=self.bytes_of(max(_alive_in_prediction(self.layers))),
         )
 
     def report(self) -> dict[str, Any]:
@@ -203,20 +203,16 @@ class Cost:
         weights, and the outputs that are alive while it computes: the largest of these, all
         weights and the images are needed at one time.
         """
-        alive = map(self._bytes, _alive_in_prediction(self.layers))
+        alive = map(self.bytes_of, _alive_in_prediction(self.layers))
         found = []
         for layer, at_one_time in zip(self.layers, alive, strict=True):
             weights = layer.parameters * WEIGHT_BYTES[self.precision]
             gradients = layer.parameters * GRADIENT_BYTES[self.precision]
             training = weights + gradients + self._optimizer_bytes(layer)
-            found.append((training + self._bytes(layer.numbers), weights + at_one_time))
+            found.append((training + self.bytes_of(layer.numbers), weights + at_one_time))
         return found
 
-    def output_bytes(self, layer: LayerCost) -> int:
-        """Of what a layer gives for a batch."""
-        return self._bytes(layer.numbers)
-
-    def _bytes(self, numbers: int) -> int:
+    def bytes_of(self, numbers: int) -> int:
         """Of so many numbers for each image of a batch."""
         return numbers * self.batch_size * ACTIVATION_BYTES[self.precision]
 
@@ -227,13 +223,19 @@ class Cost:
         return numbers * GRADIENT_BYTES[self.precision]
 
 
-def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
+def of(
+    network: str = NIN,
+    resize: int | None = None,
+    num_classes: int = architecture.NUM_CLASSES,
+    **options: Any,
+) -> Cost:
     """What a network costs.
 
     Args:
         network: ``nin``, ``lenet``, ``alexnet``, ``vgg11``, or one of NiN's variants as
             :func:`common.network.description.parse` takes it.
         resize: height and width of the images, in pixels; None for what the book trains it on.
+        num_classes: of NiN and its variants; the others are the book's, for ten.
         options: ``batch_size``, ``precision``, ``optimizer`` and ``momentum`` of :class:`Cost`.
 
     Raises:
@@ -244,8 +246,7 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
         title, size, smallest = found.title, found.resize, found.smallest_input()
     else:
         variant = description_of(network)
-        title = "NiN" if variant == CHAPTER else f"NiN {variant}"
-        size, smallest = 224, architecture.smallest_input(variant)
+        title, size, smallest = variant.title, 224, architecture.smallest_input(variant)
     size = size if resize is None else resize
     if size < smallest:
         raise NinError(
@@ -254,8 +255,8 @@ def of(network: str = NIN, resize: int | None = None, **options: Any) -> Cost:
     if network in book.NETWORKS:
         parameters, outputs = found.shapes(size)
     else:
-        parameters = architecture.parameter_shapes(network=variant, size=size)
-        outputs = architecture.output_shapes(size, variant)
+        parameters = architecture.parameter_shapes(num_classes, network=variant, size=size)
+        outputs = architecture.output_shapes(size, variant, num_classes)
     return of_shapes(title, size, parameters, outputs, **options)
 
 

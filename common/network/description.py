@@ -134,6 +134,11 @@ class Network:
             return names[0]
         return ",".join(f"{k}={KEYS[k].write(value)}" for k, value in self.differences().items())
 
+    @property
+    def title(self) -> str:
+        """What to call it among other networks."""
+        return "NiN" if self == CHAPTER else f"NiN {self}"
+
     def differences(self) -> dict[str, Any]:
         """What differs from the chapter, as plain data."""
         return {name: value for name, value in vars(self).items() if value != vars(CHAPTER)[name]}
@@ -176,9 +181,8 @@ def vgg(depth: int, width: int) -> Network:
     2x2 pooling between them, and depth by repetition. As in NiN: every convolution is a block of
     it, and the last block with global average pooling is in place of fully connected layers.
 
-    Args:
-        depth: number of convolutions, 12, 21 or 30: each stage has one, two or three blocks.
-        width: channels of the first stage.
+    ``depth``, 12, 21 or 30, is the number of convolutions: each stage has one, two or three blocks;
+    ``width`` is that of the first stage, in channels.
     """
     channels = ((width,), (2 * width,), (4 * width,))
     return Network(channels, (3,) * 4, (1,) * 4, repeat=(depth - 3) // 9, pool=2)

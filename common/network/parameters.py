@@ -34,12 +34,7 @@ def check_parameters(
 
 
 def check_is_sequence(whole: np.ndarray, one_by_one: np.ndarray) -> None:
-    """Raise :class:`NinError` unless a network gives what its layers give one after the other.
-
-    Args:
-        whole: its outputs for some images.
-        one_by_one: what comes out of the last layer.
-    """
+    """Raise :class:`NinError` unless a network gives what its layers give one after the other."""
     if whole.shape != one_by_one.shape or not np.allclose(whole, one_by_one, 1e-4, 1e-6, True):
         raise NinError(
             "`net`: does not give what its layers give one after the other; only a plain sequence "
@@ -56,12 +51,7 @@ def refuse_layer(name: str | None, kind: str) -> NoReturn:
 
 
 def refuse_setting(name: str, setting: str) -> NoReturn:
-    """Raise :class:`NinError` for a layer that asks for what our training does not do.
-
-    Args:
-        name: of the layer.
-        setting: of the layer, as its framework calls it.
-    """
+    """Raise :class:`NinError` for a layer with a setting that our training would not follow."""
     raise NinError(
         f"`net`: layer {name} has {setting}, which training here would ignore; build it without"
     )

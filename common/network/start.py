@@ -33,9 +33,9 @@ def from_images(
     Each convolution inside a block is the identity, so that a block starts as its first
     convolution. These, and any that changes the number of channels, are drawn as He et al. 2015
     do. Layer by layer, their biases are set so that the mean of each channel before its ReLU is 0
-    over images and pixels, as in the
-    data-dependent initializations of Krähenbühl et al. 2015 (arXiv:1511.06856), but without
-    scaling, which made no difference. In the last block the mean is :data:`CLASS_MEAN`.
+    over images and pixels, as in the data-dependent initializations of Krähenbühl et al. 2015
+    (arXiv:1511.06856), but without scaling, which made no difference. In the last block the mean
+    is :data:`CLASS_MEAN`.
 
     Args:
         layers: of the network, in order, the last of them in its last block.

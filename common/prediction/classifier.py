@@ -75,7 +75,7 @@ class Classifier:
             dropout=settings.dropout,
             class_names=tuple(run.dataset.class_names),
             resize=settings.resize,
-            background=run.dataset.background,
+            side=run.dataset.train_images.shape[1],
             training=run.result(),
         )
         return cls(net, ready, settings, model)
@@ -100,13 +100,14 @@ class Classifier:
         Raises:
             NinError: for images of another kind, or a network whose logits are not finite.
         """
-        if isinstance(images, str | Path):
+        several = images if isinstance(images, list | tuple) else [images]
+        if any(isinstance(each, str | Path) for each in several):
             raise NinError(
-                "`images`: an array is needed; photos in files are for common.look(..., photos=...)"
-                " or scripts/predict.py"
+                "`images`: an array is needed; those in files are predicted by "
+                "common.look(run, photos=[...]).predictions"
             )
         if not isinstance(images, Images):
-            pixels = to_array(images, "`images`")
+            pixels = to_array("images", images)
             pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
             square = pixels.ndim == 3 and pixels.shape[1] == pixels.shape[2]
             if pixels.dtype != np.uint8 or not square or not pixels.size:
@@ -115,11 +116,11 @@ class Classifier:
                     f"without channels; found {pixels.dtype} of shape {pixels.shape}"
                 )
             if labels is not None:
-                labels = _checked(to_array(labels, "`labels`"), len(pixels), self.model.num_classes)
+                labels = _checked(to_array("labels", labels), len(pixels), self.model.num_classes)
             names = list(map(str, range(len(pixels))) if names is None else names)
             if len(names) != len(pixels):
                 raise NinError(plural(f"`names`: {len(names)} for {len(pixels)} image(s)"))
-            images = Images(pixels, names, labels, notice)
+            images = Images(pixels, names, labels, self.model.notice(notice))
         logits, device = self._logits(images.pixels), self.ready.device.name
         return Predictions(self.model, self.settings, images, device, logits, self.file)
 
@@ -234,7 +235,7 @@ def load(path: str | Path, backend: Any = "torch", **settings: Any) -> Classifie
         known = recognise(ready.backend, net, model.network, *counts, rate, chosen.resize)
         same = known == model.network
         if model.layers:
-            same = known is None and tuple(ready.backend.describe(net)) == model.layers
+            same = tuple(ready.backend.describe(net)) == model.layers
         if not same and hasattr(ready.backend, "describe"):
             note = "its weights fit, but it was saved from other layers than those of this network"
             notes.append(f"{path}: {note} (or by another release of the framework)")

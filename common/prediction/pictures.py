@@ -40,20 +40,27 @@ def plot(found: "Predictions", lang: str) -> "Figure":
     columns = min(COLUMNS // 2 if images.made_of else COLUMNS, count)
     rows = -(-count // columns)
     # in inches; a single image still leaves room for the title
-    width = 2.6 if images.made_of else 1.3
-    figure = figures.new(max(5, width * columns), 1.7 * rows + 0.6)
-    title = f"NiN, {found.settings.backend}, {size}x{size}; {found.summary(lang)}"
+    width = max(5, (2.6 if images.made_of else 1.3) * columns)
+    captions = []
+    for i in range(count):
+        lines = [found.likely(i, found.labels[i], lang)]
+        if images.labels is None:
+            lines.insert(0, Path(images.names[i]).name)
+        else:
+            lines.append(words["is"].format(style.told(found.true_class(i), lang)))
+        captions.append("\n".join(style.filled(line, width / columns, 8) for line in lines))
+    title = f"{found.model.network.title}, {found.settings.backend}, {size}x{size}; "
+    title += found.summary(lang)
     if count < len(found.logits):
         title += f"; {words['first'].format(count)}"
+    title = style.filled(title, width, 10)
+    tall = max(caption.count("\n") for caption in captions)
+    figure = figures.new(width, (1.55 + 0.15 * tall) * rows + 0.6 + 0.15 * title.count("\n"))
     figure.suptitle(title, fontsize=10, parse_math=False)
-    for i, image in enumerate(images.pixels[:count]):
+    for i, (image, caption) in enumerate(zip(images.pixels, captions, strict=False)):
         colour, line = ("red", 2.5) if found.wrong[i] else ("black", 0.5)
-        likely = found.likely(i, found.labels[i], lang)
-        if images.labels is None:
-            caption = f"{Path(images.names[i]).name}\n{likely}"
-        else:
-            caption = f"{likely}\n{words['is'].format(style.told(found.true_class(i), lang))}"
-        axes = figure.add_subplot(rows, columns, i + 1)
+        # at the bottom of its cell, so that the layout knows how far the words below it reach
+        axes = figure.add_subplot(rows, columns, i + 1, anchor="S")
         if images.made_of:
             image, (left, top, right, bottom) = _beside(images.made_of[i], image)
             box = (left - 0.5, top - 0.5), right - left, bottom - top

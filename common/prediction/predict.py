@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from common.arguments import checked
-from common.data import fashion_mnist, photos
+from common.data import fashion_mnist, layouts, photos
 from common.data.dataset import Dataset
 from common.errors import NinError, in_python, plural, shortened
 from common.model import Model
@@ -72,25 +72,33 @@ def from_dataset(data: Dataset | str, split: str, indices: str | None, model: Mo
     return Images(pixels[chosen], names, labels[chosen], notice, known)
 
 
-def from_files(paths: Sequence[Path], on_light: bool = False) -> Images:
-    """Photos of clothes, made like the data set's images, as :mod:`common.data.photos` does it.
+def from_files(paths: Sequence[Path], model: Model) -> Images:
+    """Photos, made like the images that the network was trained on.
 
-    A bad one is passed over; without any good one, NinError names the first.
+    Fashion-MNIST's were made of photos as :mod:`common.data.photos` does it; images of other data
+    were read whole, and so are these. A bad one is passed over; without any good one, NinError
+    names the first.
     """
     if not paths:
         raise NinError("`photos`: at least one is needed")
-    files, good, refused = photos.expand(paths), {}, []
-    for path in files:
+    made: dict[Path, photos.Photo] = {}
+    read: dict[Path, np.ndarray] = {}
+    refused, side = [], model.side
+    for path in photos.expand(paths):
         try:
-            good[str(path)] = photos.load(path, on_light)
+            if model.on_own_data:
+                read[path] = layouts.picture(path, side)
+                side = len(read[path])
+            else:
+                made[path] = photos.load(path)
+                read[path] = made[path].image
         except NinError as error:
             refused.append(error.marked)
-    if not good:
+    if not read:
         more = f" (and {len(refused) - 1} more)" if refused[1:] else ""
         raise NinError(refused[0] + more)
-    made = tuple(good.values())
-    pixels = np.stack([photo.image for photo in made])
-    return Images(pixels, list(good), None, made_of=made, refused=tuple(refused))
+    pixels, names = np.stack([*layouts.in_bytes(read).values()]), [*map(str, read)]
+    return Images(pixels, names, None, made_of=tuple(made.values()), refused=tuple(refused))
 
 
 def select(text: str | None, count: int, what: str) -> np.ndarray:
@@ -202,8 +210,7 @@ class Predictions:
                 "what helps is to train it anew: with another seed, `init=he`, "
                 "`last_block=identity`, or `preset=fast`, which has them"
             )
-        its_own = self.model.class_names == fashion_mnist.CLASS_NAMES and not self.model.on_light
-        if self.images.made_of and its_own:
+        if self.images.made_of and self.model.class_names == fashion_mnist.CLASS_NAMES:
             unlike = photos.is_unlike(self.images.pixels)
             names = [Path(self.images.names[i]).name for i in np.flatnonzero(unlike)]
             if names:

@@ -57,20 +57,35 @@ def table(found: Ablation) -> "Table":
     )
     made = tables.empty(["network"], numbers)
     for variant in found.variants:
-        made.add_row(*_cells(found, variant))
+        outcomes, size = variant.outcomes, variant.settings.resize
+        difference = found.difference(variant)
+        made.add_row(
+            variant.name,
+            f"{size}x{size}",
+            f"{variant.cost.parameters:,}",
+            style.count(variant.cost.multiply_adds),
+            _mean([outcome.seconds for outcome in outcomes], ".0f"),
+            _mean([outcome.loss for outcome in outcomes], ".3f"),
+            _mean([outcome.training_accuracy for outcome in outcomes], ".4f"),
+            _mean([outcome.accuracy for outcome in outcomes], ".4f", spread=True),
+            f"{difference.mean:+.4f}" if difference else "",
+            f"{difference.p:.2g}" if difference else "",
+            _mean([outcome.dead_channels for outcome in outcomes], ".1%"),
+            " ".join(str(len(outcome.dead_classes)) for outcome in outcomes),
+        )
     return made
 
 
 def remarks(found: Ablation) -> list[str]:
     """How the table is to be read."""
-    runs = [outcome for variant in found.variants for outcome in variant.outcomes]
+    runs = sum(len(variant.outcomes) for variant in found.variants)
     of = len(found.variants) * len(found.seeds)
-    done = [f"{len(runs)} of {plural(f'{of} run(s)')}: the others are not done"]
-    least = min((len(variant.accuracies) for variant in found.variants), default=0)
+    done = [f"{runs} of {plural(f'{of} run(s)')}: the others are not done"]
     if not runs:
         return done
+    least = min(len(variant.accuracies) for variant in found.variants)
     lines = [
-        *(done if len(runs) < of else []),
+        *(done if runs < of else []),
         plural(
             f"{len(found.seeds)} seed(s), {found.train_examples:,} training example(s), accuracy "
             f"on {found.test_examples:,} other(s): mean ± standard deviation; training accuracy "
@@ -163,26 +178,6 @@ def _lines(variant: Variant) -> str:
 
 def _look(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
-
-
-def _cells(found: Ablation, variant: Variant) -> list[str]:
-    outcomes = variant.outcomes
-    difference = found.difference(variant)
-    size = variant.settings.resize
-    return [
-        variant.name,
-        f"{size}x{size}",
-        f"{variant.cost.parameters:,}",
-        style.count(variant.cost.multiply_adds),
-        _mean([outcome.seconds for outcome in outcomes], ".0f"),
-        _mean([outcome.loss for outcome in outcomes], ".3f"),
-        _mean([outcome.training_accuracy for outcome in outcomes], ".4f"),
-        _mean([outcome.accuracy for outcome in outcomes], ".4f", spread=True),
-        "" if difference is None else f"{difference.mean:+.4f}",
-        "" if difference is None else f"{difference.p:.2g}",
-        _mean([outcome.dead_channels for outcome in outcomes], ".1%"),
-        " ".join(str(len(outcome.dead_classes)) for outcome in outcomes),
-    ]
 
 
 def _mean(values: Sequence[float | None], form: str, spread: bool = False) -> str:

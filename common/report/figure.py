@@ -25,7 +25,7 @@ DEFAULT = ("vgg11", "nin")
 WORDS = {
     "conv": ("{0}×{0} convolution", "{0}×{0} evrişim"),
     "pool": ("{0}×{0} max pooling", "{0}×{0} maksimum\nortaklama"),
-    "average_pool": ("{0}×{0} average pooling", "{0}×{0} ortalama\nortaklama"),
+    "average_pool": ("{0}×{0} average\npooling", "{0}×{0} ortalama\nortaklama"),
     "dense": ("fully connected", "tam bağlı katman"),
     "global_pool": ("global average\npooling", "küresel ortalama\nortaklama"),
     "block": ("{0} block", "{0} bloğu"),
@@ -66,12 +66,7 @@ class _Column(NamedTuple):
 def plot(networks: Sequence[str] = DEFAULT, language: str = "en") -> "Figure":
     """Networks side by side, each with the block that it is made of, if it is made of blocks.
 
-    Args:
-        networks: as :func:`common.network.cost.of` takes them; two fill a slide.
-        language: ``en`` or ``tr``.
-
-    Raises:
-        NinError: for an unknown network.
+    They are named as :func:`common.network.cost.of` takes them; two fill a slide.
     """
     words = style.words(WORDS, language)
     columns = [column for name in networks for column in _columns(name, words)]
@@ -131,20 +126,17 @@ def _columns(name: str, words: dict[str, str]) -> list[_Column]:
     if name in book.NETWORKS:
         title, layers = book.NETWORKS[name].title, [*book.NETWORKS[name].layers]
         family = title.partition("-")[0]
-        blocks = (layer for layer in layers if not isinstance(layer, Op | Block))
-        inside = max(blocks, key=len, default=())
+        several = (layer for layer in layers if not isinstance(layer, Op | Block))
+        inside = max(several, key=len, default=())
     else:
         network, family = description_of(name), "NiN"
         title = family if network == CHAPTER else str(network)
-        layers = []
-        for each in network.blocks(NUM_CLASSES):
-            layers.append(each)
-            if each.pool:
-                layers.append(Op("pool", 0, each.pool, 2))
+        blocks, layers = network.blocks(NUM_CLASSES), []
+        for each in blocks:
+            layers += [each, Op("pool", 0, each.pool, 2)] if each.pool else [each]
         dense = [Op("dense", width) for width in network.dense(NUM_CLASSES)]
         layers += dense or [Op("global_pool")]
-        convolutions = network.blocks(NUM_CLASSES)[0].convolutions
-        inside = [Op("conv", *numbers[:4]) for numbers in convolutions]
+        inside = [Op("conv", *numbers[:4]) for numbers in blocks[0].convolutions]
     block = [(words["block"].format(family), inside)] if inside else []
     return [
         _Column(head, [*filter(None, (_box(layer, family, words) for layer in shown))])

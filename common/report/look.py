@@ -57,6 +57,7 @@ class Look:
         self.classifier = classifier
         self.model = classifier.model
         self.images = images
+        self.class_names = list(class_names(self.model, images))
 
     def __repr__(self) -> str:
         """What looks at what."""
@@ -100,11 +101,6 @@ class Look:
         """Of all images."""
         return self.classifier.predict(self.images)
 
-    @property
-    def class_names(self) -> list[str]:
-        """Of all classes."""
-        return list(class_names(self.model, self.images))
-
     def _activations(self, count: int) -> Iterable[dict[str, np.ndarray]]:
         """What each layer gives for the first images, a batch at a time."""
         activations = need(self.classifier.predictor, "activations")
@@ -118,34 +114,29 @@ class Look:
     def _mlp(self) -> View:
         """A fully connected network on each pixel, computed as such, beside the convolutions."""
         (outputs,) = self._activations(1)
-        report: list[dict[str, Any]] = []
-        points = []
+        blocks: list[dict[str, Any]] = []
+        rows, points = [], []
         for names, x, by_framework in self._pixel_networks(outputs):
             by_hand = self._per_pixel(names, x, by_framework)
             block = names[0].rpartition(".")[0]
-            points.append((block, by_framework, by_hand))
-            report.append(
+            widths = [x.shape[1], *(self._weight(name).shape[0] for name in names)]
+            largest = float(np.abs(by_framework).max())
+            difference = float(np.abs(by_hand - by_framework).max())
+            blocks.append(
                 {
                     "block": block,
                     "layers": names,
                     "pixels": len(x),
-                    "widths": [x.shape[1], *(self._weight(name).shape[0] for name in names)],
-                    "largest_output": float(np.abs(by_framework).max()),
-                    "largest_difference": float(np.abs(by_hand - by_framework).max()),
+                    "widths": widths,
+                    "largest_output": largest,
+                    "largest_difference": difference,
                 }
             )
-        if not report:
+            numbers = (str(len(x)), f"{largest:.4g}", f"{difference:.1e}")
+            rows.append((block, " → ".join(map(str, widths)), *numbers))
+            points.append((block, by_framework, by_hand))
+        if not blocks:
             raise NinError("`view=mlp`: this network has no 1x1 convolutions")
-        rows = [
-            (
-                entry["block"],
-                " → ".join(map(str, entry["widths"])),
-                str(entry["pixels"]),
-                f"{entry['largest_output']:.4g}",
-                f"{entry['largest_difference']:.1e}",
-            )
-            for entry in report
-        ]
         _, by_framework, by_hand = points[0]
         pixel = int(by_framework.sum(1).argmax())
         channels = np.argsort(-by_framework[pixel], kind="stable")[:SHOWN_CHANNELS]
@@ -153,15 +144,15 @@ class Look:
             " ".join(f"{value:.4f}" for value in values[pixel, channels])
             for values in (by_hand, by_framework)
         ]
-        worst = max(entry["largest_difference"] for entry in report)
+        worst = max(each["largest_difference"] for each in blocks)
         summary = (
-            f"{report[0]['layers'][-1]}, {self.images.names[0]}, pixel {pixel}, its largest "
+            f"{blocks[0]['layers'][-1]}, {self.images.names[0]}, pixel {pixel}, its largest "
             f"channels:\n  fully connected  {few[0]}\n  1x1 convolutions {few[1]}\n"
             f"No output differs by more than {worst:.1e}, which is rounding."
         )
         headers = ("block", "widths", "pixels", "largest output", "largest difference")
         return View(
-            headers, rows, summary, {"blocks": report}, lambda lang: pictures.mlp(points, lang)
+            headers, rows, summary, {"blocks": blocks}, lambda lang: pictures.mlp(points, lang)
         )
 
     def _maps(self) -> View:
@@ -175,20 +166,22 @@ class Look:
                 f"nothing can be seen; from {more} pixels on they are larger: take `resize={more}` "
                 "or more, best with a network that was trained so"
             )
-        names, classes = self.images.names[:MAPPED], self.class_names
+        names, classes = self.images.names, self.class_names
         logits = maps.mean((2, 3))
         rows = [
             (name, *(f"{classes[k]} {row[k]:.2f}" for k in np.argsort(-row, kind="stable")[:2]))
-            for name, row in zip(names, logits, strict=True)
+            for name, row in zip(names, logits, strict=False)
         ]
         report = {
             "images": [
                 {"image": name, "logits": row.tolist(), "maps": own.tolist()}
-                for name, row, own in zip(names, logits, maps, strict=True)
+                for name, row, own in zip(names, logits, maps, strict=False)
             ]
         }
         pixels, place = self.images.pixels[:MAPPED], self._place(maps.shape[2])
-        summary = (
+        shown = plural(f"The first {len(maps)} of {len(names)} image(s). ")
+        summary = shown * (len(maps) < len(names))
+        summary += (
             f"Each class has a map of {maps.shape[2]}x{maps.shape[3]} pixels; the mean of a map is "
             "the class's logit. In the picture each map lies where its pixels' windows are centred."
         )
@@ -228,8 +221,6 @@ class Look:
         """The wrong answers that the network is most confident of."""
         labels, found, names = self._labels("wrong"), self.predictions, self.class_names
         chosen = most_confident_wrong(found)
-        if not len(chosen):
-            raise NinError("`view=wrong`: every answer is right")
         report, rows = [], []
         for i in chosen:
             answer, true = found.labels[i], labels[i]
@@ -243,12 +234,12 @@ class Look:
                 }
             )
             rows.append((self.images.names[i], found.likely(i, answer), found.likely(i, true)))
-        wrong, shown = int(found.wrong.sum()), self.images.pixels[chosen]
+        wrong, count, shown = int(found.wrong.sum()), len(labels), self.images.pixels[chosen]
         return View(
             ("image", "predicted", "true"), rows,
-            f"{wrong} of {len(labels)} answers are wrong; these are the most confident.",
+            f"{wrong} of {count} answers are wrong" + "; the most confident" * bool(wrong) + ".",
             {"wrong": wrong, "images": report},
-            lambda lang: pictures.wrong(shown, report, lang),
+            lambda lang: pictures.wrong(shown, report, wrong, count, lang),
         )  # fmt: skip
 
     def _filters(self) -> View:
@@ -280,23 +271,17 @@ class Look:
                     largest = np.abs(_pixels(output)).max(0)
                     most[name] = np.maximum(most.get(name, 0), largest)
         seen = min(CHANNELS_SEEN_ON, len(self.images.pixels))
-        layers: list[dict[str, Any]] = [
-            {
-                "layer": name,
-                "channels": len(values),
-                "dead": np.flatnonzero(values == 0).tolist(),
-            }
-            for name, values in most.items()
-        ]
-        rows = [
-            (entry["layer"], str(entry["channels"]), str(len(entry["dead"])), _first(entry["dead"]))
-            for entry in layers
-        ]
-        classes, last = "", layers[-1]
-        if last["channels"] == self.model.num_classes and last["dead"]:
-            named = ", ".join(map(self.model.class_name, last["dead"]))
+        layers, rows, total = [], [], 0
+        for name, values in most.items():
+            dead = np.flatnonzero(values == 0).tolist()
+            few = " ".join(map(str, dead[:8])) + (" …" if len(dead) > 8 else "")
+            layers.append({"layer": name, "channels": len(values), "dead": dead})
+            rows.append((name, str(len(values)), str(len(dead)), few))
+            total += len(dead)
+        classes = ""
+        if len(values) == self.model.num_classes and dead:  # of the last layer
+            named = ", ".join(map(self.model.class_name, dead))
             classes = f" Classes whose logit is 0 in all of them: {named}."
-        total = sum(len(entry["dead"]) for entry in layers)
         summary = plural(f"Of all channels, 0 in every pixel of {seen} image(s): {total}.{classes}")
         return View(
             ("layer", "channels", "dead", "which"), rows, summary,
@@ -391,8 +376,3 @@ def most_confident_wrong(found: Predictions) -> np.ndarray:
 def _pixels(output: np.ndarray) -> np.ndarray:
     """(batch, channels, height, width) -> (pixels, channels); (batch, features) as it is."""
     return np.moveaxis(output, 1, -1).reshape(-1, output.shape[1])
-
-
-def _first(numbers: Sequence[int]) -> str:
-    more = " …" if len(numbers) > 8 else ""
-    return " ".join(map(str, numbers[:8])) + more

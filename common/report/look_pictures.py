@@ -1,5 +1,7 @@
 """The pictures of :mod:`common.report.look`, one function for each view, in ``en`` or ``tr``."""
 
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
 
 # So many dots are enough to see that they lie on a line.
 MOST_POINTS = 2000
-# Of a file's name, below an image.
-MOST_LETTERS = 11
+# Letters that fit beside each other across a slide; of a class beside a matrix; of all above one.
+ACROSS, BESIDE, ABOVE = 100, 24, 132
+# Maps in a row; below so many points a cell has no room for its number.
+MOST_MAPS, NUMBER = 11, 16
 
 WORDS = {
     "mlp": (
@@ -30,13 +34,22 @@ WORDS = {
         "Son bloğun haritaları, her sınıfa bir tane: ortalamaları logitlerdir",
     ),
     "image": ("image", "imge"),
+    "first": ("the first {0} of {1} image(s)", "{1} imgenin ilk {0} tanesi"),
+    "largest": (
+        "the {0} of {1} classes with the largest means",
+        "{1} sınıftan ortalaması en büyük olan {0} tanesi",
+    ),
     "confusion": (
-        "What is taken for what, in % of the true class",
-        "Hangi sınıf hangisiyle karıştırılıyor (gerçek sınıfın yüzdesi)",
+        "What is taken for what, in % of the true class: {0} image(s)",
+        "Hangi sınıf hangisiyle karıştırılıyor (gerçek sınıfın yüzdesi, {0} imge)",
     ),
     "true": ("true class", "gerçek sınıf"),
     "predicted": ("predicted class", "tahmin edilen sınıf"),
-    "wrong": ("The most confident wrong answers", "En emin olunan yanlış tahminler"),
+    "wrong": (
+        "The most confident of {0} wrong answer(s) on {1} image(s)",
+        "{1} imgedeki {0} yanlış tahminden en emin olunanlar",
+    ),
+    "right": ("No wrong answer on {1} image(s)", "{1} imgede yanlış tahmin yok"),
     "is": ("is", "doğrusu"),
     "filters": ("The filters of the first convolution", "İlk evrişimin filtreleri"),
     "dead": (
@@ -81,17 +94,20 @@ def maps(
 ) -> "Figure":
     """Each image, and over it the map of each class, brighter where that class is seen.
 
-    Args:
-        pixels: uint8, (count, height, width).
-        found: (count, classes, height, width), at least 0.
-        names: of the images.
-        classes: their names.
-        place: the edges of the maps, as shares of the image's height.
-        language: ``en`` or ``tr``.
+    Images are uint8, (count, height, width), the first of those with the names; maps (count,
+    classes, height, width) and at least 0, of many classes the largest; the place is that of the
+    maps' edges, as shares of the image's height.
     """
     words = style.words(WORDS, language)
-    figure = style.slide(words["maps"], max(4, 1.45 * len(pixels) + 1.7))
-    columns = len(classes) + 1
+    largest = np.argsort(-found.mean((2, 3)).max(0), kind="stable")[:MOST_MAPS]
+    parts = ("first", len(pixels), len(names)), ("largest", len(largest), len(classes))
+    of = [plural(words[name].format(some, whole)) for name, some, whole in parts if some < whole]
+    title = f"{words['maps']}\n{'; '.join(of)}"
+    figure = style.slide(title.strip(), max(4, 1.45 * len(pixels) + 1.7))
+    chosen, columns = sorted(largest), len(largest) + 1
+    rows, _ = names_beside_and_above([style.told(name, language) for name in classes])
+    titles = [words["image"], *(rows[k] for k in chosen)]
+    found = found[:, chosen]
     for i, image in enumerate(pixels):
         brightest = max(float(found[i].max()), 1e-30)
         means = found[i].mean((1, 2))
@@ -116,36 +132,44 @@ def maps(
                 for spine in axes.spines.values():
                     spine.set(linewidth=4 if best else 0.5, color=style.VERMILION if best else "k")
             else:
-                name = style.told(Path(names[i]).name, language)
-                name = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+                name = _short(style.told(Path(names[i]).name, language), ACROSS // columns)
                 axes.set_xlabel(name, fontsize=style.SMALL, parse_math=False)
             if not i:
-                title = words["image"] if not k else classes[k - 1].replace("/", "/\n")
-                title = style.told(title, language)
-                title = title.replace(" ", "\n")
-                axes.set_title(title, fontsize=style.SMALL, parse_math=False)
+                lines = textwrap.wrap(
+                    titles[k].replace("/", "/ "), ACROSS // columns, break_long_words=False,
+                    max_lines=3, placeholder=" …",
+                )  # fmt: skip
+                lines = [_short(line.replace("/ ", "/"), ACROSS // columns) for line in lines]
+                axes.set_title("\n".join(lines), fontsize=style.SMALL, parse_math=False)
     return figure
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Figure":
     """Numbers of images, (true class, predicted class), in per cent of each row."""
     words = style.words(WORDS, language)
-    figure = style.slide(words["confusion"], 9)
+    title = words["confusion"].format(style.number(matrix.sum(), language=language))
+    figure = style.slide(plural(title), 9 if len(classes) <= 12 else style.WIDTH)
     axes = figure.add_subplot()
-    shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    # a half up, as readers do; f-strings go to the even number
-    for (true, predicted), share in np.ndenumerate(np.floor(shares + 0.5)):
-        if share:
-            colour = "white" if share > 55 else "black"
+    shares, cell = in_per_cent(matrix), 650 / len(classes)  # in points
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    if cell < NUMBER:
+        figure.colorbar(image).ax.tick_params(labelsize=style.SMALL)
+    for (true, predicted), share in np.ndenumerate(shares):
+        if share and cell >= NUMBER:
             axes.text(
-                predicted, true, f"{share:.0f}", ha="center", va="center",
-                color=colour, fontsize=style.TEXT,
+                predicted, true, str(share), ha="center", va="center",
+                color="white" if share > 55 else "black", fontsize=min(style.TEXT, cell / 2),
             )  # fmt: skip
+    rows, columns = names_beside_and_above([style.told(name, language) for name in classes])
+    letters = min(style.SMALL, max(5, 0.8 * cell))
+    shown = slice(None, None, math.ceil(1.2 * letters / cell))  # those for which there is room
+    turned = 35 if rows is columns else 90 if len(classes) > 100 else 0
     places = range(len(classes))
-    classes = [style.told(name, language) for name in classes]
-    axes.set_xticks(places, classes, fontsize=style.SMALL, rotation=35, ha="right")
-    axes.set_yticks(places, classes, fontsize=style.SMALL)
+    axes.set_xticks(
+        places[shown], columns[shown], fontsize=letters, rotation=turned,
+        ha="right" if turned == 35 else "center",
+    )  # fmt: skip
+    axes.set_yticks(places[shown], [_short(row, BESIDE) for row in rows[shown]], fontsize=letters)
     for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
         label.set_parse_math(False)
     axes.set_xlabel(words["predicted"], fontsize=style.TEXT)
@@ -153,18 +177,46 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], language: str) -> "Fig
     return figure
 
 
-def wrong(pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], language: str) -> "Figure":
-    """Images, uint8, (count, height, width), each with the wrong answer and the right one."""
+def in_per_cent(matrix: np.ndarray) -> np.ndarray:
+    """Whole per cents of each row's sum, a half up as readers do, not to the even number."""
+    totals = np.maximum(matrix.sum(1, keepdims=True), 1)
+    return np.floor(100 * matrix / totals + 0.5).astype(int)
+
+
+def names_beside_and_above(classes: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """What to call the rows and the columns of a matrix: both by name, or many columns by number.
+
+    The rows then have both.
+    """
+    longest = max(map(len, classes))
+    if longest <= BESIDE and longest * len(classes) <= ABOVE:
+        return classes, classes
+    numbers = [*map(str, range(len(classes)))]
+    # "class 3" has its number
+    pairs = zip(numbers, classes, strict=True)
+    return [name if name.split()[1:] == [i] else f"{i} {name}" for i, name in pairs], numbers
+
+
+def wrong(
+    pixels: np.ndarray, entries: Sequence[Mapping[str, Any]], wrong: int, images: int, language: str
+) -> "Figure":
+    """Images, uint8, (count, height, width), each with the wrong answer and the right one.
+
+    They are some of so many wrong answers, on so many images.
+    """
     words = style.words(WORDS, language)
-    columns = min(5, len(pixels))
+    columns = max(1, min(5, len(pixels)))
     rows = -(-len(pixels) // columns)
-    figure = style.slide(words["wrong"], 3.4 * rows + 0.7)
+    numbers = (style.number(number, language=language) for number in (wrong, images))
+    title = plural(words["wrong" if wrong else "right"].format(*numbers))
+    figure = style.slide(title, 3.4 * rows + 0.7)
     for i, (image, entry) in enumerate(zip(pixels, entries, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, i)
         _show(axes, image)
         share = style.share(entry["probability"], language)
-        caption = f"{entry['predicted']} {share}\n{words['is']}: {entry['true']}"
-        caption = style.told(caption, language)
+        names = (style.told(entry[name], language) for name in ("predicted", "true"))
+        answer, true = (_short(name, ACROSS // columns - len(words["is"])) for name in names)
+        caption = f"{answer} {share}\n{words['is']}: {true}"
         axes.set_xlabel(caption, fontsize=style.SMALL, parse_math=False)
     return figure
 
@@ -208,6 +260,10 @@ def dead(layers: Sequence[Mapping[str, Any]], seen: int, language: str) -> "Figu
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     return figure
+
+
+def _short(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _show(axes: "Axes", image: np.ndarray) -> None:

@@ -16,9 +16,9 @@ from common.bench.results import Results
 from common.errors import NinError, in_python, plural
 from common.files import figures, pages
 from common.network import architecture, cost
-from common.network.description import CHAPTER
+from common.network.description import CHAPTER, Network
 from common.prediction.predict import Predictions
-from common.report import look, style
+from common.report import look, look_pictures, style
 from common.report.cost import settings_words
 from common.report.page_words import BENCH_IN_TURKISH, WORDS
 from common.settings import Settings
@@ -34,7 +34,7 @@ RUNS_ON_PAPER = 6
 FRAMEWORKS = {"mxnet": "MXNet", "torch": "PyTorch", "tf": "TensorFlow"}
 # names in WORDS, as the next two
 RESULTS = (
-    "backend", "preset", "resize", "data", "epochs", "loss", "train", "test", "rate", "device",
+    "backend", "network", "resize", "data", "epochs", "loss", "train", "test", "rate", "device",
     "state",
 )  # fmt: skip
 COSTS = (
@@ -45,26 +45,22 @@ FACTS = (
 )  # fmt: skip
 
 
-class Printed(NamedTuple):
-    """Figures as a run prints them at its end."""
-
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
-    rate: float
-
-
-# d2l, "Network in Network", "Training": what the page shows for each framework
+# d2l, "Network in Network", "Training": loss, train acc, test acc, examples/s for each framework
 BOOK = {
-    "mxnet": Printed(0.998, 0.650, 0.653, 2930.3),
-    "torch": Printed(0.364, 0.864, 0.845, 3180.3),
-    "tf": Printed(0.349, 0.872, 0.880, 3663.5),
+    "mxnet": (0.998, 0.650, 0.653, 2930.3),
+    "torch": (0.364, 0.864, 0.845, 3180.3),
+    "tf": (0.349, 0.872, 0.880, 3663.5),
 }
-
 # Lines: told apart without colours too. The page has each colour for light and for dark paper; in
 # the figures they are these until then.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#666666")
 DASHES = ("", "6 2", "2 2", "8 2 2 2", "8 2 2 2 2 2")
+# and points, as matplotlib calls them and as SVG paths; with six colours thirty runs differ
+MARKS = (
+    ("o", "M20 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0"), ("s", "M20.5 2.5h7v7h-7z"),
+    ("^", "M24 1.5l4.5 8h-9z"), ("D", "M24 1l5 5-5 5-5-5z"), ("v", "M24 10.5l4.5-8h-9z"),
+)  # fmt: skip
+PUBLISHED = "Fashion-MNIST"
 
 
 @dataclass
@@ -81,10 +77,7 @@ class Sources:
 
 
 def read(paths: Sequence[Path]) -> Sources:
-    """Read runs and benches.
-
-    Args:
-        paths: directories of runs, and files of ``scripts/bench.py``.
+    """Read directories of runs, and files of ``scripts/bench.py``.
 
     Raises:
         NinError: if none can be read, naming the first.
@@ -116,11 +109,8 @@ def predict(
 ) -> None:
     """Add what each run's network predicts for the test images; what fails is a problem.
 
-    Args:
-        sources: whose runs.
-        backend: that predicts; if not given, the one that trained all runs, or else PyTorch's.
-        data: as ``--data`` takes it; what each run was trained on if not given.
-        indices: which test images, as :func:`common.prediction.predict.select` takes them.
+    Arguments are those of ``scripts/report.py``: the backend is that which trained all runs, or
+    else PyTorch's, if none is given; the data are what each run was trained on.
     """
     from common import api  # which imports whatever there is
 
@@ -192,9 +182,10 @@ class Page:
         """Of the page."""
         return self.words["title"].format(", ".join([*self.runs, *self.sources.benches]))
 
-    def line(self, number: int) -> tuple[int, str]:
-        """The colour and the dashes of a run."""
-        return number % len(COLOURS), DASHES[(number // len(COLOURS) + number) % len(DASHES)]
+    def line(self, number: int) -> tuple[int, str, tuple[str, str]]:
+        """The colour, the dashes and the mark of a run."""
+        dashes = DASHES[(number // len(COLOURS) + number) % len(DASHES)]
+        return number % len(COLOURS), dashes, MARKS[number % len(MARKS)]
 
     # ---------------------------------------------------------------- results
 
@@ -204,7 +195,8 @@ class Page:
         for backend, printed in BOOK.items():
             name = self.words["book_of"].format(FRAMEWORKS[backend])
             numbers = map(self._number, printed, (".3f", ".3f", ".3f", ".1f"))
-            settings = (backend, "book", "224", self._number(60_000), "10")
+            images = f"{PUBLISHED}, {self._number(60_000)}"
+            settings = (backend, "chapter", "224", images, "10")
             rows.append([name, *settings, *numbers, "GPU", ""])
         return Table(self.words["results_caption"], ["", *self._words(RESULTS)], rows)
 
@@ -212,12 +204,16 @@ class Page:
         settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
         on = last.get("evaluated_on", "test")
         accuracy = self._number(last.get(f"{on}_accuracy"), ".3f")
+        by_hand = run_directory.is_by_hand(run.config)
+        network = self.words["own"] if by_hand else settings.network.replace(",", ", ")
         state = "complete" if result.get("complete") else "stopped" if result else "unfinished"
+        if any("diverged" in str(note) for note in result.get("notes", [])):
+            state = "diverged"
         return [
             settings.backend,
-            settings.preset,
+            network,
             self._number(settings.resize),
-            self._number(run.config["data"].get("train_examples")),
+            f"{_data(run)}, {self._number(run.config['data'].get('train_examples'))}".lstrip(", "),
             self._number(last.get("epoch", 0), "g"),
             self._number(last.get("train_loss"), ".3f"),
             self._number(last.get("train_accuracy"), ".3f"),
@@ -232,7 +228,7 @@ class Page:
         found = {}
         for name, run in self.runs.items():
             notes = [run.config["data"].get("notice"), *(run.result or {}).get("notes", [])]
-            found[name] = [self._told(str(note)) for note in notes if note]
+            found[name] = [self._sentence(self._told(str(note))) for note in notes if note]
         return {name: notes for name, notes in found.items() if notes}
 
     # --------------------------------------------------------------- settings
@@ -276,10 +272,17 @@ class Page:
     def _value(self, name: str, value: Any) -> str:
         if value is None or isinstance(value, bool):
             return self.words[{None: "none", True: "yes", False: "no"}[value]]
+        if name == "threads" and not value:
+            return self.words["per_core"]
         # a seed is a name
         return str(value) if isinstance(value, str) or name == "seed" else self._number(value, "g")
 
     # ----------------------------------------------------------------- curves
+
+    def key(self) -> dict[str, tuple[int, str, tuple[str, str]]]:
+        """Each run that has a curve, and its line."""
+        runs = enumerate(self.runs.items())
+        return {name: self.line(number) for number, (name, run) in runs if run.rows}
 
     def curves(self) -> list[Drawing]:
         """Loss, training accuracy, and test accuracy, of all runs."""
@@ -294,27 +297,31 @@ class Page:
         ]
 
     def _curve(self, name: str, column: int | None) -> Drawing:
-        """Of a column of what was recorded within epochs, or of the evaluations after them."""
+        """Of a column of what was recorded within epochs (1 is the loss), or of evaluations."""
         figure = figures.new(4.8, 3.4)
         axes = figure.add_subplot()
         ends = []
         for number, (run, record) in enumerate(self.runs.items()):
-            found = _within_epochs(record, column) if column else _evaluations(record)
+            found = _evaluations(record)
+            if column:
+                points = [point for row in record.rows for point in row["within_epoch"]]
+                found = [(point[0], point[column]) for point in points]
             if not found:
                 continue
-            colour, dashes = self.line(number)
+            colour, dashes, (mark, _) = self.line(number)
             lengths = tuple(map(float, dashes.split()))
             axes.plot(
                 *zip(*found, strict=True), color=COLOURS[colour], linewidth=2,
                 linestyle=(0, lengths) if lengths else "-", markersize=5,
-                marker=None if column and len(found) > 1 else "o",
+                marker=None if column and len(found) > 1 else mark,
             )  # fmt: skip
             ends.append(f"{run} {self._number(found[-1][1], '.3f')}")
         if name == "test_curve":
             self._draw_book(axes)
         axes.set_xlabel(self.words["epoch"], fontsize=12)
         axes.tick_params(labelsize=11)
-        axes.locator_params("x", nbins=4)
+        _, last = axes.set_xlim(left=0)
+        axes.locator_params("x", nbins=4, integer=last >= 2)
         axes.locator_params("y", nbins=6)
         style.write_numbers(axes, self.language)
         axes.spines[["top", "right"]].set_visible(False)
@@ -327,9 +334,11 @@ class Page:
         return Drawing(caption, words, figures.svg_element(figure, name, colours))
 
     def _draw_book(self, axes: "Axes") -> None:
-        """What the book reaches with the frameworks of these runs."""
-        used = {run.settings.backend for run in self.runs.values()}
-        shown = sorted((BOOK[name].test_accuracy, name) for name in used if name in BOOK)
+        """What the book reaches with the frameworks of those of these runs that have its data."""
+        used = {run.settings.backend for run in self.runs.values() if _data(run) == PUBLISHED}
+        shown = sorted(
+            (accuracy, name) for name, (_, _, accuracy, _) in BOOK.items() if name in used
+        )
         for height, name in shown:
             axes.axhline(height, color="black", linewidth=1, linestyle=":")
             # beside the axes, where no curve crosses it
@@ -360,20 +369,20 @@ class Page:
 
     def walks(self) -> list[Table]:
         """A table for each network, a column for each size."""
-        sizes: dict[Any, set[int]] = {}
+        sizes: dict[tuple[Network, int], set[int]] = {}
         for run in self.on_paper.values():
-            sizes.setdefault(run.settings.description, set()).add(run.settings.resize)
-        sizes.setdefault(CHAPTER, set()).add(Settings.resize)
+            which = (run.settings.description, _classes(run))
+            sizes.setdefault(which, set()).add(run.settings.resize)
+        sizes.setdefault((CHAPTER, architecture.NUM_CLASSES), set()).add(Settings.resize)
         tables = []
-        for network, found in sizes.items():
+        for (network, classes), found in sizes.items():
             columns = sorted(found, reverse=True)
-            walks = [architecture.layer_shapes(size, network=network) for size in columns]
+            walks = [architecture.layer_shapes(size, network, classes) for size in columns]
             rows = [
                 [layer, *("×".join(map(str, walk[layer][1:])) for walk in walks)]
                 for layer in walks[0]
             ]
-            title = "NiN" if network == CHAPTER else f"NiN {network}"
-            caption = self.words["walk_caption"].format(title)
+            caption = self.words["walk_caption"].format(self._of_classes(network.title, classes))
             heads = [f"{size}×{size}" for size in columns]
             tables.append(Table(caption, [self.words["layer"], *heads], rows))
         return tables
@@ -382,12 +391,13 @@ class Page:
         """A row for each network at a size and in a kind of training; then the book's."""
         found: dict[cost.Cost, list[str]] = {}
         for name, run in self.on_paper.items():
-            found.setdefault(cost.of_run(run.settings), []).append(name)
+            paid = cost.of_run(run.settings, num_classes=_classes(run))
+            found.setdefault(paid, []).append(name)
         for name in cost.COMPARED:
             found.setdefault(cost.of(name), []).append(self.words["book"])
         rows = [
             [
-                each.title,
+                self._of_classes(each.title, *each.layers[-1].output),
                 f"{each.resize}×{each.resize}",
                 ", ".join(names),
                 settings_words(each, self.language),
@@ -400,50 +410,47 @@ class Page:
         ]
         return Table(self.words["cost_caption"], self._words(COSTS), rows)
 
+    def _of_classes(self, network: str, classes: int) -> str:
+        """What to call a network that ends in so many classes: ten, if nothing is said of them."""
+        if classes == architecture.NUM_CLASSES:
+            return network
+        return f"{network}, {plural(self.words['of_classes'].format(classes))}"
+
     # ------------------------------------------------------------ predictions
 
     def confusion(self, run: str, found: Predictions) -> Table:
         """In per cent of each true class; the shares are the cells' numbers."""
         matrix = look.confusion_matrix(found)
-        totals = matrix.sum(1, keepdims=True)
-        shares = 100 * matrix / np.maximum(totals, 1)
-        right, images = int(np.trace(matrix)), int(totals.sum())
+        right, images = int(np.trace(matrix)), int(matrix.sum())
         numbers = map(self._number, (right, images, right / images), ("", "", ".3f"))
         names = [self._told(name) for name in found.class_names]
+        beside, above = look_pictures.names_beside_and_above(names)
         rows = [
-            [name, *(f"{share:.0f}" if count else "" for share, count in zip(*line, strict=True))]
-            for name, *line in zip(names, shares, matrix, strict=True)
+            [name, *(str(share or "") for share in line)]
+            for name, line in zip(beside, look_pictures.in_per_cent(matrix), strict=True)
         ]
         caption = plural(self.words["confusion_caption"].format(run, *numbers))
-        return Table(caption, [self.words["true"], *names], rows)
+        return Table(caption, [self.words["true"], *above], rows)
 
     def notes_on(self, found: Predictions) -> list[str]:
         """What a reader should know of predictions."""
         return [self._told(in_python(note)) for note in found.notes]
 
-    def samples(self, found: Predictions) -> list[Picture]:
-        """The first images, with the answers."""
-        return self._pictures(found, range(min(SAMPLES, len(found.logits))))
+    def pictures(self, found: Predictions) -> dict[str, list[Picture]]:
+        """The first images, and the most confident wrong answers."""
+        samples = range(min(SAMPLES, len(found.logits)))
+        chosen = {"samples": samples, "wrong": look.most_confident_wrong(found)}
+        return {name: [self._picture(found, i) for i in each] for name, each in chosen.items()}
 
-    def wrong(self, found: Predictions) -> list[Picture]:
-        """The most confident wrong answers."""
-        return self._pictures(found, look.most_confident_wrong(found))
-
-    def _pictures(self, found: Predictions, chosen: Iterable[int]) -> list[Picture]:
-        images, named = found.images, found.class_names
-        assert images.labels is not None
-        pictures = []
-        for i in chosen:
-            answer, true = named[found.labels[i]], named[images.labels[i]]
-            share = style.share(float(found.probabilities[i].max()), self.language)
-            is_wrong = bool(found.wrong[i])
-            lines = [self._told(f"{answer} {share}")]
-            if is_wrong:
-                lines.append(self._told(self.words["is"].format(true)))
-            words = self.words["wrong_alt" if is_wrong else "right_alt"]
-            words = self._told(words.format(images.names[i], true, answer))
-            pictures.append(Picture(_data_address(images.pixels[i]), words, lines, is_wrong))
-        return pictures
+    def _picture(self, found: Predictions, i: int) -> Picture:
+        images, answer, true = found.images, found.class_names[found.labels[i]], found.true_class(i)
+        share = style.share(float(found.probabilities[i].max()), self.language)
+        is_wrong = bool(found.wrong[i])
+        lines = [f"{answer} {share}"] + [self.words["is"].format(true)] * is_wrong
+        words = self.words["wrong_alt" if is_wrong else "right_alt"]
+        words = self._told(words.format(images.names[i], true, answer))
+        address = _data_address(images.pixels[i])
+        return Picture(address, words, [self._told(line) for line in lines], is_wrong)
 
     # ------------------------------------------------------------------ speed
 
@@ -480,16 +487,13 @@ class Page:
 
     def commands(self) -> dict[str, str]:
         """Run -> the command that made it."""
-        found = {name: run.config.get("command") for name, run in self.runs.items()}
-        return {name: str(command) for name, command in found.items() if command}
+        commands = {name: str(run.config.get("command") or "") for name, run in self.runs.items()}
+        return {name: command for name, command in commands.items() if command}
 
     # ----------------------------------------------------------------- tables
 
     def _split(self, whole: Table, kept: int) -> list[Table]:
-        """A table with columns of runs as tables no wider than a sheet of paper; none of no rows.
-
-        Each has so many columns before those of the runs.
-        """
+        """Tables no wider than paper; each keeps the columns before those of the runs."""
         runs = len(self.runs)
         if not whole.rows or not runs:
             return []
@@ -514,6 +518,11 @@ class Page:
             return "–"
         return style.number(value, form, self.language)
 
+    def _sentence(self, text: str) -> str:
+        """A text with its first letter large."""
+        first = "İ" if self.language == "tr" and text[0] == "i" else text[0].upper()
+        return first + text[1:]
+
     def _fact(self, name: str, value: Any) -> str:
         if isinstance(value, int | float):
             return self._number(value)
@@ -521,6 +530,17 @@ class Page:
 
     def _told(self, text: str) -> str:
         return style.told(text, self.language)
+
+
+def _classes(run: Record) -> int:
+    """How many classes the data of a run have; they were not always recorded."""
+    return int(run.config["data"].get("num_classes", architecture.NUM_CLASSES))
+
+
+def _data(run: Record) -> str:
+    """What a run was trained on: the name of its directory or file, empty if it was arrays."""
+    data = run.config["data"]
+    return PUBLISHED if data["kind"] in ("full", "sample") else Path(data["directory"]).name
 
 
 def _runs_inside(path: Path) -> str:
@@ -539,11 +559,6 @@ def _names(paths: Iterable[Path]) -> list[str]:
 def _evaluations(run: Record) -> list[tuple[float, float]]:
     """Of each epoch the end, and the accuracy there."""
     return [(row["epoch"], row[f"{row['evaluated_on']}_accuracy"]) for row in run.rows]
-
-
-def _within_epochs(run: Record, column: int) -> list[tuple[float, float]]:
-    """The points of a training curve: of the loss, 1, or the accuracy, 2."""
-    return [(point[0], point[column]) for row in run.rows for point in row["within_epoch"]]
 
 
 def _data_address(image: np.ndarray) -> str:

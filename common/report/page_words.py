@@ -21,20 +21,22 @@ WORDS = {
     ),
     "results_about": (
         "The book's rows are one run each, on a GPU, with its own settings: 224×224 pixels, 10 "
-        "epochs. A run's accuracy compares with them only as far as its settings are the book's: "
-        "those that are not are listed below.",
+        "epochs. A run's accuracy compares with them only as far as its data and settings are the "
+        "book's: the settings that are not are listed below.",
         "Kitabın satırları, kendi ayarlarıyla bir GPU'da yapılmış birer eğitimdir: 224×224 piksel,"
-        " 10 dönem. Bir eğitimin doğruluğu onlarla ancak ayarları kitabınkilerle aynı olduğu "
-        "ölçüde karşılaştırılabilir; farklı olan ayarlar aşağıdadır.",
+        " 10 dönem. Bir eğitimin doğruluğu onlarla ancak verileri ve ayarları kitabınkilerle aynı "
+        "olduğu ölçüde karşılaştırılabilir; farklı olan ayarlar aşağıdadır.",
     ),
     # columns; others are called as settings are
-    "data": ("training images", "eğitim imgesi"), "loss": ("loss", "kayıp"),
+    "data": ("training images", "eğitim imgeleri"), "loss": ("loss", "kayıp"),
     "train": ("train acc", "eğitim doğruluğu"), "test": ("test acc", "test doğruluğu"),
     "rate": ("examples/s", "örnek/sn"), "state": ("state", "durum"),
     "on_validation": ("{0} (validation)", "{0} (geçerleme)"),
     "complete": ("complete", "tamamlandı"),
     "stopped": ("stopped early", "yarıda durduruldu"),
     "unfinished": ("not finished", "bitmedi"),
+    "diverged": ("diverged", "ıraksadı"),
+    "own": ("by hand", "elle kurulmuş"),
     "notes": ("Notes", "Notlar"),
     # ---------------------------------------------------------------- settings
     "differing": ("Settings that differ", "Farklı ayarlar"),
@@ -51,6 +53,7 @@ WORDS = {
     "yes": ("yes", "evet"),
     "no": ("no", "hayır"),
     "none": ("none", "yok"),
+    "per_core": ("one per core", "her çekirdeğe bir"),
     # by their own names
     "backend": ("framework", "çerçeve"), "preset": ("preset", "ön ayar"),
     "epochs": ("epochs", "dönem"), "lr": ("learning rate", "öğrenme oranı"),
@@ -88,7 +91,7 @@ WORDS = {
         "Çalıştırmadan hesaplandı, bir imge için: kanal × yükseklik × genişlik.",
     ),
     "walk_caption": ("Output of each layer: {0}", "Her katmanın çıktısı: {0}"),
-    "layer": ("layer", "katman"),
+    "layer": ("layer", "katman"), "of_classes": ("{0} class(es)", "{0} sınıf"),
     "by_hand": (
         "A network built by hand is not known on paper: {0}.",
         "Elle kurulmuş ağlar için çalıştırmadan hesaplanamaz: {0}.",
@@ -96,12 +99,13 @@ WORDS = {
     # -------------------------------------------------------------------- cost
     "cost": ("Cost", "Maliyet"),
     "cost_about": (
-        "Computed on paper, for ten classes: multiply-adds of one image forward, memory of one "
-        "step at the run's batch size, precision and optimizer. The book's other networks for "
-        "comparison.",
-        "Çalıştırmadan, on sınıf için hesaplandı: bir imgenin ileri yaymadaki çarpma-toplama "
-        "sayısı; eğitimin minigrup boyutu, hassasiyeti ve eniyileyicisiyle bir adımda gereken "
-        "bellek. Karşılaştırma için kitabın diğer ağları da yer alır.",
+        "Computed on paper, for ten classes where no other number is given: multiply-adds of one "
+        "image forward, memory of one step at the run's batch size, precision and optimizer. The "
+        "book's other networks for comparison.",
+        "Çalıştırmadan, sınıf sayısı yazılmadıkça on sınıf için hesaplandı: bir imgenin ileri "
+        "yaymadaki çarpma-toplama sayısı; eğitimin minigrup boyutu, hassasiyeti ve "
+        "eniyileyicisiyle bir adımda gereken bellek. Karşılaştırma için kitabın diğer ağları da "
+        "yer alır.",
     ),
     "cost_caption": ("What the networks cost", "Ağların maliyeti"),
     "runs": ("runs", "eğitimler"), "step": ("a step", "bir adım"),

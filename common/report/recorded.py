@@ -33,6 +33,7 @@ TURKISH = {
         "Bir alt küme: {1} eğitim imgesinin {0} tanesi, {3} geçerleme imgesinin {2} tanesi.",
     "Trained without {0} of {1} training image(s), on which accuracy is measured.":
         "{1} eğitim imgesinin {0} tanesi eğitimden ayrıldı; doğruluk bunlarla ölçülür.",
+    "The network's training: ": "Ağın eğitimi: ",
     "Trained on its validation images too.": "Geçerleme imgeleriyle de eğitildi.",
     # ------------------------------------------------------------------ of runs
     "training diverged at epoch {0}, step {1}: ": "eğitim ıraksadı ({0}. dönem, {1}. adım): ",

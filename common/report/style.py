@@ -47,11 +47,7 @@ def check(language: str) -> None:
 
 
 def words(table: Mapping[str, Sequence[str]], language: str) -> dict[str, str]:
-    """The words of a language, of a table that has each in all of :data:`LANGUAGES`.
-
-    Raises:
-        NinError: for another language.
-    """
+    """The words of a language, of a table that has each in all of :data:`LANGUAGES`."""
     check(language)
     return {name: each[LANGUAGES.index(language)] for name, each in table.items()}
 
@@ -74,6 +70,11 @@ def wrapped(text: str, letters: int) -> str:
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
+def filled(text: str, width: float, size: float) -> str:
+    """A text in lines of a width in inches, in letters of so many points, about 0.64 as wide."""
+    return textwrap.fill(text, int(72 * width / (0.64 * size)))
+
+
 def write_numbers(axes: "Axes", language: str, form: str = ".4g", along: str = "xy") -> None:
     """Write the numbers along both axes, or along one, as the language does."""
     for axis in along:
@@ -85,10 +86,7 @@ def write_numbers(axes: "Axes", language: str, form: str = ".4g", along: str = "
 def number(value: float, form: str = "", language: str = "en") -> str:
     """A number as the language writes it, its thousands apart: ``1,234.5``, ``1.234,5``.
 
-    Args:
-        value: the number.
-        form: as :func:`format` takes it, but for the comma: a sign, ``.3f``, ``.4g``.
-        language: one of :data:`LANGUAGES`.
+    The form is what :func:`format` takes, but for the comma: a sign, ``.3f``, ``.4g``.
     """
     text = format(value, form.replace(".", ",.", 1) if "." in form else f",{form}")
     return text.translate(SWAPPED) if language == "tr" else text
@@ -103,9 +101,9 @@ def share(part: float, language: str, digits: int = 0) -> str:
 def with_notice(figure: "Figure", notice: str, language: str) -> "Figure":
     """A figure below which it says that the data are not the whole real set, if they are not."""
     width = figure.get_figwidth()
-    size = max(8, 0.75 * width)  # of the letters, which are about 0.64 as wide
+    size = max(8, 0.75 * width)
     if notice:
-        lines = textwrap.fill(told(notice, language), round(72 * width / (0.64 * size)))
+        lines = filled(told(notice, language), width, size)
         figure.supxlabel(lines, fontsize=size, parse_math=False)
     return figure
 
@@ -131,20 +129,17 @@ def _filled(turkish: str, found: re.Match[str]) -> str:
     return turkish.format(*values)
 
 
-def _as_said(escaped: str) -> str:
-    """With anything for a number in braces, digits at the end; in singular or plural."""
-    # a photo may be called "train 5.png"
-    values = re.sub(r"\\{\d\\}$", r"(\\d+)(?!\\.?\\w)", escaped)
-    values = re.sub(r"\\{\d\\}", "(.+?)", values)
-    return re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", values)
-
-
 @functools.cache
 def _patterns() -> list[tuple[re.Pattern[str], str]]:
-    """English, as it may stand in a text, and Turkish."""
-    return [
-        (re.compile(_as_said(re.escape(english))), turkish) for english, turkish in TURKISH.items()
-    ]
+    """English, as it may stand in a text, in singular or plural, and Turkish."""
+    found = []
+    for english, turkish in TURKISH.items():
+        # anything may stand for a number in braces, digits at the end: "train 5.png" is a photo
+        pattern = re.sub(r"\\{\d\\}$", r"(\\d+)(?!\\.?\\w)", re.escape(english))
+        pattern = re.sub(r"\\{\d\\}", "(.+?)", pattern)
+        pattern = re.sub(r"\\\((e?s)\\\)", r"(?:\1)?", pattern)
+        found.append((re.compile(pattern), turkish))
+    return found
 
 
 def count(value: float, language: str = "en") -> str:

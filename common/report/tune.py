@@ -4,26 +4,30 @@ import itertools
 import shlex
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from common.errors import plural
 from common.report import page_words, style
-from common.settings import Settings, from_preset
+from common.settings import from_preset
 from common.terminal import tables
 from common.training.space import Range
 from common.training.tune import LEAST_TRIALS, Trial, Tuning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.gridspec import SubplotSpec
+    from numpy.typing import ArrayLike
     from rich.table import Table
 
 # of all ended trials, the best
 MOST_ROWS = 12
 # Of accuracy, where it is drawn at all.
-TICKS = (0.1, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98, 0.99)
+TICKS = (0.1, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98, 0.99, 1)
+# The scale of accuracy goes on beyond 1 by this, so that a trial without an error has a place.
+BEYOND = 0.005
 # what a number of trials is called in a legend, with its colour and mark
 OUTCOMES = {
     "complete": (style.BLUE, "o"),
@@ -111,26 +115,26 @@ def remarks(found: Tuning) -> list[str]:
         lines.append(f"importance: from {LEAST_TRIALS} trials on")
     if found.dataset.notice:
         lines.append(found.dataset.notice)
-    lines.append(f"to train with the best settings: {command(found.settings_of(best))}")
-    tested = found.tested
-    if tested:
-        lines.append(
-            plural(
-                f"trial {tested['trial']}, trained on {tested['train_examples']:,} image(s), "
-                f"training and validation: test accuracy {tested['accuracy']:.4f} on "
-                f"{tested['examples']:,} image(s), measured once; the search is over"
-            )
+    lines.append(f"to train with the best settings: {command(found, best)}")
+    if found.tested:
+        said = (
+            "trial {trial}, trained on {train_examples:,} image(s), training and validation: test "
+            "accuracy {accuracy:.4f} on {examples:,} image(s), measured once; the search is over"
         )
+        lines.append(plural(said.format(**found.tested)))
     else:
         lines.append("the test set has not been looked at; add `test` when you are done searching")
     return lines
 
 
-def command(settings: Settings) -> str:
-    """What trains with these settings, on training and validation images."""
+def command(found: Tuning, trial: Trial) -> str:
+    """What trains with a trial's settings, on training and validation images."""
     kept = ("backend", "preset", "validation", "threads", "device")
+    settings, whole = found.settings_of(trial), found.whole
     preset = from_preset(settings.preset)
+    data = whole.kind if whole.kind == "sample" else whole.directory or "DATA"
     words = ["scripts/train.py", "--backend", settings.backend, "--preset", settings.preset]
+    words += ["--data", data]
     for name, value in vars(settings).items():
         if name in kept or value == getattr(preset, name):
             continue
@@ -138,7 +142,7 @@ def command(settings: Settings) -> str:
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
-            words += [f"--{option}", str(value)]
+            words += [f"--{option}", str(value).removesuffix(".0")]
     return shlex.join(words)
 
 
@@ -153,13 +157,14 @@ def history(found: Tuning, language: str = "en") -> "Figure":
         style.number(len(found.dataset.train_images), language=language),
         style.number(len(found.dataset.test_images), language=language),
     )
-    figure = style.slide(plural(title))
-    axes = figure.add_subplot()
+    figure, part = _slide(plural(title))
+    axes = part.add_subplot()
     trials = sorted(found.ended, key=lambda trial: trial.number)
-    _draw(axes, [t.number for t in trials], trials, words)
+    numbers = [trial.number for trial in trials]
+    _draw(axes, numbers, trials, words)
     bests = itertools.accumulate((trial.accuracy or 0.0 for trial in trials), max)
     steps = [best or np.nan for best in bests]
-    axes.step([t.number for t in trials], steps, where="post", color="black", lw=2.5, zorder=1)
+    axes.step(numbers, steps, where="post", color="black", lw=2.5, zorder=1)
     axes.plot([], [], color="black", lw=2.5, label=words["best"])
     for trial in trials:
         if trial.preset:
@@ -169,17 +174,17 @@ def history(found: Tuning, language: str = "en") -> "Figure":
             )  # fmt: skip
     axes.set_xlabel(words["trial"], fontsize=style.TEXT)
     axes.set_ylabel(words["accuracy"], fontsize=style.TEXT)
-    axes.locator_params("x", integer=True)
-    _finish(axes, language)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=style.SMALL, frameon=False)
+    axes.locator_params("x", integer=True, min_n_ticks=1)
+    _finish(axes, trials, language)
+    _legend(part)
     return figure
 
 
 def importance(found: Tuning, language: str = "en") -> "Figure":
     """A bar for each setting, with what chance alone gives."""
     words = style.words(WORDS, language)
-    figure = style.slide(words["importance"])
-    axes = figure.add_subplot()
+    figure, part = _slide(words["importance"])
+    axes = part.add_subplot()
     if not found.importance:
         text = words["few"].format(len(found.ended), LEAST_TRIALS)
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=style.TEXT)
@@ -203,20 +208,20 @@ def importance(found: Tuning, language: str = "en") -> "Figure":
     axes.tick_params(labelsize=style.SMALL)
     axes.tick_params("y", labelsize=style.TEXT)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", fontsize=style.SMALL, frameon=False)
+    _legend(part)
     return figure
 
 
 def values(found: Tuning, language: str = "en") -> "Figure":
     """For each setting the accuracy of all trials over its values."""
     words = style.words(WORDS, language)
-    figure = style.slide(words["values"])
+    figure, part = _slide(words["values"])
     columns = min(3, len(found.space))
     rows = -(-len(found.space) // columns)
     trials = sorted(found.ended, key=lambda trial: trial.number)
     first = None
     for i, (name, choices) in enumerate(found.space.items(), start=1):
-        axes = figure.add_subplot(rows, columns, i, sharey=first)
+        axes = part.add_subplot(rows, columns, i, sharey=first)
         first = first or axes
         shown = [trial for trial in trials if name in trial.values]
         if isinstance(choices, Range):
@@ -234,12 +239,9 @@ def values(found: Tuning, language: str = "en") -> "Figure":
             axes.set_xlim(-0.5, len(order) - 0.5)
         _draw(axes, places, shown, words, small=True)
         axes.set_title(_name(name, language), fontsize=style.TEXT)
-        _finish(axes, language)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=3, fontsize=style.SMALL, frameon=False
-    )
-    figure.supylabel(words["accuracy"], fontsize=style.TEXT)
+        _finish(axes, trials, language)
+    _legend(part)
+    part.supylabel(words["accuracy"], fontsize=style.TEXT)
     return figure
 
 
@@ -250,6 +252,18 @@ _SAID = {
     "running": "running in another process",
     "interrupted": "interrupted",
 }
+
+
+def _slide(title: str) -> tuple["Figure", "SubFigure"]:
+    """A slide and what is drawn in: a figure of its own, so that its legend is above the notice."""
+    figure = style.slide(title)
+    return figure, figure.add_subfigure(figure.add_gridspec()[0])
+
+
+def _legend(part: "SubFigure") -> None:
+    """Below all axes, of the first one's marks."""
+    marks = part.axes[0].get_legend_handles_labels()
+    part.legend(*marks, loc="outside lower center", ncols=3, fontsize=style.SMALL, frameon=False)
 
 
 def _draw(
@@ -270,17 +284,31 @@ def _floor(trial: Trial, trials: list[Trial]) -> float:
     return trial.reached or min((t.reached for t in trials if t.reached), default=0.0)
 
 
-def _finish(axes: "Axes", language: str) -> None:
+def _finish(axes: "Axes", trials: list[Trial], language: str) -> None:
     """Halving the errors is as far everywhere, so that the good trials can be told apart."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
-    axes.set_yscale("function", functions=(_errors_halved, lambda y: 1 - 2.0**-y))
-    low, high = axes.get_ylim()
+    axes.set_yscale("function", functions=(_errors_halved, _accuracy))
+    heights = _errors_halved([_floor(trial, trials) for trial in trials] or [0, 1])
+    margin = max(0.1, 0.08 * np.ptp(heights))
+    low, high = _accuracy(np.array([heights.min() - margin, heights.max() + margin]))
     ticks = [tick for tick in TICKS if low <= tick <= high]
-    axes.set_yticks(ticks if len(ticks) > 1 else MaxNLocator(5).tick_values(low, high))
+    if len(ticks) < 2:
+        ticks = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= min(1, high)]
+    rows, columns = cast("SubplotSpec", axes.get_subplotspec()).get_gridspec().get_geometry()
+    least = 0.06 * rows * np.ptp(_errors_halved([low, high]))
+    kept = ticks[-1:]
+    for tick in reversed(ticks):
+        if _errors_halved(kept[-1]) - _errors_halved(tick) >= least:
+            kept.append(tick)
+    axes.set_yticks(kept)
     axes.set_ylim(low, high)
-    if axes.get_xscale() == "log" and np.divide(*axes.get_xlim()[::-1]) < 100:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    if axes.get_xscale() == "log":
+        # so that the closest, 2 and 3 or 1 and 3, are a number's width apart
+        inches = style.WIDTH / columns / np.log10(np.divide(*axes.get_xlim()[::-1]))
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 3, 5) if inches > 5 else (1, 3) if inches > 2 else (1,))
+        )
     axes.minorticks_off()
     axes.tick_params(labelsize=style.SMALL)
     axes.spines[["top", "right"]].set_visible(False)
@@ -288,8 +316,12 @@ def _finish(axes: "Axes", language: str) -> None:
     style.write_numbers(axes, language, along="xy" if axes.get_xscale() == "log" else "y")
 
 
-def _errors_halved(accuracy: np.ndarray) -> np.ndarray:
-    return -np.log2(np.maximum(1 - np.asarray(accuracy, float), 1e-6))
+def _errors_halved(accuracy: "ArrayLike") -> np.ndarray:
+    return -np.log2(np.maximum(1 + BEYOND - np.asarray(accuracy, float), 1e-6))
+
+
+def _accuracy(halvings: np.ndarray) -> np.ndarray:
+    return 1 + BEYOND - 2.0**-halvings
 
 
 def _name(name: str, language: str) -> str:

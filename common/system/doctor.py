@@ -16,13 +16,8 @@ from common.system import machine
 PROBE_SECONDS = 180
 
 
-def examine(names: Sequence[str], python: Sequence[str] = ()) -> dict[str, Any]:
-    """Everything that the doctor reports, as plain data.
-
-    Args:
-        names: of the backends to look at.
-        python: ``NAME=PATH`` each, the interpreter of a backend.
-    """
+def examine(names: Sequence[str], python: Sequence[str]) -> dict[str, Any]:
+    """All that the doctor reports, of backends by name; ``python`` has their ``NAME=PATH``."""
     interpreters = session.interpreters(names, python)
     variables = (
         machine.THREADS_VARIABLE,
@@ -30,9 +25,9 @@ def examine(names: Sequence[str], python: Sequence[str] = ()) -> dict[str, Any]:
         fashion_mnist.DIRECTORY_VARIABLE,
         *(name for name in os.environ if name.startswith(session.INTERPRETER_VARIABLE)),
     )
-    environment = {name: value for name in variables if (value := machine.given(name)) is not None}
+    environment = {name: os.environ[name] for name in variables if name in os.environ}
     return {
-        "machine": {**machine.describe(), "threads": machine.prepare(0)},
+        "machine": {**machine.describe(), "threads": machine.threads_for(0)},
         "environment": environment,
         "packages": machine.versions(
             "safetensors", "matplotlib", "pooch", "rich", "tensorboardX", "setuptools"
@@ -44,12 +39,7 @@ def examine(names: Sequence[str], python: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def probe(name: str) -> dict[str, Any]:
-    """Import a backend here and see what it finds.
-
-    Returns:
-        ``works``, and ``versions``, ``devices``, ``precisions``, ``import_seconds``; or ``reason``.
-    """
-    machine.prepare(0)
+    """Import a backend here and see what it finds, or the ``reason`` why it does not work."""
     started = time.monotonic()
     try:
         backend = registry.load(name)
@@ -80,14 +70,11 @@ def probe_apart(name: str, interpreter: str) -> dict[str, Any]:
 
 
 def data_places() -> list[dict[str, str]]:
-    """Where :func:`common.data.fashion_mnist.load` would look, in its order, and what is there now.
-
-    Returns:
-        for each place ``place``, ``directory`` and ``state``; nothing is downloaded.
-    """
-    explicit = os.environ.get(fashion_mnist.DIRECTORY_VARIABLE)
+    """Where :func:`common.data.fashion_mnist.load` would look, in order, and what is there now."""
+    variable = fashion_mnist.DIRECTORY_VARIABLE
+    explicit = os.environ.get(variable)
     places = {
-        **({fashion_mnist.DIRECTORY_VARIABLE: expand(explicit)} if explicit else {}),
+        **({variable: expand(explicit)} if explicit else {}),
         **fashion_mnist.places(),
         "embedded sample": fashion_mnist.SAMPLE_DIRECTORY,
     }

@@ -20,20 +20,6 @@ PROCESS = Path("/proc/self")
 # Between two looks at the memory of a process and its children.
 WATCH_SECONDS = 0.2
 
-# OMP_NUM_THREADS as the user has it, and what this project has put there
-_put: tuple[str | None, str | None] = None, None
-
-
-def given(name: str) -> str | None:
-    """A variable of the user's environment, whatever this project has put there."""
-    value, (before, ours) = os.environ.get(name), _put
-    return before if name == THREADS_VARIABLE and value == ours else value
-
-
-def given_environment() -> dict[str, str]:
-    """The user's environment, for another process: without what this project has put there."""
-    return {name: value for name in os.environ if (value := given(name)) is not None}
-
 
 def physical_cores() -> int:
     """How many cores this process may use, hyper-threads not counted, at least 1."""
@@ -68,86 +54,58 @@ def peak_memory() -> int:
     return _status("self", "status", ("VmHWM",))
 
 
-class FamilyMemory(threading.Thread):
-    """The most memory that this process and its children have had together, looked at regularly.
+@contextlib.contextmanager
+def family_memory() -> Iterator[list[int]]:
+    """Bytes that this process and its children have together, at every look while it is entered.
 
-    Use as a context manager around what is to be watched. What they share counts once, and what
-    came and went between two looks is seen of this process only.
+    What they share counts once. The last entry is the peak of this process alone, which has what
+    came and went between two looks.
     """
+    seen: list[int] = []
+    ended = threading.Event()
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._seen = 0
-        self._ended = threading.Event()
-
-    def __enter__(self) -> "FamilyMemory":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self.join()
-
-    @property
-    def peak(self) -> int:
-        """In bytes; 0 where it is not known."""
-        return max(self._seen, peak_memory())
-
-    def run(self) -> None:
-        """Look until the end, and once more then."""
-        ended = False
-        while not ended:
-            ended = self._ended.wait(WATCH_SECONDS)
+    def watch() -> None:
+        over = False
+        while not over:
+            over = ended.wait(WATCH_SECONDS)
             tasks = Path("/proc/self/task").glob("*/children")
             children = [child for task in tasks for child in _read(task).split()]
             private = ("Private_Clean", "Private_Dirty")
-            now = _status("self", "status", ("VmRSS",)) + sum(
-                _status(child, "smaps_rollup", private) for child in children
-            )
-            self._seen = max(self._seen, now)
+            of_children = (_status(child, "smaps_rollup", private) for child in children)
+            seen.append(_status("self", "status", ("VmRSS",)) + sum(of_children))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
+        seen.append(peak_memory())
 
 
 def threads_for(wish: int) -> int:
     """How many CPU threads to compute with.
 
-    Args:
-        wish: so many; 0: the user's ``OMP_NUM_THREADS``, or else one for each physical core.
+    A wish of 0 stands for the user's ``OMP_NUM_THREADS``, or else one for each physical core.
     """
-    variable = given(THREADS_VARIABLE) or ""
+    variable = os.environ.get(THREADS_VARIABLE, "")
     of_user = int(variable) if re.fullmatch(r"\d{1,6}", variable, re.ASCII) else 0
     return wish or of_user or physical_cores()
 
 
-def prepare(threads: int) -> int:
-    """Set the number of CPU threads; to be called before a backend is imported.
-
-    Args:
-        threads: as :func:`threads_for` takes it.
-
-    Returns:
-        the number.
-    """
-    global _put
-    threads = threads_for(threads)
-    _put = given(THREADS_VARIABLE), str(threads)
-    # MXNet reads this once, when it is imported, and by default takes half of the processors
-    os.environ[THREADS_VARIABLE] = str(threads)
-    return threads
-
-
 @contextlib.contextmanager
-def prepared(threads: int | None = None) -> Iterator[int]:
-    """As :func:`prepare`, while a backend is imported; the environment is given back after it.
+def prepared(threads: int = 0) -> Iterator[int]:
+    """Put what :func:`threads_for` gives into the environment while a backend is imported.
 
-    Args:
-        threads: None for what is prepared already, or as 0 if nothing is.
+    Inside another ``prepared``, 0 stands for as many as that one has.
     """
-    global _put
-    before, put = os.environ.get(THREADS_VARIABLE), _put
+    before, number = os.environ.get(THREADS_VARIABLE), threads_for(threads)
+    # MXNet reads this once, when it is imported, and by default takes half of the processors
+    os.environ[THREADS_VARIABLE] = str(number)
     try:
-        yield prepare(int(put[1] or 0) if threads is None else threads)
+        yield number
     finally:
-        _put = put
         if before is None:
             del os.environ[THREADS_VARIABLE]
         else:
@@ -155,17 +113,11 @@ def prepared(threads: int | None = None) -> Iterator[int]:
 
 
 def set_allocator(keep: bool) -> str:
-    """Let freed memory be kept in the process or not, where the C library is glibc.
+    """Let glibc keep freed memory in the process, if so wished; what its allocator does now.
 
-    By default glibc returns large buffers to the kernel as soon as they are free, and the page
-    faults of the next step cost PyTorch up to a third of its speed. What the environment sets is
-    left as it is.
-
-    Args:
-        keep: or leave it at the default.
-
-    Returns:
-        what the allocator does now, for the run's records.
+    By default it returns large buffers to the kernel as soon as they are free, and the page faults
+    of the next step cost PyTorch up to a third of its speed. What the environment sets is left as
+    it is.
     """
     if (
         any(name.startswith("MALLOC_") for name in os.environ)

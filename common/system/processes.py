@@ -32,12 +32,7 @@ class Process:
 
     Its working directory, empty, is also the one for its temporary files; that directory and all
     processes that it starts end with it. What it writes to standard error is kept to explain its
-    end. Use as a context manager.
-
-    Args:
-        command: to run.
-        environment: of the process.
-        timeout: seconds to wait for a line.
+    end. A line of it is waited for ``timeout`` seconds. Use as a context manager.
 
     Raises:
         LostError: if it does not start.
@@ -90,23 +85,24 @@ class Process:
             LostError: if it fails, or nothing comes.
         """
         until = time.monotonic() + self.timeout
-        while True:
+        line, ended = None, False
+        while not ended:
             # what it has started may still hold its output
             ended = self._process.poll() is not None
             left = until - time.monotonic()
             wait = LOOK_SECONDS if ended else max(0.0, min(left, LOOK_SECONDS))
             try:
                 line = self._lines.get(timeout=wait)
+                break
             except queue.Empty:
                 if not ended and left <= 0:
                     raise LostError(f"no answer in {self.timeout:g} s") from None
-                if not ended:
-                    continue
-                line = None
-            if line is None:
-                self._check_end()
-                return None
+        if line is not None:
             return line.decode(errors="replace").rstrip("\n")
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it has only closed its output
+            if status := self._process.wait(CLOSE_SECONDS):
+                raise LostError(why_it_ended(status, lines_of(self._errors)))
+        return None
 
     def close(self) -> None:
         """End it and all that it started."""
@@ -145,14 +141,6 @@ class Process:
             for line in output:
                 self._lines.put(line)
         self._lines.put(None)
-
-    def _check_end(self) -> None:
-        try:
-            status = self._process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return  # it has only closed its output
-        if status:
-            raise LostError(why_it_ended(status, lines_of(self._errors)))
 
 
 def lines_of(file: IO[bytes]) -> list[str]:

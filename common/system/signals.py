@@ -51,12 +51,9 @@ def handling(handler: Handler, numbers: Sequence[int] = SIGNALS) -> Iterator[Non
 
 
 class StopRequest(contextlib.ExitStack):
-    """While it is entered, the first signal is only noted; a second one raises at once.
+    """While it is entered, the first signal is only noted and prints words; a second one raises.
 
     Use as a context manager and look at :attr:`signal` between steps.
-
-    Args:
-        words: what the first signal prints.
     """
 
     signal: int | None = None

@@ -51,6 +51,14 @@ class Parser(argparse.ArgumentParser):
             options = {option.strip("-").replace("-", "_"): option for option in known}
             like = closest(wrong, options, 0.75)
             meant = f"; did you mean {options[like]}?" if like else ""
+        # a decimal comma; commas or points between thousands
+        if number := re.search(r"(int|float|number) value: '([\d.,]+)'$", message):
+            kind, text = number.groups()
+            whole = kind == "int"
+            text = re.sub(r"[.,](?=\d{3}\b)", "", text) if whole else text.replace(",", ".")
+            if text.replace(".", "", not whole).isdecimal():
+                meant = f"; did you mean {text}?"
+        message = message.replace("invalid int value: ", "expected a whole number, not ")
         show_line("error", f"{shortened(message)}{meant}; --help lists the options")
         self.exit(2)
 

@@ -85,7 +85,7 @@ class Display(Watcher):
         place = f": {run.directory}" if run.directory else ""
         threads = run.ready.prepared["threads"]
         self.line(
-            f"NiN with {settings.backend} on {run.ready.device.name}, "
+            f"{settings.description.title} with {settings.backend} on {run.ready.device.name}, "
             + plural(f"{threads} thread(s), {settings.precision}, preset {settings.preset}, ")
             + plural(f"{run.train_count} training example(s){place}")
         )

@@ -4,13 +4,14 @@ Every run has a directory of its own in that of the ablation, so that one that w
 on where it was, and seeds and networks can be added later.
 """
 
+import contextlib
 import dataclasses
 import gc
 import itertools
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,30 +227,30 @@ def train(
     A line before each run says which it is, and how long the rest takes. The directory is a new one
     or that of an ablation of the same settings.
     """
-    identity = _claim(out, variants, dataset)
-    found = Ablation(variants, dataset, seeds)
-    # each seed of all variants before the next, so that what is there can always be compared
-    todo = list(itertools.product(seeds, variants))
-    left = sum(variant.work for _, variant in todo)
-    done = seconds = 0.0
-    for number, (seed, variant) in enumerate(todo, start=1):
-        # two networks never have the same folder
-        directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
-        outcome = read(directory, seed)
-        if outcome is None or not (directory / MEASURED).is_file():
-            about = f"; about {duration(left * seconds / done)} left" if done else ""
-            print(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
-            started = time.monotonic()
-            settings = dataclasses.replace(variant.settings, seed=seed)
-            found.exit_status = _train(settings, dataset, directory, watchers)
-            if found.exit_status:
-                break
-            done, seconds = done + variant.work, seconds + time.monotonic() - started
+    with _claimed(out, variants, dataset) as identity:
+        found = Ablation(variants, dataset, seeds)
+        # each seed of all variants before the next, so that what is there can always be compared
+        todo = list(itertools.product(seeds, variants))
+        left = sum(variant.work for _, variant in todo)
+        done = seconds = 0.0
+        for number, (seed, variant) in enumerate(todo, start=1):
+            # two networks never have the same folder
+            directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
             outcome = read(directory, seed)
-        left -= variant.work
-        if outcome is not None:
-            variant.outcomes.append(outcome)
-        sealed.write(out / ABLATION, {"settings": identity, **found.report()})
+            if outcome is None or not (directory / MEASURED).is_file():
+                about = f"; about {duration(left * seconds / done)} left" if done else ""
+                print(f"{variant.name}, seed {seed}: run {number} of {len(todo)}{about}")
+                started = time.monotonic()
+                settings = dataclasses.replace(variant.settings, seed=seed)
+                found.exit_status = _train(settings, dataset, directory, watchers)
+                if found.exit_status:
+                    break
+                done, seconds = done + variant.work, seconds + time.monotonic() - started
+                outcome = read(directory, seed)
+            left -= variant.work
+            if outcome is not None:
+                variant.outcomes.append(outcome)
+            sealed.write(out / ABLATION, {"settings": identity, **found.report()})
     return found
 
 
@@ -350,6 +351,23 @@ def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, 
 
 
 # ------------------------------------------------------------------ the directory
+
+
+@contextlib.contextmanager
+def _claimed(out: Path, variants: Sequence[Variant], dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """What :func:`_claim` does; nothing is left of a start that failed before its first run."""
+    existed = out.exists()
+    identity = _claim(out, variants, dataset)
+    try:
+        yield identity
+    finally:
+        with contextlib.suppress(OSError):  # deleted by somebody else, or read only
+            if not any(out.glob("*/*")):
+                (out / ABLATION).unlink()
+                for folder in filter(Path.is_dir, out.iterdir()):
+                    folder.rmdir()
+                if not existed:
+                    out.rmdir()
 
 
 def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str, Any]:

@@ -235,7 +235,8 @@ def check_batch(settings: Settings, dataset: Dataset) -> None:
     if settings.batch_size > len(dataset.train_images):
         raise NinError(
             f"`batch_size={settings.batch_size}`: larger than the data "
-            + plural(f"({len(dataset.train_images)} training example(s))")
+            + plural(f"({len(dataset.train_images)} training example(s)); ")
+            + "a smaller one or more images are needed"
         )
 
 

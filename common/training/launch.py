@@ -88,7 +88,7 @@ def launch(backend: str, count: int, command: Sequence[str]) -> int:
     is worker 0's, if no worker failed, or if it has printed why; NinError otherwise.
     """
     threads = str(max(1, machine.physical_cores() // count))
-    common = {machine.THREADS_VARIABLE: threads, **machine.given_environment()}
+    common = {machine.THREADS_VARIABLE: threads, **os.environ}
     with contextlib.ExitStack() as stack:
         running: list[Running] = []
         asked: list[float] = []

@@ -18,7 +18,6 @@ from common.contract import Trainer
 from common.data.dataset import Dataset
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line, plural
-from common.network.description import CHAPTER
 from common.prediction import dead_classes
 from common.settings import Settings
 from common.system.signals import StopRequest
@@ -346,8 +345,7 @@ class Run:
         """What was trained, in a few words of no language."""
         settings = self.settings
         size = f"{settings.resize}x{settings.resize}"
-        name = "NiN" if settings.description == CHAPTER else f"NiN {settings.network}"
-        return f"{name}, {settings.backend}, {settings.preset}, {size}"
+        return f"{settings.description.title}, {settings.backend}, {settings.preset}, {size}"
 
     # ------------------------------------------------------------------ the loop
 

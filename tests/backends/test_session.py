@@ -140,19 +140,18 @@ def test_every_command_takes_a_backends_interpreter(tmp_path, script, how):
 
 @pytest.mark.parametrize("wish", [None, "", "3", "1"])
 def test_the_threads_of_one_run_decide_neither_later_ones_nor_processes(theirs, monkeypatch, wish):
-    monkeypatch.setattr(machine, "_put", (None, None))
     if wish is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", wish)
-    first = machine.prepare(0)
-    assert first == (int(wish) if wish else machine.physical_cores())
+    first = int(wish) if wish else machine.physical_cores()
     for threads in (7, 1, 0, 9):
-        machine.prepare(threads)
-    assert machine.prepare(0) == first
+        with machine.prepared(threads) as number:
+            assert number == (threads or first)
     assert call_apart(sys.executable, "theirs:variable", 60, name="OMP_NUM_THREADS") == wish
     monkeypatch.setenv("OMP_NUM_THREADS", "5")  # a wish from now on
-    assert machine.prepare(0) == 5
+    with machine.prepared() as number:
+        assert number == 5
 
 
 def test_only_a_comparison_switches_tf32_off(theirs, monkeypatch):

@@ -31,7 +31,7 @@ def test_a_model_comes_back_from_its_file_as_it_was(model, path):
         model,
         dropout=0.25,
         class_names=CLASS_NAMES,
-        background=255,
+        side=28,
         training={"test_accuracy": 0.9},
     )
     save_model(path, named)
@@ -172,7 +172,7 @@ OTHER_METADATA = {
         "has shape (96, 1, 11, 11), expected (96, 3, 11, 11)",
     ),
     "of too many names": ({"classes": '["shirt"]'}, 'classes: ["shirt"]'),
-    "of an impossible background": ({"pixels": '{"background": 300}'}, "background: 300"),
+    "of images without pixels": ({"pixels": '{"side": 0}'}, "side: 0"),
     "of an impossible size": ({"pixels": '{"resize": 5}'}, "resize: 5"),
 }
 

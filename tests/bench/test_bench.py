@@ -278,6 +278,21 @@ def test_the_legend_names_the_bars_that_there_are(tmp_path):
     assert "<!-- train.py -->" not in drawn
 
 
+@pytest.mark.parametrize("kinds", [["step"], ["train"], ["step", "train"]])
+def test_the_bars_of_a_backend_stand_around_its_name(tmp_path, monkeypatch, kinds):
+    drawn = []
+    monkeypatch.setattr(bench_plot.figures, "save_svg_and_png", lambda *each: drawn.append(each[0]))
+    rows = [each for each in full_rows(["torch"], (68,)) if each["part"] in kinds]
+    bench_plot.draw(make_results(rows, names=["torch"], quick=True), tmp_path)
+    axes = drawn[0].axes[0]
+    edges = [bar.get_x() + part * bar.get_width() for bar in axes.patches for part in (0, 1)]
+    assert min(edges) == pytest.approx(-max(edges))
+    (tick,) = axes.get_xticks()
+    assert tick == 0
+    notice = drawn[0].texts[-1].get_text()
+    assert notice == "a quick bench: at most two digits are meaningful; A sample."
+
+
 def test_a_comparison_says_what_is_not_alike():
     then = make_record([row("step", "tf", size=68, times=1, seconds=2.0)])
     now = make_record([row("step", "tf", size=68, times=1, seconds=1.0)], batch_size=20)

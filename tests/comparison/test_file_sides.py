@@ -66,6 +66,13 @@ def set_attribute(graph, layer, **attributes):
         node(graph, layer).attribute.append(onnx.helper.make_attribute(name, value))
 
 
+def without_relu(name, graph):
+    gone = node(graph, name)
+    for each in graph.node:
+        each.input[:] = [gone.input[0] if i == gone.output[0] else i for i in each.input]
+    graph.node.remove(gone)
+
+
 def softmax(graph):
     graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["shares"], axis=1))
     graph.output[0].name = "shares"
@@ -186,90 +193,84 @@ def connected_per_pixel(graph):
             graph.node.insert(at, step)
 
 
-def replace(graph, old, *steps):
-    """Operations, each (operator, inputs, output, attributes), in the place of one."""
-    at = [*graph.node].index(old)
-    graph.node.remove(old)
-    for operator, inputs, output, attributes in reversed(steps):
-        graph.node.insert(at, onnx.helper.make_node(operator, inputs, [output], **attributes))
+def insert(graph, operator, source, output, before, *more, **attributes):
+    """An operation before another."""
+    made = onnx.helper.make_node(operator, [source, *more], [output], output, **attributes)
+    graph.node.insert([*graph.node].index(before), made)
 
 
-def constant(graph, name, value):
-    graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
-
-
-def masks(graph):
-    """ReLUs as ``x * (x > 0)``."""
-    constant(graph, "zero", np.float32(0))
+def masked(graph):
+    """ReLUs as products of a number and whether it is positive."""
+    graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero"))
     for each in [each for each in graph.node if each.op_type == "Relu"]:
-        (x,), (y,) = each.input, each.output
-        replace(
-            graph,
-            each,
-            ("Greater", [x, "zero"], f"{y}.on", {}),
-            ("Cast", [f"{y}.on"], f"{y}.mask", {"to": onnx.TensorProto.FLOAT}),
-            ("Mul", [x, f"{y}.mask"], y, {}),
-        )
+        source = each.input[0]
+        insert(graph, "Greater", source, f"{each.name}.mask", each, "zero")
+        insert(graph, "Cast", f"{each.name}.mask", f"{each.name}.number", each, to=1)
+        each.op_type = "Mul"
+        each.input.append(f"{each.name}.number")
 
 
-def padded(graph):
-    """Zeros around the images in an operation of their own, their number and weights computed."""
-    for each in [each for each in graph.node if each.op_type == "Conv"]:
-        x, weight, _ = each.input
-        y, pads = each.output[0], next(a for a in each.attribute if a.name == "pads")
-        constant(graph, f"{y}.pads", np.array([0, 0, *pads.ints[:2]] * 2))
-        size = onnx.numpy_helper.to_array(next(t for t in graph.initializer if t.name == weight))
-        constant(graph, f"{y}.size", np.array(size.shape))
-        attributes = {
-            a.name: onnx.helper.get_attribute_value(a) for a in each.attribute if a != pads
-        }
-        replace(
-            graph,
-            each,
-            ("Reshape", [weight, f"{y}.size"], f"{y}.weight", {}),
-            ("Identity", [f"{y}.pads"], f"{y}.computed", {}),
-            ("Pad", [x, f"{y}.computed"], f"{y}.padded", {}),
-            ("Conv", [f"{y}.padded", f"{y}.weight", each.input[2]], y, attributes),
-        )
+def padded_apart(graph):
+    """A padding of its own before a convolution, as wide as another operation computes."""
+    first = node(graph, "block3.conv1.sum")
+    for name, value in (("sides", [0, 0, 1, 1, 0, 0, 1, 1]), ("rank", [8])):
+        array = np.array(value, np.int64)
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    insert(graph, "Reshape", "sides", "widths", first, "rank")
+    insert(graph, "Pad", first.input[0], "padded", first, "widths")
+    first.input[0] = "padded"
+    set_attribute(graph, first.name, pads=[0] * 4)
 
 
-def sum_and_division(graph):
-    """An average as ``x.sum((2, 3)) / n``."""
-    constant(graph, "axes", np.array([2, 3]))
-    constant(graph, "last", np.array([2]))
+def sum_over_count(graph):
+    """The mean as a sum, divided by a number that is computed from the size of the maps."""
     pooling = node(graph, "global_pool")
-    (x,), (y,) = pooling.input, pooling.output
-    replace(
-        graph,
-        pooling,
-        ("Shape", [x], "sizes", {}),
-        ("Gather", ["sizes", "axes"], "size", {}),
-        ("ReduceProd", ["size"], "whole", {"keepdims": 0}),
-        ("Cast", ["whole"], "pixels.count", {"to": onnx.TensorProto.FLOAT}),
-        ("ReduceSum", [x, "axes"], "total", {"keepdims": 0}),
-        ("Div", ["total", "pixels.count"], y, {}),
-    )
+    source = pooling.input[0]
+    for name, value in (("ends", [2, 3]), ("start", [2])):
+        array = np.array(value, np.int64)
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    insert(graph, "Shape", source, "sizes", pooling)
+    insert(graph, "Gather", "sizes", "sides", pooling, "ends")
+    insert(graph, "ReduceProd", "sides", "count", pooling, keepdims=0)
+    insert(graph, "Cast", "count", "divisor", pooling, to=1)
+    insert(graph, "ReduceSum", source, "total", pooling, "ends", keepdims=1)
+    pooling.op_type = "Div"
+    pooling.input[:] = ["total", "divisor"]
 
 
-def mean_of_flattened(graph):
-    """An average as ``x.flatten(2).mean(2)``."""
-    constant(graph, "flat", np.array([0, 0, -1]))
+def pixels_in_a_row(graph):
+    """The mean over the pixels in a row, which are no flattening at the end."""
+    array = np.array([0, 10, -1], np.int64)
+    graph.initializer.append(onnx.numpy_helper.from_array(array, "rows"))
     pooling = node(graph, "global_pool")
-    (x,), (y,) = pooling.input, pooling.output
-    mean = ("ReduceMean", ["flattened"], y, {"axes": [2], "keepdims": 0})
-    replace(graph, pooling, ("Reshape", [x, "flat"], "flattened", {}), mean)
+    insert(graph, "Reshape", pooling.input[0], "row", pooling, "rows")
+    mean = onnx.helper.make_node("ReduceMean", ["row"], ["logits"], axes=[2], keepdims=0)
+    for name in ("global_pool", "logits"):
+        graph.node.remove(node(graph, name))
+    graph.node.append(mean)
 
 
-def left_out(name, graph):
-    gone = node(graph, name)
-    for each in graph.node:
-        each.input[:] = [gone.input[0] if i == gone.output[0] else i for i in each.input]
-    for output in graph.output:
-        if output.name == gone.output[0]:
-            output.CopyFrom(onnx.helper.make_tensor_value_info(
-                gone.input[0], onnx.TensorProto.FLOAT, ["batch", 10, 1, 1]
-            ))  # fmt: skip
-    graph.node.remove(gone)
+def without_flattening(graph):
+    graph.node.remove(node(graph, "logits"))
+    node(graph, "global_pool").output[0] = "logits"
+    sizes = graph.output[0].type.tensor_type.shape.dim
+    for _ in range(2):
+        sizes.add().dim_value = 1
+
+
+def pool_in_two_steps(graph):
+    """The maximum of each column, then of each row of those."""
+    pool = node(graph, "pool1")
+    window = {"kernel_shape": [3, 1], "strides": [2, 1]}
+    insert(graph, "MaxPool", pool.input[0], "columns", pool, **window)
+    pool.input[0] = "columns"
+    set_attribute(graph, "pool1", kernel_shape=[1, 3], strides=[1, 2])
+
+
+def without_pool2(graph):
+    pool = node(graph, "pool2")
+    node(graph, "block3.conv1.sum").input[0] = pool.input[0]
+    graph.node.remove(pool)
 
 
 # name of the file -> what is done to the graph, and where that must show
@@ -288,6 +289,13 @@ MISTAKES = {
     "probabilities-first": (partial(first_output, "a", [10], "Softmax", "logits"), None),
     "negative-first": (partial(first_output, "a", [10], "Neg", "logits"), None),
     "connected-per-pixel": (connected_per_pixel, None),
+    "masked": (masked, None),
+    "padded-apart": (padded_apart, None),
+    "sum-over-count": (sum_over_count, None),
+    "pixels-in-a-row": (pixels_in_a_row, None),
+    "without-flattening": (without_flattening, None),
+    "pool-in-two-steps": (pool_in_two_steps, None),
+    "without-pool2": (without_pool2, ("shapes", "pool2")),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),
         ("activations", "block2.conv1"),
@@ -297,14 +305,8 @@ MISTAKES = {
         ("shapes", "pool2"),
     ),
     "rounds-up": (lambda graph: set_attribute(graph, "pool3", ceil_mode=1), ("shapes", "pool3")),
-    "masks": (masks, None),
-    "padded": (padded, None),
-    "sum-and-division": (sum_and_division, None),
-    "mean-of-flattened": (mean_of_flattened, None),
-    "no-flatten": (partial(left_out, "logits"), None),
-    "no-pool": (partial(left_out, "pool2"), ("shapes", "pool2")),
-    "no-relu": (partial(left_out, "block3.conv2"), ("activations", "block3.conv2")),
-    "no-relu-before-pool": (partial(left_out, "block3.conv3"), ("activations", "block3.conv3")),
+    "no-relu": (partial(without_relu, "block3.conv2"), ("activations", "block3.conv2")),
+    "no-relu-before-pool": (partial(without_relu, "block3.conv3"), ("activations", "block3.conv3")),
     "average-pool": (average_pool, ("activations", "pool1")),
     "softmax": (softmax, ("activations", "logits")),
     "normalized": (normalized, ("activations", "block1.conv1")),
@@ -500,8 +502,10 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
 
     weights = reference.model().weights
     images = np.zeros((2, 28, 28), np.uint8)
-    for make in (foreign_tf.functional, foreign_tf.nested, foreign_tf.network):
-        path = foreign_tf.saved(make(weights), tmp_path)
+    named = foreign_tf.functional(weights, end=foreign_tf.layers.Reshape((10,)))
+    made = (foreign_tf.functional, foreign_tf.nested, foreign_tf.network, foreign_tf.dense)
+    for net in (*(make(weights) for make in made), named):
+        path = foreign_tf.saved(net, tmp_path)
         file = files.KerasFile(path, backend, 1)
         found = file.Predictor(file.nin(), Settings(resize=67)).activations(images)
         assert {layer.name for layer in architecture.layers()} <= set(found)
@@ -518,61 +522,75 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
         files.KerasFile(foreign_tf.saved(two, tmp_path), backend, 1)
 
 
-def test_a_gluon_file_is_compared_however_it_writes_its_relus_and_its_average(
+def test_a_pooling_behind_the_last_convolution_is_the_global_one():
+    steps = [*[("Convolution", None)] * 12, ("Pooling", 1), ("relu", 2), ("Flatten", 3)]
+    named = files.chapter_names(steps)
+    assert (named["global_pool"], named["flatten"]) == ([1, 2], [3])
+    assert "pool1" not in named
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.transpose(0, 2, 3, 1),
+        lambda x: x.reshape(2, 96, -1),
+        lambda x: x.reshape(2, 96, -1).transpose(0, 2, 1),
+        lambda x: x.transpose(0, 2, 3, 1).reshape(-1, 96),
+    ],
+)
+def test_what_ends_a_layer_is_its_output_however_the_next_one_takes_its_map(rng, write):
+    before = rng.normal(size=(2, 96, 5, 6))
+    after = np.maximum(before, 0)
+    found = files.layer_outputs({"block1.conv1": [before, write(after)]}, 2)
+    np.testing.assert_array_equal(found["block1.conv1"], after)
+
+
+def test_a_relu_behind_the_pooling_of_a_keras_file_is_as_one_before_it(
     backend, backend_name, tmp_path
 ):
-    if backend_name != "mxnet":
-        pytest.skip("MXNet's own")
-    net = backend.nin()
-    backend.set_weights(net, reference.model().weights)
-    layers, parameters = parts.exporter(backend).save_native(net, tmp_path / "n.params", {})
-    images = np.random.default_rng(0).random((2, 1, 99, 99), np.float32)
-    right = files.GluonFile(parameters, backend, 1).run(images)
-    graph = json.loads(layers.read_text())
-    ways = itertools.cycle(
-        [("relu", {}), ("_npx_relu", {}), ("_maximum_scalar", {"scalar": "0"}),
-         ("clip", {"a_min": "0", "a_max": "1e30"})]
-    )  # fmt: skip
-    for each in graph["nodes"]:
-        if each["op"] == "Activation":
-            each["op"], each["attrs"] = next(ways)
-        elif each.get("attrs", {}).get("global_pool") == "True":
-            each["op"], each["attrs"] = "mean", {"axis": "(2, 3)"}
-    layers.write_text(json.dumps(graph))
-    found = files.GluonFile(parameters, backend, 1).run(images)
-    assert {*architecture.layer_names()} - {"input"} <= {*right} == {*found}
-    for name, array in right.items():
-        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
-
-
-def test_a_keras_file_is_compared_however_it_writes_its_layers(backend, backend_name, tmp_path):
     if backend_name != "tf":
         pytest.skip("Keras's own")
     import foreign_tf
 
     made = []
     for layer in foreign_tf.parts(list):
-        kind = type(layer).__name__
-        if kind == "Conv2D" and layer.kernel_size == (1, 1):
-            layer = foreign_tf.layers.Dense(layer.filters, activation="relu")
-        if kind == "MaxPooling2D":  # the ReLU before it comes behind it
-            made[-1].activation = foreign_tf.keras.activations.linear
-        made += [layer, *([foreign_tf.layers.ReLU()] if kind == "MaxPooling2D" else [])]
-    made.append(foreign_tf.layers.Reshape((10,)))
+        made.append(layer)
+        if isinstance(layer, foreign_tf.layers.MaxPooling2D):
+            made[-2].activation = foreign_tf.keras.activations.linear
+            made.append(foreign_tf.layers.ReLU())
     weights = reference.model().weights
-    other = foreign_tf.keras.Sequential([foreign_tf.keras.Input((None, None, 1)), *made])
-    for kept, array in zip(other.weights, foreign_tf.network(weights).weights, strict=True):
-        kept.assign(np.reshape(array, kept.shape))
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
     right, found = (
         (file := files.KerasFile(foreign_tf.saved(net, tmp_path), backend, 1))
-        .Predictor(file.nin(), Settings(resize=99))
+        .Predictor(file.nin(), Settings(resize=67))
         .activations(images)
-        for net in (foreign_tf.network(weights), other)
+        for net in (foreign_tf.network(weights), foreign_tf.network(weights, made))
     )
-    assert {*right} == {*found} >= {*architecture.layer_names()}
+    assert {*right} == {*found}
     for name, array in right.items():
         np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("relu", ["relu", "sigmoid"])
+def test_an_activation_and_a_mean_that_are_functions_are_layers_of_an_mxnet_file(
+    backend, backend_name, tmp_path, relu
+):
+    if backend_name != "mxnet":
+        pytest.skip("MXNet's own")
+    import foreign_mxnet
+
+    model = reference.model()
+    path = foreign_mxnet.exported(foreign_mxnet.of_functions(model.weights, relu), tmp_path)
+    pixels = np.random.default_rng(0).random((2, 1, 67, 67), np.float32)
+    found = files.GluonFile(path, backend, 1).run(pixels)
+    net = backend.nin()
+    backend.set_weights(net, model.weights)
+    outputs = {each.name: each.output for each in backend.shape_walk(net, pixels)}
+    names = {"block1.conv3": "block1", "pool3": "pool3", "flatten": "flatten"}
+    for name, ours in names.items():
+        same = np.allclose(found[name], outputs[ours], rtol=1e-4, atol=1e-6)
+        assert same == (relu == "relu"), name
+    assert set(architecture.output_shapes(67)) <= {"input", *found}
 
 
 def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):

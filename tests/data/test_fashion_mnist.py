@@ -168,7 +168,7 @@ def test_a_test_label_that_training_never_saw_is_refused(directory):
 
 def test_images_that_are_not_square_are_refused(directory):
     (directory / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((30, 28, 20), np.uint8)))
-    with pytest.raises(NinError, match="28x20, expected square"):
+    with pytest.raises(NinError, match="20 pixels wide and 28 high, expected square"):
         fashion_mnist.load(str(directory))
 
 

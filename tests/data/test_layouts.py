@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import itertools
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from idx_files import idx
 from PIL import Image
 
 from common.data import fashion_mnist
+from common.data.dataset import ARRAYS
 from common.errors import NinError
 
 TRAIN, TEST, CLASSES = 30, 12, 3
@@ -242,6 +244,22 @@ def test_folders_name_their_classes_in_order_numbers_as_numbers(arrays, tmp_path
     assert fashion_mnist.load(str(tmp_path / "a")).class_names == ("bag", "boot", "shirt")
     pictures(tmp_path / "b", arrays, names=("10", "9", "2"))
     assert fashion_mnist.load(str(tmp_path / "b")).class_names == ("2", "9", "10")
+
+
+def test_a_class_has_one_name_however_unicode_spells_its_folders(arrays, tmp_path):
+    path = pictures(tmp_path / "data", arrays, names=("hat", "şapka", "çanta"))
+    named = fashion_mnist.load(str(path))
+    apart = unicodedata.normalize("NFD", "şapka")  # as a zip file from macOS has it
+    assert apart != "şapka"
+    (path / "test" / "şapka").rename(path / "test" / apart)
+    half = path / "train" / apart
+    half.mkdir()
+    file = min((path / "train" / "şapka").iterdir())
+    file.rename(half / file.name)
+    dataset = fashion_mnist.load(str(path))
+    assert dataset.class_names == named.class_names
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(dataset, name), getattr(named, name))
 
 
 def test_folders_of_classes_alone_give_every_sixth_image_to_the_test_set(arrays, tmp_path):
@@ -541,10 +559,14 @@ def no_zip(path, arrays):
     return file
 
 
-def two_sizes(path, arrays):
+def two_sizes(path, arrays, size=(9, 9)):
     pictures(path, arrays)
-    Image.new("L", (9, 8)).save(path / "test" / "0" / "odd.png")
+    Image.new("L", size).save(path / "test" / "0" / "odd.png")
     return path
+
+
+def oblong(path, arrays):
+    return two_sizes(path, arrays, (9, 8))
 
 
 def a_class_for_the_test_only(path, arrays):
@@ -610,7 +632,8 @@ REFUSED = {
     objects: "holds Python objects, which could run code when they are read; save plain arrays",
     shares: "fashion.npz train_images: of type float64, expected uint8",
     no_zip: "not an intact .npz file",
-    two_sizes: "odd.png: 8x9 pixels, expected 8x8",
+    two_sizes: "odd.png: 9x9 pixels (width x height), expected 8x8 as the others; make all",
+    oblong: "odd.png: 9x8 pixels (width x height), expected a square; cut it to one",
     a_class_for_the_test_only: "test/2: no such class in",
     a_class_without_images: "train: read as a folder of images for each class, and hat has none",
     loose_photos: "and 4 more; photos without classes are for scripts/predict.py",

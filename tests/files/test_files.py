@@ -119,18 +119,20 @@ def test_a_config_that_is_damaged_is_refused(tmp_path):
 
 def test_threads_follow_the_environment_unless_asked_for(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert machine.prepare(0) == 3
-    assert machine.prepare(2) == 2
-    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert machine.threads_for(0) == 3
+    with machine.prepared(2) as threads, machine.prepared() as inner:
+        assert threads == inner == 2
+        assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert os.environ["OMP_NUM_THREADS"] == "3"
     monkeypatch.setenv("OMP_NUM_THREADS", "9" * 5000)  # Python reads no such number
-    assert machine.prepare(0) == machine.physical_cores()
+    assert machine.threads_for(0) == machine.physical_cores()
 
 
 def test_without_a_wish_there_is_a_thread_for_each_usable_core(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     cores = machine.physical_cores()
     assert 1 <= cores <= len(os.sched_getaffinity(0))
-    assert machine.prepare(0) == cores
+    assert machine.threads_for(0) == cores
 
 
 def test_two_runs_cannot_write_to_one_directory(tmp_path):
@@ -199,9 +201,9 @@ from common.system import machine
 hungry = "import sys; block = bytearray(200_000_000); print(flush=True); sys.stdin.read()"
 command = [sys.executable, "-c", hungry]
 with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-    with machine.FamilyMemory() as family:
+    with machine.family_memory() as memory:
         child.stdout.readline()
-print(family.peak - machine.peak_memory())
+print(max(memory) - machine.peak_memory())
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -1,9 +1,9 @@
 """Own photos: the garment is found in them, and they become what the data set holds."""
 
 import contextlib
-import dataclasses
 import json
 import random
+import shutil
 import warnings
 import zlib
 from collections import Counter
@@ -18,10 +18,9 @@ from PIL import Image, ImageDraw
 import common
 from common import load_data
 from common.data import photos
-from common.data.dataset import border
 from common.data.fashion_mnist import CLASS_NAMES
 from common.errors import NinError
-from common.model import Model, load_model, save_model
+from common.model import Model, save_model
 from common.prediction import predict
 from common.settings import Settings
 
@@ -88,15 +87,6 @@ def test_clothes_are_light_on_black_whichever_side_is_lighter(tmp_path, backgrou
 def test_an_image_of_the_data_set_stays_as_it_is(tmp_path, sample):
     Image.fromarray(sample.test_images[3]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(photos.load(tmp_path / "a.png").image, sample.test_images[3])
-
-
-def test_for_a_network_of_images_on_white_photos_are_the_reverse(tmp_path, sample):
-    path = photo(tmp_path / "a.png")
-    np.testing.assert_array_equal(photos.load(path, True).image, 255 - photos.load(path).image)
-    # and an image of such a data set stays as it is, one of the other kind does not
-    for image, same in ((255 - sample.test_images[3], True), (sample.test_images[3], False)):
-        Image.fromarray(image).save(tmp_path / "b.png")
-        assert np.array_equal(photos.load(tmp_path / "b.png", True).image, image) == same
 
 
 @pytest.mark.parametrize(("clothes", "light"), [(30, 225), (255, 255), (200, 200)])
@@ -271,8 +261,9 @@ def test_outlines_that_no_clothes_have_are_unlike_the_data_set(sample):
 
 
 def test_a_picture_of_photos_shows_each_beside_what_the_network_was_given(tmp_path):
-    images = predict.from_files([photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 200, 400)])
-    found = predict.Predictions(Model({}), Settings(), images, "cpu", np.eye(2, 10))
+    model, paths = Model({}), [photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 200, 400)]
+    images = predict.from_files(paths, model)
+    found = predict.Predictions(model, Settings(), images, "cpu", np.eye(2, 10))
     figure = found.plot()
     for axes, made in zip(figure.axes, images.made_of, strict=True):
         shown = axes.images[0].get_array()
@@ -324,34 +315,78 @@ def test_what_is_unlike_the_training_data_is_named(backend_name, weights, tmp_pa
 
 
 @pytest.fixture(scope="module")
-def on_white(sample, tmp_path_factory):
-    """A folder of images for each of two classes, black on white."""
-    folder = tmp_path_factory.mktemp("on_white")
-    for label in (1, 9):
-        (folder / CLASS_NAMES[label]).mkdir()
-        for i in np.flatnonzero(sample.train_labels == label)[:12]:
-            image = Image.fromarray(255 - sample.train_images[i])
-            image.save(folder / CLASS_NAMES[label] / f"{i}.png")
+def own_photos(tmp_path_factory):
+    """A folder of coloured pictures for each of two classes; a garment's crop is none of them."""
+    folder, chance = tmp_path_factory.mktemp("own"), np.random.default_rng(0)
+    for name in ("a boot", "çanta"):
+        (folder / name).mkdir()
+        for i in range(12):
+            pixels = np.full((70, 70, 3), chance.integers(256, size=3), np.uint8)
+            pixels[5:30, 20 + i : 60] = chance.integers(256, size=3)
+            Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
     return folder
 
 
-@pytest.mark.shared
-def test_a_run_says_how_light_the_background_was_and_photos_are_made_so(
-    backend, backend_name, on_white, sample, tmp_path
-):
+@pytest.fixture(scope="module")
+def trained_on_own(backend_name, own_photos, tmp_path_factory):
+    file = tmp_path_factory.mktemp("weights") / "own.safetensors"
     options = {"resize": 67, "epochs": 1, "batch_size": 10, "watchers": [], "precision": "float32"}
-    run = common.fit(backend.nin(num_classes=2), load_data(str(on_white)), "fast", **options)
-    file = tmp_path / "w.safetensors"
-    run.save(file)
-    assert load_model(file).background == 255
-    images = common.look(file, on_white, backend=backend_name).images
-    assert len(images.pixels) == 24
-    for name, pixels in zip(images.names, images.pixels, strict=True):
-        np.testing.assert_array_equal(pixels, np.asarray(Image.open(name)))
-    # one that does not say it is shown what it always was
-    save_model(file, dataclasses.replace(load_model(file), background=None))
-    images = common.look(file, on_white, backend=backend_name).images
-    assert np.median(border(images.pixels)) == 0
+    common.fit(backend_name, own_photos, "fast", **options).save(file)
+    return file
+
+
+@pytest.mark.shared
+def test_photos_that_a_network_was_trained_on_are_read_as_in_training(
+    backend_name, trained_on_own, own_photos
+):
+    read = common.look(trained_on_own, own_photos, backend=backend_name)
+    of_training = np.arange(24) % 6 != 5
+    for split, chosen in (("train", of_training), ("test", ~of_training)):
+        right = common.look(trained_on_own, backend=backend_name, data=own_photos, split=split)
+        np.testing.assert_array_equal(read.images.pixels[chosen], right.images.pixels)
+        # the batches are not the same
+        found = read.predictions.logits[chosen]
+        np.testing.assert_allclose(found, right.predictions.logits, rtol=1e-4, atol=1e-5)
+    files = [name for name, one in zip(read.images.names, of_training, strict=True) if one]
+    again = common.look(trained_on_own, files, backend=backend_name).predictions
+    right = common.look(trained_on_own, backend=backend_name, data=own_photos, split="train")
+    np.testing.assert_array_equal(again.logits, right.predictions.logits)
+    # and drawn so
+    shown = [axes.images[0].get_array() for axes in again.plot().axes]
+    np.testing.assert_array_equal(shown, right.images.pixels)
+
+
+REFUSED = {
+    "no square": ((70, 50), "RGB", "70x50 pixels (width x height), expected a square; cut it"),
+    "another size": ((90, 90), "RGB", "90x90 pixels (width x height), expected 70x70 as the"),
+    "transparent": ((70, 70), "RGBA", "has transparent pixels; save it on a background"),
+}
+
+
+@pytest.mark.parametrize(("size", "mode", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_photo_that_could_not_be_trained_on_is_refused_for_the_same_reason(
+    own_photos, tmp_path, size, mode, words
+):
+    data = shutil.copytree(own_photos, tmp_path / "data")
+    bad = data / "çanta" / "99.png"
+    Image.new(mode, size).save(bad)
+    with pytest.raises(NinError) as in_training:
+        load_data(data)
+    with pytest.raises(NinError) as in_prediction:
+        predict.from_files([bad], Model({}, side=70, training={"data": "custom"}))
+    assert str(in_training.value) == str(in_prediction.value)
+    assert words in str(in_prediction.value)
+
+
+def test_photos_for_a_network_that_does_not_say_the_size_of_its_data_are_of_one_size(
+    own_photos, tmp_path
+):
+    Image.new("L", (90, 90)).save(tmp_path / "a.png")
+    model = Model({}, training={"data": "custom"})
+    images = predict.from_files([own_photos, tmp_path / "a.png"], model)
+    assert images.pixels.shape == (24, 70, 70)
+    (line,) = images.refused
+    assert "a.png: 90x90 pixels (width x height), expected 70x70" in line
 
 
 @pytest.mark.long

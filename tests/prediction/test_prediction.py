@@ -1,6 +1,7 @@
 """Predictions: the same from the same weights file whoever reads it, and what is made of them."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pty
@@ -22,7 +23,10 @@ from common.errors import NinError, NinWarning
 from common.files import figures
 from common.files.arrays import save_arrays
 from common.model import Model, load_model, save_model
+from common.network.description import parse
 from common.prediction import classifier, predict
+from common.prediction.predict import Images
+from common.report import style
 from common.settings import Settings
 
 SIZE = 67
@@ -261,14 +265,50 @@ def test_predict_writes_logits_picture_and_json_and_prints_words(
 
 def test_pictures_are_predicted_and_drawn_under_their_names(load, weights, tmp_path):
     paths = [photo(tmp_path / "trouser.png"), photo(tmp_path / "dress.jpg", clothes=90)]
-    pictures = predict.from_files(paths)
-    found = load(weights).predict(pictures.pixels, names=pictures.names)
+    trained = load(weights)
+    pictures = predict.from_files(paths, trained.model)
+    found = trained.predict(pictures.pixels, names=pictures.names)
     assert found.summary() == "2 images"
     assert [row[0] for row in found.rows()] == list(map(str, paths))
     assert all(any(name in row[1] for name in CLASS_NAMES) for row in found.rows())
     assert found.report()["accuracy"] is None
     figures.save(found.plot(), tmp_path / "out.svg")
     assert "dress.jpg" in (tmp_path / "out.svg").read_text()
+
+
+@pytest.mark.parametrize("lang", style.LANGUAGES)
+@pytest.mark.parametrize("labels", [None, np.arange(17) % 10])
+@pytest.mark.parametrize("count", [1, 17])
+def test_a_picture_keeps_long_names_in_their_columns_and_above_the_notice(count, labels, lang):
+    names = tuple(f"herbaceous perennial {i}, bell_pepper-{'x' * 30}" for i in range(10))
+    model = Model({}, parse("vgg-12,channels=48-96-192,head=dense"), class_names=names)
+    labels = None if labels is None else labels[:count]
+    images = Images(np.zeros((count, 9, 9), np.uint8), list(names * 2)[:count], labels, "A. " * 99)
+    found = predict.Predictions(model, Settings(), images, "cpu", np.eye(17, 10)[:count])
+    drawn = found.plot(lang)
+    figures.png(drawn, drawn.dpi)  # lays it out
+    title, notice = (text.get_window_extent() for text in drawn.texts)
+    captions = [axes.xaxis.label.get_window_extent() for axes in drawn.axes]
+    for box in (title, notice, *captions):
+        assert box.x0 >= 0
+        assert box.x1 <= drawn.bbox.x1
+    for box, axes in zip(captions, drawn.axes, strict=True):
+        assert title.y0 > axes.get_window_extent().y1 > box.y0 > notice.y1
+        assert not any(box.overlaps(each.get_window_extent()) for each in drawn.axes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(captions, 2))
+
+
+@pytest.mark.parametrize("lang", style.LANGUAGES)
+def test_a_picture_says_which_network_it_is_and_on_what_that_was_trained(lang):
+    for of_images, expected in (("", "# S. M."), ("S.", "S. # M."), ("S. M.", "S. M.")):
+        model = Model({}, parse("inner=3"), training={"notice": "S. M."})
+        pixels = np.zeros((3, 9, 9), np.uint8)
+        images = Images(pixels, ["a"] * 3, None, model.notice(of_images))
+        drawn = predict.Predictions(model, Settings(), images, "cpu", np.eye(3, 10)).plot(lang)
+        title, shown = (text.get_text() for text in drawn.texts)
+        assert title.startswith("NiN three-1x1, torch, 224x224; ")
+        assert shown == expected.replace("# ", style.told("The network's training: ", lang))
+    assert Model({}).notice("") == ""
 
 
 @pytest.mark.shared

@@ -51,8 +51,8 @@ def texts(drawn):
     return [text.get_text() for text in drawn.findobj(lambda item: hasattr(item, "get_text"))]
 
 
-ROWS = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5}]
 POINTS = [[0.5, 2.0, 0.3], [1, 1.5, 0.4]]
+ROWS = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5, "within_epoch": POINTS}]
 NOTICE = ("On the embedded sample of Fashion-MNIST: 10000 training and 2000 test images of 60000 "
           "and 10000. A subset: 1 of 10000 training and 1 of 2000 test images.")  # fmt: skip
 RUN = SimpleNamespace(title="NiN", points=lambda: POINTS, history=ROWS, settings=Settings(),
@@ -101,7 +101,8 @@ def turkish_pictures():
     )  # fmt: skip
     yield look_pictures.confusion(np.eye(3), classes, "tr")
     entry = {"predicted": "class 1", "true": "class 2", "probability": 0.75}
-    yield look_pictures.wrong(np.zeros((1, 28, 28), np.uint8), [entry], "tr")
+    yield look_pictures.wrong(np.zeros((1, 28, 28), np.uint8), [entry], 31, 300, "tr")
+    yield look_pictures.wrong(np.zeros((0, 28, 28), np.uint8), [], 0, 300, "tr")
     yield look_pictures.filters(np.ones((3, 5, 5)), "tr")
     layer = {"layer": "block1.conv1", "channels": 96, "dead": [1]}
     yield look_pictures.dead([layer], 2000, "tr")
@@ -141,6 +142,7 @@ def said(sample):
     held = sample.hold_out(2000)
     for part in (sample, sample.limit(60), sample.limit(1), held, held.limit(60)):
         yield part.notice
+    yield Model({}, training={"notice": held.notice}).notice("")
     for labels in ([0, 5, 9], [3, 4, 5]):
         yield Dataset(sample.train_images[:3], labels, sample.test_images[:1], labels[:1]).notice
     yield layouts.DIVIDED

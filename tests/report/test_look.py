@@ -1,6 +1,7 @@
 """What is seen in a trained network: the same in every framework, and true by other means."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -86,6 +87,69 @@ def test_no_cell_of_the_confusion_reads_0_and_halves_are_rounded_up():
     assert [each.get_text() for each in found] == ["83", "1", "17", "1", "100"]
 
 
+def names(count, long):
+    """Of classes; long ones begin alike."""
+    return [f"Herbaceous perennial species {'abcdefghijk'[i % 11]} {i}" if long else f"class {i}"
+            for i in range(count)]  # fmt: skip
+
+
+def boxes(texts):
+    """Where words are drawn; none lies on another."""
+    found = [text.get_window_extent() for text in texts if text.get_text()]
+    for one, other in itertools.combinations(found, 2):
+        assert not one.overlaps(other), [text.get_text() for text in texts]
+    return found
+
+
+@pytest.mark.parametrize(("count", "long"), [(2, True), (10, False), (25, True), (30, True),
+                                             (100, True), (150, False)])  # fmt: skip
+def test_words_and_numbers_of_a_confusion_do_not_run_into_each_other(count, long):
+    matrix = np.full((count, count), 100)
+    drawn = pictures.confusion(matrix, names(count, long), "en")
+    drawn.draw_without_rendering()
+    axes, whole = drawn.axes[0], drawn.bbox
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        if labels[0].get_rotation() != 35:  # slanted words share their rectangles' corners
+            assert all(whole.fully_contains(*corner) for box in boxes(labels)
+                       for corner in (box.p0, box.p1))  # fmt: skip
+    matrix = np.diag([100] * count)
+    drawn = pictures.confusion(matrix, names(count, long), "en")
+    drawn.draw_without_rendering()
+    axes = drawn.axes[0]
+    assert bool(axes.texts) == (count <= 40) == (len(drawn.axes) == 1)
+    assert all(text.get_window_extent().width < axes.bbox.width / count for text in axes.texts)
+    assert f"{100 * count:,} images" in drawn.get_suptitle()
+
+
+@pytest.mark.parametrize(("count", "long"), [(2, True), (6, True), (10, False), (25, True)])
+def test_words_above_and_below_maps_do_not_run_into_each_other(count, long):
+    rng = np.random.default_rng(0)
+    images, maps = np.zeros((4, 28, 28), np.uint8), rng.random((4, count, 2, 2))
+    photos = [f"photos/pantolon.webp.{i}.jpg" for i in range(9)]
+    drawn = pictures.maps(images, maps, photos, names(count, long), (0, 1), "en")
+    drawn.draw_without_rendering()
+    columns = len(drawn.axes) // len(images)
+    assert columns == min(count, 11) + 1
+    for part in ([each.title for each in drawn.axes[:columns]],
+                 [each.xaxis.label for each in drawn.axes[:columns]]):  # fmt: skip
+        assert all(box.x0 >= 0 and box.x1 <= drawn.bbox.x1 for box in boxes(part))
+    assert "the first 4 of 9 images" in drawn.get_suptitle()
+    assert ("11 of 25 classes" in drawn.get_suptitle()) == (count == 25)
+    likeliest = str(maps[0].mean((1, 2)).argmax())
+    (best,) = [each.title for each in drawn.axes[1:columns]
+               if each.xaxis.label.get_fontweight() == "bold"]  # fmt: skip
+    assert likeliest in best.get_text().split()
+
+
+def test_wrong_answers_that_are_shown_are_so_many_of_all_and_none_is_no_error():
+    entry = {"predicted": "class 1", "true": "class 2", "probability": 0.75}
+    pixels = np.zeros((10, 28, 28), np.uint8)
+    some = pictures.wrong(pixels, [entry] * 10, 31, 300, "en").get_suptitle()
+    assert some == "The most confident of 31 wrong answers on 300 images"
+    none = pictures.wrong(pixels[:0], [], 0, 300, "en").get_suptitle()
+    assert none == "No wrong answer on 300 images"
+
+
 # ------------------------------------------------------------- with a backend
 
 
@@ -151,6 +215,17 @@ def test_maps_of_one_pixel_cannot_be_seen(backend, backend_name, weights):
     small = api.look(weights, backend=backend_name, **options)
     with pytest.raises(NinError, match=r"of one pixel, .* from 99 pixels on"):
         small.view("maps")
+
+
+def test_a_view_that_cannot_be_shown_leaves_the_others_their_pictures(
+    backend, backend_name, weights, tmp_path
+):
+    options = ["--backend", backend_name, "--data", "sample", "--indices", "0:2", "--resize", "98"]
+    look = ["look.py", "--weights", weights, "--device", "cpu", *options, "--out", tmp_path / "out"]
+    done = run_here(*look, "--view", "maps", "filters")
+    assert_one_clear_line(done, "--view maps: at 98x98 ", status=1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"filters.svg", "filters.png"}
+    assert_one_clear_line(run_here(*look, "--view", "maps"), "--view maps: at 98x98 ", status=2)
 
 
 def test_networks_without_what_a_view_shows_are_refused(look):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -13,7 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import make_run
 
-from common.report import page, style
+from common.model import Model
+from common.network import architecture
+from common.network.description import parse
+from common.prediction.predict import Images, Predictions
+from common.report import look, look_pictures, page, style
+from common.settings import Settings
 from common.training import run_directory
 
 BENCH = ROOT / "docs" / "bench.json"
@@ -119,6 +125,22 @@ def test_only_settings_that_differ_are_in_the_table(runs):
     assert page.html(page.read(runs[:2])).count("<td><strong>0.03</strong></td>") == 1
     assert "momentum" not in rows
     assert "momentum 0" in shown.same()
+
+
+@pytest.mark.parametrize("classes", [10, 25])
+@pytest.mark.parametrize("network", ["one-1x1", "dense-head"])
+def test_shapes_and_costs_are_those_of_as_many_classes_as_the_run_has(tmp_path, network, classes):
+    run = make_run(tmp_path / "run", network=network, data={"num_classes": classes})
+    shown = page.Page(page.read([run]), "en")
+    named = f"NiN {network}" + (", 25 classes" if classes == 25 else "")
+    walk, book = shown.walks()
+    assert walk.caption.endswith(f": {named}")
+    assert walk.rows[-1][1] == str(classes)
+    assert book.rows[-1][1] == "10"
+    parameters = architecture.parameter_shapes(classes, network=parse(network), size=68)
+    (own,) = [row for row in shown.costs().rows if row[2] == "run"]
+    assert own[0] == named
+    assert own[4] == f"{sum(map(math.prod, parameters.values())):,}"
 
 
 def test_runs_that_are_too_many_for_a_sheet_of_paper_are_in_several_tables(tmp_path):
@@ -252,10 +274,90 @@ def test_predictions_are_on_the_page_and_weights_that_lack_are_named(backend, ba
     images = [attributes for tag, attributes in found.attributes if tag == "img"]
     assert len(images) >= 12
     assert all(each["src"].startswith("data:image/png;base64,") for each in images)
-    (heat,) = re.findall(r'<table class="heat">.*?</table>', text, re.DOTALL)
+    (heat,) = re.findall(r'<table class="heat".*?</table>', text, re.DOTALL)
     shares = np.array(re.findall(r"--share: (\d+)%", heat), int).reshape(10, 10)
     assert np.isin(np.round(shares.sum(1), -1), (0, 100)).all()
     assert run_directory.read(trained).result["complete"]
+
+
+def predictions(names, labels, answers):
+    """Of a network that answers so."""
+    images = Images(np.zeros((len(labels), 28, 28), np.uint8), list(map(str, labels)),
+                    np.array(labels), "", names)  # fmt: skip
+    logits = np.eye(len(names))[answers]
+    return Predictions(
+        Model({}, num_classes=len(names), class_names=names), Settings(), images, "cpu", logits
+    )
+
+
+def test_the_page_and_the_picture_of_look_have_the_same_percentages(runs):
+    found = predictions(("cat", "dog"), [0] * 8 + [1] * 200, [0] * 7 + [1] * 200 + [0])
+    rows = page.Page(page.read(runs), "en").confusion("first", found).rows
+    assert rows == [["cat", "88", "13"], ["dog", "1", "100"]]
+    drawn = look_pictures.confusion(look.confusion_matrix(found), found.class_names, "en")
+    shown = [text.get_text() for text in drawn.axes[0].texts]
+    assert shown == [share for _, *shares in rows for share in shares]
+
+
+@pytest.mark.parametrize("count", [2, 25, 100])
+def test_a_confusion_of_many_long_names_has_numbers_as_headings_and_both_in_its_rows(runs, count):
+    names = tuple(f"Herbaceous perennial ({chr(200 + i)})" for i in range(count))
+    found = predictions(names, range(count), range(count))
+    table = page.Page(page.read(runs), "en").confusion("first", found)
+    assert table.columns[1:] == (list(names) if count == 2 else [*map(str, range(count))])
+    assert table.rows[1][0] == (names[1] if count == 2 else f"1 {names[1]}")
+
+
+def test_network_and_data_stand_beside_a_result_and_the_books_accuracy_is_of_its_data(tmp_path):
+    other = {"kind": "custom", "directory": "/data/plants"}
+    run = make_run(tmp_path / "other", network="one-1x1", backend="tf", data=other)
+    for runs, book in (([run], []), ([run, make_run(tmp_path / "own")], ["the book, PyTorch"])):
+        shown = page.Page(page.read(runs), "en")
+        first, *_, last = shown.results().rows
+        assert (first[2], first[4]) == ("one-1x1", "plants, 400")
+        assert (last[2], last[4]) == ("chapter", "Fashion-MNIST, 60,000")
+        svg = shown.curves()[2].svg
+        assert [name for name in page.FRAMEWORKS.values() if name in svg] == [
+            each.removeprefix("the book, ") for each in book
+        ]
+    arrays = make_run(tmp_path / "arrays", data={"kind": "arrays"})
+    assert page.Page(page.read([arrays]), "en").results().rows[0][4] == "400"
+
+
+def test_runs_of_one_epoch_are_told_apart_in_the_curves_and_in_their_key(tmp_path):
+    runs = [make_run(tmp_path / f"{i}", 1) for i in range(8)]
+    (runs[3] / "metrics.jsonl").write_text("")
+    (runs[3] / "result.json").unlink()
+    shown = page.Page(page.read(runs), "en")
+    assert [*shown.key()] == [*"0124567"]
+    assert len({(colour, mark) for colour, _, mark in shown.key().values()}) == 7
+    marks = re.findall(r'<use xlink:href="#(\w+)"[^>]*var\(--run(\d)\)', shown.curves()[2].svg)
+    assert len(set(marks)) == 7
+
+
+@pytest.mark.parametrize(("epochs", "ticks"), [(10, ["0", "5", "10"]), (1, ["0", "0.5", "1"])])
+def test_the_epochs_below_a_curve_are_whole_where_there_are_several(tmp_path, epochs, ticks):
+    for curve in page.Page(page.read([make_run(tmp_path / "run", epochs)]), "en").curves():
+        words = re.findall(r"<text[^>]*>([^<]*)</text>", curve.svg)
+        assert words[: words.index("epoch")] == ticks
+
+
+def test_a_run_that_diverged_is_called_so_and_its_note_is_a_sentence(tmp_path):
+    run = make_run(tmp_path / "run", lr=900)
+    result = json.loads((run / "result.json").read_text())
+    note = "training diverged at epoch 1, step 3: the loss is not finite (nan); try a lower lr"
+    result |= {"complete": False, "notes": [note]}
+    (run / "result.json").write_text(json.dumps(result))
+    for language, state, first in (("en", "diverged", "T"), ("tr", "ıraksadı", "E")):
+        shown = page.Page(page.read([run]), language)
+        assert shown.results().rows[0][-1] == state
+        assert shown.notes()["run"][-1].startswith(first)
+
+
+def test_no_number_of_threads_is_called_what_it_means(tmp_path):
+    runs = [make_run(tmp_path / f"{threads}", threads=threads) for threads in (0, 2)]
+    (table,) = page.Page(page.read(runs), "en").settings()
+    assert {name: cells for name, *cells in table.rows}["threads"] == ["one per core"] * 2 + ["2"]
 
 
 def test_a_curve_of_a_single_record_has_a_mark(tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 from commands import assert_one_clear_line, run_here
@@ -10,8 +11,8 @@ from common.files import figures
 from common.network import cost
 from common.report import cost as cost_report
 from common.report import figure, style
-from common.settings import from_preset
-from common.training import ablation
+from common.settings import Settings, from_preset
+from common.training import ablation, curves
 
 NETWORKS = (*cost.COMPARED, "lin-cifar", "alexnet-head", "vgg-30")
 
@@ -35,7 +36,7 @@ def test_sizes_are_in_powers_of_two_and_turkish_percentages_begin_with_the_sign(
 @pytest.mark.parametrize(("network", "language"), [*itertools.product(NETWORKS, style.LANGUAGES)])
 def test_the_chapters_figure_has_every_word_inside_its_box(network, language):
     drawn = figure.plot([network], language)
-    figures.png(drawn, 50)  # lays it out
+    figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
     (axes,) = drawn.axes
     boxes = [patch.get_window_extent() for patch in axes.patches]
     found = [text for text in axes.texts if text.get_text() and text.get_weight() != "bold"]
@@ -173,6 +174,15 @@ def test_an_ablation_of_a_few_close_records_shows_them_whole_with_labels_apart(s
 
 
 # ------------------------------------------------------------- the commands
+
+
+def test_the_curves_of_half_an_epoch_of_five_steps_end_together():
+    points = [[0.2, 2.0, 0.3], [0.4, 1.5, 0.4]]
+    rows = [{"epoch": 0.5, "evaluated_on": "test", "test_accuracy": 0.5, "within_epoch": points}]
+    run = SimpleNamespace(title="NiN", points=lambda: points, history=rows, settings=Settings(),
+                          dataset=SimpleNamespace(notice=""))  # fmt: skip
+    lines = curves.plot(run).axes[0].lines
+    assert [line.get_xdata()[-1] for line in lines] == [0.4] * 3
 
 
 def test_cost_writes_what_it_prints(tmp_path):

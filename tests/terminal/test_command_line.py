@@ -40,6 +40,25 @@ def test_an_error_is_one_line_with_the_commands_own_options(parser, capsys, mess
 
 
 @pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--lr=0,05", "invalid float value: '0,05'; did you mean 0.05?; --help"),
+        ("--lr=1.000,5", "invalid float value: '1.000,5'; --help"),
+        ("--limit=2.000", "expected a whole number, not '2.000'; did you mean 2000?; --help"),
+        ("--limit=1,000,000", "not '1,000,000'; did you mean 1000000?; --help"),
+        ("--limit=2.5", "expected a whole number, not '2.5'; --help"),
+        ("--limit=ten", "expected a whole number, not 'ten'; --help"),
+    ],
+)
+def test_a_number_as_other_languages_write_it_is_shown_as_it_must_be(parser, capsys, option, line):
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--limit", type=int)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["x", option])
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("argument", "value"),
     [
         ("~/a", "/home/me/a"),

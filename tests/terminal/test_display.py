@@ -11,6 +11,7 @@ from rich.console import Console
 
 from common.errors import in_options
 from common.network import architecture
+from common.network.description import parse
 from common.terminal import display
 from common.terminal.display import Bars, Display, duration, seconds_left
 from common.terminal.search import SearchDisplay
@@ -26,10 +27,13 @@ def test_durations_are_written_for_people(seconds, words):
     assert duration(seconds) == words
 
 
-def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), **more):
+def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), network="chapter", **more):
     """As much of a run as a display looks at, in the middle of its first epoch."""
     return SimpleNamespace(
-        settings=SimpleNamespace(epochs=epochs, backend="torch", precision="float32", preset="x"),
+        settings=SimpleNamespace(
+            **{"backend": "torch", "precision": "float32", "preset": "x"},
+            **{"epochs": epochs, "description": parse(network)},
+        ),
         ready=SimpleNamespace(device=SimpleNamespace(name="cpu"), prepared={"threads": 1}),
         steps_per_epoch=steps,
         epoch_steps=steps,
@@ -74,6 +78,12 @@ def test_the_line_to_go_on_with_can_be_typed_whatever_the_directory_is_called(ca
     shown.end(run, failed=False)
     words = shlex.split(capsys.readouterr().out.partition("continue with ")[2])
     assert words == ["--resume", "/tmp/my runs/it's"]
+
+
+@pytest.mark.parametrize(("network", "name"), [("nin", "NiN"), ("vgg-12-32", "NiN vgg-12-32")])
+def test_the_first_line_names_the_network(capsys, network, name):
+    Display().begin(run_of(network=network))
+    assert capsys.readouterr().out.startswith(f"{name} with torch on cpu, 1 thread, ")
 
 
 def test_of_many_runs_on_small_images_the_first_has_the_note(capsys):

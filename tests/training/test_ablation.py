@@ -87,6 +87,30 @@ def test_what_cannot_be_compared_is_refused_in_one_line(networks, seeds, given, 
     assert words in str(refused.value)
 
 
+class Stop(Watcher):
+    """Interrupts a run before its first step."""
+
+    def begin(self, run):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_start_that_failed_leaves_nothing_and_does_not_block_its_directory(
+    backend_name, sample, tmp_path, existed
+):
+    out = tmp_path / "runs"
+    if existed:
+        out.mkdir()
+    options = {"backend": backend_name, "data": sample, "seeds": 1, "out": out, **OPTIONS}
+    with pytest.raises(NinError, match=r"batch_size=121: larger than the data \(120 .*more images"):
+        common.ablate(*NETWORKS, **options | {"batch_size": 121})
+    assert out.exists() == existed
+    with pytest.raises(KeyboardInterrupt):
+        common.ablate(*NETWORKS, watchers=(Stop(),), **options | {"limit": 100})
+    assert [*tmp_path.rglob("*")] == [out] * existed
+
+
 class StopSecond(Watcher):
     """Interrupts the second run."""
 

@@ -1,7 +1,10 @@
 """The search for hyperparameters: what it draws, how it goes on, what it never looks at."""
 
+import dataclasses
+import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,10 +16,12 @@ import pytest
 from commands import ROOT, assert_one_clear_line, command, run, run_here
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.legend import Legend
 
 import common
 from common.errors import NinError
 from common.files import figures
+from common.report import style
 from common.report import tune as report
 from common.settings import Settings, from_preset
 from common.training import space, tune
@@ -73,6 +78,7 @@ def test_without_lines_the_exercise_is_searched():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("learning=0.1", "did you mean lr? can be searched: lr, batch_size, optimizer"),
         ("learning_rate=0.1:0.5", "did you mean lr? can be searched: lr, batch_size, optimizer"),
         ("lr=0.5:0.1", "the lower end comes first"),
         ("lr=x", "'x' is no number; such as lr=0.001:0.3"),
@@ -162,9 +168,37 @@ def test_a_search_finds_what_is_good_and_stops_what_is_not(whole):
     assert worst < whole.best.accuracy
 
 
+@pytest.mark.parametrize("lang", style.LANGUAGES)
 @pytest.mark.parametrize("name", report.PICTURES)
-def test_each_picture_of_a_search_says_that_it_was_on_the_sample(whole, name):
-    assert any("embedded sample" in text.get_text() for text in whole.plot(name).texts)
+def test_each_picture_of_a_search_says_below_its_legend_that_it_was_on_the_sample(
+    whole, name, lang
+):
+    drawn = whole.plot(name, lang)
+    figures.png(drawn, drawn.dpi)  # lays it out
+    *_, notice = drawn.texts
+    assert notice.get_text().split() == style.told(whole.dataset.notice, lang).split()
+    assert "Fashion-MNIST" in notice.get_text()
+    (legend,) = drawn.findobj(Legend)
+    assert notice.get_window_extent().y1 < legend.get_window_extent().y0
+    assert legend.get_window_extent().y1 < drawn.axes[-1].get_window_extent().y0
+
+
+def test_the_command_for_the_best_settings_names_the_data_of_the_search(whole, sample, tmp_path):
+    words = shlex.split(report.command(whole, whole.best))
+    assert words[words.index("--data") + 1] == "sample"
+    assert words[words.index("--epochs") + 1] == "2"
+    own = dataclasses.replace(sample, kind="custom", directory="my plants")
+    other = begin(own, tmp_path / "new")
+    assert "--data 'my plants'" in report.command(other, whole.best)
+
+
+def test_an_accuracy_of_1_is_not_known_without_an_error(whole, sample, tmp_path):
+    tuning = begin(sample, tmp_path / "new")
+    search(tuning, 1, lambda *_: 1.0)
+    count = len(tuning.dataset.test_images)
+    assert 0.5 / count < tuning.noise < 1.5 / count
+    share = whole.best.accuracy
+    assert whole.noise == pytest.approx(np.sqrt(share * (1 - share) / count), rel=0.1)
 
 
 def trial(number, values, accuracy):
@@ -174,19 +208,34 @@ def trial(number, values, accuracy):
     return tune.Trial(number, outcome, values, ended, curve, 1.0, "", False)
 
 
-@pytest.mark.parametrize("accuracies", [(0.612, 0.76), (0.83, 0.84), (0.1, 0.95)])
-@pytest.mark.parametrize("search", ["lr=0.01:0.1", "lr=0.02:0.09", "lr=0.001:0.3"])
-def test_the_axes_of_the_picture_of_values_can_be_read(search, accuracies):
-    choices, _ = space.parse([search], from_preset("fast"))
+@pytest.mark.parametrize(
+    "accuracies", [(0.612, 0.76), (0.83, 0.84), (0.1, 0.95), (0.3, 1.0), (1.0, 1.0)]
+)
+@pytest.mark.parametrize("search", ["lr=0.01:0.1", "lr=0.02:0.09", "lr=0.001:0.1", "lr=0.001:0.3"])
+@pytest.mark.parametrize("others", [[], ["init", "shift=0:3", "flip"]])
+def test_the_axes_of_the_picture_of_values_can_be_read(search, accuracies, others):
+    choices, _ = space.parse([search, *others], from_preset("fast"))
     low, high = map(float, search[3:].split(":"))
-    trials = [trial(1, {"lr": low}, accuracies[0]), trial(2, {"lr": high}, accuracies[1])]
+    same = {"init": "he", "shift": 1, "flip": True}
+    trials = [
+        trial(i, same | {"lr": lr}, accuracy)
+        for i, lr, accuracy in zip((1, 2), (low, high), accuracies, strict=True)
+    ]
     drawn = report.values(SimpleNamespace(space=choices, ended=trials))
-    figures.png(drawn, 50)  # lays it out
-    (axes,) = drawn.axes
-    for axis, (least, most) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        assert sum(least <= tick <= most for tick in axis.get_ticklocs()) >= 2
-        labels = [text.get_text() for text in axis.get_ticklabels()]
-        assert len(set(labels)) == len(labels)
+    figures.png(drawn, drawn.dpi)  # lays it out
+    axes = drawn.axes[0]
+    for i, axis in enumerate((axes.xaxis, axes.yaxis)):
+        least, most = axis.get_view_interval()
+        shown = [label for tick, label in zip(axis.get_ticklocs(), axis.get_ticklabels(),
+                 strict=True) if least <= tick <= most]  # fmt: skip
+        assert len({label.get_text() for label in shown}) == len(shown) >= 2
+        extents = [label.get_window_extent().get_points()[:, i] for label in shown]
+        assert all(
+            one[1] < other[0] for one, other in itertools.pairwise(sorted(extents, key=list))
+        )
+    for line in axes.lines:
+        marks = axes.transData.transform(line.get_xydata())[:, 1]
+        assert (marks + line.get_markersize() < axes.bbox.y1).all(), "cut off at the top"
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([np.exp, np.cbrt, lambda x: 3 * x - 1]))
