@@ -8,10 +8,13 @@ the comparison are given the weights of the first file.
 
 import dataclasses
 import importlib
+import itertools
 import json
+import math
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +43,15 @@ SUFFIXES = {suffix for form in FORMATS.values() for suffix in form.suffixes}
 # files in the comparison's directory: what all compute with, and where extract() leaves the weights
 MATERIAL, WEIGHTS = "material.safetensors", "weights.safetensors"
 
-# operations of ONNX and MXNet -> kind of layer; one that is not here acts on each number, as a ReLU
-# does, which is written in many ways
-OPERATIONS = {
-    **dict.fromkeys(("conv", "convolution", "matmul", "gemm", "fullyconnected"), "conv"),
-    **dict.fromkeys(("maxpool", "averagepool", "pooling"), "pool"),
-    **dict.fromkeys(("globalaveragepool", "globalmaxpool"), "global_pool"),
-    **dict.fromkeys(("reducemean", "reducesum", "mean", "sum"), "global_pool"),
-    **dict.fromkeys(("flatten", "reshape", "squeeze"), "flatten"),
-    **dict.fromkeys(("add", "elemwise_add", "broadcast_add"), "bias"),
-    "dropout": "dropout",
-    # of a parameter, of the order of numbers, or behind the logits
-    **dict.fromkeys(("null", "cast", "identity", "transpose", "unsqueeze", "pad", "slice"), ""),
-    **dict.fromkeys(("concat", "softmax", "logsoftmax", "log_softmax", "softmaxoutput"), ""),
-}  # fmt: skip
-
-
-EARLY = " before its ReLU"  # ends the name of what a layer gives there
+# kind of step -> how ONNX, Keras and MXNet call its operations; any other operation, such as those
+# that a ReLU is written with, is a part of the layer before it
+KINDS = {
+    "conv": "[Cc]onv|MatMul|Gemm|FullyConnected|[Dd]ense",
+    "end": "[Pp]ad|[Ss]oftmax",
+    "pool": "[Pp]ool|[Mm]ean|Reduce|sum|^max",
+    "dropout": "[Dd]ropout",
+    "flatten": "[Ff]latten|[Rr]eshape|[Ss]queeze",
+}
 
 
 def is_file(spec: str) -> bool:
@@ -152,40 +147,73 @@ def learning_rate(
     return float(f"{min(STEP_FALL * loss / square, highest) if square else highest:.2g}")
 
 
-def chapter_names(steps: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Canonical name -> what stands for a layer, by the order of the layers alone.
+def chapter_names(steps: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+    """Canonical name -> what stands for the steps of a layer, up to the next layer.
 
-    ``steps`` are the kind of layer, and what stands for it, in the order of computation. A kind
-    that the chapter does not have gets no name.
+    ``steps`` are the name of an operation, and what stands for it, in the order of computation.
     """
     layers = architecture.layers()
     convolutions = iter([layer.name for layer in layers if not layer.is_pool])
-    pools = {layer.name for layer in layers if layer.is_pool}
-    named: dict[str, Any] = {}
-    last = linear = None  # a convolution that has had no ReLU yet
-    block = ""
-    for kind, what in steps:
-        if kind in ("conv", "global_pool"):
-            named.pop("flatten", None)  # that was none: it is behind them
+    pools = {one.name: other.name for one, other in pairwise(layers) if other.is_pool}
+    pools[layers[-1].name] = "global_pool"
+    named: dict[str, list[Any]] = {}
+    convolution = last = None
+    for operation, what in steps:
+        kind = next((k for k, pattern in KINDS.items() if re.search(pattern, operation)), "")
         if kind == "conv":
-            last = linear = next(convolutions, None)
-            block = (last or "").partition(".")[0]
+            convolution = last = next(convolutions, None)
         elif kind == "pool":
-            last = block.replace("block", "pool")
-            last = last if last in pools - named.keys() else None
-        elif kind in ("dropout", "global_pool", "flatten"):
-            last = linear = kind
-        elif kind not in ("relu", "bias"):
-            continue
-        elif kind == "relu" and last != linear and linear is not None:
-            # its ReLU comes behind the pooling, which is the same
-            named[linear + EARLY] = named.pop(linear)
-        if kind == "relu":
-            linear = None
-        # a ReLU overwrites the entry of its convolution
+            last = pools.get(convolution or "", last)
+        elif kind == "dropout" or (kind == "flatten" and last == "global_pool"):
+            last = kind
+        elif kind == "end":  # the padding of the next layer, or what is made of logits
+            last = None
         if last is not None:
-            named[last] = what
+            named.setdefault(last, []).append(what)
     return named
+
+
+def layer_outputs(steps: Mapping[str, Sequence[np.ndarray]], count: int) -> dict[str, np.ndarray]:
+    """Canonical name -> output for so many images, of the outputs of each layer's steps.
+
+    It is what the next layer takes, whatever the last of the steps that is a map makes of it:
+    their channels may be last, and their pixels on one axis, as of a layer that is fully connected
+    per pixel.
+    """
+    layers = architecture.layers()
+    channels = {layer.name: layer.out_channels for layer in layers}
+    channels |= {"dropout": layers[-4].out_channels, "global_pool": layers[-1].out_channels}
+    outputs: dict[str, np.ndarray] = {}
+    size: tuple[int, ...] = ()
+    for name, values in steps.items():
+        outputs[name] = values[-1]
+        width = channels.get(name)
+        if width is None:
+            continue
+        maps = [value.shape for value in values if value.ndim == 4]
+        if maps:
+            size = maps[-1][2:] if maps[-1][1] == width else maps[-1][1:3]
+        for value in reversed(values):
+            if value.size == count * width:
+                size = (1, 1)
+            if value.size != count * width * math.prod(size):
+                continue
+            if value.shape[:2] == (count, width):
+                outputs[name] = value.reshape(count, width, *size)
+            elif value.shape[-1] == width:
+                outputs[name] = value.reshape(count, *size, width).transpose(0, 3, 1, 2)
+            break
+    for one, pool in pairwise(layers):
+        behind = pairwise(steps.get(pool.name, ()) if pool.is_pool else ())
+        if one.name in outputs and any(a.shape == b.shape and (b >= 0).all() for a, b in behind):
+            # its ReLU stands behind the pooling, which is the same
+            outputs[one.name] = np.maximum(outputs[one.name], 0)
+    pooled = outputs.get("global_pool")
+    if pooled is not None and pooled.shape[2:] == (1, 1):  # no layer, if it is averaged to that
+        outputs.setdefault("flatten", pooled[:, :, 0, 0])
+    if "pool3" in outputs:  # a file for prediction leaves dropout out
+        outputs.setdefault("dropout", outputs["pool3"])
+    return outputs
 
 
 def canonical(arrays: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -315,14 +343,22 @@ def _chain(net: Any, path: Path) -> Iterator[Any]:
 
 
 def _as_ours(layers: list[Any], kinds_of: Any) -> Iterator[Any]:
-    """The same with what ends ``nin_tf`` behind a global pooling, whose output has a name there."""
-    for layer, after in zip(layers, [*layers[1:], None], strict=True):
+    """The same as ``nin_tf`` has it, whose layers have names.
+
+    What ends it comes behind a global pooling, and a ReLU behind a pooling before it, which is the
+    same.
+    """
+    for at, (layer, after) in enumerate(pairwise(layers)):
+        if isinstance(layer, kinds_of.MaxPooling2D) and isinstance(
+            after, kinds_of.ReLU | kinds_of.Activation
+        ):
+            layers[at : at + 2] = after, layer
+    for layer in layers:
         yield layer
-        again = tuple(getattr(after, "target_shape", ()))[:2] == (1, 1)
-        if type(layer).__name__.startswith("Global") and not again:
-            yield kinds_of.Reshape((1, 1, -1))
+        if type(layer).__name__.startswith("Global"):
+            yield kinds_of.Reshape((1, 1, -1), name=f"{layer.name}_reshape")
             if not layer.keepdims:
-                yield kinds_of.Flatten()
+                yield kinds_of.Flatten(name=f"{layer.name}_flatten")
 
 
 class KerasPredictor:
@@ -334,15 +370,8 @@ class KerasPredictor:
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         outputs = self.predictor.activations(images)
-
-        def kind(name: str, output: np.ndarray) -> str:
-            found = name.rpartition(".")[2].rstrip("0123456789")
-            if output.ndim == 2 and found == "global_pool":  # nin_tf's name of any Reshape
-                return "flatten"
-            return "conv" if found == "dense" else found
-
-        named = chapter_names((kind(name, output), output) for name, output in outputs.items())
-        return {"input": outputs["input"], **named}
+        steps = chapter_names((name.rpartition(".")[2], out) for name, out in outputs.items())
+        return {"input": outputs["input"], **layer_outputs(steps, len(images))}
 
     def gradients(
         self, images: np.ndarray, labels: np.ndarray
@@ -357,6 +386,8 @@ class LayersFile:
     PRECISIONS = ("float32",)
     weights: dict[str, np.ndarray]
     """By canonical name."""
+    layers: Mapping[str, Sequence[Any]]
+    """Canonical name -> the steps of a layer."""
     words: dict[str, str]
     """Canonical name -> what the file calls the kind of the layer."""
 
@@ -377,32 +408,24 @@ class LayersFile:
         outputs = self.run(images)
         for name in architecture.layer_shapes(architecture.smallest_input()):
             last = f"{name}.conv3" if name.startswith("block") else name
-            for given in (each for each in (last, last + EARLY) if each in outputs):
-                word = self.words.get(given, "-")
-                yield LayerOutput(word, str(outputs[given].shape), name, outputs[given])
+            if last in outputs:
+                word = self.words.get(last, "-")
+                yield LayerOutput(word, str(outputs[last].shape), name, outputs[last])
 
     def Predictor(self, net: Any, settings: Settings) -> "FilePredictor":
         return FilePredictor(self, settings)
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Canonical name -> output for float32 pixels, channels first; and ``logits``."""
-        outputs = self._run(pixels)
-        for layer in architecture.layers():  # fully connected per pixel, whose channels come last
-            found = outputs.get(layer.name)
-            if found is not None and found.ndim != 4:  # a row of pixels
-                del outputs[layer.name]
-            elif found is not None and found.shape[1] != layer.out_channels == found.shape[-1]:
-                outputs[layer.name] = found.transpose(0, 3, 1, 2)
-        if "global_pool" in outputs:  # with or without its height and width of 1
-            pooled = outputs["global_pool"]
-            outputs["global_pool"] = pooled[..., None, None] if pooled.ndim == 2 else pooled
-            outputs.setdefault("flatten", pooled.reshape(len(pooled), -1))
-        if "pool3" in outputs:  # a file for prediction leaves dropout out
-            outputs.setdefault("dropout", outputs["pool3"])
-        return {**outputs, "logits": outputs["logits"].reshape(len(pixels), -1)}
+        logits, *outputs = self.run_steps(pixels)
+        values = iter(outputs)
+        steps = {name: [next(values) for _ in own] for name, own in self.layers.items()}
+        if logits.shape[2:] == (1, 1):
+            logits = logits[:, :, 0, 0]
+        return {**layer_outputs(steps, len(pixels)), "logits": logits}
 
-    def _run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """The same as the file gives it."""
+    def run_steps(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """The logits and the outputs of all steps of the layers."""
         raise NotImplementedError
 
 
@@ -420,15 +443,16 @@ class OnnxFile(LayersFile):
         model = content.net
         self.shape, self.channels_last = onnx_format.input_layout(model.graph, path, 1)
         nodes, self.result = onnx_format.logits_of(model.graph, architecture.NUM_CLASSES)
-        self.layers = chapter_names((_kind(node.op_type), node) for node in nodes)
-        self.words = {name: node.op_type for name, node in self.layers.items()}
+        self.layers = chapter_names((node.op_type, node) for node in nodes)
+        self.words = {name: own[-1].op_type for name, own in self.layers.items()}
         known = {output.name for output in model.graph.output}
         chosen = f"{path.name}: of its {len(known)} outputs, {printable(self.result)} is compared"
         self.notes = [chosen] if len(known) > 1 else []
-        for node in self.layers.values():
-            if node.output[0] not in known:
-                known.add(node.output[0])
-                model.graph.output.append(self.onnx.ValueInfoProto(name=node.output[0]))
+        steps = itertools.chain(*self.layers.values())
+        self.outputs = [self.result, *(node.output[0] for node in steps)]
+        for name in dict.fromkeys(self.outputs):
+            if name not in known:
+                model.graph.output.append(self.onnx.ValueInfoProto(name=name))
         self.session = onnx_format.start_session(model, threads)
         self.given = self.session.get_inputs()[0].name
 
@@ -436,7 +460,7 @@ class OnnxFile(LayersFile):
         """Package name -> version of what runs it."""
         return {each.__name__: each.__version__ for each in (self.onnx, self.runtime)}
 
-    def _run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def run_steps(self, pixels: np.ndarray) -> list[np.ndarray]:
         batch_size, *own = self.shape
         if any(given not in (None, n) for given, n in zip(own, pixels.shape[1:], strict=True)):
             words = f"{self.__name__} takes images of {own[1]}x{own[2]} only"
@@ -444,14 +468,12 @@ class OnnxFile(LayersFile):
                 raise LackingError(f"{words}, and this level needs oblong ones too")
             raise NinError(f"{words}; compare at that size (resize {own[1]})")
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.channels_last else pixels
-        names = {name: node.output[0] for name, node in self.layers.items()}
-        names["logits"] = self.result
 
         def run(batch: np.ndarray) -> list[np.ndarray]:
-            return list(self.session.run(list(names.values()), {self.given: batch}))
+            return list(self.session.run(self.outputs, {self.given: batch}))
 
         # some exporters fix the batch too
-        return dict(zip(names, convert.in_batches(run, X, batch_size), strict=True))
+        return convert.in_batches(run, X, batch_size)
 
 
 class GluonFile(LayersFile):
@@ -465,28 +487,20 @@ class GluonFile(LayersFile):
         self.exporter = parts.exporter(backend)
         self.graph = json.loads(kinds.layers_of_mxnet(path).read_text())
         nodes = self.graph["nodes"]
-        self.layers = chapter_names((_gluon_kind(node), i) for i, node in enumerate(nodes))
-        self.words = {name: nodes[i]["op"] for name, i in self.layers.items()}
-        self.graph["heads"] += [[i, 0, 0] for i in self.layers.values()]
+        steps = [(node["op"], i) for i, node in enumerate(nodes) if node["op"] != "null"]
+        self.layers = chapter_names(steps)
+        self.words = {name: nodes[own[-1]]["op"] for name, own in self.layers.items()}
+        self.outputs = [*itertools.chain(*self.layers.values())]
+        self.graph["heads"] += [[i, 0, 0] for i in self.outputs]
 
-    def _run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def run_steps(self, pixels: np.ndarray) -> list[np.ndarray]:
         with tempfile.TemporaryDirectory() as directory:
             # the same file with more outputs
             file = Path(directory) / Path(self.__file__).name
             file.symlink_to(Path(self.__file__).absolute())
             kinds.layers_of_mxnet(file).write_text(json.dumps(self.graph))
             outputs = self.exporter.run_native(file, pixels)
-        first = len(outputs) - len(self.layers)
-        return {**dict(zip(self.layers, outputs[first:], strict=True)), "logits": outputs[0]}
-
-
-def _gluon_kind(node: Mapping[str, Any]) -> str:
-    whole = node.get("attrs", {}).get("global_pool") in ("True", "1")
-    return "global_pool" if whole else _kind(node["op"])
-
-
-def _kind(operation: str) -> str:
-    return OPERATIONS.get(re.sub("^_np[ix]?_", "", operation).lower(), "relu")
+        return [outputs[0], *outputs[-len(self.outputs) :]]
 
 
 class FilePredictor:

@@ -66,8 +66,8 @@ def set_attribute(graph, layer, **attributes):
         node(graph, layer).attribute.append(onnx.helper.make_attribute(name, value))
 
 
-def without_relu(graph):
-    gone = node(graph, "block3.conv2")
+def without_relu(name, graph):
+    gone = node(graph, name)
     for each in graph.node:
         each.input[:] = [gone.input[0] if i == gone.output[0] else i for i in each.input]
     graph.node.remove(gone)
@@ -258,6 +258,15 @@ def without_flattening(graph):
         sizes.add().dim_value = 1
 
 
+def pool_in_two_steps(graph):
+    """The maximum of each column, then of each row of those."""
+    pool = node(graph, "pool1")
+    window = {"kernel_shape": [3, 1], "strides": [2, 1]}
+    insert(graph, "MaxPool", pool.input[0], "columns", pool, **window)
+    pool.input[0] = "columns"
+    set_attribute(graph, "pool1", kernel_shape=[1, 3], strides=[1, 2])
+
+
 def without_pool2(graph):
     pool = node(graph, "pool2")
     node(graph, "block3.conv1.sum").input[0] = pool.input[0]
@@ -285,6 +294,7 @@ MISTAKES = {
     "sum-over-count": (sum_over_count, None),
     "pixels-in-a-row": (pixels_in_a_row, None),
     "without-flattening": (without_flattening, None),
+    "pool-in-two-steps": (pool_in_two_steps, None),
     "without-pool2": (without_pool2, ("shapes", "pool2")),
     "padding": (
         lambda graph: set_attribute(graph, "block2.conv1.sum", pads=[1, 1, 3, 3]),
@@ -295,7 +305,8 @@ MISTAKES = {
         ("shapes", "pool2"),
     ),
     "rounds-up": (lambda graph: set_attribute(graph, "pool3", ceil_mode=1), ("shapes", "pool3")),
-    "no-relu": (without_relu, ("activations", "block3.conv2")),
+    "no-relu": (partial(without_relu, "block3.conv2"), ("activations", "block3.conv2")),
+    "no-relu-before-pool": (partial(without_relu, "block3.conv3"), ("activations", "block3.conv3")),
     "average-pool": (average_pool, ("activations", "pool1")),
     "softmax": (softmax, ("activations", "logits")),
     "normalized": (normalized, ("activations", "block1.conv1")),
@@ -509,6 +520,55 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
     two = foreign_tf.keras.Model(one.input, [one.output, aside])
     with pytest.raises(NinError, match=r"n\.keras: its layers are no chain \(it branches at aside"):
         files.KerasFile(foreign_tf.saved(two, tmp_path), backend, 1)
+
+
+def test_a_pooling_behind_the_last_convolution_is_the_global_one():
+    steps = [*[("Convolution", None)] * 12, ("Pooling", 1), ("relu", 2), ("Flatten", 3)]
+    named = files.chapter_names(steps)
+    assert (named["global_pool"], named["flatten"]) == ([1, 2], [3])
+    assert "pool1" not in named
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.transpose(0, 2, 3, 1),
+        lambda x: x.reshape(2, 96, -1),
+        lambda x: x.reshape(2, 96, -1).transpose(0, 2, 1),
+        lambda x: x.transpose(0, 2, 3, 1).reshape(-1, 96),
+    ],
+)
+def test_what_ends_a_layer_is_its_output_however_the_next_one_takes_its_map(rng, write):
+    before = rng.normal(size=(2, 96, 5, 6))
+    after = np.maximum(before, 0)
+    found = files.layer_outputs({"block1.conv1": [before, write(after)]}, 2)
+    np.testing.assert_array_equal(found["block1.conv1"], after)
+
+
+def test_a_relu_behind_the_pooling_of_a_keras_file_is_as_one_before_it(
+    backend, backend_name, tmp_path
+):
+    if backend_name != "tf":
+        pytest.skip("Keras's own")
+    import foreign_tf
+
+    made = []
+    for layer in foreign_tf.parts(list):
+        made.append(layer)
+        if isinstance(layer, foreign_tf.layers.MaxPooling2D):
+            made[-2].activation = foreign_tf.keras.activations.linear
+            made.append(foreign_tf.layers.ReLU())
+    weights = reference.model().weights
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
+    right, found = (
+        (file := files.KerasFile(foreign_tf.saved(net, tmp_path), backend, 1))
+        .Predictor(file.nin(), Settings(resize=67))
+        .activations(images)
+        for net in (foreign_tf.network(weights), foreign_tf.network(weights, made))
+    )
+    assert {*right} == {*found}
+    for name, array in right.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("relu", ["relu", "sigmoid"])
