@@ -8,13 +8,12 @@ the comparison are given the weights of the first file.
 
 import dataclasses
 import importlib
-import itertools
 import json
 import math
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -448,7 +447,7 @@ class OnnxFile(LayersFile):
         known = {output.name for output in model.graph.output}
         chosen = f"{path.name}: of its {len(known)} outputs, {printable(self.result)} is compared"
         self.notes = [chosen] if len(known) > 1 else []
-        steps = itertools.chain(*self.layers.values())
+        steps = chain(*self.layers.values())
         self.outputs = [self.result, *(node.output[0] for node in steps)]
         for name in dict.fromkeys(self.outputs):
             if name not in known:
@@ -490,7 +489,7 @@ class GluonFile(LayersFile):
         steps = [(node["op"], i) for i, node in enumerate(nodes) if node["op"] != "null"]
         self.layers = chapter_names(steps)
         self.words = {name: nodes[own[-1]]["op"] for name, own in self.layers.items()}
-        self.outputs = [*itertools.chain(*self.layers.values())]
+        self.outputs = [*chain(*self.layers.values())]
         self.graph["heads"] += [[i, 0, 0] for i in self.outputs]
 
     def run_steps(self, pixels: np.ndarray) -> list[np.ndarray]:

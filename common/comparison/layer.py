@@ -294,7 +294,7 @@ def _judge_training(
 ) -> dict[tuple[str, str], str]:
     """What the weights before and after show: no other step can be computed on paper.
 
-    Returns two backends -> how much more the second has learned.
+    Returns two backends -> how what the second has learned differs.
     """
     moved = {each.name: changes(each.group("training"), weights) for each in recordings}
     mistakes = {

@@ -99,42 +99,44 @@ def additions(proto):
     put(proto, made)
 
 
-def fully_connected(proto):
-    """1x1 convolutions as PyTorch's Linear on channels that are last."""
+def instead_of_1x1(proto, steps):
+    """Other operations in place of 1x1 convolutions."""
     made = []
     for each in list(proto.graph.node):
         tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
         kernel = tensors.get(each.input[1]) if each.op_type == "Conv" else None
         if kernel is None or kernel.dims[2] != 1:
             made.append(each)
-            continue
+        else:
+            made += steps(kernel, tensors[each.input[2]], *each.input, *each.output)
+    put(proto, made)
+
+
+def fully_connected(proto):
+    """1x1 convolutions as PyTorch's Linear on channels that are last."""
+
+    def steps(kernel, _, x, weight, bias, out):
         replace(kernel, array_of(kernel)[:, :, 0, 0].T.copy())
-        (x, weight, bias), (out,) = each.input, each.output
-        made += [
+        return [
             node("Transpose", [x], [f"{out}1"], perm=[0, 2, 3, 1]),
             node("MatMul", [f"{out}1", weight], [f"{out}2"]),
             node("Add", [bias, f"{out}2"], [f"{out}3"]),
             node("Transpose", [f"{out}3"], [out], perm=[0, 3, 1, 2]),
         ]
-    put(proto, made)
+
+    instead_of_1x1(proto, steps)
 
 
 def weights_first(proto):
     """1x1 convolutions as products ``weight @ pixels``."""
-    made = []
     for name, values in {"row": [0, 0, -1], "first": [0, 0], "sides": [2, 3]}.items():
         array = np.array(values, np.int64)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    for each in list(proto.graph.node):
-        tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
-        kernel = tensors.get(each.input[1]) if each.op_type == "Conv" else None
-        if kernel is None or kernel.dims[2] != 1:
-            made.append(each)
-            continue
-        (x, weight, bias), (out,) = each.input, each.output
+
+    def steps(kernel, offset, x, weight, bias, out):
         replace(kernel, array_of(kernel)[:, :, 0, 0].copy())
-        replace(tensors[bias], array_of(tensors[bias])[:, None].copy())
-        made += [
+        replace(offset, array_of(offset)[:, None].copy())
+        return [
             node("Shape", [x], [f"{out}1"]),
             node("Reshape", [x, "row"], [f"{out}2"]),
             node("MatMul", [weight, f"{out}2"], [f"{out}3"]),
@@ -143,7 +145,8 @@ def weights_first(proto):
             node("Concat", ["first", f"{out}5"], [f"{out}6"], axis=0),
             node("Reshape", [f"{out}4", f"{out}6"], [out]),
         ]
-    put(proto, made)
+
+    instead_of_1x1(proto, steps)
 
 
 def channels_last(proto):
