@@ -330,9 +330,11 @@ def _judge_training(
         if not names or apart[most] <= 1e-6:
             text = "what training changed is the same: it is the loss alone" if names else ""
         elif 0.01 < abs(sizes[1] / sizes[0] - 1) < math.inf:
-            text = f"what training changed is {sizes[1] / sizes[0]:.4g} times as large"
-        else:
+            text = f"what training changed is on the whole {sizes[1] / sizes[0]:.4g} times as large"
+        elif moved[other][most].any():
             text = f"what training changed differs most in {most}"
+        else:
+            text = f"training does not change {most}"
         learned[one, other] = text
     return learned
 

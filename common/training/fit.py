@@ -236,7 +236,7 @@ def check_batch(settings: Settings, dataset: Dataset) -> None:
         raise NinError(
             f"`batch_size={settings.batch_size}`: larger than the data "
             + plural(f"({len(dataset.train_images)} training example(s)); ")
-            + "a smaller one or more images are needed"
+            + "give a smaller one, or more images"
         )
 
 

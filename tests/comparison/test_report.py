@@ -560,6 +560,20 @@ def test_a_trainer_whose_loss_is_a_running_mean_is_not_said_to_work_by_chance(ma
 
 
 @pytest.mark.long
+def test_a_parameter_that_training_leaves_as_it_is_is_named(material):
+    class Trainer(numpy_nin.Trainer):
+        def train_batch(self, *given):
+            kept = numpy_nin.get_weights(self.net)["block3.conv2.bias"].copy()
+            super().train_batch(*given)
+            weights = numpy_nin.get_weights(self.net)
+            numpy_nin.set_weights(self.net, {**weights, "block3.conv2.bias": kept})
+
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
+    found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
+    assert found.layer.findings["wrong"].endswith("training does not change block3.conv2.bias")
+
+
+@pytest.mark.long
 def test_a_rate_of_dropout_that_is_written_down_is_named_where_the_training_deviates(
     material, capsys
 ):
