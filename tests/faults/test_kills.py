@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 
 import pytest
 from injected import SMALL, assert_same_weights, process, train
@@ -14,8 +15,9 @@ KILLS = int(os.environ.get("NIN_KILLS", "12"))
 
 # Ends at one of the operations that write a file, in the middle of it where it has one.
 AT_AN_OPERATION = """
-import tempfile
+import atexit, tempfile
 left = {number}
+atexit.register(lambda: print({number} - left))
 def counted(function):
     def wrapped(*arguments, **options):
         global left
@@ -46,17 +48,29 @@ def halfway(descriptor, mode="r", *arguments, **options):
     return Halfway(file) if mode == "wb" else file
 os.fdopen = halfway
 """
-# of a whole run
-OPERATIONS = 700
-SECONDS = 3
+
+
+def begun(*arguments, **options):
+    """A run of ``--backend``, where it begins to train."""
+    running = process(*arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
+    for line in running.stdout:
+        if f" with {arguments[1]} on " in line:
+            return running
+    raise AssertionError(f"did not say that it begins: {running.wait()}")
+
+
+def undisturbed(*arguments):
+    """A run to its end; how many operations it has, and how many seconds it takes from there."""
+    with begun(*arguments, fault=AT_AN_OPERATION.format(number=0)) as running:
+        start = time.monotonic()
+        out, _ = running.communicate(timeout=300)
+    assert running.returncode == 0
+    return int(out.split()[-1]), time.monotonic() - start
 
 
 def killed_after(seconds, *arguments):
-    """Kill a run so long after its beginning; the exit status."""
-    with process(*arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
-        for line in running.stdout:
-            if line.startswith("NiN with"):
-                break
+    """Kill a run so long after it begins to train; the exit status."""
+    with begun(*arguments) as running:
         try:
             running.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -72,17 +86,16 @@ def test_however_often_a_run_is_killed_it_ends_with_the_same_weights(
     chance = random.Random(datetime.date.today().toordinal())
     print("the moments of", datetime.date.today())
     arguments = ["--backend", backend_name, *SMALL, "--resume", "auto", "--out"]
-    done = train(*arguments, tmp_path / "undisturbed")
-    assert done.returncode == 0, done.stderr
+    operations, seconds = undisturbed(*arguments, tmp_path / "undisturbed")
     kills = runs = 0
     directory = tmp_path / "0"
     while kills < KILLS or runs == 0:
         if kills == KILLS:
             status = train(*arguments, directory).returncode
         elif kills % 2:
-            status = killed_after(chance.uniform(0, SECONDS), *arguments, directory)
+            status = killed_after(chance.uniform(0, seconds), *arguments, directory)
         else:
-            fault = AT_AN_OPERATION.format(number=chance.randint(1, OPERATIONS))
+            fault = AT_AN_OPERATION.format(number=chance.randint(1, operations))
             status = train(*arguments, directory, fault=fault).returncode
         if status == 0:
             assert_same_weights(directory, tmp_path / "undisturbed")
