@@ -52,8 +52,9 @@ ON_PAPER = "on paper"
 NO_MISTAKE = "no known mistake gives this"
 SAME = ("pool", "dropout")  # layers that do not tell whether a ReLU comes before or behind them
 AS_PIXEL = "its shape"  # the step from a map to one of a pixel
-# where a name alone is looked for
+# numbered from 1, as the table of losses does
 STEPS: Sequence[str] = ("step",)
+# where a name alone is looked for
 SEARCHED = ("activations", "gradients", "parameters", "training")
 
 
@@ -605,7 +606,7 @@ def _difference(a: Array, b: Array, dtype: str, axes: Sequence[str]) -> str:
     where = []
     for axis, what in zip(range(far.ndim), axes, strict=False):
         rest = tuple(i for i in range(far.ndim) if i != axis)
-        places = np.flatnonzero(far.any(rest))
+        places = np.flatnonzero(far.any(rest)) + (what == "step")
         if len(places) < far.shape[axis]:
             where.append(f"{listed(places, what)} of {far.shape[axis]}")
     return f"{text}, in {', '.join(where)}" if where else f"{text}, everywhere"
@@ -627,6 +628,7 @@ def _worst(outputs: Mapping[str, Array], right: Array | None, axes: Sequence[str
         place = np.unravel_index(int(flat), spread.shape)
         if not spread[place]:
             break
-        where = ", ".join(f"{a} {int(i)}" for a, i in zip(axes, place, strict=False)) or "the value"
+        numbers = [(axis, int(i) + (axis == "step")) for axis, i in zip(axes, place, strict=False)]
+        where = ", ".join(f"{axis} {i}" for axis, i in numbers) or "the value"
         places.append(Place(where, {backend: float(x[place]) + 0.0 for backend, x in same.items()}))
     return places

@@ -138,8 +138,12 @@ class Comparison:
     def check_ran(self) -> None:
         """Raise :class:`NinError` if there are not two backends to compare."""
         if len(self.backends) < 2:
-            lost = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
-            raise NinError(f"fewer than two backends ran ({lost})")
+            lost = [
+                # of a file, the reason names its path
+                reason if name in reason.partition(": ")[0] else f"{name}: {reason}"
+                for name, reason in self.lost.items()
+            ]
+            raise NinError("; ".join([*lost, "that leaves fewer than two backends to compare"]))
 
     def show(self, everything: bool = False) -> None:
         """Print the verdict and the rows around the first deviation, or all tables."""

@@ -68,6 +68,11 @@ class Dataset:
             count = f"{len(self.class_names)} for {self.num_classes} classes"
             raise NinError(f"`class_names`: {count}; one for each is needed, or none")
 
+    def __repr__(self) -> str:
+        """Without the arrays."""
+        side = self.train_images.shape[1]
+        return f"<Dataset: {self.counts} of {side}x{side}, {self.num_classes} classes>"
+
     @property
     def counts(self) -> str:
         """How many images there are, in words."""

@@ -481,10 +481,10 @@ def picture(path: Path, side: int | None = None) -> np.ndarray:
         image = ImageOps.exif_transpose(file)
         width, height = image.size
         found = f"{path}: {width}x{height} pixels (width x height), expected"
+        if side is not None and (width, height) != (side, side):
+            raise NinError(f"{found} {side}x{side}; make all images squares of that size")
         if width != height:
             raise NinError(f"{found} a square; cut it to one, or add a border")
-        if side not in (None, width):
-            raise NinError(f"{found} {side}x{side} as the others; make all images of one size")
         if image.mode.startswith(("I", "F")):
             return np.asarray(image)
         if image.has_transparency_data:

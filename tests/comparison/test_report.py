@@ -583,6 +583,10 @@ def test_a_rate_of_dropout_that_is_written_down_is_named_where_the_training_devi
     assert "units are dropped though nin(dropout=0)" in found.layer.findings["wrong"]
     text = printed(capsys, report.show, found)
     assert "units are dropped at a rate of 0.3, not 0.5" in " ".join(text.split())
+    # steps are numbered as in the table of losses
+    deviating = {place.where for place in found.layer.worst}
+    assert deviating <= {f"step {number}" for number in range(1, job.steps + 1)}
+    assert "step 0" not in text
 
 
 # ----------------------------------------------------------------------- the page

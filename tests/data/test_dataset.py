@@ -21,6 +21,7 @@ def test_four_arrays_are_a_data_set():
     dataset = Dataset(*arrays().values())
     assert (dataset.num_classes, dataset.kind, dataset.directory) == (3, "custom", "")
     assert (dataset.checksums, dataset.evaluated_on, dataset.notice) == ({}, "test", "")
+    assert repr(dataset) == "<Dataset: 6 training and 3 test images of 28x28, 3 classes>"
 
 
 def test_classes_that_the_training_labels_lack_can_be_given():

@@ -569,6 +569,13 @@ def oblong(path, arrays):
     return two_sizes(path, arrays, (9, 8))
 
 
+def only_oblong(path, arrays):
+    pictures(path, arrays)
+    for file in path.rglob("*.png"):
+        Image.new("L", (9, 8)).save(file)
+    return path
+
+
 def a_class_for_the_test_only(path, arrays):
     pictures(path, arrays)
     (path / "train" / "2").rename(path / "elsewhere")
@@ -632,8 +639,9 @@ REFUSED = {
     objects: "holds Python objects, which could run code when they are read; save plain arrays",
     shares: "fashion.npz train_images: of type float64, expected uint8",
     no_zip: "not an intact .npz file",
-    two_sizes: "odd.png: 9x9 pixels (width x height), expected 8x8 as the others; make all",
-    oblong: "odd.png: 9x8 pixels (width x height), expected a square; cut it to one",
+    two_sizes: "odd.png: 9x9 pixels (width x height), expected 8x8; make all",
+    oblong: "odd.png: 9x8 pixels (width x height), expected 8x8; make all",
+    only_oblong: ".png: 9x8 pixels (width x height), expected a square; cut it to one",
     a_class_for_the_test_only: "test/2: no such class in",
     a_class_without_images: "train: read as a folder of images for each class, and hat has none",
     loose_photos: "and 4 more; photos without classes are for scripts/predict.py",

@@ -357,8 +357,8 @@ def test_photos_that_a_network_was_trained_on_are_read_as_in_training(
 
 
 REFUSED = {
-    "no square": ((70, 50), "RGB", "70x50 pixels (width x height), expected a square; cut it"),
-    "another size": ((90, 90), "RGB", "90x90 pixels (width x height), expected 70x70 as the"),
+    "no square": ((70, 50), "RGB", "70x50 pixels (width x height), expected 70x70; make all"),
+    "another size": ((90, 90), "RGB", "90x90 pixels (width x height), expected 70x70; make all"),
     "transparent": ((70, 70), "RGBA", "has transparent pixels; save it on a background"),
 }
 
