@@ -362,7 +362,10 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     size = Settings.resize if resize is None else resize
     with contextlib.suppress(Exception):  # Keras copies no layer of the reader's own
         network = copy.deepcopy(network)  # or it would move to the CPU, and to float32
-    parts.allocate(backend, network, size)
+    try:
+        parts.allocate(backend, network, size)
+    except NinError as error:
+        raise NinError(error.marked.replace("`net`", "`network`")) from error
     predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
     outputs = parts.need(predictor, "activations")(np.zeros((1, 28, 28), np.uint8))
     return on_paper.of_shapes(

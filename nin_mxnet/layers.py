@@ -39,9 +39,14 @@ def named_layers(net: Block) -> tuple[Named, ...]:
 
     def inside(layer: Block) -> list[Block] | None:
         # one that is derived from it may do more than pass on
-        kinds = (nn.Sequential, nn.HybridSequential)
-        plain = isinstance(layer, kinds) and any(type(layer).forward is k.forward for k in kinds)
-        return list(layer) if plain else None
+        for plain in (nn.Sequential, nn.HybridSequential):
+            methods = ("forward", "hybrid_forward")
+            found, own = (
+                [getattr(kind, m, None) for m in methods] for kind in (type(layer), plain)
+            )
+            if isinstance(layer, plain) and found == own:
+                return list(layer)
+        return None
 
     if inside(net) is None:
         raise NinError(f"`net={type(net).__name__}`: an nn.Sequential of layers is needed")

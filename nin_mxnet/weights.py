@@ -14,6 +14,7 @@ from common.network.parameters import (
     check_all_have_names,
     check_is_sequence,
     check_parameters,
+    contained,
     refuse_layer,
     refuse_setting,
 )
@@ -37,7 +38,12 @@ def convolutions(net: Block) -> Iterator[tuple[str, nn.Conv2D | nn.Dense]]:
                     if (given := getattr(value, setting)) != ours:
                         refuse_setting(str(name), f"{setting}={given!r}")
             yield str(name), layer
-        elif layer.collect_params().keys():
+        # MXNet does not look into lists
+        elif any(
+            isinstance(each, Parameter)
+            or (isinstance(each, Block) and each.collect_params().keys())
+            for each in (layer, *contained(layer))
+        ):
             refuse_layer(name, type(layer).__name__)
         elif not isinstance(layer, HybridBlock):
             raise NinError(
@@ -114,7 +120,9 @@ def set_weights(net: Block, weights: Mapping[str, np.ndarray]) -> None:
     named = parameters(net)
     check_parameters(weights, {name: tuple(value.shape) for name, value in named.items()})
     for name, value in named.items():
-        from_canonical(value.data(), weights[name])
+        # differs: a network can have a copy of its weights on each of several devices
+        for copy in value.list_data():
+            from_canonical(copy, weights[name])
 
 
 def to_canonical(value: mnp.ndarray) -> np.ndarray:

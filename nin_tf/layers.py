@@ -1,6 +1,7 @@
 """The layers of a network in TensorFlow by canonical name, and their outputs, channels first."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -60,9 +61,13 @@ def describe(net: tf.keras.Sequential) -> list[str]:
     # how it is called and how its weights were drawn describes no layer
     left_out = ("name", "dtype", "trainable", "kernel_initializer", "bias_initializer")
 
+    def plain(config: Any) -> Any:
+        if not isinstance(config, dict):
+            return config
+        return {key: plain(value) for key, value in config.items() if key not in left_out}
+
     def words(layer: tf.keras.layers.Layer) -> str:
-        config = layer.get_config().items()
-        parts = (f"{key}={value}" for key, value in config if key not in left_out)
+        parts = (f"{key}={value}" for key, value in plain(layer.get_config()).items())
         return f"{type(layer).__name__}({', '.join(parts)})"
 
     return [f"{each.name}: {words(each.layer)}" for each in leaves(named_layers(net))]

@@ -12,6 +12,7 @@ from common.network.parameters import (
     check_all_have_names,
     check_is_sequence,
     check_parameters,
+    contained,
     refuse_layer,
     refuse_setting,
 )
@@ -30,7 +31,12 @@ def convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
             if not all(value.requires_grad for value in layer.parameters()):
                 refuse_setting(str(name), "requires_grad=False")
             yield str(name), layer
-        elif [*layer.parameters(), *layer.buffers()]:
+        # PyTorch does not look into lists
+        elif any(
+            isinstance(each, nn.Parameter)
+            or (isinstance(each, nn.Module) and [*each.parameters(), *each.buffers()])
+            for each in (layer, *contained(layer))
+        ):
             refuse_layer(name, type(layer).__name__)
 
 

@@ -26,6 +26,14 @@ def _torch():
         def forward(self, X):
             return 2 * super().forward(X)
 
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Conv2d(8, 8, 1)]
+
+        def forward(self, X):
+            return self.layers[0](X)
+
     class Wrapped(nn.Module):
         def __init__(self, net, factor):
             super().__init__()
@@ -43,6 +51,7 @@ def _torch():
         conv=lambda inputs, outputs, kernel: nn.Conv2d(inputs, outputs, kernel, padding="same"),
         lazy_conv=lambda outputs, kernel: nn.LazyConv2d(outputs, kernel, padding="same"),
         relu=nn.ReLU,
+        leaky=lambda: [nn.Conv2d(1, 8, 1), nn.LeakyReLU()],
         pool=lambda: nn.MaxPool2d(3, 2),
         dropout=nn.Dropout,
         average=lambda: nn.AdaptiveAvgPool2d(1),
@@ -59,6 +68,7 @@ def _torch():
             "Scale": Scale,
             "ConvTranspose2d": lambda: nn.ConvTranspose2d(8, 8, 1),
             "Doubled": lambda: Doubled(nn.Conv2d(8, 8, 1)),
+            "Hidden": Hidden,
             "requires_grad=False": lambda: frozen(8),
             # its warning that it is old is not what is tested
             "weight_g": lambda: nn.utils.weight_norm(nn.Conv2d(8, 8, 1)),
@@ -120,6 +130,7 @@ def _tf():
         conv=conv,
         lazy_conv=lambda outputs, kernel: conv(None, outputs, kernel),
         relu=layers.ReLU,
+        leaky=lambda: [conv(1, 8, 1, activation=layers.LeakyReLU())],
         pool=lambda: layers.MaxPool2D(3, 2),
         dropout=layers.Dropout,
         average=lambda: layers.GlobalAveragePooling2D(keepdims=True),
@@ -162,7 +173,7 @@ def _tf():
 
 def _mxnet():
     from mxnet import np, npx
-    from mxnet.gluon import Block, nn
+    from mxnet.gluon import Block, HybridBlock, nn
 
     from nin_mxnet import nin_block
 
@@ -177,6 +188,18 @@ def _mxnet():
     class Doubled(nn.Sequential):
         def forward(self, X):
             return 2 * super().forward(X)
+
+    class DoubledGraph(nn.HybridSequential):
+        def hybrid_forward(self, F, X):
+            return 2 * super().hybrid_forward(F, X)
+
+    class Hidden(HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.layers = (nn.Conv2D(8, 1),)
+
+        def hybrid_forward(self, F, X):
+            return self.layers[0](X)
 
     class Wrapped(Block):
         def __init__(self, net, factor):
@@ -196,8 +219,8 @@ def _mxnet():
         net.add(*parts)
         return net
 
-    def doubled():
-        net = Doubled()
+    def doubled(kind):
+        net = kind()
         net.add(nn.Conv2D(8, 1))
         return net
 
@@ -222,6 +245,7 @@ def _mxnet():
         ),
         lazy_conv=lambda outputs, kernel: nn.Conv2D(outputs, kernel, padding=kernel // 2),
         relu=lambda: nn.Activation("relu"),
+        leaky=lambda: [nn.Conv2D(8, 1), nn.LeakyReLU(0.1)],
         pool=lambda: nn.MaxPool2D(3, 2),
         dropout=nn.Dropout,
         average=nn.GlobalAvgPool2D,
@@ -235,7 +259,9 @@ def _mxnet():
             "Embedding": lambda: nn.Embedding(7, 1),
             "Scale": Scale,
             "Conv2DTranspose": lambda: nn.Conv2DTranspose(8, 1),
-            "Doubled": doubled,
+            "Doubled": lambda: doubled(Doubled),
+            "DoubledGraph": lambda: doubled(DoubledGraph),
+            "Hidden": Hidden,
             "is a Lambda": lambda: nn.Lambda(lambda X: X),
             "grad_req='null'": lambda: asking("grad_req", "null"),
             "lr_mult=0.1": lambda: asking("lr_mult", 0.1),

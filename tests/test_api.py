@@ -330,6 +330,14 @@ def test_a_network_without_its_dropout_is_the_same_with_a_rate_of_0(
         assert_same(arrays_of(resumed.net, backend), arrays_of(run.net, backend))
 
 
+def test_the_same_code_makes_networks_of_the_same_description(make, backend):
+    one, other = (
+        make.sequence(*make.leaky(), make.average(), make.flatten(), make.dense(10))
+        for _ in range(2)
+    )
+    assert backend.describe(one) == backend.describe(other)
+
+
 @pytest.mark.shared
 def test_only_a_dropout_of_0_may_be_missing(make, backend):
     network = parse("channels=8-12,kernels=5-3-3,strides=2-1-1,dropout=every")
@@ -810,6 +818,9 @@ def test_the_threads_of_one_run_are_not_those_of_the_next(fit, make, backend_nam
             threads(threads=2)
         assert message(caught).startswith("threads=2: ")
         assert threads(threads=0) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    # what nobody asked for as an argument is not refused where it cannot change
+    assert threads(threads=0) == (2 if backend_name == "torch" else 1)
 
 
 # what may share a process with each

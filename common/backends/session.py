@@ -21,6 +21,8 @@ from common.training.workers import Workers
 
 # NIN_PYTHON_MXNET=/path/to/python is the interpreter of the backend mxnet
 INTERPRETER_VARIABLE = "NIN_PYTHON_"
+# backend -> how many threads it was last told to compute on in this process
+_threads: dict[str, int] = {}
 
 
 class Started(NamedTuple):
@@ -56,7 +58,14 @@ def start(settings: Settings) -> Started:
             f"`precision={settings.precision}`: {settings.backend} has only {', '.join(known)}"
         )
     if hasattr(backend, "set_threads"):
-        backend.set_threads(threads)
+        try:
+            backend.set_threads(threads)
+        except NinError:
+            # it cannot change any more, and nobody asks it to
+            if settings.threads or settings.backend not in _threads:
+                raise
+            threads = _threads[settings.backend]
+        _threads[settings.backend] = threads
     allocator = machine.set_allocator(getattr(backend, "KEEP_MEMORY", False))
     device = Device("cpu", "cpu", None)
     if hasattr(backend, "find_device"):

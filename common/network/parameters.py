@@ -1,7 +1,7 @@
 """Checks of parameters by canonical name: all there, of the right shapes, and none left out."""
 
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -35,18 +35,30 @@ def check_parameters(
 
 def check_is_sequence(whole: np.ndarray, one_by_one: np.ndarray) -> None:
     """Raise :class:`NinError` unless a network gives what its layers give one after the other."""
-    if whole.shape != one_by_one.shape or not np.allclose(whole, one_by_one, 1e-4, 1e-6, True):
+    # a network that is not trained yet may give very small numbers
+    rounding = 1e-5 * np.nan_to_num(np.abs(one_by_one)).max(initial=0)
+    if whole.shape != one_by_one.shape or not np.allclose(whole, one_by_one, 1e-4, rounding, True):
         raise NinError(
             "`net`: does not give what its layers give one after the other; only a plain sequence "
             "of layers can be trained here"
         )
 
 
+def contained(layer: Any) -> Iterator[Any]:
+    """What the lists and dictionaries of an object hold, those that Python code gave it."""
+    for held in vars(layer).values():
+        if isinstance(held, Mapping):
+            yield from held.values()
+        elif isinstance(held, list | tuple):
+            yield from held
+
+
 def refuse_layer(name: str | None, kind: str) -> NoReturn:
     """Raise :class:`NinError` for a layer, of a class, whose parameters could not be trained."""
     raise NinError(
         f"`net`: layer {name} is a {kind}, whose parameters or running statistics would be neither "
-        "trained nor saved; only convolutions and fully connected layers may have any"
+        "trained nor saved; only convolutions and fully connected layers that are layers of the "
+        "sequence itself may have any"
     )
 
 

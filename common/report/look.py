@@ -163,8 +163,8 @@ class Look:
             more = architecture.smallest_input(self.model.network, last_map=2)
             raise NinError(
                 f"`view=maps`: at {size}x{size} the last block's maps are of one pixel, in which "
-                f"nothing can be seen; from {more} pixels on they are larger: take `resize={more}` "
-                "or more, best with a network that was trained so"
+                f"nothing can be seen; from {more} pixels on they are larger: look at the saved "
+                f"weights at `resize={more}` or more, best those of a network that was trained so"
             )
         names, classes = self.images.names, self.class_names
         logits = maps.mean((2, 3))

@@ -123,7 +123,9 @@ def remarks(found: Tuning) -> list[str]:
         )
         lines.append(plural(said.format(**found.tested)))
     else:
-        lines.append("the test set has not been looked at; add `test` when you are done searching")
+        lines.append(
+            "the test set has not been looked at: `test` does, when you are done searching"
+        )
     return lines
 
 

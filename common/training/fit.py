@@ -20,7 +20,7 @@ from common.errors import NinError, plural
 from common.files import sealed
 from common.network import architecture, initialization, start
 from common.network.description import Network
-from common.settings import KEEP, Settings, check_given, check_value
+from common.settings import KEEP, Settings, check_given
 from common.system.signals import StopRequest
 from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
@@ -167,7 +167,8 @@ def make(
     settings = dataclasses.replace(settings, precision=ready.precision)
     if own:
         dropout, usual = need(backend, "dropout_rate")(net), settings.dropout
-        check_value("dropout", dropout)
+        if not 0 <= dropout < 1:
+            raise NinError(f"`net`: its dropout has a rate of {dropout:g}; it must be below 1")
         if dropout != usual:
             about = f"the network keeps its dropout of {dropout:g}; the preset's is {usual:g}"
         _check_classes(allocate(backend, net, size), dataset)

@@ -165,6 +165,24 @@ def test_weights_that_are_set_come_back_unchanged(backend, net, rng):
         np.testing.assert_array_equal(array, weights[name], err_msg=name)
 
 
+def test_weights_are_set_in_the_copies_of_all_devices(backend, backend_name, rng):
+    if backend_name != "mxnet":
+        pytest.skip("MXNet alone has copies")
+    import mxnet
+
+    from nin_mxnet import weights as weights_module
+
+    net = backend.nin()
+    places = [mxnet.cpu(0), mxnet.cpu(1)]
+    net.initialize(ctx=places, force_reinit=True)
+    net(mxnet.np.zeros((1, 1, 67, 67)))
+    weights = {n: rng.random(a.shape, np.float32) for n, a in backend.get_weights(net).items()}
+    backend.set_weights(net, weights)
+    for name, value in weights_module.parameters(net).items():
+        for place in places:
+            np.testing.assert_array_equal(value.data(place).asnumpy(), weights[name])
+
+
 def test_the_weights_given_out_are_copies(backend, net):
     backend.get_weights(net)["block1.conv1.weight"][:] = 7
     assert not (backend.get_weights(net)["block1.conv1.weight"] == 7).any()
