@@ -328,12 +328,14 @@ def _judge_training(
             apart[name] = math.inf if share is None else share
         sizes = [np.linalg.norm([np.linalg.norm(moved[x][n]) for n in names]) for x in (one, other)]
         most = max(names, key=apart.__getitem__, default="")
-        if not names or apart[most] <= 1e-6:
-            text = "what training changed is the same: it is the loss alone" if names else ""
+        if not names or apart[most] <= max(limit, 1e-6):
+            text = "what a step changes is the same: it is the loss alone" if names else ""
+        elif deviate:
+            text = "they differ before anything is learned: look at the levels before"
         elif 0.01 < abs(sizes[1] / sizes[0] - 1) < math.inf:
-            text = f"what training changed is on the whole {sizes[1] / sizes[0]:.4g} times as large"
+            text = f"what a step changes is on the whole {sizes[1] / sizes[0]:.4g} times as large"
         elif moved[other][most].any():
-            text = f"what training changed differs most in {most}"
+            text = f"what a step changes differs most in {most}"
         else:
             text = f"training does not change {most}"
         learned[one, other] = text
@@ -371,6 +373,8 @@ def _beside_each_other(
             reason = view.findings.get(backend) or learned.get((reference, backend))
             orders = one_of(_other_orders(right, wrong))
             mistake = explain(right, wrong, view.dtype, None, (), [orders], factors, axes)
+            if view.level == "training" and not wrong.any():
+                mistake = "training does not change it"
             _judge(view, backend, reference, right, wrong, mistake, reason or NO_MISTAKE)
 
 

@@ -250,10 +250,9 @@ def compare(
         if recording.has("training"):  # of two precisions, the first
             values = recording.arrays["training/losses"]
             losses.setdefault(recording.name, finite(values.tolist()))
-    unseen = max(tolerances.output_limits("float32", weights, job).values())
+    outputs = tolerances.output_limits("float32", weights, job).values()
+    unseen = max(*outputs, tolerances.gradient_limit("float32", weights, job))
     judged = {recording.name for recording in recordings if recording.dtype == "float64"}
-    trained = {recording.name for recording in recordings if recording.has("training")}
-    coarse = f", nor one below {tolerances.CHANGE:.0%} of what a parameter learns in training"
     return Comparison(
         job=dataclasses.asdict(job),
         backends={name: next(r.about for r in recordings if r.name == name) for name in names},
@@ -262,7 +261,6 @@ def compare(
         losses=losses,
         without_float64={
             name: f"in float32 only: a mistake below {unseen:.0e} of a layer would not show"
-            + coarse * (name in trained)
             for name in names
             if "float64" in job.precisions and name not in judged
         },
@@ -449,7 +447,7 @@ def _gradients(
 ) -> None:
     arrays = _arrays(have, level.name, dtype)
     strict = tolerances.gradient_limit(dtype, weights, job)
-    unsure: dict[str, list[str]] = {}
+    unsure: dict[str, set[str]] = {}
 
     def limit(name: str, pair: Pair) -> float:
         return tolerances.BRANCHED if name in unsure.get(pair.column, ()) else strict
@@ -458,13 +456,9 @@ def _gradients(
     names = ["loss", *reversed([*weights])]
     rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
     if dtype == "float32" and any(row.deviating for row in rows):
-        outputs = {(r.dtype, r.name): r.group("activations") for r in have}
         for pair in pairs:
-            one, other = pair.names
-            exact = outputs.get(("float64", other)) or outputs.get(("float32", other), {})
-            layer = last_branch(outputs.get(("float32", one), {}), exact, job.description)
+            layer, unsure[pair.column] = _branched(pair, have, weights, job)
             if layer is not None:
-                unsure[pair.column] = names[names.index(f"{layer}.bias") :]
                 level.notes.append(
                     f"{pair.column}: rounding to float32 may decide a branch in {layer} (whether a "
                     "ReLU is on, or which pixel of a window is the largest), so that its gradients "
@@ -476,6 +470,18 @@ def _gradients(
     slopes = [a for given in arrays.values() for name, a in given.items() if name != "loss"]
     if slopes and not any(array.any() for array in slopes):
         _refuse_if(level, "every gradient is 0: a dead network agrees with any other")
+
+
+def _branched(
+    pair: Pair, have: Recordings, weights: Weights, job: Job
+) -> tuple[str | None, set[str]]:
+    """The last layer of which float32 may take another branch, and all parameters up to it."""
+    outputs = {(r.dtype, r.name): r.group("activations") for r in have}
+    one, other = pair.names
+    exact = outputs.get(("float64", other)) or outputs.get(("float32", other), {})
+    layer = last_branch(outputs.get(("float32", one), {}), exact, job.description)
+    names = [*weights]
+    return layer, set(names[: names.index(f"{layer}.bias") + 1] if layer else ())
 
 
 def _training(
@@ -512,31 +518,44 @@ def _training(
         )
 
     level.notes += [
-        f"{backend} does not give its weights after the training"
+        f"{backend} does not give its weights after a step"
         for backend, given in arrays.items()
         if set(given) == {"losses"}
     ]
-    learned = [
+    moved = [
         pair._replace(one=changes(pair.one, weights), other=changes(pair.other, weights))
         for pair in pairs
     ]
-    learned = [pair for pair in learned if pair.one and pair.other]
+    moved = [pair for pair in moved if pair.one and pair.other]
+    strict = tolerances.gradient_limit(dtype, weights, job)
+    unsure: dict[str, set[str]] = {}
 
     def limit(name: str, pair: Pair) -> float:
         if name not in pair.other:
             return 0.0
-        return tolerances.update_limit(dtype, weights[name], pair.other[name], job.steps)
+        rounding = tolerances.update_rounding(dtype, weights[name], pair.other[name])
+        return rounding + (tolerances.CHANGE if name in unsure.get(pair.column, ()) else strict)
 
-    rows = difference_rows(learned, weights, MEASURES[dtype], limit, complete=True)
+    rows = difference_rows(moved, weights, MEASURES[dtype], limit, complete=True)
+    if dtype == "float32" and any(row.deviating for row in rows):
+        for pair in moved:
+            layer, unsure[pair.column] = _branched(pair, have, weights, job)
+            if layer is not None:
+                level.notes.append(
+                    f"{pair.column}: rounding to float32 may decide a branch in {layer}, so that "
+                    "what a step changes there and before shows mistakes from "
+                    f"{tolerances.CHANGE:.0%} on only"
+                )
+        rows = difference_rows(moved, weights, MEASURES[dtype], limit, complete=True)
     if not rows:
         level.part = "losses only"
     else:
-        title = f"drift: what training changed in each parameter: absolute / {RELATIVE[dtype]}"
+        title = f"what one step at rate 1 changes in each parameter: absolute / {RELATIVE[dtype]}"
         level.tables.append(Table(title, rows))
 
 
 def changes(after: Mapping[str, np.ndarray], weights: Weights) -> dict[str, np.ndarray]:
-    """What a training changed in each parameter."""
+    """What a step changed in each parameter."""
     return {
         name: after[name].astype(np.float64) - before
         for name, before in weights.items()

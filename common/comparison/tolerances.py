@@ -25,9 +25,10 @@ others, float32's gradients are judged only up to the last layer whose outputs c
 a branch as a few rounding errors (:mod:`common.comparison.branches`). Any training gets to one now
 and then, and the deeper the network, the smaller its maps and the fewer the images, the more a
 branch changes: a sixth of what a parameter learned in eight steps was seen (30 layers, 8 pixels).
-So a float32 training is only asked whether it went the same way (:data:`FALL`, :data:`CHANGE`): an
-update that is lost, or made in too few bits, is off by all of itself. In either precision a step
-may also lose half a unit in the last place of a weight, which is a large part of so small a step.
+So the losses of a float32 training are only asked whether they went the same way (:data:`FALL`).
+What the weights learn is judged after one step alone, as their gradients are, at a rate so large
+that rounding the weights hides none of it; behind a branch that rounding may decide, only an update
+that is lost or goes elsewhere shows (:data:`CHANGE`).
 
 A backend without float64 is measured beside the others' float64, with float32's limits: what is
 smaller than them stays unseen, and the report says so.
@@ -46,8 +47,8 @@ UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 SAME = 1e-10
 # Of float32, in units of what independent roundings come to.
 MARGIN = 16
-# Of float32's training: a share of what the loss has changed by since it began; of what was changed
-# in a parameter, in relative L2 norm.
+# Of float32's training: a share of what the loss has changed by since it began; of what a step
+# changes in a parameter behind a branch that rounding may decide, in relative L2 norm.
 FALL, CHANGE = 0.03, 0.5
 # Of float32: a gradient behind a branch that rounding decides. One pixel's ReLU may be a large part
 # of it (a tenth was seen, for one image), so that this is no limit: it is not judged.
@@ -80,12 +81,12 @@ def gradient_limit(dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> f
     return _rounding(2 * _lengths(weights, job)["logits"] + job.batch_size * largest_map)
 
 
-def update_limit(dtype: str, before: np.ndarray, change: np.ndarray, steps: int) -> float:
-    """The same for what a training changed in a parameter, from what it was before."""
+def update_rounding(dtype: str, before: np.ndarray, change: np.ndarray) -> float:
+    """What a step's change of a parameter is off by because the weights are rounded after it."""
     order = {"float64": np.inf, "float32": 2}[dtype]
-    size, moved = (np.linalg.norm(x.ravel().astype(np.float64), order) for x in (before, change))
-    rounding = steps * UNIT[dtype] * size / moved if moved else 0.0
-    return float({"float64": SAME, "float32": CHANGE}[dtype] + rounding)
+    after = before + change
+    size, moved = (np.linalg.norm(x.ravel().astype(np.float64), order) for x in (after, change))
+    return float(UNIT[dtype] * size / moved) if moved else 0.0
 
 
 def words(level: str, dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> str:
@@ -101,13 +102,13 @@ def words(level: str, dtype: str, weights: Mapping[str, np.ndarray], job: Job) -
         return {
             "activations": f"any value to {SAME:.0e} of its layer's largest",
             "gradients": f"any value to {SAME:.0e} of its parameter's largest; the loss {SAME:.0e}",
-            "training": f"losses {SAME:.0e}; what was learned {SAME:.0e} and the weights' rounding",
+            "training": f"losses {SAME:.0e}; what a step changes {SAME:.0e} and its rounding",
         }[level]
     return {
         "activations": f"{min(outputs):.0e} (input) to {max(outputs):.0e} (logits) in L2 norm",
         "gradients": f"{gradients:.0e} in L2 norm; the loss {gradients:.0e}",
-        "training": f"losses {max(outputs):.0e} and {FALL:.0%} of their fall; what was learned "
-        f"{CHANGE:.0%} in L2 norm and the weights' rounding",
+        "training": f"losses {max(outputs):.0e} and {FALL:.0%} of their fall; what a step changes "
+        f"{gradients:.0e} in L2 norm",
     }[level]
 
 

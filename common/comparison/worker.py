@@ -29,6 +29,9 @@ from common.settings import Settings
 
 # Of one batch after the training. Losses of chance alone all rise, or all fall, in 2 of 120 cases.
 REPEATS = 5
+# Of the step whose changes are compared: large enough to leave float32 many digits of each, however
+# small its gradient. Nothing is computed with what comes of it.
+STEP_RATE = 1.0
 
 
 def work(directory: str, backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -196,15 +199,15 @@ class _Recorder:
         passes = np.arange(PASS_STEPS * size, dtype=np.int64).reshape(PASS_STEPS, size)
         batches = [passes[step % PASS_STEPS] for step in range(self.job.steps)]
         self._keep("training", {"losses": self._train(trainer, batches, self.job.learning_rate)})
-        if hasattr(self.backend, "get_weights"):
-            self._keep("training", self.backend.get_weights(trainer.net))
         # The first batch again and again, each time with the weights as they were and at rate 0:
         # what a trainer keeps to itself, such as a running mean, moves these losses one way only.
         again = []
-        for step in range(self.job.steps, self.job.steps + REPEATS):
+        for step, rate in enumerate([0.0] * REPEATS + [STEP_RATE], start=self.job.steps):
             self.backend.set_weights(trainer.net, self.weights)
-            again.append(self._train(trainer, batches[:1], 0.0, step))
+            again.append(self._train(trainer, batches[:1], rate, step))
         self._keep("again", {"losses": np.concatenate(again)})
+        if hasattr(self.backend, "get_weights"):  # after that one step
+            self._keep("training", self.backend.get_weights(trainer.net))
 
     def _train(
         self, trainer: Any, batches: Sequence[np.ndarray], rate: float, first: int = 0

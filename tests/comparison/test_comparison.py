@@ -279,7 +279,7 @@ def test_a_backend_without_float64_is_measured_beside_anothers_and_the_verdict_l
     report = compare([*both, *named(both[1:], "two")], material, BOTH)
     assert report.exit_status == 0
     assert list(report.without_float64) == ["two"]
-    assert "two in float32 only: a mistake below 9e-05 of a layer would not show" in report.verdict
+    assert "two in float32 only: a mistake below 1e-04 of a layer would not show" in report.verdict
     report = compare([*both, *named(narrow[1:], "two")], material, BOTH)
     assert report.deviation.between[0].startswith("two - one: ")
     # and if nobody has it, they are compared with each other

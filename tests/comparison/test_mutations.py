@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from common.comparison import job as comparison_job
 from common.comparison import levels as comparison
+from common.comparison import tolerances
 from common.comparison import worker as comparison_worker
 from common.comparison.job import PASS_STEPS, Job, below
 from common.comparison.material import make_material
@@ -508,6 +509,13 @@ def weights_that_are_never_updated(module):
     wrong_step(module, lambda self, weights, slopes, rate: weights)
 
 
+@mistake("training", A_STEP)
+def weights_that_decay(module):
+    wrong_step(module, lambda self, weights, slopes, rate: {
+        name: w - rate * (slopes[name] + 5e-4 * w) for name, w in weights.items()
+    })  # fmt: skip
+
+
 @mistake("training", "step 1")
 def labels_shifted_in_training_only(module):
     make = module.Trainer.__init__
@@ -906,6 +914,7 @@ def intact_in_both(materials):
         "a learning rate of its own",
         "momentum in plain sgd",
         "weights that are never updated",
+        "weights that decay",
         "the next batch for this one",
         "dropout of whole channels",
     ],
@@ -924,8 +933,17 @@ def test_without_float64_the_classic_mistakes_are_still_caught(
     )
     assert report.exit_status == 1, report.verdict
     assert report.deviation.name == level
-    # a rate that is a tenth off shows after some steps only
-    assert report.deviation.first.startswith("step " if layer == A_STEP else layer)
+    # in the losses, or only in what a step changes
+    places = (*STEPS_BUT_THE_FIRST, *below("weights", materials[JOB]))
+    assert report.deviation.first in (places if layer == A_STEP else (layer,))
+
+
+def test_rounding_hides_of_no_parameter_what_it_learns(materials, intact_in_both):
+    weights = below("weights", materials[JOB])
+    for recording in intact_in_both:
+        limit = tolerances.gradient_limit(recording.dtype, weights, JOB)
+        for name, moved in comparison.changes(recording.group("training"), weights).items():
+            assert tolerances.update_rounding(recording.dtype, weights[name], moved) < 0.1 * limit
 
 
 UP_TO_ACTIVATIONS = levels_up_to("activations")

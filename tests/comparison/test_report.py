@@ -555,9 +555,7 @@ def test_a_trainer_whose_loss_is_a_running_mean_is_not_said_to_work_by_chance(ma
     job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
     found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
     assert found.deviation.first == "step 1"
-    assert (
-        "what training changed is the same: it is the loss alone" in found.layer.findings["wrong"]
-    )
+    assert "what a step changes is the same: it is the loss alone" in found.layer.findings["wrong"]
 
 
 @pytest.mark.long
