@@ -4,6 +4,7 @@
 ``python notebooks/make.py tf`` those of one framework. What they hold stands here, once.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -459,7 +460,10 @@ def path_of(backend: str, language: str = "en") -> Path:
 
 
 if __name__ == "__main__":
-    for backend in sys.argv[1:] or FRAMEWORKS:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("backend", nargs="?", choices=FRAMEWORKS, help="of all, if none is named")
+    one = parser.parse_args().backend
+    for backend in [one] if one else FRAMEWORKS:
         for language in LANGUAGES:
             made = notebook(backend, language)
             with tempfile.TemporaryDirectory() as directory:

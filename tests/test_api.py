@@ -195,6 +195,14 @@ def test_plain_lines_are_printed_where_no_watchers_are_given(data, make, capsys)
     assert "test acc" in out.splitlines()[-3]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_note_on_small_images_is_given_of_the_chapters_network(
+    data, make, backend, capsys, known
+):
+    common.fit(backend.nin() if known else plain(make), data, "fast", **{**SMALL, "epochs": 1})
+    assert ("the last map is one pixel" in capsys.readouterr().out) == known
+
+
 # ------------------------------------------------- networks that are built by hand
 
 

@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from common.backends import parts, session
+from common.backends import parts, registry, session
 from common.backends.parts import LackingError
-from common.backends.registry import first_installed
 from common.comparison.job import STEP_FALL, Job
 from common.contract import Device, LayerOutput
 from common.conversion import convert, kinds, onnx_format
@@ -54,13 +53,18 @@ KINDS = {
 
 
 def is_file(spec: str) -> bool:
-    """Whether a side of a comparison has the name of a weights file."""
+    """Whether a side of a comparison has the name of a weights file, and not of a backend."""
+    if spec in registry.names():  # whatever else has that name here
+        return False
     return Path(spec).suffix.lower() in SUFFIXES or of_several_files(Path(spec)) is not None
 
 
 def in_run(spec: str) -> str:
     """The weights file of a side that is the directory of a run; any other side as it is."""
-    return str(run_directory.weights_file(Path(spec))) if Path(spec).is_dir() else spec
+    if spec in registry.names() or not Path(spec).is_dir():
+        return spec
+    found = run_directory.weights_file(Path(spec))
+    return spec if found == Path(spec) else str(found)  # ./tf is not tf
 
 
 def check(spec: str) -> None:
@@ -86,7 +90,7 @@ def start(path: str, settings: Settings) -> session.Started:
                 backend = OnnxFile(file, threads)
             about: dict[str, str | int] = {"threads": threads, "allocator": "system"}
             return session.Started(backend, Device("cpu", "cpu", None), about, "float32")
-        name = FORMATS[form].backend or first_installed()
+        name = FORMATS[form].backend or registry.first_installed()
         started = session.start(dataclasses.replace(settings, backend=name))
         kind = {"keras": KerasFile, "mxnet": GluonFile}.get(form, WeightsFile)
         if kind != WeightsFile:
@@ -115,7 +119,7 @@ def extract(path: str, directory: str, job: dict[str, Any]) -> float:
         return 0.0
     backend = getattr(file, "backend", None)
     if backend is None:  # an ONNX file comes without a framework
-        settings = dataclasses.replace(settings, backend=first_installed())
+        settings = dataclasses.replace(settings, backend=registry.first_installed())
         try:
             backend = session.start(settings).backend
         except NinError:

@@ -90,7 +90,7 @@ class Display(Watcher):
             + plural(f"{run.train_count} training example(s){place}")
         )
         about_size = ""
-        if not run.own:
+        if not run.layers:  # it is a network that is described
             about_size = architecture.note_on_size(settings.resize, settings.description)
         if about_size not in ("", self._about_size):
             self.note(run, about_size)

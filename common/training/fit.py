@@ -26,7 +26,10 @@ from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
 from common.training.workers import Workers, expected
 
-TRAIN_ON = "train its network on from Python (docs/python.md): fit(load(RUN).net, init='keep')"
+TRAIN_ON = (
+    "train its network on from Python (docs/python.md): "
+    "fit(load(RUN).net, preset='fast', init='keep')"
+)
 COMPLETE = f"that run is complete; nothing is left to do, but you can {TRAIN_ON}"
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy_nin
@@ -600,6 +601,15 @@ def test_the_directory_of_a_run_stands_for_its_weights(tmp_path):
     given = ["torch", "./my.py", str(tmp_path / "package"), str(tmp_path / "run")]
     file = str(tmp_path / "run" / "model.safetensors")
     assert [files.in_run(spec) for spec in given] == [*given[:3], file]
+
+
+def test_a_backends_name_is_the_backend_whatever_else_has_that_name_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, inside in (("torch", "model.safetensors"), ("tf", "saved_model.pb")):
+        Path(name).mkdir()
+        (Path(name) / inside).touch()
+        assert (files.in_run(name), files.is_file(name)) == (name, False)
+        assert files.is_file(files.in_run(f"./{name}"))
 
 
 @pytest.mark.shared
