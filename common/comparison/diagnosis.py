@@ -235,8 +235,6 @@ def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str)
     if count < 2:
         return None
     one, other = (np.moveaxis(x, axis, 0).reshape(count, -1) for x in (right, wrong))
-    if one.shape[1] < 2:  # a single number always looks like some other
-        return None
     squares = (one**2).sum(1)
     nearest = (squares[None] - 2 * other @ one.T).argmin(1)
     # what is its own neighbour to rounding stays in its place: channels may be alike
@@ -247,6 +245,8 @@ def _other_order(right: Array, wrong: Array, judge: Judge, axis: int, what: str)
         return None
     places = listed(moved, what)
     if len(set(order)) < count:
+        if one.shape[1] < 2:  # a single number always looks like some other
+            return None
         sources = ", ".join(str(number) for number in order[moved][:LISTED])
         return f"{places} hold{'s' if len(moved) == 1 else ''} what belongs to {what} {sources}"
     if len(moved) == 2:

@@ -37,6 +37,9 @@ INVISIBLE = {
 }
 
 
+# Of outputs, in ReLU6.
+BOUND = 6
+
 # The version of what as_json() gives, which report.schema.json describes: raised when a field that
 # is described there goes or changes its meaning, not when one is added.
 SCHEMA = 1
@@ -424,6 +427,12 @@ def _activations(
         level.notes.append(
             f"the ReLU of {', '.join(idle)} lets everything through on these images: a missing "
             "one would not show"
+        )
+    highest = max((x.max(initial=0) for found in outputs.values() for x in found), default=BOUND)
+    if highest < BOUND:
+        level.notes.append(
+            f"no output of a ReLU is above {highest:.2g} on these images: a bound above that, such "
+            f"as ReLU6's {BOUND}, would not show"
         )
     walked = {recording.name for recording in have if recording.shapes}  # in one precision
     unwalked = [backend for backend in arrays if backend not in walked]

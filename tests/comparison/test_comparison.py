@@ -193,6 +193,20 @@ def test_every_layer_every_parameter_and_every_step_is_compared(material, record
     assert rows["training"] == [[f"step {i}" for i in range(1, 9)], parameters]
 
 
+@pytest.mark.parametrize(("highest", "said"), [(5.9, True), (6.1, False)])
+def test_outputs_too_small_to_show_a_bound_on_a_relu_are_said_to_be(
+    material, recording, highest, said
+):
+    arrays = dict(recording.arrays)
+    outputs = [name for name in arrays if name.startswith("activations/block")]
+    largest = max(arrays[name].max() for name in outputs)
+    arrays |= {name: arrays[name] * (highest / largest) for name in outputs}
+    one = dataclasses.replace(recording, arrays=arrays)
+    report = compare([one, dataclasses.replace(one, name="two")], material)
+    notes = [note for level in report.levels for note in level.notes]
+    assert any("such as ReLU6's 6, would not show" in note for note in notes) == said
+
+
 def test_three_networks_are_compared_in_all_pairs_and_the_odd_one_is_named(material, recording):
     odd = dataclasses.replace(recording, name="three", arrays=dict(recording.arrays))
     odd.arrays["activations/pool1"] = odd.arrays["activations/pool1"] * 1.001

@@ -328,6 +328,9 @@ PARAMETER = numbers(6, 3, 3, 3)
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
+        (B[[0, 3, 2, 1, 4, 5]], "output channels 1, 3 are swapped"),
+        (np.roll(B, 1), "output channels are shifted by 1"),
+        (B[[0, 0, 2, 3, 4, 5]], None),
         (PARAMETER * 4, "the sum over the batch"),
         (-PARAMETER, "the sign"),
         (PARAMETER[::-1], "output channels are in reverse order"),
@@ -337,8 +340,10 @@ PARAMETER = numbers(6, 3, 3, 3)
 )
 def test_a_mistake_in_a_parameter_or_its_gradient_is_named(wrong, words):
     factors = {"the sum over the batch": 4.0, "the sign": -1.0}
-    found = explain(PARAMETER, wrong, "float64", factors=factors, axes=PARAMETER_AXES)
-    assert words in found
+    right = PARAMETER if wrong.ndim == 4 else B
+    found = explain(right, wrong, "float64", factors=factors, axes=PARAMETER_AXES)
+    # one number alone is always like some other
+    assert words in found if words else found is None
 
 
 POOLING = Layer("pool1", 6, 6, 3, 2, 0, False)
