@@ -416,6 +416,14 @@ def file_by_hand(fit, make, tmp_path_factory):
     return path
 
 
+@pytest.mark.shared
+def test_pictures_of_a_network_built_by_hand_say_that_it_is_one(fit, make, images):
+    run = fit(NETWORKS["a fully connected head"](make), epochs=1)
+    for lang, words in (("en", "Network built by hand, "), ("tr", "Elle kurulmuş ağ, ")):
+        assert run.plot(lang=lang).axes[0].get_title().startswith(words)
+        assert run.predict(images).plot(lang).get_suptitle().startswith(words)
+
+
 def test_the_file_of_a_network_built_by_hand_is_refused_as_the_chapters(
     file_by_hand, make, backend_name
 ):

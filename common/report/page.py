@@ -204,8 +204,7 @@ class Page:
         settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
         on = last.get("evaluated_on", "test")
         accuracy = self._number(last.get(f"{on}_accuracy"), ".3f")
-        by_hand = run_directory.is_by_hand(run.config)
-        network = self.words["own"] if by_hand else settings.network.replace(",", ", ")
+        network = self._of(run, "network").replace(",", ", ")
         state = "complete" if result.get("complete") else "stopped" if result else "unfinished"
         if any("diverged" in str(note) for note in result.get("notes", [])):
             state = "diverged"
@@ -238,7 +237,7 @@ class Page:
         return [
             name
             for name, usual in vars(Settings()).items()
-            if any(getattr(run.settings, name) != usual for run in self.runs.values())
+            if any(self._of(run, name) != usual for run in self.runs.values())
             or (name == "backend" and len(self.runs) > 1)
         ]
 
@@ -247,7 +246,7 @@ class Page:
         rows = []
         for name in self._differing():
             usual = getattr(Settings(), name)
-            values = [getattr(run.settings, name) for run in self.runs.values()]
+            values = [self._of(run, name) for run in self.runs.values()]
             book = ", ".join(BOOK) if name == "backend" else self._value(name, usual)
             cells = [
                 self._value(name, value)
@@ -268,6 +267,11 @@ class Page:
             if name not in differing
         ]
         return self.words["same"].format(", ".join(usual)) if usual else ""
+
+    def _of(self, run: Record, name: str) -> Any:
+        """A setting of a run; that of the network says nothing of one that was built by hand."""
+        by_hand = name == "network" and run_directory.is_by_hand(run.config)
+        return self.words["own"] if by_hand else getattr(run.settings, name)
 
     def _value(self, name: str, value: Any) -> str:
         if value is None or isinstance(value, bool):

@@ -43,6 +43,6 @@ def plot(run: "Run", language: str = "en") -> "Figure":
     style.write_numbers(axes, language)
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
-    title = f"{run.title}, {words['seed']} {run.settings.seed}"
+    title = f"{style.told(run.title, language)}, {words['seed']} {run.settings.seed}"
     axes.set_title(title, fontsize=11, parse_math=False)
     return style.with_notice(figure, run.dataset.notice, language)

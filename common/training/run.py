@@ -18,6 +18,7 @@ from common.contract import Trainer
 from common.data.dataset import Dataset
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line, plural
+from common.model import title_of
 from common.prediction import dead_classes
 from common.settings import Settings
 from common.system.signals import StopRequest
@@ -344,8 +345,9 @@ class Run:
     def title(self) -> str:
         """What was trained, in a few words of no language."""
         settings = self.settings
+        network = title_of(settings.description, self.layers)
         size = f"{settings.resize}x{settings.resize}"
-        return f"{settings.description.title}, {settings.backend}, {settings.preset}, {size}"
+        return f"{network}, {settings.backend}, {settings.preset}, {size}"
 
     # ------------------------------------------------------------------ the loop
 

@@ -367,3 +367,16 @@ def test_a_curve_of_a_single_record_has_a_mark(tmp_path):
     file.write_text(json.dumps(row | {"within_epoch": row["within_epoch"][:1]}) + "\n")
     curves = page.Page(page.read([run]), "en").curves()
     assert all(re.search(r"<use [^>]*var\(--run0\)", curve.svg) for curve in curves)
+
+
+def test_a_network_built_by_hand_is_never_called_the_books(tmp_path):
+    run = make_run(tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["network"] = ["block1.conv1: Conv2d(1, 64)"]
+    (run / "config.json").write_text(json.dumps(config))
+    for language, name, own in (("en", "network", "by hand"), ("tr", "ağ", "elle kurulmuş")):
+        shown = page.Page(page.read([run]), language)
+        (table,) = shown.settings()
+        assert {name: cells for name, *cells in table.rows}[name] == ["chapter", own]
+        assert f" {name} " not in shown.same()
+        assert shown.results().rows[0][2] == own
