@@ -82,6 +82,22 @@ def test_a_long_name_is_broken_at_commas_and_between_numbers():
     assert style.wrapped("3×3, 112/32/10, padding 1", 24) == "3×3, 112/32/10,\npadding 1"
 
 
+def test_a_block_whose_channels_are_not_all_equal_has_each_of_them_in_its_box():
+    words = [text.get_text() for text in figure.plot(["channels=96/48/96-256-384"]).axes[0].texts]
+    (first,) = [text for text in words if text.startswith("NiN block\n11×11")]
+    assert "96/48/96" in first
+    assert any(text.startswith("NiN block\n5×5, 256,") for text in words)
+
+
+def test_the_shares_of_memory_are_those_of_the_whole_step():
+    found = cost.of("nin")
+    axes = cost_report.plot([found]).axes[2]
+    assert sum(bar.get_width() for bar in axes.patches) == found.training.total
+    largest = max(total for total, _ in found.layer_bytes())
+    share = style.share(largest / found.training.total, "en")
+    assert f"{style.size(largest)}, {share}" in [text.get_text() for text in axes.texts]
+
+
 def test_the_chapters_figure_says_what_the_networks_are_made_of():
     words = " ".join(text.get_text() for text in figure.plot().axes[0].texts)
     words = words.replace("\n", " ")
