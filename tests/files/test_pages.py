@@ -131,6 +131,10 @@ def test_a_phone_scrolls_down_only(show):
     assert shown.evaluate(TOO_WIDE, [PHONE["width"], ".wide, .wide *, .skip"]) == []
 
 
+def test_long_names_of_runs_wrap_so_that_a_desk_need_not_scroll_sideways(show):
+    assert show().evaluate(TOO_WIDE, [DESK["width"], ".skip"]) == []
+
+
 def test_the_keyboard_reaches_everything_in_the_order_of_the_page_and_is_seen_there(show):
     shown = show(PHONE, opened=False)
     expected = shown.evaluate(
