@@ -163,6 +163,7 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
         axes.fill_between(epochs, losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
     axes.set_xlabel(words["epoch"], fontsize=style.TEXT)
     axes.set_title(words["loss"], fontsize=style.TEXT)
+    style.leave_out_large_losses(axes, language)
     axes.set_ylim(0, 1.05 * axes.get_ylim()[1])  # room for the topmost mark
     axes.locator_params("x", nbins=4)
     style.write_numbers(axes, language, ".3g", "y")

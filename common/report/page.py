@@ -323,6 +323,7 @@ class Page:
         if name == "test_curve":
             self._draw_book(axes)
         axes.set_xlabel(self.words["epoch"], fontsize=12)
+        style.leave_out_large_losses(axes, self.language)
         axes.tick_params(labelsize=11)
         _, last = axes.set_xlim(left=0)
         axes.locator_params("x", nbins=4, integer=last >= 2)

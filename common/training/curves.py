@@ -37,6 +37,7 @@ def plot(run: "Run", language: str = "en") -> "Figure":
         accuracies = [row[f"{evaluated_on}_accuracy"] for row in rows]
         axes.plot(epochs, accuracies, "C2-.o", markersize=3, label=words[evaluated_on])
     axes.set_xlabel(words["epoch"])
+    style.leave_out_large_losses(axes, language)
     axes.set_ylim(bottom=0)
     if fractions and fractions[-1] > 1:
         axes.locator_params("x", integer=True)

@@ -354,6 +354,16 @@ def test_a_run_that_diverged_is_called_so_and_its_note_is_a_sentence(tmp_path):
         assert shown.notes()["run"][-1].startswith(first)
 
 
+def test_a_loss_of_a_run_that_diverged_does_not_make_the_others_flat(tmp_path):
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    file = runs[0] / "metrics.jsonl"
+    file.write_text(file.read_text().replace("[0.5, 1.0, ", "[0.5, 1e12, "))
+    drawn = page.Page(page.read(runs), "en").curves()[0].svg
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert "epoch (losses above 10 are not drawn)" in words
+    assert all(float(word) <= 2 for word in words if re.fullmatch(r"[\d.]+", word))
+
+
 def test_no_number_of_threads_is_called_what_it_means(tmp_path):
     runs = [make_run(tmp_path / f"{threads}", threads=threads) for threads in (0, 2)]
     (table,) = page.Page(page.read(runs), "en").settings()

@@ -201,6 +201,20 @@ def test_the_curves_of_half_an_epoch_of_five_steps_end_together():
     assert [line.get_xdata()[-1] for line in lines] == [0.4] * 3
 
 
+@pytest.mark.parametrize("language", style.LANGUAGES)
+def test_a_run_that_diverged_leaves_accuracies_and_other_losses_visible(language):
+    points = [[0.5, 2.3, 0.1], [1, 1e12, 0.6], [1.5, 2.9, 0.1]]
+    rows = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5, "within_epoch": points}]
+    run = SimpleNamespace(title="NiN", points=lambda: points, history=rows, settings=Settings(),
+                          dataset=SimpleNamespace(notice=""))  # fmt: skip
+    (axes,) = curves.plot(run, language).axes
+    assert 2.9 < axes.get_ylim()[1] < 4
+    said = {"en": "losses above 10 are not drawn", "tr": "10 üzerindeki kayıplar çizilmedi"}
+    assert said[language] in axes.get_xlabel()
+    points[1][1] = 5.0
+    assert "10" not in curves.plot(run, language).axes[0].get_xlabel()
+
+
 def test_cost_writes_what_it_prints(tmp_path):
     file, picture = tmp_path / "cost.json", tmp_path / "cost.svg"
     done = run_here("cost.py", "--json", file, "--picture", picture, tmp_path / "cost.png")
