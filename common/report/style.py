@@ -97,7 +97,7 @@ def leave_out_large_losses(axes: "Axes", language: str) -> None:
         room = 0.05 * max(drawn)
         axes.set_ylim(min(drawn) - room, max(drawn) + room)
         note = words(WORDS, language)["larger"].format(MOST_LOSS)
-        axes.set_xlabel(f"{axes.get_xlabel()} ({note})")
+        axes.set_xlabel(f"{axes.get_xlabel()}\n({note})")
 
 
 def number(value: float, form: str = "", language: str = "en") -> str:

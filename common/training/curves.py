@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from common.training.run import Run
 
+# That fit into a line of the title.
+TITLE_LETTERS = 56
+
 WORDS = {
     "loss": ("train loss", "eğitim kaybı"),
     "train": ("train acc", "eğitim doğruluğu"),
@@ -45,5 +48,5 @@ def plot(run: "Run", language: str = "en") -> "Figure":
     axes.grid(visible=True, alpha=0.5)
     axes.legend()
     title = f"{style.told(run.title, language)}, {words['seed']} {run.settings.seed}"
-    axes.set_title(title, fontsize=11, parse_math=False)
+    axes.set_title(style.wrapped(title, TITLE_LETTERS), fontsize=11, parse_math=False)
     return style.with_notice(figure, run.dataset.notice, language)

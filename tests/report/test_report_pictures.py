@@ -145,8 +145,8 @@ def test_the_picture_of_costs_keeps_its_words_apart_and_inside(names, language):
 
 @pytest.mark.parametrize("language", style.LANGUAGES)
 def test_an_ablation_keeps_long_names_whole_and_its_titles_inside(sample, capsys, language):
-    names = ("chapter", "head=alexnet,hidden=512/512")
-    curve = [[0.5, 0.7, 0.8], [1.0, 0.4, 0.9]]
+    names = ("chapter", "channels=48-96/64/48-192,head=alexnet,hidden=512/512")
+    curve = [[0.5, 0.7, 0.8], [0.75, 1e9, 0.1], [1.0, 0.4, 0.9]]
     variants = [
         ablation.Variant(name, from_preset("fast", network=name), cost.of(name, 68), [
             ablation.Outcome(0, True, 0.9253, 0.95, 0.4, 60.0, 0.0, [], curve, [])
@@ -160,8 +160,8 @@ def test_an_ablation_keeps_long_names_whole_and_its_titles_inside(sample, capsys
     assert "\u2026" not in shown
     drawn = found.plot(language)
     figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
-    for axes in drawn.axes:
-        extent = axes.title.get_window_extent()
+    for text in [text for axes in drawn.axes for text in (axes.title, axes.xaxis.label)]:
+        extent = text.get_window_extent()
         assert drawn.bbox.x0 <= extent.x0
         assert extent.x1 <= drawn.bbox.x1 + 1
 
@@ -213,6 +213,18 @@ def test_a_run_that_diverged_leaves_accuracies_and_other_losses_visible(language
     assert said[language] in axes.get_xlabel()
     points[1][1] = 5.0
     assert "10" not in curves.plot(run, language).axes[0].get_xlabel()
+
+
+@pytest.mark.parametrize("language", style.LANGUAGES)
+def test_the_title_of_the_curves_is_inside_however_long_the_networks_name_is(language):
+    run = SimpleNamespace(title=f"NiN {LONG}, torch, fast, 68x68", points=list, history=[],
+                          settings=Settings(), dataset=SimpleNamespace(notice=""))  # fmt: skip
+    drawn = curves.plot(run, language)
+    figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
+    extent = drawn.axes[0].title.get_window_extent()
+    assert drawn.bbox.x0 <= extent.x0
+    assert extent.x1 <= drawn.bbox.x1
+    assert extent.y1 <= drawn.bbox.y1
 
 
 def test_cost_writes_what_it_prints(tmp_path):
