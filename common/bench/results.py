@@ -24,6 +24,8 @@ from common.network import cost
 from common.report import style
 
 WIDTH = 100
+# what a bench writes into its directory
+BENCH = "bench.json"
 STEP, TRAIN, PREDICT = "bare step, examples/s", "train.py, examples/s", "prediction, images/s"
 OF_D2L, BESIDE_D2L = "d2l, examples/s", "beside d2l, examples/s"
 PRODUCT, LIMIT = "matrix product, GFLOP/s", "limit, GFLOP/s"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from common.bench import results as bench_results
-from common.bench.results import Results
+from common.bench.results import BENCH, Results
 from common.errors import NinError, in_python, plural
 from common.files import figures, pages
 from common.network import architecture, cost
@@ -24,6 +24,7 @@ from common.report.page_words import BENCH_IN_TURKISH, WORDS
 from common.settings import Settings
 from common.training import run_directory
 from common.training.run_directory import Record
+from common.training.tune import STUDY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,6 +75,8 @@ class Sources:
     """What a run's network predicts for the test images."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, and why, a line each."""
+    notes: list[str] = field(default_factory=list)
+    """What another command has left, which was skipped."""
 
 
 def read(paths: Sequence[Path]) -> Sources:
@@ -92,10 +95,11 @@ def read(paths: Sequence[Path]) -> Sources:
             else:
                 benches[path] = bench_results.load(path)
         except NinError as error:
-            found.problems.append(error.marked + _runs_inside(path))
+            other = _of_another_command(path)
+            (found.notes if other else found.problems).append(error.marked + other)
     if not records and not benches:
-        more = f" (and {len(found.problems) - 1} more)" if found.problems[1:] else ""
-        raise NinError(found.problems[0] + more)
+        first, *others = [*found.problems, *found.notes]
+        raise NinError(first + (f" (and {len(others)} more)" if others else ""))
     found.runs = dict(zip(_names(records), records.values(), strict=True))
     found.benches = dict(zip(_names(benches), benches.values(), strict=True))
     return found
@@ -548,10 +552,13 @@ def _data(run: Record) -> str:
     return PUBLISHED if data["kind"] in ("full", "sample") else Path(data["directory"]).name
 
 
-def _runs_inside(path: Path) -> str:
-    """Where the runs of a comparison are, to be added to a message about its directory."""
-    depth = next((d for d in ("*", "*/*") if any(path.glob(f"{d}/{run_directory.CONFIG}"))), None)
-    return f"; the runs in it are {path}/{depth}" if depth else ""
+def _of_another_command(path: Path) -> str:
+    """What a directory is if not a run's, to be added to a message; empty if that is not known."""
+    if (path / run_directory.CONFIG).exists():
+        return ""
+    found = {f"the runs in it are {path}/{d}": f"{d}/{run_directory.CONFIG}" for d in ("*", "*/*")}
+    found |= {f"it has a search: {STUDY}": STUDY, f"it has a bench: {path}/{BENCH}": BENCH}
+    return next((f"; {what}" for what, name in found.items() if any(path.glob(name))), "")
 
 
 def _names(paths: Iterable[Path]) -> list[str]:

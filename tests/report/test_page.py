@@ -239,6 +239,24 @@ def test_a_run_that_is_not_at_its_end_is_shown_as_such(runs, tmp_path):
     assert "No run has finished an epoch." in text
 
 
+def test_what_another_command_has_left_is_skipped_with_a_note_of_what_it_is(runs, tmp_path):
+    make_run(tmp_path / "ablation" / "chapter" / "seed-0")
+    for name, file in (("search", "study.db"), ("bench", "bench.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("")
+    out = tmp_path / "page.html"
+    others = [tmp_path / name for name in ("ablation", "search", "bench")]
+    done = run_here("report.py", runs[0], *others, "--out", out)
+    assert done.returncode == 0, done.stderr
+    for line, path, what in zip(
+        done.stderr.splitlines(), others, ("*/*", "study.db", "bench.json"), strict=True
+    ):
+        assert line.startswith(f"note: {path}: not a run directory")
+        assert line.endswith(what)
+    assert "What could not be read" not in out.read_text()
+    assert_one_clear_line(run_here("report.py", *others, "--out", out), f"{others[0]}: not a run")
+
+
 @given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=4), unique_by=tuple))
 def test_names_are_short_and_different(parts):
     paths = [page.Path("/", *each) for each in parts]
