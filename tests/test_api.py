@@ -417,6 +417,17 @@ def file_by_hand(fit, make, tmp_path_factory):
 
 
 @pytest.mark.shared
+@pytest.mark.parametrize("epochs", [0.3, 1.3])
+def test_a_part_of_an_epoch_ends_where_it_was_asked_to_in_numbers_and_curves(
+    fit, backend_name, epochs
+):
+    run = fit(backend_name, epochs=epochs)
+    assert run.steps_done / run.steps_per_epoch != epochs
+    assert run.history[-1]["epoch"] == run.points()[-1][0] == epochs
+    assert [line.get_xdata()[-1] for line in run.plot().axes[0].lines] == [epochs] * 3
+
+
+@pytest.mark.shared
 def test_pictures_of_a_network_built_by_hand_say_that_it_is_one(fit, make, images):
     run = fit(NETWORKS["a fully connected head"](make), epochs=1)
     for lang, words in (("en", "Network built by hand, "), ("tr", "Elle kurulmuş ağ, ")):

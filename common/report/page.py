@@ -570,7 +570,10 @@ def _names(paths: Iterable[Path]) -> list[str]:
 
 def _evaluations(run: Record) -> list[tuple[float, float]]:
     """Of each epoch the end, and the accuracy there."""
-    return [(row["epoch"], row[f"{row['evaluated_on']}_accuracy"]) for row in run.rows]
+    # where the training curves end: of a part of an epoch in older runs, after whole steps
+    ends = [row["within_epoch"][-1][0] for row in run.rows]
+    accuracies = [row[f"{row['evaluated_on']}_accuracy"] for row in run.rows]
+    return [*zip(ends, accuracies, strict=True)]
 
 
 def _data_address(image: np.ndarray) -> str:

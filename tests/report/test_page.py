@@ -388,6 +388,15 @@ def test_no_number_of_threads_is_called_what_it_means(tmp_path):
     assert {name: cells for name, *cells in table.rows}["threads"] == ["one per core"] * 2 + ["2"]
 
 
+def test_the_accuracy_after_a_part_of_an_epoch_is_where_its_curves_end(tmp_path):
+    run = make_run(tmp_path / "run", 1)
+    row = json.loads((run / "metrics.jsonl").read_text())
+    row |= {"epoch": 0.3, "within_epoch": [[0.2, 1.0, 0.5], [0.4, 1.0, 0.5]]}
+    (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    (run / "result.json").unlink()
+    assert page._evaluations(run_directory.read(run)) == [(0.4, 0.625)]
+
+
 def test_a_curve_of_a_single_record_has_a_mark(tmp_path):
     run = make_run(tmp_path / "run", 1)
     file = run / "metrics.jsonl"
