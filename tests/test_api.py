@@ -191,7 +191,7 @@ def test_watchers_see_the_run(fit, make):
 def test_plain_lines_are_printed_where_no_watchers_are_given(data, make, capsys):
     common.fit(plain(make), data, "fast", **SMALL)
     out = capsys.readouterr().out
-    assert "\nNiN with " in out
+    assert "\nNetwork built by hand with " in out
     assert "test acc" in out.splitlines()[-3]
 
 
