@@ -48,6 +48,11 @@ class Model:
         """Whether it is known that it was trained on other images than Fashion-MNIST's."""
         return self.training.get("data") == "custom"
 
+    @property
+    def title(self) -> str:
+        """What to call its network among others."""
+        return title_of(self.network, self.layers)
+
     def notice(self, of_images: str) -> str:
         """A notice of images, and that of what it was trained on, as far as that is another."""
         own = str(self.training.get("notice") or "").removeprefix(of_images).strip()
@@ -56,6 +61,11 @@ class Model:
     def class_name(self, label: int) -> str:
         """A class in words."""
         return self.class_names[label] if self.class_names else f"class {label}"
+
+
+def title_of(network: Network, layers: Sequence[str]) -> str:
+    """What to call a network; with layers, as in :class:`Model`, it has no description."""
+    return f"Network {BY_HAND}" if layers else network.title
 
 
 def save_model(path: Path, model: Model) -> None:

@@ -141,7 +141,7 @@ def measure(options: argparse.Namespace) -> Results:
     if existed and (not directory.is_dir() or any(directory.iterdir())):
         raise NinError(f"`out={directory}`: exists and is not an empty directory; choose another")
     directory.mkdir(parents=True, exist_ok=True)
-    file = directory / "bench.json"
+    file = directory / bench_results.BENCH
     saved = time.monotonic()
     if running.dataset.notice:
         print(running.dataset.notice, file=sys.stderr)

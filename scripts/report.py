@@ -65,6 +65,8 @@ def command(options: argparse.Namespace) -> int:
     if options.predict:
         page.predict(sources, options.backend, options.data, options.indices)
     write_text(options.out, page.html(sources, options.lang))
+    for note in sources.notes:
+        command_line.show_line("note", parser().in_options(note))
     for problem in sources.problems:
         command_line.show_line("error", parser().in_options(problem))
     print(options.out)

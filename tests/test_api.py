@@ -191,7 +191,7 @@ def test_watchers_see_the_run(fit, make):
 def test_plain_lines_are_printed_where_no_watchers_are_given(data, make, capsys):
     common.fit(plain(make), data, "fast", **SMALL)
     out = capsys.readouterr().out
-    assert "\nNiN with " in out
+    assert "\nNetwork built by hand with " in out
     assert "test acc" in out.splitlines()[-3]
 
 
@@ -422,6 +422,25 @@ def file_by_hand(fit, make, tmp_path_factory):
     path = tmp_path_factory.mktemp("by_hand") / "net.safetensors"
     fit(NETWORKS["a fully connected head"](make), epochs=1).save(path)
     return path
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("epochs", [0.3, 1.3])
+def test_a_part_of_an_epoch_ends_where_it_was_asked_to_in_numbers_and_curves(
+    fit, backend_name, epochs
+):
+    run = fit(backend_name, epochs=epochs)
+    assert run.steps_done / run.steps_per_epoch != epochs
+    assert run.history[-1]["epoch"] == run.points()[-1][0] == epochs
+    assert [line.get_xdata()[-1] for line in run.plot().axes[0].lines] == [epochs] * 3
+
+
+@pytest.mark.shared
+def test_pictures_of_a_network_built_by_hand_say_that_it_is_one(fit, make, images):
+    run = fit(NETWORKS["a fully connected head"](make), epochs=1)
+    for lang, words in (("en", "Network built by hand, "), ("tr", "Elle kurulmuş ağ, ")):
+        assert run.plot(lang=lang).axes[0].get_title().startswith(words)
+        assert run.predict(images).plot(lang).get_suptitle().startswith(words)
 
 
 def test_the_file_of_a_network_built_by_hand_is_refused_as_the_chapters(

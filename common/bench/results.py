@@ -7,7 +7,7 @@ in it is the best matrix product of that round, by any of the libraries.
 import io
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ from common.network import cost
 from common.report import style
 
 WIDTH = 100
+# what a bench writes into its directory
+BENCH = "bench.json"
 STEP, TRAIN, PREDICT = "bare step, examples/s", "train.py, examples/s", "prediction, images/s"
 OF_D2L, BESIDE_D2L = "d2l, examples/s", "beside d2l, examples/s"
 PRODUCT, LIMIT = "matrix product, GFLOP/s", "limit, GFLOP/s"
@@ -260,7 +262,9 @@ def show(results: Results, console: Console, stored: Results | None = None) -> N
             for label, then in stored.figures.items()
             if (now := results.figures.get(label))
         ]
-        there, here = _conditions(stored.record), _conditions(results.record)
+        records = stored.record, results.record
+        both = [name for name in results.backends if all(name in r["backends"] for r in records)]
+        there, here = (_conditions(record, both) for record in records)
         unlike = [f"{k}: stored {there[k]}, now {here[k]}" for k in here if there[k] != here[k]]
         head = ["", "stored", "now", "now / stored"]
         every.append(Printed("against the stored bench", head, rows, "; ".join(unlike)))
@@ -336,11 +340,14 @@ def remarks(record: Json) -> list[str]:
     return [*quick, record["data"]["notice"]]
 
 
-def _conditions(record: Json) -> dict[str, Any]:
-    """What should be the same in two benches that are compared."""
+def _conditions(record: Json, backends: Collection[str]) -> dict[str, Any]:
+    """What should be the same in two benches that are compared, in those backends."""
     here = {"data": record["data"]["kind"], "commit": record["git_commit"]}
+    for name in ("threads", "device"):
+        found = dict.fromkeys(str(record["backends"][each][name]) for each in backends)
+        here[name] = ", ".join(found)
     every = record["machine"] | record["plan"] | here
-    names = ("processor", "cores", "data", "batch_size", "quick", "commit")
+    names = ("processor", "cores", "threads", "device", "data", "batch_size", "quick", "commit")
     return {name.replace("_", " "): every[name] for name in names}
 
 

@@ -49,7 +49,7 @@ def plot(found: "Predictions", lang: str) -> "Figure":
         else:
             lines.append(words["is"].format(style.told(found.true_class(i), lang)))
         captions.append("\n".join(style.filled(line, width / columns, 8) for line in lines))
-    title = f"{found.model.network.title}, {found.settings.backend}, {size}x{size}; "
+    title = f"{style.told(found.model.title, lang)}, {found.settings.backend}, {size}x{size}; "
     title += found.summary(lang)
     if count < len(found.logits):
         title += f"; {words['first'].format(count)}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
 MARKS = "osD^vP"
 DASHES = ("-", "--", "-.", ":")
+# That fit above a panel.
+LETTERS = 25
 WORDS = {
     "test": ("test accuracy", "test doğruluğu"),
     "validation": ("validation accuracy", "geçerleme doğruluğu"),
@@ -162,7 +164,8 @@ def _draw_losses(axes: "Axes", found: Ablation, language: str) -> None:
         axes.plot(epochs, losses.mean(0), dashes, color=colour, lw=2.5, ms=7, label=_lines(variant))
         axes.fill_between(epochs, losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
     axes.set_xlabel(words["epoch"], fontsize=style.TEXT)
-    axes.set_title(words["loss"], fontsize=style.TEXT)
+    axes.set_title(style.wrapped(words["loss"], LETTERS), fontsize=style.TEXT)
+    style.leave_out_large_losses(axes, language)
     axes.set_ylim(0, 1.05 * axes.get_ylim()[1])  # room for the topmost mark
     axes.locator_params("x", nbins=4)
     style.write_numbers(axes, language, ".3g", "y")

@@ -134,7 +134,10 @@ def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
         names = [words["input"], *(layer.name for layer in layers[1:])]
         bars = [[layer] for layer in layers]
         outputs = {layer: cost.bytes_of(layer.numbers) for layer in layers}
-        memory = [(in_training[layer][0] - output, output) for layer, output in outputs.items()]
+        memory = [(in_training[layer][0] - output, output, 0) for layer, output in outputs.items()]
+        # a row of its own, so that a share is one of the whole step
+        names, bars = [*names, words["working"]], [*bars, []]
+        memory.append((0, 0, cost.training.working))
         title = f"{words['cost']}: {cost.title}, {cost.resize}×{cost.resize}"
         title = f"{style.wrapped(title, TITLE_LETTERS)}\n{settings_words(cost, language)}"
     else:
@@ -151,7 +154,7 @@ def plot(costs: Sequence[Cost], language: str = "en") -> "Figure":
         _Panel(what, COMPUTING, [_by_kind(what, layers) for layers in bars])
         for what in ("parameters", "multiply_adds")
     ]
-    panels.append(_Panel("memory", MEMORY[: len(memory[0])], memory))
+    panels.append(_Panel("memory", MEMORY, memory))
     lines = max(name.count("\n") for name in names) + 1
     letters = style.TEXT if len(names) <= 8 and lines <= 2 else style.SMALL
     figure = style.slide(title, max(style.HEIGHT, 2.6 + 0.29 * lines * len(names)))

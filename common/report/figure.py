@@ -148,8 +148,8 @@ def _box(layer: Op | Block | tuple[Op, ...], family: str, words: dict[str, str])
     """A layer, or a block of them; None for one that is not drawn."""
     kind, what = "block", words["block"].format(family)
     if isinstance(layer, Block):
-        channels = "/".join(map(str, dict.fromkeys(layer.channels)))
-        parts = [f"{layer.kernel_size}×{layer.kernel_size}", channels]
+        widths = layer.channels if len(set(layer.channels)) > 1 else layer.channels[:1]
+        parts = [f"{layer.kernel_size}×{layer.kernel_size}", "/".join(map(str, widths))]
         parts += _window(layer.strides, layer.padding, words)
     elif not isinstance(layer, Op):
         first, *others = [op for op in layer if op.kind == "conv"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # So many dots are enough to see that they lie on a line.
 MOST_POINTS = 2000
 # Letters that fit beside each other across a slide; of a class beside a matrix; of all above one.
-ACROSS, BESIDE, ABOVE = 100, 24, 132
+ACROSS, BESIDE, ABOVE = 90, 24, 132
 # Maps in a row; below so many points a cell has no room for its number.
 MOST_MAPS, NUMBER = 11, 16
 
@@ -209,14 +209,20 @@ def wrong(
     rows = -(-len(pixels) // columns)
     numbers = (style.number(number, language=language) for number in (wrong, images))
     title = plural(words["wrong" if wrong else "right"].format(*numbers))
-    figure = style.slide(title, 3.4 * rows + 0.7)
-    for i, (image, entry) in enumerate(zip(pixels, entries, strict=True), start=1):
-        axes = figure.add_subplot(rows, columns, i)
-        _show(axes, image)
+    captions = []
+    for entry in entries:
+        answer, true = (style.told(entry[name], language) for name in ("predicted", "true"))
         share = style.share(entry["probability"], language)
-        names = (style.told(entry[name], language) for name in ("predicted", "true"))
-        answer, true = (_short(name, ACROSS // columns - len(words["is"])) for name in names)
-        caption = f"{answer} {share}\n{words['is']}: {true}"
+        lines = f"{answer} {share}", f"{words['is']}: {true}"
+        captions.append(
+            "\n".join(style.filled(line, style.WIDTH / columns, style.SMALL) for line in lines)
+        )
+    tall = max((caption.count("\n") for caption in captions), default=0)
+    figure = style.slide(title, (3.1 + 0.29 * tall) * rows + 0.7)
+    for i, (image, caption) in enumerate(zip(pixels, captions, strict=True), start=1):
+        # at the bottom of its cell, so that the layout knows how far the words below it reach
+        axes = figure.add_subplot(rows, columns, i, anchor="S")
+        _show(axes, image)
         axes.set_xlabel(caption, fontsize=style.SMALL, parse_math=False)
     return figure
 

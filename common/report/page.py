@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from common.bench import results as bench_results
-from common.bench.results import Results
+from common.bench.results import BENCH, Results
 from common.errors import NinError, in_python, plural
 from common.files import figures, pages
 from common.network import architecture, cost
@@ -24,6 +24,7 @@ from common.report.page_words import BENCH_IN_TURKISH, WORDS
 from common.settings import Settings
 from common.training import run_directory
 from common.training.run_directory import Record
+from common.training.tune import STUDY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,6 +75,8 @@ class Sources:
     """What a run's network predicts for the test images."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, and why, a line each."""
+    notes: list[str] = field(default_factory=list)
+    """What another command has left, which was skipped."""
 
 
 def read(paths: Sequence[Path]) -> Sources:
@@ -92,10 +95,11 @@ def read(paths: Sequence[Path]) -> Sources:
             else:
                 benches[path] = bench_results.load(path)
         except NinError as error:
-            found.problems.append(error.marked + _runs_inside(path))
+            other = _of_another_command(path)
+            (found.notes if other else found.problems).append(error.marked + other)
     if not records and not benches:
-        more = f" (and {len(found.problems) - 1} more)" if found.problems[1:] else ""
-        raise NinError(found.problems[0] + more)
+        first, *others = [*found.problems, *found.notes]
+        raise NinError(first + (f" (and {len(others)} more)" if others else ""))
     found.runs = dict(zip(_names(records), records.values(), strict=True))
     found.benches = dict(zip(_names(benches), benches.values(), strict=True))
     return found
@@ -204,8 +208,7 @@ class Page:
         settings, result, last = run.settings, run.result or {}, (run.rows or [{}])[-1]
         on = last.get("evaluated_on", "test")
         accuracy = self._number(last.get(f"{on}_accuracy"), ".3f")
-        by_hand = run_directory.is_by_hand(run.config)
-        network = self.words["own"] if by_hand else settings.network.replace(",", ", ")
+        network = self._of(run, "network").replace(",", ", ")
         state = "complete" if result.get("complete") else "stopped" if result else "unfinished"
         if any("diverged" in str(note) for note in result.get("notes", [])):
             state = "diverged"
@@ -238,7 +241,7 @@ class Page:
         return [
             name
             for name, usual in vars(Settings()).items()
-            if any(getattr(run.settings, name) != usual for run in self.runs.values())
+            if any(self._of(run, name) != usual for run in self.runs.values())
             or (name == "backend" and len(self.runs) > 1)
         ]
 
@@ -247,7 +250,7 @@ class Page:
         rows = []
         for name in self._differing():
             usual = getattr(Settings(), name)
-            values = [getattr(run.settings, name) for run in self.runs.values()]
+            values = [self._of(run, name) for run in self.runs.values()]
             book = ", ".join(BOOK) if name == "backend" else self._value(name, usual)
             cells = [
                 self._value(name, value)
@@ -268,6 +271,11 @@ class Page:
             if name not in differing
         ]
         return self.words["same"].format(", ".join(usual)) if usual else ""
+
+    def _of(self, run: Record, name: str) -> Any:
+        """A setting of a run; that of the network says nothing of one that was built by hand."""
+        by_hand = name == "network" and run_directory.is_by_hand(run.config)
+        return self.words["own"] if by_hand else getattr(run.settings, name)
 
     def _value(self, name: str, value: Any) -> str:
         if value is None or isinstance(value, bool):
@@ -319,6 +327,7 @@ class Page:
         if name == "test_curve":
             self._draw_book(axes)
         axes.set_xlabel(self.words["epoch"], fontsize=12)
+        style.leave_out_large_losses(axes, self.language)
         axes.tick_params(labelsize=11)
         _, last = axes.set_xlim(left=0)
         axes.locator_params("x", nbins=4, integer=last >= 2)
@@ -543,10 +552,13 @@ def _data(run: Record) -> str:
     return PUBLISHED if data["kind"] in ("full", "sample") else Path(data["directory"]).name
 
 
-def _runs_inside(path: Path) -> str:
-    """Where the runs of a comparison are, to be added to a message about its directory."""
-    depth = next((d for d in ("*", "*/*") if any(path.glob(f"{d}/{run_directory.CONFIG}"))), None)
-    return f"; the runs in it are {path}/{depth}" if depth else ""
+def _of_another_command(path: Path) -> str:
+    """What a directory is if not a run's, to be added to a message; empty if that is not known."""
+    if (path / run_directory.CONFIG).exists():
+        return ""
+    found = {f"the runs in it are {path}/{d}": f"{d}/{run_directory.CONFIG}" for d in ("*", "*/*")}
+    found |= {f"it has a search: {STUDY}": STUDY, f"it has a bench: {path}/{BENCH}": BENCH}
+    return next((f"; {what}" for what, name in found.items() if any(path.glob(name))), "")
 
 
 def _names(paths: Iterable[Path]) -> list[str]:
@@ -558,7 +570,10 @@ def _names(paths: Iterable[Path]) -> list[str]:
 
 def _evaluations(run: Record) -> list[tuple[float, float]]:
     """Of each epoch the end, and the accuracy there."""
-    return [(row["epoch"], row[f"{row['evaluated_on']}_accuracy"]) for row in run.rows]
+    # where the training curves end: of a part of an epoch in older runs, after whole steps
+    ends = [row["within_epoch"][-1][0] for row in run.rows]
+    accuracies = [row[f"{row['evaluated_on']}_accuracy"] for row in run.rows]
+    return [*zip(ends, accuracies, strict=True)]
 
 
 def _data_address(image: np.ndarray) -> str:

@@ -71,6 +71,7 @@ TURKISH = {
     " (a step of {0} takes about {1} besides the program":
         " ({0} örneklik bir adım, programın kendisi dışında yaklaşık {1} ister",
     ", of batch_size={0} ": ", batch_size={0} ile ",
+    "Network built by hand": "Elle kurulmuş ağ",
     "a network of your own starts with init=he instead of data":
         "kendi kurduğunuz ağ, data yerine init=he ile başlar",
     "the last block starts at random: ": "son blok rastgele ağırlıklarla başlar: ",

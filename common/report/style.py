@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from common.errors import NinError
 from common.files import figures
 from common.files.paths import check_target
@@ -30,6 +32,10 @@ TITLE, TEXT, SMALL = 22, 18, 15
 # Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind people too
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#BBBBBB"
+
+# Beside larger losses no other can be read; guessing has ln 10 = 2.3, of 256 classes 5.5.
+MOST_LOSS = 10
+WORDS = {"larger": ("losses above {0} are not drawn", "{0} üzerindeki kayıplar çizilmedi")}
 
 
 def check_pictures(paths: Sequence[Path]) -> None:
@@ -81,6 +87,17 @@ def write_numbers(axes: "Axes", language: str, form: str = ".4g", along: str = "
         getattr(axes, f"{axis}axis").set_major_formatter(
             lambda value, _: number(value, form, language)
         )
+
+
+def leave_out_large_losses(axes: "Axes", language: str) -> None:
+    """Draw what is at most :data:`MOST_LOSS` as if there were no more; say so below the axis."""
+    values = [value for line in axes.lines for value in np.ravel(line.get_ydata()).tolist()]
+    drawn = [value for value in values if value <= MOST_LOSS] or [0, MOST_LOSS]
+    if max(values, default=0) > MOST_LOSS:
+        room = 0.05 * max(drawn)
+        axes.set_ylim(min(drawn) - room, max(drawn) + room)
+        note = words(WORDS, language)["larger"].format(MOST_LOSS)
+        axes.set_xlabel(f"{axes.get_xlabel()}\n({note})")
 
 
 def number(value: float, form: str = "", language: str = "en") -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import in_python, plural
+from common.model import title_of
 from common.network import architecture
 from common.terminal import output
 from common.training.run import Run, Watcher, scores, summary
@@ -83,9 +84,9 @@ class Display(Watcher):
             self.line(run.dataset.notice)
         self._notice = run.dataset.notice
         place = f": {run.directory}" if run.directory else ""
-        threads = run.ready.prepared["threads"]
+        threads, device = run.ready.prepared["threads"], run.ready.device.name
         self.line(
-            f"{settings.description.title} with {settings.backend} on {run.ready.device.name}, "
+            f"{title_of(settings.description, run.layers)} with {settings.backend} on {device}, "
             + plural(f"{threads} thread(s), {settings.precision}, preset {settings.preset}, ")
             + plural(f"{run.train_count} training example(s){place}")
         )

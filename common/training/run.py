@@ -18,6 +18,7 @@ from common.contract import Trainer
 from common.data.dataset import Dataset
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line, plural
+from common.model import title_of
 from common.prediction import dead_classes
 from common.settings import Settings
 from common.system.signals import StopRequest
@@ -344,8 +345,9 @@ class Run:
     def title(self) -> str:
         """What was trained, in a few words of no language."""
         settings = self.settings
+        network = title_of(settings.description, self.layers)
         size = f"{settings.resize}x{settings.resize}"
-        return f"{settings.description.title}, {settings.backend}, {settings.preset}, {size}"
+        return f"{network}, {settings.backend}, {settings.preset}, {size}"
 
     # ------------------------------------------------------------------ the loop
 
@@ -501,16 +503,19 @@ class Run:
 
     def _points_within_epoch(self) -> list[list[float]]:
         """As :meth:`points`, of the epoch under way, as far as it has come."""
-        progress, whole = self.progress, self.steps_per_epoch
+        progress = self.progress
+        # the last step ends the epoch, or the asked part of it, which need not be in whole steps
+        part = min(1, self.settings.epochs - progress.epoch)
         done = len(progress.losses)
         sizes = self._batch_sizes[:done]
         seen = np.cumsum(sizes)
         loss = np.cumsum(np.array(progress.losses) * sizes) / seen
         accuracy = np.cumsum(progress.correct) / seen
         # the book's figure has five points per epoch, each the mean since the epoch began
-        marks = sorted({math.ceil(self.epoch_steps * part / 5) - 1 for part in range(1, 6)})
+        steps = self.epoch_steps
+        marks = sorted({math.ceil(steps * fifth / 5) - 1 for fifth in range(1, 6)})
         return [
-            [progress.epoch + (mark + 1) / whole, float(loss[mark]), float(accuracy[mark])]
+            [progress.epoch + (mark + 1) / steps * part, float(loss[mark]), float(accuracy[mark])]
             for mark in marks
             if mark < done
         ]

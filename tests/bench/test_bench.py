@@ -301,6 +301,17 @@ def test_a_comparison_says_what_is_not_alike():
     assert "4.00" in text
 
 
+def test_threads_and_devices_are_compared_in_the_backends_that_both_benches_have():
+    then, now = (make_record([row("step", "tf", size=68, times=1, seconds=2.0)]) for _ in "ab")
+    then["backends"]["torch"] = {"threads": 4, "device": "cuda:0", "versions": {}}
+    del now["backends"]["torch"]
+    assert "threads:" not in printed(Results(now), Results(then)).split("stored bench")[1]
+    now["backends"]["tf"] = {"threads": 1, "device": "/GPU:0", "versions": {}}
+    now["backends"]["mxnet"]["threads"] = 1
+    text = printed(Results(now), Results(then))
+    assert "threads: stored 2, now 1; device: stored cpu, now /GPU:0, cpu" in text
+
+
 def test_a_results_and_its_json_are_the_same_bench(tmp_path):
     results = make_results(full_rows(NAMES, (68,)))
     bench_results.save(results.record, tmp_path / "bench.json")

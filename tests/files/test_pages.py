@@ -56,7 +56,7 @@ def browser():
 def pages(sample, tmp_path_factory):
     """Each of :data:`PAGES` with everything that it can show, as a file."""
     place = tmp_path_factory.mktemp("pages")
-    names = ("first", "a-second-one-with-a-very-long-name-that-nobody-can-abbreviate", "broken",
+    names = ("first", "a_second_one_with_a_very_long_name_that_nobody_can_abbreviate", "broken",
              *(f"run-{i}-of-many" for i in range(6)))  # fmt: skip
     runs = [make_run(place / name, lr=0.01 * len(name), resize=67) for name in names]
     model = reference.model(resize=67, class_names=CLASS_NAMES)
@@ -129,6 +129,10 @@ def test_a_phone_scrolls_down_only(show):
     assert shown.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
     # what is wider scrolls by itself
     assert shown.evaluate(TOO_WIDE, [PHONE["width"], ".wide, .wide *, .skip"]) == []
+
+
+def test_long_names_of_runs_wrap_so_that_a_desk_need_not_scroll_sideways(show):
+    assert show().evaluate(TOO_WIDE, [DESK["width"], ".skip"]) == []
 
 
 def test_the_keyboard_reaches_everything_in_the_order_of_the_page_and_is_seen_there(show):

@@ -143,6 +143,7 @@ def said(sample):
     for part in (sample, sample.limit(60), sample.limit(1), held, held.limit(60)):
         yield part.notice
     yield Model({}, training={"notice": held.notice}).notice("")
+    yield Model({}, layers=("conv",)).title
     for labels in ([0, 5, 9], [3, 4, 5]):
         yield Dataset(sample.train_images[:3], labels, sample.test_images[:1], labels[:1]).notice
     yield layouts.DIVIDED

@@ -125,13 +125,14 @@ def test_words_and_numbers_of_a_confusion_do_not_run_into_each_other(count, long
 def test_words_above_and_below_maps_do_not_run_into_each_other(count, long):
     rng = np.random.default_rng(0)
     images, maps = np.zeros((4, 28, 28), np.uint8), rng.random((4, count, 2, 2))
-    photos = [f"photos/pantolon.webp.{i}.jpg" for i in range(9)]
+    photos = [f"photos/{'pantolon.webp.' if i % 2 else 'DSC_000'}{i}.jpg" for i in range(9)]
     drawn = pictures.maps(images, maps, photos, names(count, long), (0, 1), "en")
     drawn.draw_without_rendering()
     columns = len(drawn.axes) // len(images)
     assert columns == min(count, 11) + 1
     for part in ([each.title for each in drawn.axes[:columns]],
-                 [each.xaxis.label for each in drawn.axes[:columns]]):  # fmt: skip
+                 [each.xaxis.label for each in drawn.axes[:columns]],
+                 [each.xaxis.label for each in drawn.axes[::columns]]):  # fmt: skip
         assert all(box.x0 >= 0 and box.x1 <= drawn.bbox.x1 for box in boxes(part))
     assert "the first 4 of 9 images" in drawn.get_suptitle()
     assert ("11 of 25 classes" in drawn.get_suptitle()) == (count == 25)
@@ -148,6 +149,25 @@ def test_wrong_answers_that_are_shown_are_so_many_of_all_and_none_is_no_error():
     assert some == "The most confident of 31 wrong answers on 300 images"
     none = pictures.wrong(pixels[:0], [], 0, 300, "en").get_suptitle()
     assert none == "No wrong answer on 300 images"
+
+
+@pytest.mark.parametrize("language", ["en", "tr"])
+def test_long_names_of_classes_are_whole_below_a_wrong_answer_and_inside(language):
+    predicted, true = "children's waterproof hiking boots size 42", "children's winter coat"
+    entry = {"predicted": predicted, "true": true, "probability": 0.75}
+    drawn = pictures.wrong(np.zeros((10, 28, 28), np.uint8), [entry] * 10, 31, 300, language)
+    drawn.draw_without_rendering()
+    captions = [each.xaxis.label for each in drawn.axes]
+    for each in captions:
+        text = each.get_text().replace("\n", " ")
+        assert predicted in text
+        assert text.endswith(true)
+    images = [each.get_window_extent() for each in drawn.axes]
+    for box in boxes(captions):
+        assert drawn.bbox.x0 <= box.x0
+        assert box.x1 <= drawn.bbox.x1
+        assert box.y0 >= drawn.bbox.y0
+        assert not any(box.overlaps(image) for image in images)
 
 
 # ------------------------------------------------------------- with a backend

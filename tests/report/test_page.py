@@ -239,6 +239,24 @@ def test_a_run_that_is_not_at_its_end_is_shown_as_such(runs, tmp_path):
     assert "No run has finished an epoch." in text
 
 
+def test_what_another_command_has_left_is_skipped_with_a_note_of_what_it_is(runs, tmp_path):
+    make_run(tmp_path / "ablation" / "chapter" / "seed-0")
+    for name, file in (("search", "study.db"), ("bench", "bench.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("")
+    out = tmp_path / "page.html"
+    others = [tmp_path / name for name in ("ablation", "search", "bench")]
+    done = run_here("report.py", runs[0], *others, "--out", out)
+    assert done.returncode == 0, done.stderr
+    for line, path, what in zip(
+        done.stderr.splitlines(), others, ("*/*", "study.db", "bench.json"), strict=True
+    ):
+        assert line.startswith(f"note: {path}: not a run directory")
+        assert line.endswith(what)
+    assert "What could not be read" not in out.read_text()
+    assert_one_clear_line(run_here("report.py", *others, "--out", out), f"{others[0]}: not a run")
+
+
 @given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=4), unique_by=tuple))
 def test_names_are_short_and_different(parts):
     paths = [page.Path("/", *each) for each in parts]
@@ -354,10 +372,29 @@ def test_a_run_that_diverged_is_called_so_and_its_note_is_a_sentence(tmp_path):
         assert shown.notes()["run"][-1].startswith(first)
 
 
+def test_a_loss_of_a_run_that_diverged_does_not_make_the_others_flat(tmp_path):
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    file = runs[0] / "metrics.jsonl"
+    file.write_text(file.read_text().replace("[0.5, 1.0, ", "[0.5, 1e12, "))
+    drawn = page.Page(page.read(runs), "en").curves()[0].svg
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert "(losses above 10 are not drawn)" in words
+    assert all(float(word) <= 2 for word in words if re.fullmatch(r"[\d.]+", word))
+
+
 def test_no_number_of_threads_is_called_what_it_means(tmp_path):
     runs = [make_run(tmp_path / f"{threads}", threads=threads) for threads in (0, 2)]
     (table,) = page.Page(page.read(runs), "en").settings()
     assert {name: cells for name, *cells in table.rows}["threads"] == ["one per core"] * 2 + ["2"]
+
+
+def test_the_accuracy_after_a_part_of_an_epoch_is_where_its_curves_end(tmp_path):
+    run = make_run(tmp_path / "run", 1)
+    row = json.loads((run / "metrics.jsonl").read_text())
+    row |= {"epoch": 0.3, "within_epoch": [[0.2, 1.0, 0.5], [0.4, 1.0, 0.5]]}
+    (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    (run / "result.json").unlink()
+    assert page._evaluations(run_directory.read(run)) == [(0.4, 0.625)]
 
 
 def test_a_curve_of_a_single_record_has_a_mark(tmp_path):
@@ -367,3 +404,16 @@ def test_a_curve_of_a_single_record_has_a_mark(tmp_path):
     file.write_text(json.dumps(row | {"within_epoch": row["within_epoch"][:1]}) + "\n")
     curves = page.Page(page.read([run]), "en").curves()
     assert all(re.search(r"<use [^>]*var\(--run0\)", curve.svg) for curve in curves)
+
+
+def test_a_network_built_by_hand_is_never_called_the_books(tmp_path):
+    run = make_run(tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["network"] = ["block1.conv1: Conv2d(1, 64)"]
+    (run / "config.json").write_text(json.dumps(config))
+    for language, name, own in (("en", "network", "by hand"), ("tr", "ağ", "elle kurulmuş")):
+        shown = page.Page(page.read([run]), language)
+        (table,) = shown.settings()
+        assert {name: cells for name, *cells in table.rows}[name] == ["chapter", own]
+        assert f" {name} " not in shown.same()
+        assert shown.results().rows[0][2] == own

@@ -82,6 +82,22 @@ def test_a_long_name_is_broken_at_commas_and_between_numbers():
     assert style.wrapped("3×3, 112/32/10, padding 1", 24) == "3×3, 112/32/10,\npadding 1"
 
 
+def test_a_block_whose_channels_are_not_all_equal_has_each_of_them_in_its_box():
+    words = [text.get_text() for text in figure.plot(["channels=96/48/96-256-384"]).axes[0].texts]
+    (first,) = [text for text in words if text.startswith("NiN block\n11×11")]
+    assert "96/48/96" in first
+    assert any(text.startswith("NiN block\n5×5, 256,") for text in words)
+
+
+def test_the_shares_of_memory_are_those_of_the_whole_step():
+    found = cost.of("nin")
+    axes = cost_report.plot([found]).axes[2]
+    assert sum(bar.get_width() for bar in axes.patches) == found.training.total
+    largest = max(total for total, _ in found.layer_bytes())
+    share = style.share(largest / found.training.total, "en")
+    assert f"{style.size(largest)}, {share}" in [text.get_text() for text in axes.texts]
+
+
 def test_the_chapters_figure_says_what_the_networks_are_made_of():
     words = " ".join(text.get_text() for text in figure.plot().axes[0].texts)
     words = words.replace("\n", " ")
@@ -129,8 +145,8 @@ def test_the_picture_of_costs_keeps_its_words_apart_and_inside(names, language):
 
 @pytest.mark.parametrize("language", style.LANGUAGES)
 def test_an_ablation_keeps_long_names_whole_and_its_titles_inside(sample, capsys, language):
-    names = ("chapter", "head=alexnet,hidden=512/512")
-    curve = [[0.5, 0.7, 0.8], [1.0, 0.4, 0.9]]
+    names = ("chapter", "channels=48-96/64/48-192,head=alexnet,hidden=512/512")
+    curve = [[0.5, 0.7, 0.8], [0.75, 1e9, 0.1], [1.0, 0.4, 0.9]]
     variants = [
         ablation.Variant(name, from_preset("fast", network=name), cost.of(name, 68), [
             ablation.Outcome(0, True, 0.9253, 0.95, 0.4, 60.0, 0.0, [], curve, [])
@@ -144,8 +160,8 @@ def test_an_ablation_keeps_long_names_whole_and_its_titles_inside(sample, capsys
     assert "\u2026" not in shown
     drawn = found.plot(language)
     figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
-    for axes in drawn.axes:
-        extent = axes.title.get_window_extent()
+    for text in [text for axes in drawn.axes for text in (axes.title, axes.xaxis.label)]:
+        extent = text.get_window_extent()
         assert drawn.bbox.x0 <= extent.x0
         assert extent.x1 <= drawn.bbox.x1 + 1
 
@@ -183,6 +199,32 @@ def test_the_curves_of_half_an_epoch_of_five_steps_end_together():
                           dataset=SimpleNamespace(notice=""))  # fmt: skip
     lines = curves.plot(run).axes[0].lines
     assert [line.get_xdata()[-1] for line in lines] == [0.4] * 3
+
+
+@pytest.mark.parametrize("language", style.LANGUAGES)
+def test_a_run_that_diverged_leaves_accuracies_and_other_losses_visible(language):
+    points = [[0.5, 2.3, 0.1], [1, 1e12, 0.6], [1.5, 2.9, 0.1]]
+    rows = [{"epoch": 1, "evaluated_on": "test", "test_accuracy": 0.5, "within_epoch": points}]
+    run = SimpleNamespace(title="NiN", points=lambda: points, history=rows, settings=Settings(),
+                          dataset=SimpleNamespace(notice=""))  # fmt: skip
+    (axes,) = curves.plot(run, language).axes
+    assert 2.9 < axes.get_ylim()[1] < 4
+    said = {"en": "losses above 10 are not drawn", "tr": "10 üzerindeki kayıplar çizilmedi"}
+    assert said[language] in axes.get_xlabel()
+    points[1][1] = 5.0
+    assert "10" not in curves.plot(run, language).axes[0].get_xlabel()
+
+
+@pytest.mark.parametrize("language", style.LANGUAGES)
+def test_the_title_of_the_curves_is_inside_however_long_the_networks_name_is(language):
+    run = SimpleNamespace(title=f"NiN {LONG}, torch, fast, 68x68", points=list, history=[],
+                          settings=Settings(), dataset=SimpleNamespace(notice=""))  # fmt: skip
+    drawn = curves.plot(run, language)
+    figures.png(drawn, int(drawn.dpi))  # at another one its texts would be measured in that
+    extent = drawn.axes[0].title.get_window_extent()
+    assert drawn.bbox.x0 <= extent.x0
+    assert extent.x1 <= drawn.bbox.x1
+    assert extent.y1 <= drawn.bbox.y1
 
 
 def test_cost_writes_what_it_prints(tmp_path):

@@ -41,6 +41,7 @@ def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), network=
         total_steps=steps * epochs,
         last_epoch=epochs,
         own=True,
+        layers=(),
         train_count=train,
         dataset=SimpleNamespace(test_images=range(test), notice=""),
         history=list(history),
