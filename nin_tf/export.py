@@ -308,7 +308,8 @@ def _saved_content(path: Path) -> Content:
         for other in graph.node:
             if outputs.isdisjoint(other.input):
                 continue
-            if other.op == "Reshape":  # of a layer that is fully connected per pixel
+            # of a layer that is fully connected per pixel, or a bias added channels first
+            if other.op in ("Reshape", "Transpose"):
                 outputs.add(other.name)
             elif other.op in ("BiasAdd", "Add", "AddV2"):
                 for bias in map(constant, other.input):  # on either side

@@ -153,6 +153,11 @@ def module(weights, directory, add):
     return directory / "module"
 
 
+def channels_first_for_it(X, bias):
+    added = tf.transpose(X, (0, 3, 1, 2)) + tf.reshape(bias, (-1, 1, 1))
+    return tf.transpose(added, (0, 2, 3, 1))
+
+
 def with_optimizer(net, directory):
     return checkpoint(net, directory, "nin-1.data-00000-of-00001", optimizer=net.optimizer)
 
@@ -199,6 +204,7 @@ READ = {
     "SavedModel that pads by itself": lambda w, d: saved_model(network(w, padded()), d),
     "module": lambda w, d: module(w, d, lambda X, b: X + b),
     "module that adds the other way": lambda w, d: module(w, d, lambda X, b: b + X),
+    "module that adds channels first": lambda w, d: module(w, d, channels_first_for_it),
     "fully connected per pixel": lambda w, d: saved(dense(w), d),
     "fully connected per pixel in a SavedModel": lambda w, d: saved_model(dense(w), d),
     "augmentation": lambda w, d: saved(network(w, [layers.RandomFlip(), *parts()]), d),
@@ -239,7 +245,7 @@ LONG = (
     "regularized and compiled",
     "mixed precision", "batches of three", "two outputs", "SavedModel that pads by itself",
     "SavedModel of double precision",
-    "module", "module that adds the other way",
+    "module", "module that adds the other way", "module that adds channels first",
     "fully connected per pixel", "fully connected per pixel in a SavedModel", "augmentation",
     "Keras operations", "without dropout", "logarithms of a softmax in a SavedModel",
     "rescaling in a SavedModel", "maximum for the average",
@@ -343,7 +349,7 @@ REFUSED = {
     ),
     "code in a SavedModel": (lambda w, d: reading_files(d), "it has ReadFile, which the chapter's"),
     "no biases": (
-        lambda w, d: saved(network_without_biases(), d), "its layers have no biases",
+        lambda w, d: saved(network_without_biases(), d), "no biases of its layers are found",
     ),
 }  # fmt: skip
 
