@@ -129,6 +129,10 @@ def _layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any] | No
             raise NinError(
                 f"{layers_of_mxnet(path)}: it has a layer that is code, which is not run"
             )
+        elif node["op"] in ("LRN", "L2Normalization"):  # others have parameters, which show
+            raise NinError(
+                f"{layers_of_mxnet(path)}: of another network: it has normalization ({node['op']})"
+            )
         elif node["op"] == "SoftmaxOutput":  # it wants the labels too
             node.update(op="softmax", inputs=node["inputs"][:1], attrs={})
         # in float32, to be judged beside ours

@@ -46,6 +46,7 @@ _operations = {
     "StaticRegexFullMatch", "StridedSlice", "StringJoin", "Sub", "Sum", "Transpose", "VarHandleOp",
     "VarIsInitializedOp", "ZerosLike",
 }  # fmt: skip
+_channels_first = "its layers are channels first, which TensorFlow does not compute on a CPU"
 _half = {tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
 
 
@@ -85,7 +86,7 @@ def load_native(path: Path) -> Content:
         raise NinError(f"{path}: of another network: its input has shape {net.input_shape}")
     batch, height, width, channels = net.input_shape
     first = next(e for e in _leaves(net) if not isinstance(e, tf.keras.layers.InputLayer))
-    if isinstance(first, tf.keras.layers.Permute):
+    if isinstance(first, tf.keras.layers.Permute) and first.dims[-1] == 1:
         raise NinError(
             f"{path}: of another network: it takes images of shape {net.input_shape}, channels "
             "first; save the layers behind its first, which puts the channels last"
@@ -132,6 +133,11 @@ def _plain(config: Any, path: Path, top: bool = False) -> Any:
     if name is not None and name not in _built:
         if top and not str(config.get("module")).startswith("keras"):
             return {"class_name": name}
+        if _is_operation(str(name), config.get("module")):
+            raise NinError(
+                f"{path}: {printable(name)} in it is an operation (keras.ops), which is not read "
+                "from a Keras file; export the network as a SavedModel or to ONNX, which are read"
+            )
         _refuse(str(name), path)
     plain = {}
     for key, value in config.items():
@@ -145,6 +151,14 @@ def _plain(config: Any, path: Path, top: bool = False) -> Any:
             value = None
         plain[key] = _plain(value, path)
     return plain
+
+
+def _is_operation(name: str, module: str | None) -> bool:
+    """Whether a class of Keras is what ``keras.ops`` makes, and no layer."""
+    if module:
+        return ".ops." in module
+    # HDF5 files say no more than the name
+    return hasattr(tf.keras.ops, re.sub("(?<!^)(?=[A-Z])", "_", name).lower())
 
 
 def _refuse(name: str, path: Path) -> None:
@@ -164,7 +178,7 @@ def _only_weights(config: dict[str, Any]) -> str:
     if name not in _built:
         return f"its class {printable(name)} is code, which is not in the file"
     if '"channels_first"' in json.dumps(config):
-        return "its layers are channels first, which TensorFlow does not compute on a CPU"
+        return _channels_first
     return ""
 
 
@@ -294,7 +308,8 @@ def _saved_content(path: Path) -> Content:
         for other in graph.node:
             if outputs.isdisjoint(other.input):
                 continue
-            if other.op == "Reshape":  # of a layer that is fully connected per pixel
+            # of a layer that is fully connected per pixel, or a bias added channels first
+            if other.op in ("Reshape", "Transpose"):
                 outputs.add(other.name)
             elif other.op in ("BiasAdd", "Add", "AddV2"):
                 for bias in map(constant, other.input):  # on either side
@@ -304,9 +319,13 @@ def _saved_content(path: Path) -> Content:
     if image.shape.rank != 4 or image.dtype not in (tf.float32, tf.float64):
         raise NinError(f"{path}: of another network: it takes {image.shape} of {image.dtype.name}")
     batch, height, width, channels = image.shape.as_list()
-    if any(node.attr["T"].type in _half for node in graph.node if node.op == "Conv2D"):
-        note = (
-            f"{path}: computes in half precision, too coarse to check; only its weights were read"
-        )
+    convolutions = [node.attr for node in graph.node if node.op == "Conv2D"]
+    reason = ""
+    if any(each["T"].type in _half for each in convolutions):
+        reason = "computes in half precision, too coarse to check"
+    if any(each["data_format"].s == b"NCHW" for each in convolutions):
+        reason = _channels_first
+    if reason:
+        note = f"{path}: {reason}; only its weights were read"
         return Content({"": tensors}, True, {}, notes=(note,))
     return Content({"": tensors}, True, {}, (batch, channels, height, width))

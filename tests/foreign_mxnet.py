@@ -151,10 +151,10 @@ def without_nodes(weights, directory):
     return path
 
 
-def with_code(weights, directory):
+def with_operation(weights, directory, name):
     path = exported(network(weights), directory)
     layers = json.loads((directory / "book-symbol.json").read_text())
-    layers["nodes"][-1]["op"] = "Custom"
+    layers["nodes"][-1]["op"] = name
     (directory / "book-symbol.json").write_text(json.dumps(layers))
     return path
 
@@ -171,10 +171,13 @@ REFUSED = {
         "of another network (for images of 128x128 its logits differ",
     ),
     "no biases": (
-        lambda w, d: parameters(network(use_bias=False), d), "its layers have no biases",
+        lambda w, d: parameters(network(use_bias=False), d), "no biases of its layers are found",
     ),
     "no names": (without_names, "holds arrays without names"),
     "layers alone": (layers_alone, "MXNet's layers without weights"),
     "layers that are none": (without_nodes, "book-symbol.json: damaged, or not MXNet's layers"),
-    "code": (with_code, "it has a layer that is code, which is not run"),
+    "code": (
+        lambda w, d: with_operation(w, d, "Custom"), "it has a layer that is code, which is not run"
+    ),
+    "normalization": (lambda w, d: with_operation(w, d, "LRN"), "it has normalization (LRN)"),
 }  # fmt: skip

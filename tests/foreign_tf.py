@@ -153,6 +153,11 @@ def module(weights, directory, add):
     return directory / "module"
 
 
+def channels_first_for_it(X, bias):
+    added = tf.transpose(X, (0, 3, 1, 2)) + tf.reshape(bias, (-1, 1, 1))
+    return tf.transpose(added, (0, 2, 3, 1))
+
+
 def with_optimizer(net, directory):
     return checkpoint(net, directory, "nin-1.data-00000-of-00001", optimizer=net.optimizer)
 
@@ -199,6 +204,7 @@ READ = {
     "SavedModel that pads by itself": lambda w, d: saved_model(network(w, padded()), d),
     "module": lambda w, d: module(w, d, lambda X, b: X + b),
     "module that adds the other way": lambda w, d: module(w, d, lambda X, b: b + X),
+    "module that adds channels first": lambda w, d: module(w, d, channels_first_for_it),
     "fully connected per pixel": lambda w, d: saved(dense(w), d),
     "fully connected per pixel in a SavedModel": lambda w, d: saved_model(dense(w), d),
     "augmentation": lambda w, d: saved(network(w, [layers.RandomFlip(), *parts()]), d),
@@ -225,6 +231,10 @@ NOTED = {
         lambda w, d: saved_model(functional(w, end=layers.Activation("log_softmax")), d),
         "ends in a softmax",
     ),
+    "channels first in a SavedModel": (
+        lambda w, d: saved_model(channels_first(w), d),
+        "its layers are channels first, which TensorFlow does not compute on a CPU; only its",
+    ),
     "class of its own": (
         lambda w, d: saved(class_of_its_own(w), d), "its class Edition1 is code, which is not in",
     ),
@@ -235,10 +245,11 @@ LONG = (
     "regularized and compiled",
     "mixed precision", "batches of three", "two outputs", "SavedModel that pads by itself",
     "SavedModel of double precision",
-    "module", "module that adds the other way",
+    "module", "module that adds the other way", "module that adds channels first",
     "fully connected per pixel", "fully connected per pixel in a SavedModel", "augmentation",
     "Keras operations", "without dropout", "logarithms of a softmax in a SavedModel",
     "rescaling in a SavedModel", "maximum for the average",
+    "channels first in a SavedModel", "transposed images", "operation in HDF5",
 )  # fmt: skip
 
 
@@ -259,6 +270,23 @@ def with_operations(weights):
     for layer in parts(list)[:-1]:
         x = layer(x)
     return fill(keras.Model(given, keras.ops.mean(x, (1, 2))), weights)
+
+
+def with_own_pooling(weights):
+    """An operation in place of a layer."""
+    given = x = keras.Input((None, None, 1))
+    for layer in parts(list):
+        x = keras.ops.max_pool(x, 3, 2) if isinstance(layer, layers.MaxPooling2D) else layer(x)
+    return fill(keras.Model(given, x), weights)
+
+
+def channels_first(weights):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        return network(weights, shape=(None, 1, None, None))
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def with_layer(weights, layer, after=1):
@@ -293,6 +321,17 @@ REFUSED = {
         lambda w, d: saved(network(w, [layers.Permute((2, 3, 1)), *parts()], (None, 1, 67, 67)), d),
         "it takes images of shape (None, 1, 67, 67), channels first; save the layers behind",
     ),
+    "transposed images": (
+        lambda w, d: saved(network(w, [layers.Permute((2, 1, 3)), *parts()]), d),
+        "of another network (for images of 128x128 its logits differ",
+    ),
+    "operation": (
+        lambda w, d: saved(with_own_pooling(w), d),
+        "MaxPool in it is an operation (keras.ops), which is not read from a Keras file; export",
+    ),
+    "operation in HDF5": (
+        lambda w, d: saved(with_own_pooling(w), d, "n.h5"), "MaxPool in it is an operation",
+    ),
     "half a checkpoint": (cut_checkpoint, "damaged, or not a TensorFlow checkpoint"),
     "rescaling": (
         lambda w, d: saved(with_layer(w, layers.Rescaling(1 / 255), 0), d),
@@ -310,7 +349,7 @@ REFUSED = {
     ),
     "code in a SavedModel": (lambda w, d: reading_files(d), "it has ReadFile, which the chapter's"),
     "no biases": (
-        lambda w, d: saved(network_without_biases(), d), "its layers have no biases",
+        lambda w, d: saved(network_without_biases(), d), "no biases of its layers are found",
     ),
 }  # fmt: skip
 

@@ -191,7 +191,7 @@ REFUSED = {
     "quantized": (lambda w, d: saved(quantized(w), d), "int8, as in a quantized network"),
     "batch normalization": (lambda w, d: saved(with_batch_norm(w), d), "batch normalization"),
     "no biases": (
-        lambda w, d: saved(network(bias=False).state_dict(), d), "its layers have no biases",
+        lambda w, d: saved(network(bias=False).state_dict(), d), "no biases of its layers are",
     ),
 }  # fmt: skip
 

@@ -247,6 +247,15 @@ def _check_chapter(model: Model, path: Path) -> None:
         raise NinError(f"{path}: holds {what}; a weights file is compared as the chapter's only")
 
 
+def _check_size(file: Any, own: Sequence[int | None], given: Sequence[int]) -> None:
+    """Refuse images of another height or width than a file takes; None: any."""
+    if any(n not in (None, asked) for n, asked in zip(own, given, strict=True)):
+        words = f"{file.__name__} takes images of {own[0]}x{own[1]} only"
+        if given[0] != given[1]:  # as no other than square ones can be asked for
+            raise LackingError(f"{words}, and this level needs oblong ones too")
+        raise NinError(f"{words}; compare at that size (resize {own[0]})")
+
+
 class WeightsFile:
     """A backend whose networks have the weights of a file, whatever they are given."""
 
@@ -299,11 +308,15 @@ class KerasFile(WeightsFile):
 
     def read(self, path: Path, threads: int) -> dict[str, np.ndarray]:
         keras = importlib.import_module("tensorflow").keras
-        content = parts.exporter(self.backend).load_native(path)
+        content: Any = parts.exporter(self.backend).load_native(path)
         layers = list(_chain(content.net, path))
-        size = "x".join(map(str, (content.input_shape or ())[2:]))
-        if "None" not in size:
-            self.notes = [f"{path.name} is for images of {size}; its layers are run at any size"]
+        size = content.input_shape[2:]
+        self.size: tuple[int | None, ...] = (None, None)
+        if not any(type(layer).__name__.startswith("Global") for layer in layers):
+            self.size = size  # its windows, or what they are flattened to, are made for that
+        elif None not in size:
+            words = f"{path.name} is for images of {size[0]}x{size[1]}"
+            self.notes = [f"{words}; its layers are run at any size"]
         self.net = keras.Sequential(_as_ours(layers, keras.layers))
         return self.get_weights(self.net)
 
@@ -317,7 +330,7 @@ class KerasFile(WeightsFile):
         """It keeps its own."""
 
     def Predictor(self, net: Any, settings: Settings) -> Any:
-        return KerasPredictor(self.backend.Predictor(net, settings))
+        return KerasPredictor(self, self.backend.Predictor(net, settings))
 
 
 def _chain(net: Any, path: Path) -> Iterator[Any]:
@@ -367,11 +380,12 @@ def _as_ours(layers: list[Any], kinds_of: Any) -> Iterator[Any]:
 class KerasPredictor:
     """A predictor of ``nin_tf`` with the chapter's names, whatever the file's layers are called."""
 
-    def __init__(self, predictor: Any) -> None:
-        self.predictor = predictor
+    def __init__(self, file: KerasFile, predictor: Any) -> None:
+        self.file, self.predictor = file, predictor
         self.net, self.logits = predictor.net, predictor.logits
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        _check_size(self.file, self.file.size, (self.predictor.size,) * 2)
         outputs = self.predictor.activations(images)
         steps = chapter_names((name.rpartition(".")[2], out) for name, out in outputs.items())
         return {"input": outputs["input"], **layer_outputs(steps, len(images))}
@@ -379,6 +393,7 @@ class KerasPredictor:
     def gradients(
         self, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray]]:
+        _check_size(self.file, self.file.size, (self.predictor.size,) * 2)
         loss, slopes = self.predictor.gradients(images, labels)
         return loss, canonical(list(slopes.items()))
 
@@ -464,12 +479,8 @@ class OnnxFile(LayersFile):
         return {each.__name__: each.__version__ for each in (self.onnx, self.runtime)}
 
     def run_steps(self, pixels: np.ndarray) -> list[np.ndarray]:
-        batch_size, *own = self.shape
-        if any(given not in (None, n) for given, n in zip(own, pixels.shape[1:], strict=True)):
-            words = f"{self.__name__} takes images of {own[1]}x{own[2]} only"
-            if pixels.shape[2] != pixels.shape[3]:  # as no other than square ones can be asked for
-                raise LackingError(f"{words}, and this level needs oblong ones too")
-            raise NinError(f"{words}; compare at that size (resize {own[1]})")
+        batch_size, _, *own = self.shape
+        _check_size(self, own, pixels.shape[2:])
         X = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.channels_last else pixels
 
         def run(batch: np.ndarray) -> list[np.ndarray]:

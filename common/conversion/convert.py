@@ -244,7 +244,12 @@ def recognise(
             f"{path}: does not say for what size of images its fully connected layer is made; "
             "add `resize`"
         )
-    matched = match(content.groups, content.ordered, str(path), network, size)
+    try:
+        matched = match(content.groups, content.ordered, str(path), network, size)
+    except NinError as error:
+        if part := kinds.part_of_several(path):
+            raise NinError(f"{path}: {part}") from error
+        raise
     # for a fully connected layer, which is made for it
     stated = None if network.head == "average" else size
     model = from_metadata(matched.weights, ours, str(path), network, stated)

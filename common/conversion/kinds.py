@@ -59,6 +59,9 @@ STRANGERS = {
         "a Python pickle, which can run any code when it is read; save the weights alone, as "
         "safetensors or numpy.savez"
     ),
+    rb'\s*\{.*"weight_map"': (
+        "the list of the parts of a model; join the parts and save them as one file"
+    ),
     rb'\s*\{.*"nodes"': "MXNet's layers without weights; give the .params file beside it",
 }
 # The same by the file's name, where the content is silent.
@@ -129,6 +132,14 @@ def identify(path: Path) -> str:
             raise NinError(f"{path}: damaged, or not {form.words} (it does not begin like one)")
     known = ", ".join(form.words for form in FORMATS.values())
     raise NinError(f"{path}: not a weights file of a known kind ({known})")
+
+
+def part_of_several(path: Path) -> str:
+    """What a file is by a name such as ``model-00001-of-00002``; "" if it is no part of a model."""
+    found = re.search(r"-(\d{5})-of-(\d{5})$", path.stem)
+    part, count = (int(number) for number in found.groups()) if found else (1, 1)
+    words = f"part {part} of {count} of a model; join the parts and save them as one file"
+    return words if count > 1 else ""
 
 
 def layers_of_mxnet(path: Path) -> Path:

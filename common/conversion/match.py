@@ -24,10 +24,9 @@ COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 OTHER_PARAMETERS = {"gamma", "beta", "scale", "alpha"}
 
 # what helps if a file holds one of our variants
-VARIANT = (
-    "; if it is one of the variants, scripts/convert.py makes a file of it that says which "
-    "(docs/variants.md)"
-)
+VARIANT = "; if it is one of the variants, convert it with that `network` (docs/variants.md)"
+# in a file with layers, one may be added elsewhere
+NO_BIAS = "; the chapter's network adds one directly behind each convolution"
 
 
 class Matched(NamedTuple):
@@ -151,10 +150,9 @@ def _left_out(tensors: Mapping[str, np.ndarray], where: str) -> list[str]:
     """A note on tensors beside the network, if there are any."""
     if not tensors:
         return []
-    more = f" and {len(tensors) - 9} more" if len(tensors) > 9 else ""
     return [
-        f"{where}: left out, as no part of the network: {_listed(tensors, 9)}{more}; if it "
-        "computes with that, it is another network"
+        f"{where}: left out, as no part of the network: {_listed(tensors, 9)}; if it computes with "
+        "that, it is another network"
     ]
 
 
@@ -213,9 +211,7 @@ def _match(
     if by_order:
         biases = dict(zip(kernels, singles, strict=True))
     if kernels and not singles:
-        raise NinError(
-            f"{where}: of another network: its layers have no biases, those of the chapter have"
-        )
+        raise NinError(f"{where}: of another network: no biases of its layers are found{NO_BIAS}")
     first = [e for e in shapes.values() if (e[0], *e[2:]) == (opening[0], *opening[2:])]
     last = [shape for shape in shapes.values() if shape[1:] == closing[1:]]
     if not first or not last:
@@ -227,22 +223,25 @@ def _match(
     expected = architecture.parameter_shapes(last[-1][0], first[0][1], network, size)
     weights: dict[str, np.ndarray] = {}
     used: list[str] = []
+    lacking = ""
     for name, shape in expected.items():
         if name.endswith(".bias"):
             continue
         padded = (*shape, 1, 1)[:4]
         native = next((n for n in kernels if n not in used and shapes[n] == padded), None)
         if native is None:
-            raise NinError(
-                f"{where}: of another network (no tensor of shape {shape} is left for {name}; "
-                f"it holds {_examples(tensors)}){VARIANT}"
-            )
+            lacking = lacking or f"no tensor of shape {shape} is left for {name}"
+            continue
         bias = biases[native]
         if bias not in tensors:
-            raise NinError(f"{where}: {printable(native)} ({name}) has no bias")
+            raise NinError(f"{where}: no bias of {printable(native)} ({name}) is found{NO_BIAS}")
         weights[name] = tensors[native].reshape(shape)
         weights[name.replace(".weight", ".bias")] = tensors[bias]
         used += [native, bias]
+    if lacking:
+        left = {name: tensors[name] for name in kernels if name not in used}
+        held = f"without a place: {_listed(left, 3)}" if left else f"it holds {_examples(tensors)}"
+        raise NinError(f"{where}: of another network ({lacking}; {held}){VARIANT}")
     unsure = _check_order({n: shapes[n] for n in used if n in shapes}, ordered, where)
     if by_order:
         _check_order({n: tensors[n].shape for n in used if n not in shapes}, ordered, where)
@@ -331,8 +330,9 @@ def _stem(name: str) -> str:
 
 
 def _examples(tensors: Mapping[str, np.ndarray]) -> str:
-    return f"{len(tensors)} tensors: {_listed(tensors, 2)} ..." if tensors else "no tensors"
+    return f"{len(tensors)} tensors: {_listed(tensors, 2)}" if tensors else "no tensors"
 
 
 def _listed(tensors: Mapping[str, np.ndarray], most: int) -> str:
-    return ", ".join(f"{printable(n)} {a.shape}" for n, a in list(tensors.items())[:most])
+    more = f" and {len(tensors) - most} more" if len(tensors) > most else ""
+    return ", ".join(f"{printable(n)} {a.shape}" for n, a in [*tensors.items()][:most]) + more

@@ -21,6 +21,8 @@ from common.network import architecture
 OPSET = 13
 IR_VERSION = 7
 
+# whatever their numbers, which may change little
+NORMALIZATION = re.compile(r"\w*Normalization|LRN")
 QUANTIZED = re.compile(r"\w*(Quantize|Dequantize)Linear|QLinear\w*|\w*Integer")
 # What weights may be computed with; nothing here makes more of a small file than it holds.
 ARITHMETIC = {
@@ -91,15 +93,16 @@ def load(path: Path) -> Content:
     proto = read_model(path)
     graph = proto.graph
     for node in graph.node:
+        name = printable(node.op_type)
+        if NORMALIZATION.fullmatch(node.op_type):
+            raise NinError(f"{path}: of another network: it has normalization ({name})")
         what = "" if node.domain in ("", "ai.onnx") else "layers of an optimizer's own"
-        if node.op_type == "BatchNormalization":
-            what = "batch normalization"
-        elif QUANTIZED.fullmatch(node.op_type):
+        if QUANTIZED.fullmatch(node.op_type):
             what = "quantized layers"
         if what:
             raise NinError(
-                f"{path}: it has {what} ({printable(node.op_type)}), which the chapter's network "
-                "does not; export the network as it was trained"
+                f"{path}: it has {what} ({name}), which the chapter's network does not; export "
+                "the network as it was trained"
             )
     constants = Constants(graph)
     tensors: dict[str, np.ndarray] = {}
@@ -180,7 +183,8 @@ class Constants:
         for node in self.nodes:
             if outputs.isdisjoint(node.input):
                 continue
-            if node.op_type == "Reshape":  # of a layer that is fully connected per pixel
+            # of a layer that is fully connected per pixel, or has the channels last
+            if node.op_type in ("Reshape", "Transpose"):
                 outputs |= set(node.output)
             elif node.op_type in ("Add", "Sum"):
                 for other in node.input:

@@ -504,8 +504,9 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
     weights = reference.model().weights
     images = np.zeros((2, 28, 28), np.uint8)
     named = foreign_tf.functional(weights, end=foreign_tf.layers.Reshape((10,)))
+    swapped = [foreign_tf.layers.Permute((2, 1, 3)), *foreign_tf.parts()]
     made = (foreign_tf.functional, foreign_tf.nested, foreign_tf.network, foreign_tf.dense)
-    for net in (*(make(weights) for make in made), named):
+    for net in (*(make(weights) for make in made), named, foreign_tf.network(weights, swapped)):
         path = foreign_tf.saved(net, tmp_path)
         file = files.KerasFile(path, backend, 1)
         found = file.Predictor(file.nin(), Settings(resize=67)).activations(images)
@@ -521,6 +522,27 @@ def test_keras_layers_of_one_chain_are_all_compared_and_branching_ones_refused(
     two = foreign_tf.keras.Model(one.input, [one.output, aside])
     with pytest.raises(NinError, match=r"n\.keras: its layers are no chain \(it branches at aside"):
         files.KerasFile(foreign_tf.saved(two, tmp_path), backend, 1)
+
+
+def test_a_keras_file_whose_last_window_is_made_for_one_size_is_run_at_that_alone(
+    backend, backend_name, tmp_path
+):
+    if backend_name != "tf":
+        pytest.skip("Keras's own")
+    import foreign_tf
+
+    windows = foreign_tf.parts(last=lambda: foreign_tf.layers.AveragePooling2D(2))
+    made = [*windows, foreign_tf.layers.Flatten()]
+    net = foreign_tf.network(reference.model().weights, made, (None, 128, 128, 1))
+    file = files.KerasFile(foreign_tf.saved(net, tmp_path), backend, 1)
+    images = np.zeros((2, 28, 28), np.uint8)
+    right, wrong = (file.Predictor(file.nin(), Settings(resize=size)) for size in (128, 96))
+    assert right.activations(images)["flatten"].shape == (2, 10)
+    right.gradients(images, np.zeros(2, np.int64))
+    words = r"n\.keras takes images of 128x128 only; compare at that size"
+    for ask in (wrong.activations, partial(wrong.gradients, labels=np.zeros(2, np.int64))):
+        with pytest.raises(NinError, match=words):
+            ask(images)
 
 
 def test_a_pooling_behind_the_last_convolution_is_the_global_one():

@@ -60,6 +60,7 @@ STRANGERS = {
     "TFLite": ("nin.tflite", b"\x1c\0\0\0TFL3" + bytes(99), "a TensorFlow Lite file"),
     "array": ("nin.npy", array(), "a single NumPy array; save all tensors by name"),
     "MXNet's layers": ("n-symbol.json", b'{"nodes": []}', "MXNet's layers without weights"),
+    "list of parts": ("m.index.json", b'{"metadata": {}, "weight_map": {}}', "join the parts"),
     "graph": ("frozen.pb", b"\x0a\x10abc", "a TensorFlow graph; give the directory"),
     "checkpoint": ("nin.data-00000-of-00001", b"\0\x01abc", "a part of a TensorFlow checkpoint"),
     "ORT": ("nin.ort", b"\x1c\0\0\0ORTM" + bytes(99), "a file of onnxruntime's own; take the ONNX"),
@@ -85,6 +86,23 @@ def test_a_stranger_is_named_with_what_helps(tmp_path, name, content, words):
     assert words in message
     assert message.isprintable()
     assert "weights_only" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("m-00002-of-00003", True), ("m-00001-of-00001", False), ("m-2-of-3", False)],
+)  # fmt: skip
+def test_a_part_of_a_model_is_called_so_and_a_whole_one_read_whatever_its_name(
+    tmp_path, model, name, part
+):
+    path = tmp_path / f"{name}.safetensors"
+    save_arrays(path, model.weights, {})
+    np.testing.assert_equal(convert.read(path).model.weights, model.weights)
+    save_arrays(path, {"layer.weight": np.zeros((3, 4), np.float32)}, {})
+    with pytest.raises(NinError) as caught:
+        convert.read(path)
+    words = "part 2 of 3 of a model; join the parts and save them as one file"
+    assert (words in str(caught.value)) == part
 
 
 @pytest.mark.parametrize("name", ["nin.pt", "nin.bin", "nin.h5", "nin"])

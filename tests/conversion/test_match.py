@@ -269,7 +269,7 @@ OTHERS = {
         lambda w: {**w, "batch_normalization/moving_variance": np.zeros(96, np.float32)},
         "batch normalization",
     ),
-    "no biases": (lambda w: without(w, ".bias"), "its layers have no biases"),
+    "no biases": (lambda w: without(w, ".bias"), "no biases of its layers are found"),
     "one bias missing": (lambda w: without(w, "block2.conv2.bias"), "block2.conv2.weight"),
     "a layer missing": (
         lambda w: without(without(w, "block3.conv3.weight"), "block3.conv3.bias"),
@@ -278,7 +278,11 @@ OTHERS = {
     "a layer more": (
         lambda w: {**w, "head.weight": np.zeros((10, 10), np.float32)},
         "head.weight of shape (10, 10) belongs to none of its layers (1 of 25 tensors do not); "
-        "if it is one of the variants, scripts/convert.py makes a file of it that says which",
+        "if it is one of the variants, convert it with that network (docs/variants.md)",
+    ),
+    "a layer of another shape": (
+        lambda w: {**w, "block2.conv1.weight": np.zeros((256, 96, 3, 3), np.float32)},
+        "left for block2.conv1.weight; without a place: block2.conv1.weight (256, 96, 3, 3));",
     ),
     "a layer with more than a bias": (
         lambda w: {**w, "block1.conv1.alpha": np.zeros(96, np.float32)},
@@ -312,7 +316,7 @@ OTHERS = {
     ),
     "another network": (
         lambda w: {"fc.weight": np.zeros((3, 4), np.float32), "fc.bias": np.zeros(3, np.float32)},
-        "of another network (it holds 2 tensors: fc.weight (3, 4), fc.bias (3,) ...",
+        "of another network (it holds 2 tensors: fc.weight (3, 4), fc.bias (3,), and none of its",
     ),
     "nothing": (lambda w: {}, "holds no"),
     "control characters": (

@@ -99,6 +99,21 @@ def additions(proto):
     put(proto, made)
 
 
+def additions_channels_last(proto):
+    made = []
+    for each in list(proto.graph.node):
+        made.append(each)
+        if each.op_type == "Conv":
+            bias, out = each.input.pop(2), each.output[0]
+            each.output[0] = f"{out}1"
+            made += [
+                node("Transpose", [f"{out}1"], [f"{out}2"], perm=[0, 2, 3, 1]),
+                node("Add", [f"{out}2", bias], [f"{out}3"]),
+                node("Transpose", [f"{out}3"], [out], perm=[0, 3, 1, 2]),
+            ]
+    put(proto, made)
+
+
 def instead_of_1x1(proto, steps):
     """Other operations in place of 1x1 convolutions."""
     made = []
@@ -221,9 +236,9 @@ def metadata_of_others(proto):
 
 
 GRAPHS = (
-    constants, identities, transposes, additions, fully_connected, weights_first,
-    channels_last, channels_last_by_reshape, weights_as_inputs, fixed_batch, two_outputs,
-    metadata_of_others, mixed_precision, half,
+    constants, identities, transposes, additions, additions_channels_last, fully_connected,
+    weights_first, channels_last, channels_last_by_reshape, weights_as_inputs, fixed_batch,
+    two_outputs, metadata_of_others, mixed_precision, half,
 )  # fmt: skip
 ROUNDED = (mixed_precision, half)
 
@@ -323,6 +338,10 @@ def normalized(proto):
     put(proto, [*proto.graph.node, node("BatchNormalization", ["a"] * 5, ["b"])])
 
 
+def normalized_a_little(proto):
+    put(proto, [*proto.graph.node, node("LRN", ["a"], ["b"], size=5)])
+
+
 def bytes_in(proto):
     proto.graph.input[0].type.tensor_type.elem_type = 2
 
@@ -346,9 +365,10 @@ REFUSED = {
     outside: "its weights are in another file, ../../../../etc/passwd, which is not beside it",
     quantized: "it has quantized layers (QuantizeLinear)",
     optimized: "it has layers of an optimizer's own (Conv)",
-    normalized: "it has batch normalization (BatchNormalization)",
+    normalized: "it has normalization (BatchNormalization)",
+    normalized_a_little: "it has normalization (LRN)",
     bytes_in: "it takes pixels of type UINT8, expected float32 from 0 to 1",
-    without_biases: "its layers have no biases",
+    without_biases: "no biases of its layers are found",
     without_weights: "is an input or computed from the images, and no weight in the file",
     no_layers: "damaged, or not an ONNX model",
 }
