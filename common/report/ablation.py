@@ -21,7 +21,7 @@ COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE,
 MARKS = "osD^vP"
 DASHES = ("-", "--", "-.", ":")
 # That fit above a panel.
-LETTERS = 25
+LETTERS = 28
 WORDS = {
     "test": ("test accuracy", "test doğruluğu"),
     "validation": ("validation accuracy", "geçerleme doğruluğu"),

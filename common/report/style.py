@@ -66,12 +66,13 @@ def slide(title: str, height: float = HEIGHT) -> "Figure":
 
 
 def wrapped(text: str, letters: int) -> str:
-    """A text in lines of so many letters, broken at commas, or else between its numbers."""
+    """A text in lines of so many letters, broken at commas, or else between words and numbers."""
     parts = text.replace(", ", ",").replace(" ", "\N{NO-BREAK SPACE}").replace(",", ", ")
     lines = textwrap.wrap(parts, letters, break_long_words=False, break_on_hyphens=False)
     for i, line in enumerate(lines):
         if len(line) > letters:
-            shorter = textwrap.fill(re.sub("([-/])", r"\1 ", line), letters)
+            parts = re.sub("([-/])", r"\1 ", line).replace("\N{NO-BREAK SPACE}", " ")
+            shorter = textwrap.fill(parts, letters)
             lines[i] = re.sub("([-/]) ", r"\1", shorter)
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 

@@ -80,6 +80,7 @@ def test_a_long_name_is_broken_at_commas_and_between_numbers():
     assert style.wrapped("inner=1,head=dense,pool=2", 20) == "inner=1, head=dense,\npool=2"
     assert style.wrapped("channels=192/160/96-20", 20) == "channels=192/160/\n96-20"
     assert style.wrapped("3×3, 112/32/10, padding 1", 24) == "3×3, 112/32/10,\npadding 1"
+    assert style.wrapped("training loss, mean since", 8) == "training\nloss,\nmean\nsince"
 
 
 def test_a_block_whose_channels_are_not_all_equal_has_each_of_them_in_its_box():
