@@ -6,6 +6,7 @@ in it is the best matrix product of that round, by any of the libraries.
 
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from common.files import sealed
 from common.files.write import write_text
 from common.network import cost
 from common.report import style
+from common.terminal.tables import print_whole
 
 WIDTH = 100
 # what a bench writes into its directory
@@ -306,11 +308,12 @@ def _print(console: Console, printed: Printed) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in head:
         justify: Any = "left" if column in ("", "backend") else "right"
-        table.add_column(column.replace(", ", "\n").replace(" / ", " /\n"), justify=justify)
+        lines = re.sub("( of| /) ", r"\1\n", column.replace(", ", "\n"))
+        table.add_column(lines, justify=justify, no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console.print("", title, sep="\n")
-    console.print(table, end="")
+    print_whole(console, table, end="")
     if caption:
         console.print(caption, markup=False)
 

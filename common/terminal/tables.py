@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from common.terminal import output
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -23,13 +24,19 @@ def empty(words: Sequence[str], numbers: Sequence[str], title: str | None = None
 
 
 def show(tables: "Iterable[Table]", width: int = 120) -> None:
-    """Print them whole: a terminal that is too narrow wraps lines, but no number is cut off.
+    """Print them whole, as :func:`print_whole`.
 
     The width, in characters, is that where there is no terminal, if they need no more.
     """
     shown = output.console(width)
-    own = shown.width
     for table in tables:
-        needed = shown.measure(table, options=shown.options.update(width=1000)).maximum
-        shown.width = max(own, needed)
-        shown.print(table)
+        print_whole(shown, table)
+
+
+def print_whole(console: "Console", table: "Table", end: str = "\n") -> None:
+    """Print a table: a terminal that is too narrow wraps lines, but no number is cut off."""
+    own = console.width
+    needed = console.measure(table, options=console.options.update(width=1000)).maximum
+    console.width = max(own, needed)
+    console.print(table, end=end)
+    console.width = own

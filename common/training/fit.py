@@ -194,7 +194,6 @@ def make(
     if known is None:
         _check_logits(backend.Predictor(net, settings).logits(dataset.train_images[:4]))
     run = Run(net, ready, settings, dataset, watchers)
-    run.own = own
     run.layers = () if known is not None else tuple(backend.describe(net))
     for words in filter(None, (note, about)):
         run.note(words)

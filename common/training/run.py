@@ -114,8 +114,6 @@ class Run:
         self.watchers = [] if self.workers.rank else list(watchers)
         self.stop = StopRequest()
         """Asked between steps whether to stop."""
-        self.own = False
-        """Whether the network is one of the user's own."""
         self.layers: tuple[str, ...] = ()
         """What it consists of, if that is no network of the settings."""
         self.out: Path | bool | None = None

@@ -215,17 +215,17 @@ def full_rows(names, sizes):
     return rows
 
 
-def printed(results, stored=None):
-    console = Console(width=bench_results.WIDTH, highlight=False, record=True, file=io.StringIO())
+def printed(results, stored=None, width=bench_results.WIDTH):
+    console = Console(width=width, highlight=False, record=True, file=io.StringIO())
     bench_results.show(results, console, stored)
     return console.export_text()
 
 
-def test_the_tables_fit_a_projector_and_lose_nothing():
+def test_the_tables_fit_a_projector_and_lose_nothing_in_less():
     results = make_results(full_rows(NAMES, (224, 68)), sizes=(224, 68))
     text = printed(results, stored=results)
     assert max(map(len, text.splitlines())) <= 100
-    assert "…" not in text
+    assert "…" not in text + printed(results, stored=results, width=40)
     for words in (*bench_results.TABLES, "limit: ", "A sample."):
         assert words in text
     ratios = re.findall(r"(\d\.\d+) *$", text.split("against the stored bench")[1], re.MULTILINE)

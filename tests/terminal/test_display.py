@@ -31,7 +31,7 @@ def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), network=
     """As much of a run as a display looks at, in the middle of its first epoch."""
     return SimpleNamespace(
         settings=SimpleNamespace(
-            **{"backend": "torch", "precision": "float32", "preset": "x"},
+            **{"backend": "torch", "precision": "float32", "preset": "x", "resize": 224},
             **{"epochs": epochs, "description": parse(network)},
         ),
         ready=SimpleNamespace(device=SimpleNamespace(name="cpu"), prepared={"threads": 1}),
@@ -40,7 +40,6 @@ def run_of(epochs=10, steps=469, train=60_000, test=10_000, history=(), network=
         steps_done=steps // 2,
         total_steps=steps * epochs,
         last_epoch=epochs,
-        own=True,
         layers=(),
         train_count=train,
         dataset=SimpleNamespace(test_images=range(test), notice=""),
@@ -89,7 +88,7 @@ def test_the_first_line_names_the_network(capsys, network, name):
 
 def test_of_many_runs_on_small_images_the_first_has_the_note(capsys):
     shown, run = Display(), run_of(**SMALL)
-    run.own, run.settings.description = False, architecture.CHAPTER
+    run.settings.description = architecture.CHAPTER
     for run.settings.resize in (68, 68, 99, 84, 84):
         shown.begin(run)
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
