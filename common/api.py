@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -365,7 +366,7 @@ def cost(network: Any = "nin", resize: int | None = None, **options: Any) -> "Co
     try:
         parts.allocate(backend, network, size)
     except NinError as error:
-        raise NinError(error.marked.replace("`net`", "`network`")) from error
+        raise NinError(re.sub(r"`net\b", "`network", error.marked)) from error
     predictor = backend.Predictor(network, Settings(resize=size, device="cpu"))
     outputs = parts.need(predictor, "activations")(np.zeros((1, 28, 28), np.uint8))
     return on_paper.of_shapes(

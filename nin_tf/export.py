@@ -156,9 +156,10 @@ def _plain(config: Any, path: Path, top: bool = False) -> Any:
 def _is_operation(name: str, module: str | None) -> bool:
     """Whether a class of Keras is what ``keras.ops`` makes, and no layer."""
     if module:
-        return ".ops." in module
+        return module.startswith("keras") and ".ops." in module
     # HDF5 files say no more than the name
-    return hasattr(tf.keras.ops, re.sub("(?<!^)(?=[A-Z])", "_", name).lower())
+    function = re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
+    return hasattr(tf.keras.ops, function) and not hasattr(tf.keras.layers, name)
 
 
 def _refuse(name: str, path: Path) -> None:

@@ -29,10 +29,10 @@ def _torch():
     class Hidden(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layers = [nn.Conv2d(8, 8, 1)]
+            self.layers = [{"a": nn.Conv2d(8, 8, 1)}]
 
         def forward(self, X):
-            return self.layers[0](X)
+            return self.layers[0]["a"](X)
 
     class Wrapped(nn.Module):
         def __init__(self, net, factor):

@@ -313,6 +313,10 @@ REFUSED = {
     "batch normalization": (
         lambda w, d: saved(with_layer(w, layers.BatchNormalization()), d), "batch normalization",
     ),
+    "batch normalization in HDF5": (
+        lambda w, d: saved(with_layer(w, layers.BatchNormalization()), d, "n.h5"),
+        "it has batch normalization; the chapter's network does not have it",
+    ),
     "rescaling in a SavedModel": (
         lambda w, d: saved_model(network(w, [layers.Rescaling(1 / 255), *parts()]), d),
         "but for a first step, (pixels - 0) / 255, it is the same",

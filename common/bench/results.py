@@ -347,8 +347,8 @@ def _conditions(record: Json, backends: Collection[str]) -> dict[str, Any]:
     """What should be the same in two benches that are compared, in those backends."""
     here = {"data": record["data"]["kind"], "commit": record["git_commit"]}
     for name in ("threads", "device"):
-        found = dict.fromkeys(str(record["backends"][each][name]) for each in backends)
-        here[name] = ", ".join(found)
+        found = [str(record["backends"][each][name]) for each in backends]
+        here[name] = ", ".join(found if len(set(found)) > 1 else found[:1])
     every = record["machine"] | record["plan"] | here
     names = ("processor", "cores", "threads", "device", "data", "batch_size", "quick", "commit")
     return {name.replace("_", " "): every[name] for name in names}

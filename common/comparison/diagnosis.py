@@ -351,7 +351,11 @@ def _factor_text(factor: float, judge: Judge, factors: Mapping[str, float]) -> s
 
 
 def listed(numbers: Sequence[int] | Array, what: str) -> str:
-    """Numbered things: ``channel 5``, ``channels 3, 5``, ``96 channels (0, 1, 2, 3, ...)``."""
+    """Numbered things: ``channel 5``, ``channels 3, 5``, ``96 channels (0, 1, 2, 3, ...)``.
+
+    Steps count from 1, as in the table of losses.
+    """
+    numbers = np.asarray(numbers) + (what == "step")
     if len(numbers) == 1:
         return f"{what} {numbers[0]}"
     first = ", ".join(str(number) for number in numbers[:LISTED])

@@ -52,7 +52,6 @@ ON_PAPER = "on paper"
 NO_MISTAKE = "no known mistake gives this"
 SAME = ("pool", "dropout")  # layers that do not tell whether a ReLU comes before or behind them
 AS_PIXEL = "its shape"  # the step from a map to one of a pixel
-# numbered from 1, as the table of losses does
 STEPS: Sequence[str] = ("step",)
 # where a name alone is looked for
 SEARCHED = ("activations", "gradients", "parameters", "training")
@@ -337,7 +336,7 @@ def _judge_training(
         elif moved[other][most].any():
             text = f"what a step changes differs most in {most}"
         else:
-            text = f"training does not change {most}"
+            text = f"a step does not change {most}"
         learned[one, other] = text
     return learned
 
@@ -374,7 +373,7 @@ def _beside_each_other(
             orders = one_of(_other_orders(right, wrong))
             mistake = explain(right, wrong, view.dtype, None, (), [orders], factors, axes)
             if view.level == "training" and not wrong.any():
-                mistake = "training does not change it"
+                mistake = "a step does not change it"
             _judge(view, backend, reference, right, wrong, mistake, reason or NO_MISTAKE)
 
 
@@ -610,7 +609,7 @@ def _difference(a: Array, b: Array, dtype: str, axes: Sequence[str]) -> str:
     where = []
     for axis, what in zip(range(far.ndim), axes, strict=False):
         rest = tuple(i for i in range(far.ndim) if i != axis)
-        places = np.flatnonzero(far.any(rest)) + (what == "step")
+        places = np.flatnonzero(far.any(rest))
         if len(places) < far.shape[axis]:
             where.append(f"{listed(places, what)} of {far.shape[axis]}")
     return f"{text}, in {', '.join(where)}" if where else f"{text}, everywhere"
@@ -632,7 +631,7 @@ def _worst(outputs: Mapping[str, Array], right: Array | None, axes: Sequence[str
         place = np.unravel_index(int(flat), spread.shape)
         if not spread[place]:
             break
-        numbers = [(axis, int(i) + (axis == "step")) for axis, i in zip(axes, place, strict=False)]
-        where = ", ".join(f"{axis} {i}" for axis, i in numbers) or "the value"
+        named = [listed([int(i)], axis) for axis, i in zip(axes, place, strict=False)]
+        where = ", ".join(named) or "the value"
         places.append(Place(where, {backend: float(x[place]) + 0.0 for backend, x in same.items()}))
     return places

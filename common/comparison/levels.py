@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,7 +144,7 @@ class Comparison:
         if len(self.backends) < 2:
             lost = [
                 # of a file, the reason names its path
-                reason if name in reason.partition(": ")[0] else f"{name}: {reason}"
+                reason if Path(reason.partition(": ")[0]).name == name else f"{name}: {reason}"
                 for name, reason in self.lost.items()
             ]
             raise NinError("; ".join([*lost, "that leaves fewer than two backends to compare"]))
@@ -428,11 +429,10 @@ def _activations(
             f"the ReLU of {', '.join(idle)} lets everything through on these images: a missing "
             "one would not show"
         )
-    highest = max((x.max(initial=0) for found in outputs.values() for x in found), default=BOUND)
-    if highest < BOUND:
+    if outputs and all((x < BOUND).all() for found in outputs.values() for x in found):
         level.notes.append(
-            f"no output of a ReLU is above {highest:.2g} on these images: a bound above that, such "
-            f"as ReLU6's {BOUND}, would not show"
+            f"no output of a convolution's ReLU reaches {BOUND} on these images: a bound there, as "
+            "in ReLU6, would not show"
         )
     walked = {recording.name for recording in have if recording.shapes}  # in one precision
     unwalked = [backend for backend in arrays if backend not in walked]
@@ -465,14 +465,8 @@ def _gradients(
     names = ["loss", *reversed([*weights])]
     rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
     if dtype == "float32" and any(row.deviating for row in rows):
-        for pair in pairs:
-            layer, unsure[pair.column] = _branched(pair, have, weights, job)
-            if layer is not None:
-                level.notes.append(
-                    f"{pair.column}: rounding to float32 may decide a branch in {layer} (whether a "
-                    "ReLU is on, or which pixel of a window is the largest), so that its gradients "
-                    "from there back are shown and not judged"
-                )
+        words = "its gradients from there back are shown and not judged"
+        unsure = _branched(level, pairs, have, weights, job, words)
         rows = difference_rows(pairs, names, MEASURES[dtype], limit, complete=True)
     title = f"loss and gradients, from the last layer back: absolute / {RELATIVE[dtype]}"
     level.tables.append(Table(title, rows))
@@ -482,15 +476,25 @@ def _gradients(
 
 
 def _branched(
-    pair: Pair, have: Recordings, weights: Weights, job: Job
-) -> tuple[str | None, set[str]]:
-    """The last layer of which float32 may take another branch, and all parameters up to it."""
+    level: Level, pairs: Sequence[Pair], have: Recordings, weights: Weights, job: Job, words: str
+) -> dict[str, set[str]]:
+    """The parameters up to the last layer of which float32 may take another branch, by column.
+
+    ``words`` say what follows from that.
+    """
     outputs = {(r.dtype, r.name): r.group("activations") for r in have}
-    one, other = pair.names
-    exact = outputs.get(("float64", other)) or outputs.get(("float32", other), {})
-    layer = last_branch(outputs.get(("float32", one), {}), exact, job.description)
-    names = [*weights]
-    return layer, set(names[: names.index(f"{layer}.bias") + 1] if layer else ())
+    names, found = [*weights], {}
+    for pair in pairs:
+        one, other = pair.names
+        exact = outputs.get(("float64", other)) or outputs.get(("float32", other), {})
+        layer = last_branch(outputs.get(("float32", one), {}), exact, job.description)
+        if layer is not None:
+            found[pair.column] = set(names[: names.index(f"{layer}.bias") + 1])
+            level.notes.append(
+                f"{pair.column}: rounding to float32 may decide a branch in {layer} (whether a "
+                f"ReLU is on, or which pixel of a window is the largest), so that {words}"
+            )
+    return found
 
 
 def _training(
@@ -547,13 +551,17 @@ def _training(
 
     rows = difference_rows(moved, weights, MEASURES[dtype], limit, complete=True)
     if dtype == "float32" and any(row.deviating for row in rows):
+        only = f"mistakes from {tolerances.CHANGE:.0%} on only"
+        words = f"a step's changes from there back show {only}"
+        unsure = _branched(level, moved, have, weights, job, words)
+        layer = next(iter(weights)).rpartition(".")[0]
+        blind = {r.name for r in have if layer not in r.group("activations")}
         for pair in moved:
-            layer, unsure[pair.column] = _branched(pair, have, weights, job)
-            if layer is not None:
+            if not blind.isdisjoint(pair.names):
+                unsure[pair.column] = set(weights)
                 level.notes.append(
-                    f"{pair.column}: rounding to float32 may decide a branch in {layer}, so that "
-                    "what a step changes there and before shows mistakes from "
-                    f"{tolerances.CHANGE:.0%} on only"
+                    f"{pair.column}: not all layers' outputs are known, nor where rounding may "
+                    f"decide a branch, so that a step's changes show {only}"
                 )
         rows = difference_rows(moved, weights, MEASURES[dtype], limit, complete=True)
     if not rows:

@@ -27,8 +27,9 @@ and then, and the deeper the network, the smaller its maps and the fewer the ima
 branch changes: a sixth of what a parameter learned in eight steps was seen (30 layers, 8 pixels).
 So the losses of a float32 training are only asked whether they went the same way (:data:`FALL`).
 What the weights learn is judged after one step alone, as their gradients are, at a rate so large
-that rounding the weights hides none of it; behind a branch that rounding may decide, only an update
-that is lost or goes elsewhere shows (:data:`CHANGE`).
+that rounding the weights hides little of it (more where gradients are a millionth of them or less,
+and the limit says so); behind a branch that rounding may decide, only an update that is lost or
+goes elsewhere shows (:data:`CHANGE`).
 
 A backend without float64 is measured beside the others' float64, with float32's limits: what is
 smaller than them stays unseen, and the report says so.
@@ -82,11 +83,11 @@ def gradient_limit(dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> f
 
 
 def update_rounding(dtype: str, before: np.ndarray, change: np.ndarray) -> float:
-    """What a step's change of a parameter is off by because the weights are rounded after it."""
+    """How far a step's changes of a parameter may be apart as both sides round the weights."""
     order = {"float64": np.inf, "float32": 2}[dtype]
     after = before + change
     size, moved = (np.linalg.norm(x.ravel().astype(np.float64), order) for x in (after, change))
-    return float(UNIT[dtype] * size / moved) if moved else 0.0
+    return float(2 * UNIT[dtype] * size / moved) if moved else 0.0
 
 
 def words(level: str, dtype: str, weights: Mapping[str, np.ndarray], job: Job) -> str:

@@ -202,11 +202,13 @@ class _Recorder:
         # The first batch again and again, each time with the weights as they were and at rate 0:
         # what a trainer keeps to itself, such as a running mean, moves these losses one way only.
         again = []
-        for step, rate in enumerate([0.0] * REPEATS + [STEP_RATE], start=self.job.steps):
+        for step in range(self.job.steps, self.job.steps + REPEATS):
             self.backend.set_weights(trainer.net, self.weights)
-            again.append(self._train(trainer, batches[:1], rate, step))
+            again.append(self._train(trainer, batches[:1], 0.0, step))
         self._keep("again", {"losses": np.concatenate(again)})
-        if hasattr(self.backend, "get_weights"):  # after that one step
+        if hasattr(self.backend, "get_weights"):
+            self.backend.set_weights(trainer.net, self.weights)
+            self._train(trainer, batches[:1], STEP_RATE, self.job.steps + REPEATS)
             self._keep("training", self.backend.get_weights(trainer.net))
 
     def _train(

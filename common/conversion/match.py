@@ -24,7 +24,7 @@ COMPUTED = re.compile(r"parametrizations|weight_(orig|mask|g|v)$")
 OTHER_PARAMETERS = {"gamma", "beta", "scale", "alpha"}
 
 # what helps if a file holds one of our variants
-VARIANT = "; if it is one of the variants, convert it with that `network` (docs/variants.md)"
+VARIANT = "; if it is one of the variants, convert it with its name as `network` (docs/variants.md)"
 # in a file with layers, one may be added elsewhere
 NO_BIAS = "; the chapter's network adds one directly behind each convolution"
 

@@ -36,7 +36,7 @@ def check_parameters(
 def check_is_sequence(whole: np.ndarray, one_by_one: np.ndarray) -> None:
     """Raise :class:`NinError` unless a network gives what its layers give one after the other."""
     # a network that is not trained yet may give very small numbers
-    rounding = 1e-5 * np.nan_to_num(np.abs(one_by_one)).max(initial=0)
+    rounding = 1e-5 * np.abs(one_by_one[np.isfinite(one_by_one)]).max(initial=0)
     if whole.shape != one_by_one.shape or not np.allclose(whole, one_by_one, 1e-4, rounding, True):
         raise NinError(
             "`net`: does not give what its layers give one after the other; only a plain sequence "
@@ -45,20 +45,23 @@ def check_is_sequence(whole: np.ndarray, one_by_one: np.ndarray) -> None:
 
 
 def contained(layer: Any) -> Iterator[Any]:
-    """What the lists and dictionaries of an object hold, those that Python code gave it."""
-    for held in vars(layer).values():
-        if isinstance(held, Mapping):
-            yield from held.values()
-        elif isinstance(held, list | tuple):
-            yield from held
+    """What the lists and dictionaries of an object hold, and those in them."""
+    held = [value for value in vars(layer).values() if isinstance(value, list | tuple | Mapping)]
+    while held:
+        values = held.pop()
+        for each in values.values() if isinstance(values, Mapping) else values:
+            if isinstance(each, list | tuple | Mapping):
+                held.append(each)
+            else:
+                yield each
 
 
 def refuse_layer(name: str | None, kind: str) -> NoReturn:
     """Raise :class:`NinError` for a layer, of a class, whose parameters could not be trained."""
     raise NinError(
         f"`net`: layer {name} is a {kind}, whose parameters or running statistics would be neither "
-        "trained nor saved; only convolutions and fully connected layers that are layers of the "
-        "sequence itself may have any"
+        "trained nor saved; only convolutions and fully connected layers may have any, and only "
+        "directly in the sequence"
     )
 
 

@@ -207,8 +207,8 @@ class Predictions:
             notes.append(dead_classes.explain(names, len(self.logits)))
         if notes:
             notes.append(
-                "what helps is to train it anew: with another `seed` or a lower `lr`, or with "
-                "`init=data` and `last_block=identity`, as `preset=fast` does, if it was without"
+                "what helps is to train it anew: with another `seed` or a lower `lr`, or, if it "
+                "had neither, with `init=data` and `last_block=identity`, as `preset=fast` has them"
             )
         if self.images.made_of and self.model.class_names == fashion_mnist.CLASS_NAMES:
             unlike = photos.is_unlike(self.images.pixels)

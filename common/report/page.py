@@ -570,7 +570,8 @@ def _names(paths: Iterable[Path]) -> list[str]:
 
 def _evaluations(run: Record) -> list[tuple[float, float]]:
     """Of each epoch the end, and the accuracy there."""
-    # where the training curves end: of a part of an epoch in older runs, after whole steps
+    # where the training curves end: in older runs after whole steps, not at the part of an
+    # epoch that was asked for
     ends = [row["within_epoch"][-1][0] for row in run.rows]
     accuracies = [row[f"{row['evaluated_on']}_accuracy"] for row in run.rows]
     return [*zip(ends, accuracies, strict=True)]

@@ -53,10 +53,10 @@ TURKISH = {
         "; en kötü katman olan {0} katmanında ölü kanalların oranı %{1}",
     " It may still start to learn.": " Yine de öğrenmeye başlayabilir.",
     "What helps: ": "İşe yarayabilecekler: ",
-    "what helps is to train it anew: with another seed or a lower lr, or with init=data and "
-    "last_block=identity, as preset=fast does, if it was without":
-        "yeniden eğitmek işe yarar: başka bir seed ya da daha düşük bir lr ile; bunlar yoksa, "
-        "preset=fast gibi, init=data ve last_block=identity ile",
+    "what helps is to train it anew: with another seed or a lower lr, or, if it had neither, with "
+    "init=data and last_block=identity, as preset=fast has them":
+        "yeniden eğitmek işe yarar: başka bir seed ya da daha düşük bir lr ile; henüz "
+        "kullanılmadıysa, preset=fast ayarındaki gibi init=data ve last_block=identity ile",
     "or preset=fast, which has all that keeps the network alive":
         "ya da ağı canlı tutan her şeyi içeren preset=fast",
     "; try a lower lr": "; daha düşük bir lr deneyin",

@@ -35,7 +35,7 @@ ORANGE, VERMILION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#BBBBBB"
 
 # Beside larger losses no other can be read; guessing has ln 10 = 2.3, of 256 classes 5.5.
 MOST_LOSS = 10
-WORDS = {"larger": ("losses above {0} are not drawn", "{0} üzerindeki kayıplar çizilmedi")}
+WORDS = {"larger": ("losses above {0} are not drawn", "{0} üstü kayıplar çizilmedi")}
 
 
 def check_pictures(paths: Sequence[Path]) -> None:

@@ -124,7 +124,7 @@ def remarks(found: Tuning) -> list[str]:
         lines.append(plural(said.format(**found.tested)))
     else:
         lines.append(
-            "the test set has not been looked at: `test` does, when you are done searching"
+            "the test set has not been looked at; `test` looks at it, when you are done searching"
         )
     return lines
 

@@ -34,7 +34,8 @@ def plot(run: "Run", language: str = "en") -> "Figure":
     axes.plot(fractions, [point[1] for point in points], "C0-", label=words["loss"])
     axes.plot(fractions, [point[2] for point in points], "C3--", label=words["train"])
     if rows:
-        # where the training curves end: of a part of an epoch in older runs, after whole steps
+        # where the training curves end: in older runs after whole steps, not at the part of an
+        # epoch that was asked for
         epochs = [row["within_epoch"][-1][0] for row in rows]
         evaluated_on = rows[0]["evaluated_on"]
         accuracies = [row[f"{evaluated_on}_accuracy"] for row in rows]

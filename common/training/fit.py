@@ -26,11 +26,7 @@ from common.training import memory, records, run_directory
 from common.training.run import DivergedError, Run, Watcher
 from common.training.workers import Workers, expected
 
-TRAIN_ON = (
-    "train its network on from Python (docs/python.md): "
-    "fit(load(RUN).net, preset='fast', init='keep')"
-)
-COMPLETE = f"that run is complete; nothing is left to do, but you can {TRAIN_ON}"
+COMPLETE = "that run is complete; nothing is left to do, but you can "
 
 
 def fit(
@@ -79,7 +75,7 @@ def resume(
         done = run_directory.is_complete(directory)
         # of a run that could not draw them, the curves are left
         if done and run_directory.has_curves(directory):
-            raise NinError(f"`resume={directory}`: {COMPLETE}")
+            raise NinError(f"`resume={directory}`: {COMPLETE}{_train_on(settings)}")
         ready = session.start(settings)
         if ready.workers.count > 1 and not ready.workers.rank:
             stack.enter_context(run_directory.lock(directory))
@@ -105,7 +101,7 @@ def resume(
 def go_on(run: Run) -> Run:
     """Go on with a run of this process that was stopped."""
     if run.complete:
-        raise NinError(COMPLETE)
+        raise NinError(COMPLETE + _train_on(run.settings))
     directory = run.directory
     files = _new_directory(run) if directory is None else run_directory.lock(directory)
     with memory.explained(run.settings, directory), files:
@@ -273,6 +269,14 @@ def _check_logits(outputs: np.ndarray) -> None:
         )
 
 
+def _train_on(settings: Settings) -> str:
+    """What a person can do who wants more of a run than its epochs."""
+    return (
+        "train its network on from Python (docs/python.md): "
+        f"fit(load(RUN).net, preset='{settings.preset}', init='keep')"
+    )
+
+
 def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> None:
     """Raise :class:`NinError` if a resumed run is given another setting than its own."""
     for name, value in check_given(given).items():
@@ -280,7 +284,7 @@ def given_settings(settings: Settings, given: Mapping[str, Any], where: str) -> 
         if (name, value) == ("precision", "auto") and settings.precision != "float64":
             continue
         if dataclasses.replace(settings, **{name: value}) != settings:
-            more = f", or {TRAIN_ON}" if name == "epochs" else ""
+            more = f", or {_train_on(settings)}" if name == "epochs" else ""
             raise NinError(
                 f"{where}: that run has `{name}={getattr(settings, name)}`, not {value}; leave "
                 f"it out{more}"

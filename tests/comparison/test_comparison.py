@@ -193,7 +193,7 @@ def test_every_layer_every_parameter_and_every_step_is_compared(material, record
     assert rows["training"] == [[f"step {i}" for i in range(1, 9)], parameters]
 
 
-@pytest.mark.parametrize(("highest", "said"), [(5.9, True), (6.1, False)])
+@pytest.mark.parametrize(("highest", "said"), [(5.97, True), (6.1, False)])
 def test_outputs_too_small_to_show_a_bound_on_a_relu_are_said_to_be(
     material, recording, highest, said
 ):
@@ -204,7 +204,22 @@ def test_outputs_too_small_to_show_a_bound_on_a_relu_are_said_to_be(
     one = dataclasses.replace(recording, arrays=arrays)
     report = compare([one, dataclasses.replace(one, name="two")], material)
     notes = [note for level in report.levels for note in level.notes]
-    assert any("such as ReLU6's 6, would not show" in note for note in notes) == said
+    assert any("as in ReLU6, would not show" in note for note in notes) == said
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.01, 0), (0, 1)])
+def test_without_layers_a_step_that_a_branch_may_explain_raises_no_alarm_and_a_lost_one_does(
+    material, both, factor, status
+):
+    (odd,) = named(both[1:], "two")
+    odd.arrays = {n: a for n, a in odd.arrays.items() if not n.startswith("activations/")}
+    before = material["weights/block1.conv1.weight"]
+    after = odd.arrays["training/block1.conv1.weight"]
+    odd.arrays["training/block1.conv1.weight"] = before + (after - before) * np.float32(factor)
+    report = compare([*both, odd], material, BOTH)
+    assert report.exit_status == status, report.verdict
+    (level,) = (level for level in report.levels if level.name == "training")
+    assert any("not all layers' outputs are known" in note for note in level.notes)
 
 
 def test_three_networks_are_compared_in_all_pairs_and_the_odd_one_is_named(material, recording):

@@ -346,6 +346,14 @@ def test_a_mistake_in_a_parameter_or_its_gradient_is_named(wrong, words):
     assert words in found if words else found is None
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [(changed(B, 0, 0), "step 1 is 0"), (B[[0, 2, 1, 3, 4, 5]], "steps 2, 3 are swapped")],
+)
+def test_steps_count_from_1_as_in_the_table_of_losses(wrong, words):
+    assert explain(B, wrong, "float64", axes=("step",)) == words
+
+
 POOLING = Layer("pool1", 6, 6, 3, 2, 0, False)
 
 

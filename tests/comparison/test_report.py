@@ -569,7 +569,7 @@ def test_a_parameter_that_training_leaves_as_it_is_is_named(material):
 
     job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
     found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
-    assert found.layer.findings["wrong"].endswith("training does not change block3.conv2.bias")
+    assert found.layer.findings["wrong"].endswith("a step does not change block3.conv2.bias")
 
 
 @pytest.mark.long
@@ -584,6 +584,7 @@ def test_a_rate_of_dropout_that_is_written_down_is_named_where_the_training_devi
     assert "units are dropped at a rate of 0.3, not 0.5" in " ".join(text.split())
     # steps are numbered as in the table of losses
     deviating = {place.where for place in found.layer.worst}
+    assert deviating
     assert deviating <= {f"step {number}" for number in range(1, job.steps + 1)}
     assert "step 0" not in text
 

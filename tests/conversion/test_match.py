@@ -278,7 +278,7 @@ OTHERS = {
     "a layer more": (
         lambda w: {**w, "head.weight": np.zeros((10, 10), np.float32)},
         "head.weight of shape (10, 10) belongs to none of its layers (1 of 25 tensors do not); "
-        "if it is one of the variants, convert it with that network (docs/variants.md)",
+        "if it is one of the variants, convert it with its name as network (docs/variants.md)",
     ),
     "a layer of another shape": (
         lambda w: {**w, "block2.conv1.weight": np.zeros((256, 96, 3, 3), np.float32)},

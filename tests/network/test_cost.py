@@ -101,6 +101,13 @@ def test_a_network_that_is_built_costs_what_it_costs_on_paper(backend):
     assert built.training == on_paper.training
 
 
+def test_a_layer_alone_is_no_network_and_is_refused_by_the_name_of_the_argument(backend):
+    net = backend.nin()
+    layer = list(getattr(net, "layers", net))[-1]
+    with pytest.raises(errors.NinError, match=f"^network={type(layer).__name__}: "):
+        api.cost(layer)
+
+
 def test_what_a_network_costs_changes_nothing_of_it(backend):
     net = backend.nin()
     settings = from_preset("book", resize=67, device="cpu", precision="float64")
