@@ -328,7 +328,8 @@ def _judge_training(
         sizes = [np.linalg.norm([np.linalg.norm(moved[x][n]) for n in names]) for x in (one, other)]
         most = max(names, key=apart.__getitem__, default="")
         if not names or apart[most] <= max(limit, 1e-6):
-            text = "what a step changes is the same: it is the loss alone" if names else ""
+            where = "it is the loss alone" if deviate else "look at the other batches"
+            text = f"what a step on the first batch changes is the same: {where}" if names else ""
         elif deviate:
             text = "they differ before anything is learned: look at the levels before"
         elif 0.01 < abs(sizes[1] / sizes[0] - 1) < math.inf:

@@ -265,7 +265,8 @@ def _drawings(report: Comparison) -> dict[str, list[tuple[str, str]]]:
         if level.name in ("activations", "gradients"):
             for i, table in enumerate(level.tables):
                 svg = _draw(f"{level.name}{i}", _plot_differences, table.rows)
-                found.append((f"Relative differences, {table.title}", svg))
+                what = table.title.replace("absolute / ", "")
+                found.append((f"Relative differences, {what}", svg))
         elif level.name == "training" and report.losses:
             svg = _draw("training0", _plot_losses, report.losses)
             found.append(("Loss of each step", svg))

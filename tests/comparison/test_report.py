@@ -555,7 +555,19 @@ def test_a_trainer_whose_loss_is_a_running_mean_is_not_said_to_work_by_chance(ma
     job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
     found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
     assert found.deviation.first == "step 1"
-    assert "what a step changes is the same: it is the loss alone" in found.layer.findings["wrong"]
+    assert found.layer.findings["wrong"].endswith("the same: it is the loss alone")
+
+
+@pytest.mark.long
+def test_a_mistake_in_a_later_batch_is_not_said_to_be_one_of_the_loss(material):
+    class Trainer(numpy_nin.Trainer):
+        def train_batch(self, indices, *given):
+            super().train_batch(indices[::-1] // 2 if 0 not in indices else indices, *given)
+
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
+    found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
+    assert found.deviation.first == "step 2"
+    assert found.layer.findings["wrong"].endswith("the same: look at the other batches")
 
 
 @pytest.mark.long
