@@ -7,7 +7,7 @@ The functions here are those of :mod:`common.api`; the same code runs in each fr
 import sys
 
 if sys.platform == "win32":
-    raise ImportError("this project runs on Linux and macOS; on Windows, install and run it in WSL")
+    raise ImportError("this project runs on Linux; on Windows, install and run it in WSL")
 
 from common.api import *  # noqa: F403 (PEP 8's one use of it: what is public there is public here)
 from common.api import __all__  # noqa: F401

@@ -56,7 +56,7 @@ def load_data(source: str | Path = "auto") -> Dataset:
     """Fashion-MNIST, or other images in the MNIST layout.
 
     Args:
-        source: what ``--data`` takes: ``auto``, ``full``, ``sample`` or a directory.
+        source: what ``--data`` takes: ``auto``, ``full``, ``sample`` or a path.
 
     Returns:
         ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``: uint8 arrays,

@@ -25,10 +25,7 @@ if (
 def _problem() -> str | None:
     """What keeps the scripts from running, and what to do."""
     if sys.platform == "win32":
-        return (
-            "this project runs on Linux and macOS; on Windows, install and run it in WSL "
-            "(wsl --install)"
-        )
+        return "this project runs on Linux; on Windows, install and run it in WSL (wsl --install)"
     common = importlib.util.find_spec("common")
     if common is None or importlib.util.find_spec("numpy") is None:
         return (

@@ -67,7 +67,7 @@ def parser() -> command_line.Parser:
     p.add_argument(
         "--workers",
         metavar="NUMBERS",
-        help="how fast so many workers train together, beside one; nothing else without --parts",
+        help="how fast this many workers train together, beside one; nothing else without --parts",
     )
     p.add_argument("--against", metavar="d2l", help="also d2l 1.0.3's own loop, wall clock")
     p.add_argument(
@@ -91,7 +91,7 @@ def parser() -> command_line.Parser:
     ):
         p.add_argument(f"--{name}", type=kind, metavar="N", help=what)
     p.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")
-    p.add_argument("--data", metavar="auto|full|sample|DIR", help="as train.py takes it (auto)")
+    p.add_argument("--data", metavar="auto|full|sample|PATH", help="as train.py takes it (auto)")
     command_line.add_python(p)
     p.add_argument("--out", type=Path, metavar="DIR", help="new directory (one in runs/)")
     p.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of another bench")

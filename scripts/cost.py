@@ -79,7 +79,7 @@ def parser() -> command_line.Parser:
     )
     plan = p.add_argument_group("a step of several workers, on paper (docs/scale.md)")
     plan.add_argument(
-        "--workers", type=int, nargs="+", metavar="N", help="share the batch among so many"
+        "--workers", type=int, nargs="+", metavar="N", help="share the batch among this many"
     )
     plan.add_argument(
         "--rate", type=float, default=100.0, metavar="X", help="examples/s of one worker (100)"

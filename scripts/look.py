@@ -36,8 +36,8 @@ examples:
   look.py --weights runs/first --view maps --images shirt.jpg --out look     your own photo
   look.py --weights runs/first --view wrong --lang tr --out look
 
-exit status: 0; 1 when a photo could not be read, or a view that --view names not be shown; 2 when
-nothing could be shown.
+exit status: 0; 1 if a photo could not be read or a view in --view not be shown; 2 if nothing could
+be shown.
 
 Maps need images of 99x99 pixels or more: below, each is of one pixel. A network for them:
 train.py --preset fast --resize 112

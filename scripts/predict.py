@@ -26,7 +26,7 @@ examples:
   predict.py --weights runs/first                                    accuracy on the test images
   predict.py --weights model.safetensors --backend mxnet             weights of any backend
   predict.py --weights model.safetensors --indices 0:64 --picture grid.png
-  predict.py --weights model.safetensors --images shirt.jpg boot.png photos, made 28x28 and grey
+  predict.py --weights nin.pt --images shirt.jpg boot.png            photos (docs/your-photos.md)
   predict.py --weights model.safetensors --images photos/ --picture seen.png
 
 Exit status: 0; 1 if some photos could not be read, which are named; 2 for anything else.

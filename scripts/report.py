@@ -48,7 +48,7 @@ def parser() -> command_line.Parser:
         help=f"{', '.join(BACKENDS)} (the one that trained all runs, or torch)",
     )
     seen.add_argument(
-        "--data", metavar="auto|full|sample|DIR", help="the data set (each run's own)"
+        "--data", metavar="auto|full|sample|PATH", help="the data set (each run's own)"
     )
     seen.add_argument(
         "--indices", metavar="A:B", help="which test images, like 0:1000 or 3,5,8 (all)"

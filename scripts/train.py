@@ -35,8 +35,8 @@ OVERRIDES = {
     "lr": "(peak) learning rate",
     "batch_size": "examples per step",
     "resize": "side of the resized images",
-    "optimizer": "sgd; adamw: a step size of its own for every weight; muon: every direction of a "
-    "weight equally strong",
+    "optimizer": "sgd; adamw: a step size of its own for every weight; muon: momentum, "
+    "orthogonalized",
     "schedule": "constant learning rate; one-cycle: a rise to the peak, then a fall to 0 along a "
     "cosine; linear: the same, the rise shorter and the fall straight",
     "init": "initial weights: xavier, as in the book; he, made for ReLUs; data: he, 1x1 "
@@ -48,7 +48,7 @@ OVERRIDES = {
     "dropout": "before the last block",
     "label_smoothing": "share of the target that is spread over all classes; the loss that is "
     "printed stays the plain one",
-    "shift": "training images move by up to so many of their 28 pixels",
+    "shift": "training images move by up to this many of their 28 pixels",
 }
 # placeholders for their values: by type, and by name where the type says too little
 KINDS = {float: "X", int: "N", str: "NAME"}
@@ -76,15 +76,15 @@ def parser() -> command_line.Parser:
     run.add_argument(
         "--preset",
         metavar="NAME",
-        help="book: the chapter to the letter (default). fast: the same network, trained in less "
+        help="book: the chapter to the letter (default). fast: without dropout, trained in less "
         "than a minute on a CPU. chapter: on images so large that the last layers do what the "
         "chapter says. best: trained longer, on images that are moved and mirrored too",
     )
     run.add_argument(
         "--data",
-        metavar="auto|full|sample|DIR",
+        metavar="auto|full|sample|PATH",
         help="Fashion-MNIST in full, its embedded sample, the full set or else the sample (auto, "
-        "the default), or a directory (docs/your-data.md)",
+        "the default), or your own (docs/your-data.md)",
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="new directory for all results")
     run.add_argument(

@@ -111,8 +111,8 @@ def add_prediction(parser: argparse.ArgumentParser, indices: str) -> None:
     )
     what.add_argument(
         "--data",
-        metavar="auto|full|sample|DIR",
-        help="the data set, as train.py takes it (of a run on data of your own those, else auto)",
+        metavar="auto|full|sample|PATH",
+        help="the data set, as train.py takes it (your own if the run used them, else auto)",
     )
     what.add_argument("--split", metavar="NAME", help=f"{' or '.join(SPLITS)} (test)")
     what.add_argument(
@@ -145,7 +145,7 @@ def add_runs(parser: Options, validation: str, threads: str = "CPU threads (one 
     parser.add_argument("--limit", type=int, metavar="N", help=limit)
     parser.add_argument("--validation", type=int, metavar="N", help=validation)
     parser.add_argument(
-        "--data", default="auto", metavar="auto|full|sample|DIR", help="as train.py's (auto)"
+        "--data", default="auto", metavar="auto|full|sample|PATH", help="as train.py's (auto)"
     )
     parser.add_argument("--precision", metavar="NAME", help="as train.py's (the preset's)")
     parser.add_argument("--device", metavar="NAME", help="auto (a GPU if there is one), cpu or gpu")

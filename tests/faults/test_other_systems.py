@@ -41,6 +41,6 @@ def test_on_windows_one_line_says_what_does_work(module):
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
     if module == "common":
         last = done.stderr.strip().splitlines()[-1]
-        assert last.startswith("ImportError: this project runs on Linux and macOS; on Windows")
+        assert last.startswith("ImportError: this project runs on Linux; on Windows")
     else:
         assert_one_clear_line(done, "on Windows, install and run it in WSL")
