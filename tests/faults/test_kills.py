@@ -51,10 +51,10 @@ os.fdopen = halfway
 
 
 def begun(*arguments, **options):
-    """A run of ``--backend``, where it begins to train."""
+    """A run of ``--backend``, where it begins to train, or says that it is complete."""
     running = process(*arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
     for line in running.stdout:
-        if f" with {arguments[1]} on " in line:
+        if f" with {arguments[1]} on " in line or "complete already" in line:
             return running
     raise AssertionError(f"did not say that it begins: {running.wait()}")
 
