@@ -850,6 +850,20 @@ def test_the_threads_of_one_run_are_not_those_of_the_next(fit, make, backend_nam
     assert threads(threads=0) == (2 if backend_name == "torch" else 1)
 
 
+def test_what_an_earlier_stop_left_is_gone_while_a_run_goes_on(fit, make, data, tmp_path):
+    seen = []
+
+    class Look(Watcher):
+        def begin(self, run):
+            seen.append((tmp_path / "result.json").exists())
+
+    fit(plain(make), out=tmp_path, watchers=[Interrupt(1)])
+    assert (tmp_path / "result.json").exists()
+    common.resume(tmp_path, plain(make), data, watchers=[Look()])
+    assert seen == [False]
+    assert (tmp_path / "result.json").exists()
+
+
 # what may share a process with each
 OTHERS = {"torch": "tf", "tf": "torch", "mxnet": "torch"}
 

@@ -199,6 +199,16 @@ def _choose(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(order[:count])
 
 
+def first_examples(labels: np.ndarray, count: int) -> np.ndarray:
+    """The numbers of the first so many examples; of some in the order of classes, of all classes.
+
+    These are then chosen as :meth:`Dataset.limit` does.
+    """
+    count = min(count, len(labels))
+    in_order = (labels[1:] >= labels[:-1]).all()
+    return _choose(labels, count) if in_order else np.arange(count)
+
+
 def _span(labels: np.ndarray) -> str:
     """Labels in words: ``0 to 9``, or ``0, 5, 255``."""
     if labels[-1] - labels[0] == len(labels) - 1 and len(labels) > 1:

@@ -435,6 +435,8 @@ def _natural(name: str) -> tuple[bool, int, str]:
 def _read_pictures(folder: Path, parts: dict[str, Path]) -> Dataset:
     classes = {part: _classes(place) for part, place in parts.items()}
     notices, names = [], tuple(classes["train"])
+    if len(names) > 256:
+        raise NinError(f"{parts['train']}: {len(names)} classes; at most 256 are possible")
     passed = [f for part, place in parts.items() for f in _passed_over(place, classes[part])]
     if passed:
         example = printable(str(passed[0].relative_to(folder)))

@@ -32,6 +32,9 @@ def check_target(path: Path | None, argument: str = "") -> None:
     """
     if path is None:
         return
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        where = f"`{argument}={path}`" if argument else str(path)
+    where = f"`{argument}={path}`" if argument else str(path)
+    parent = path.absolute().parent
+    if path.is_dir() or not parent.is_dir():
         raise NinError(f"{where}: not a file in an existing directory")
+    if not path.exists() and not os.access(parent, os.W_OK | os.X_OK):
+        raise NinError(f"{where}: its directory cannot be written to")

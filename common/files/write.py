@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
 
 
 def _replace(path: Path, content: bytes, keep: Path | None) -> None:
+    path = Path(os.path.realpath(path))  # a link goes on being one
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -36,7 +38,8 @@ def _replace(path: Path, content: bytes, keep: Path | None) -> None:
         umask = os.umask(0)
         os.umask(umask)
         with contextlib.suppress(OSError):  # a file system without permissions
-            os.chmod(temporary, 0o666 & ~umask)
+            there = path.exists()
+            os.chmod(temporary, stat.S_IMODE(path.stat().st_mode) if there else 0o666 & ~umask)
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.replace(temporary, path)

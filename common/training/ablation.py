@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.arguments import checked
-from common.data.dataset import Dataset
+from common.data.dataset import Dataset, first_examples
 from common.errors import NinError, plural
 from common.files import sealed
 from common.network import architecture, cost
@@ -28,7 +28,7 @@ from common.network.description import parse
 from common.prediction.classifier import load
 from common.settings import Settings, check_given, from_preset
 from common.terminal.display import duration
-from common.training import fit, plateau, run_directory
+from common.training import fit, plateau, records, run_directory
 from common.training.run import DivergedError, Watcher
 
 if TYPE_CHECKING:
@@ -236,6 +236,13 @@ def train(
         for number, (seed, variant) in enumerate(todo, start=1):
             # two networks never have the same folder
             directory = out / variant.name.replace("/", "+") / f"seed-{seed}"
+            if run_directory.is_begun(directory):
+                size, wanted = _size(directory), variant.settings.resize
+                if size != wanted:
+                    raise NinError(
+                        f"`out={out}`: {variant.name} was trained there with `resize={size}`, not "
+                        f"{wanted}; choose another directory"
+                    )
             outcome = read(directory, seed)
             if outcome is None or not (directory / MEASURED).is_file():
                 about = f"; about {duration(left * seconds / done)} left" if done else ""
@@ -252,6 +259,11 @@ def train(
                 variant.outcomes.append(outcome)
             sealed.write(out / ABLATION, {"settings": identity, **found.report()})
     return found
+
+
+def _size(directory: Path) -> int:
+    """Of the images of a run, in pixels."""
+    return Settings(**run_directory.open_run(directory)["settings"]).resize
 
 
 def read(directory: Path, seed: int) -> Outcome | None:
@@ -334,11 +346,10 @@ def measure(directory: Path, settings: Settings, dataset: Dataset) -> dict[str, 
     """
     options = {"device": settings.device, "threads": settings.threads}
     classifier = load(directory / run_directory.MODEL, settings.backend, **options)
-    predictions = classifier.predict(
-        dataset.train_images[:TRAINING_IMAGES], dataset.train_labels[:TRAINING_IMAGES]
-    )
+    chosen = first_examples(dataset.train_labels, TRAINING_IMAGES)
+    predictions = classifier.predict(dataset.train_images[chosen], dataset.train_labels[chosen])
     silent: dict[str, np.ndarray] = {}
-    images = dataset.test_images[:CHANNEL_IMAGES]
+    images = dataset.test_images[first_examples(dataset.test_labels, CHANNEL_IMAGES)]
     for start in range(0, len(images), 32):
         activations = classifier.predictor.activations(images[start : start + 32])
         for name, dead in plateau.silent_channels(activations).items():
@@ -380,6 +391,7 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str
     for name in ("network", "resize", "seed", "threads"):
         del wanted[name]
     wanted |= {"train_examples": len(dataset.train_images), "data": dataset.kind}
+    wanted |= {"checksums": records.checksums(dataset)}
     file = out / ABLATION
     if not file.is_file():
         run_directory.check_free(out)
@@ -390,5 +402,8 @@ def _claim(out: Path, variants: Sequence[Variant], dataset: Dataset) -> dict[str
         found = dict(sealed.read(file)["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NinError(f"{file}: damaged ({type(error).__name__})") from error
-    run_directory.check_same(out, found, wanted)
+    if found.get("checksums", wanted["checksums"]) != wanted["checksums"]:
+        raise NinError(f"`out={out}`: the runs there are of other images; choose another directory")
+    # of an older ablation they are not known
+    run_directory.check_same(out, {**wanted, **found}, wanted)
     return wanted

@@ -15,7 +15,7 @@ from common.backends import session
 from common.backends.parts import allocate, make_network, need, recognise
 from common.backends.session import Started
 from common.contract import Backend
-from common.data.dataset import Dataset
+from common.data.dataset import Dataset, first_examples
 from common.errors import NinError, plural
 from common.files import sealed
 from common.network import architecture, initialization, start
@@ -207,7 +207,7 @@ def _start(
         network, size, classes = settings.description, settings.resize, dataset.num_classes
         weights = start.from_images(
             architecture.layers(classes, network=network),
-            dataset.train_images,
+            dataset.train_images[first_examples(dataset.train_labels, start.IMAGES)],
             size,
             settings.seed,
             settings.last_block == "identity",

@@ -39,7 +39,9 @@ class Records(Watcher):
         self._has_events = True
 
     def begin(self, run: Run) -> None:
-        """A checkpoint from before the first step."""
+        """A checkpoint from before the first step; what an earlier stop left is over."""
+        if not run.complete:
+            (_directory(run) / run_directory.RESULT).unlink(missing_ok=True)
         _write_checkpoint(run)
         self._last = time.monotonic()
 

@@ -15,7 +15,7 @@ from common.arguments import checked
 from common.backends.parts import need
 from common.backends.session import Started
 from common.contract import Trainer
-from common.data.dataset import Dataset
+from common.data.dataset import Dataset, first_examples
 from common.data.order import example_order
 from common.errors import NinError, in_python, is_out_of_memory, one_line, plural
 from common.model import title_of
@@ -256,6 +256,7 @@ class Run:
         Raises:
             DivergedError: if a loss or weight is not finite.
         """
+        self._agreed = False
         try:
             self._watch("begin")
             while not self.complete and self.train_epoch():
@@ -430,7 +431,7 @@ class Run:
         progress = self.progress
         stuck = plateau.is_stuck(progress.recent_losses, self.dataset.num_classes)
         if stuck and not progress.stuck:
-            images = self.dataset.train_images[:64]
+            images = self.dataset.train_images[first_examples(self.dataset.train_labels, 64)]
             activations, classes = self.trainer.activations(images), self.dataset.num_classes
             why = plateau.explain(activations, classes, self.settings)
             self.note(f"epoch {progress.epoch + 1}, step {progress.step}: {why}")

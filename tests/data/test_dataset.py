@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.data import fashion_mnist
-from common.data.dataset import Dataset
+from common.data.dataset import Dataset, first_examples
 from common.errors import NinError
 
 
@@ -152,3 +152,17 @@ def test_a_validation_split_shares_nothing_with_training_and_leaves_the_test_set
 def test_a_validation_split_of_everything_is_refused(sample):
     with pytest.raises(NinError, match="leaves nothing"):
         sample.hold_out(10_000)
+
+
+@given(st.integers(1, 9), st.integers(5, 60), st.integers(0, 99))
+def test_the_first_examples_are_of_all_classes_even_if_these_come_one_after_the_other(
+    each, count, seed
+):
+    ordered = np.repeat(np.arange(5, dtype=np.uint8), each)
+    count = min(count, 5 * each)
+    chosen = first_examples(ordered, count)
+    assert len(set(chosen)) == count
+    assert set(ordered[chosen]) == set(ordered)
+    labels = np.random.default_rng(seed).permutation(ordered)
+    if (labels != ordered).any():
+        assert first_examples(labels, count).tolist() == [*range(count)]

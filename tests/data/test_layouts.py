@@ -576,6 +576,14 @@ def only_oblong(path, arrays):
     return path
 
 
+def too_many_classes(path, arrays):
+    for number in range(257):
+        (path / f"c{number}").mkdir(parents=True)
+        for i in range(2):
+            Image.new("L", (4, 4)).save(path / f"c{number}" / f"{i}.png")
+    return path
+
+
 def a_class_for_the_test_only(path, arrays):
     pictures(path, arrays)
     (path / "train" / "2").rename(path / "elsewhere")
@@ -642,6 +650,7 @@ REFUSED = {
     two_sizes: "odd.png: 9x9 pixels (width x height), expected 8x8; make all",
     oblong: "odd.png: 9x8 pixels (width x height), expected 8x8; make all",
     only_oblong: ".png: 9x8 pixels (width x height), expected a square; cut it to one",
+    too_many_classes: "257 classes; at most 256 are possible",
     a_class_for_the_test_only: "test/2: no such class in",
     a_class_without_images: "train: read as a folder of images for each class, and hat has none",
     loose_photos: "and 4 more; photos without classes are for scripts/predict.py",

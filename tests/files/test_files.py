@@ -36,6 +36,17 @@ def test_a_written_file_has_the_permissions_of_an_ordinary_one(tmp_path):
     assert len(modes) == 1
 
 
+def test_a_file_that_was_there_keeps_its_permissions_and_a_link_to_it_stays_one(tmp_path):
+    path, link = tmp_path / "there", tmp_path / "link"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    write.write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_a_file_system_without_permissions_takes_files_all_the_same(tmp_path, monkeypatch):
     def refused(*arguments):
         raise PermissionError(1, "Operation not permitted")

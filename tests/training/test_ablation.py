@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import common
+from common.data.dataset import Dataset
 from common.errors import NinError
 from common.files import figures
 from common.training import ablation
@@ -183,3 +184,22 @@ def test_a_run_that_diverged_is_named_and_not_trained_again(backend_name, sample
         assert [outcome.complete for outcome in found.variants[0].outcomes] == [False]
         found.show()
         assert "diverged with seed 0: not in the means" in capsys.readouterr().out
+
+
+@pytest.mark.shared
+def test_runs_of_another_size_or_of_other_images_are_not_taken_for_these(
+    backend_name, sample, tmp_path
+):
+    def ablate(images, resize):
+        common.ablate(
+            SMALL, backend=backend_name, data=images, seeds=1, out=tmp_path / "runs",
+            watchers=(Spoil(),), resize=resize, **OPTIONS,
+        )  # fmt: skip
+
+    arrays = [sample.train_images, sample.train_labels, sample.test_images, sample.test_labels]
+    own = Dataset(*arrays)
+    ablate(own, 28)
+    with pytest.raises(NinError, match=r"was trained there with resize=28, not 32; choose another"):
+        ablate(own, 32)
+    with pytest.raises(NinError, match="the runs there are of other images"):
+        ablate(Dataset(arrays[0][::-1], arrays[1][::-1], *arrays[2:]), 28)
