@@ -21,6 +21,8 @@ from common.errors import NinError, one_line
 SIZE = 28
 # A photo of more pixels a side is read in fewer.
 MOST_PIXELS = 1024
+# One that is kept to be looked at has at most so many: of a folder all are kept.
+MOST_SHOWN = 512
 # Pillow has other programs read these.
 NOT_READ = ("EPS", "WMF", "EMF")
 # The brightest pixels of a garment are at least this light, as in 95 % of the data set.
@@ -39,7 +41,7 @@ class Photo(NamedTuple):
     image: np.ndarray
     """uint8, (28, 28), 0 is black."""
     picture: np.ndarray
-    """The photo itself for people to look at, (height, width, 3), uint8, at most 1024 a side."""
+    """The photo itself for people to look at, (height, width, 3), uint8."""
     box: tuple[int, int, int, int]
     """Left, top, right and bottom of the garment in it, in pixels."""
 
@@ -87,6 +89,15 @@ def load(path: Path) -> Photo:
     if found is None:
         raise NinError(f"{path}: nothing stands out from the background")
     return Photo(_fit(_brightness(found)), picture, found.box)
+
+
+def to_keep(photo: Photo) -> Photo:
+    """The same with fewer pixels, in which it is shown."""
+    scale = -(-max(photo.picture.shape) // MOST_SHOWN)
+    left, top, right, bottom = (edge // scale for edge in photo.box)
+    # a copy, or all of it is kept
+    picture = photo.picture[::scale, ::scale].copy()
+    return photo._replace(picture=picture, box=(left, top, right, bottom))
 
 
 def is_unlike(images: np.ndarray) -> np.ndarray:

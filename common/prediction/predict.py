@@ -90,7 +90,7 @@ def from_files(paths: Sequence[Path], model: Model) -> Images:
                 read[path] = layouts.picture(path, side)
                 side = len(read[path])
             else:
-                made[path] = photos.load(path)
+                made[path] = photos.to_keep(photos.load(path))
                 read[path] = made[path].image
         except NinError as error:
             refused.append(error.marked)

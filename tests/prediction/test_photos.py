@@ -356,6 +356,20 @@ def test_photos_that_a_network_was_trained_on_are_read_as_in_training(
     np.testing.assert_array_equal(shown, right.images.pixels)
 
 
+def test_of_a_large_photo_only_what_is_shown_is_kept(tmp_path):
+    image = Image.new("RGB", (2000, 1500), "white")
+    image.paste((200, 0, 0), (500, 400, 1100, 1300))
+    image.save(tmp_path / "a.png")
+    found = photos.load(tmp_path / "a.png")
+    kept = photos.to_keep(found)
+    assert max(kept.picture.shape) <= 512
+    assert kept.picture.base is None
+    shares = [np.divide(each.box, [*each.picture.shape[1::-1]] * 2) for each in (found, kept)]
+    np.testing.assert_allclose(*shares, atol=0.01)
+    (seen,) = predict.from_files([tmp_path / "a.png"], Model({})).made_of
+    assert seen.picture.shape == kept.picture.shape
+
+
 REFUSED = {
     "no square": ((70, 50), "RGB", "70x50 pixels (width x height), expected 70x70; make all"),
     "another size": ((90, 90), "RGB", "90x90 pixels (width x height), expected 70x70; make all"),
