@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 from common.arguments import shown
@@ -36,5 +37,9 @@ def check_target(path: Path | None, argument: str = "") -> None:
     parent = path.absolute().parent
     if path.is_dir() or not parent.is_dir():
         raise NinError(f"{where}: not a file in an existing directory")
-    if not path.exists() and not os.access(parent, os.W_OK | os.X_OK):
-        raise NinError(f"{where}: its directory cannot be written to")
+    if path.exists():
+        return
+    try:  # permissions alone do not tell
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise NinError(f"{where}: its directory cannot be written to ({error.strerror})") from error

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import NinError
-from common.files import sealed, write
+from common.files import paths, sealed, write
 from common.files.arrays import load_arrays, save_arrays
 from common.settings import Settings
 from common.system import machine
@@ -198,6 +198,11 @@ def test_a_config_that_lacks_something_is_refused(tmp_path, content):
 def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path):
     write.write_text(Path("/dev/null"), "x")
     assert not Path("/dev/null").is_file()
+
+
+def test_a_target_in_a_directory_that_takes_no_files_is_refused_before_the_work():
+    with pytest.raises(NinError, match=r"^json=/proc/a: its directory cannot be written to \("):
+        paths.check_target(Path("/proc/a"), "json")
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
