@@ -440,7 +440,7 @@ def test_pictures_of_a_network_built_by_hand_say_that_it_is_one(fit, make, image
     run = fit(NETWORKS["a fully connected head"](make), epochs=1)
     for lang, words in (("en", "Network built by hand, "), ("tr", "Elle kurulmuş ağ, ")):
         assert run.plot(lang=lang).axes[0].get_title().startswith(words)
-        assert run.predict(images).plot(lang).get_suptitle().startswith(words)
+        assert run.predict(images).plot(lang)._suptitle.get_text().startswith(words)
 
 
 def test_the_file_of_a_network_built_by_hand_is_refused_as_the_chapters(

@@ -118,7 +118,7 @@ def test_words_and_numbers_of_a_confusion_do_not_run_into_each_other(count, long
     axes = drawn.axes[0]
     assert bool(axes.texts) == (count <= 40) == (len(drawn.axes) == 1)
     assert all(text.get_window_extent().width < axes.bbox.width / count for text in axes.texts)
-    assert f"{100 * count:,} images" in drawn.get_suptitle()
+    assert f"{100 * count:,} images" in drawn._suptitle.get_text()
 
 
 @pytest.mark.parametrize(("count", "long"), [(2, True), (6, True), (10, False), (25, True)])
@@ -134,8 +134,8 @@ def test_words_above_and_below_maps_do_not_run_into_each_other(count, long):
                  [each.xaxis.label for each in drawn.axes[:columns]],
                  [each.xaxis.label for each in drawn.axes[::columns]]):  # fmt: skip
         assert all(box.x0 >= 0 and box.x1 <= drawn.bbox.x1 for box in boxes(part))
-    assert "the first 4 of 9 images" in drawn.get_suptitle()
-    assert ("11 of 25 classes" in drawn.get_suptitle()) == (count == 25)
+    assert "the first 4 of 9 images" in drawn._suptitle.get_text()
+    assert ("11 of 25 classes" in drawn._suptitle.get_text()) == (count == 25)
     likeliest = str(maps[0].mean((1, 2)).argmax())
     (best,) = [each.title for each in drawn.axes[1:columns]
                if each.xaxis.label.get_fontweight() == "bold"]  # fmt: skip
@@ -145,9 +145,9 @@ def test_words_above_and_below_maps_do_not_run_into_each_other(count, long):
 def test_wrong_answers_that_are_shown_are_so_many_of_all_and_none_is_no_error():
     entry = {"predicted": "class 1", "true": "class 2", "probability": 0.75}
     pixels = np.zeros((10, 28, 28), np.uint8)
-    some = pictures.wrong(pixels, [entry] * 10, 31, 300, "en").get_suptitle()
+    some = pictures.wrong(pixels, [entry] * 10, 31, 300, "en")._suptitle.get_text()
     assert some == "The most confident of 31 wrong answers on 300 images"
-    none = pictures.wrong(pixels[:0], [], 0, 300, "en").get_suptitle()
+    none = pictures.wrong(pixels[:0], [], 0, 300, "en")._suptitle.get_text()
     assert none == "No wrong answer on 300 images"
 
 
