@@ -541,6 +541,11 @@ def test_a_network_that_drops_units_at_rate_0_is_told_so_where_its_training_devi
     assert "units are dropped though nin(dropout=0)" in found.layer.mistakes["wrong"]
 
 
+def compare_training(material, Trainer):
+    job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
+    return compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
+
+
 @pytest.mark.long
 def test_a_trainer_whose_loss_is_a_running_mean_is_not_said_to_work_by_chance(material):
     class Trainer(numpy_nin.Trainer):
@@ -552,8 +557,7 @@ def test_a_trainer_whose_loss_is_a_running_mean_is_not_said_to_work_by_chance(ma
                 losses[i] = self.mean = 0.9 * self.mean + 0.1 * loss
             return losses, right
 
-    job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
-    found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
+    found = compare_training(material, Trainer)
     assert found.deviation.first == "step 1"
     assert found.layer.findings["wrong"].endswith("the same: it is the loss alone")
 
@@ -564,8 +568,7 @@ def test_a_mistake_in_a_later_batch_is_not_said_to_be_one_of_the_loss(material):
         def train_batch(self, indices, *given):
             super().train_batch(indices[::-1] // 2 if 0 not in indices else indices, *given)
 
-    job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
-    found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
+    found = compare_training(material, Trainer)
     assert found.deviation.first == "step 2"
     assert found.layer.findings["wrong"].endswith("the same: look at the other batches")
 
@@ -579,8 +582,7 @@ def test_a_parameter_that_training_leaves_as_it_is_is_named(material):
             weights = numpy_nin.get_weights(self.net)
             numpy_nin.set_weights(self.net, {**weights, "block3.conv2.bias": kept})
 
-    job = dataclasses.replace(JOB, dtype="float64", levels=("training",))
-    found = compare(material, {"right": numpy_nin, "wrong": changed(Trainer=Trainer)}, job)
+    found = compare_training(material, Trainer)
     assert found.layer.findings["wrong"].endswith("a step does not change block3.conv2.bias")
 
 
